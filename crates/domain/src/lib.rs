@@ -1,0 +1,1 @@
+//! The rules of orders, customers and products, pure

@@ -1,0 +1,1 @@
+//! The durable, gap-free log of events

@@ -1,0 +1,1 @@
+//! The read side: queries and the state of the projections

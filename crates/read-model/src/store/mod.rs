@@ -1,0 +1,1 @@
+//! Order documents, names and statistics in SQLite.

@@ -1,0 +1,1 @@
+//! The orderlog binary: settings, roles and command line

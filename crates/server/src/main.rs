@@ -1,0 +1,3 @@
+//! The `orderlog` binary.
+
+fn main() {}

@@ -1,0 +1,46 @@
+use std::{
+    fs::{self, File, TryLockError},
+    path::{Path, PathBuf},
+};
+
+use crate::Error;
+
+/// A data folder that this process owns for as long as the value lives.
+///
+/// The operating system gives the lock back when the process ends, however it ends.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    /// Makes the folder if it is missing, and takes it.
+    ///
+    /// # Errors
+    /// [`Error::Owned`] when another process has it.
+    pub fn own(path: &Path) -> Result<Self, Error> {
+        let unusable = |error| Error::Folder(path.to_owned(), error);
+        fs::create_dir_all(path).map_err(unusable)?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.join("lock"))
+            .map_err(unusable)?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => Error::Owned(path.to_owned()),
+            TryLockError::Error(error) => unusable(error),
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// Where a file of this name lies.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+}

@@ -1,0 +1,1 @@
+//! What the tests share: servers on sockets, contract suites, throw-away folders

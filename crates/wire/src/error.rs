@@ -1,0 +1,309 @@
+use std::{collections::HashMap, time::Duration};
+
+use contract::google::rpc;
+use prost::Message as _;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::Violation;
+
+/// The `domain` of every `google.rpc.ErrorInfo`.
+const DOMAIN: &str = "orders.v1";
+
+/// When a client may try again after an UNAVAILABLE or RESOURCE_EXHAUSTED.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Every error that a client can meet. The table in the README is this type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// Fields that break their rules: all of the request.
+    InvalidFields(Vec<Violation>),
+    /// The request id belongs to an earlier command with other content.
+    RequestIdReused,
+    /// The page token is not one, or one of another request.
+    InvalidPageToken,
+    /// There is no such thing.
+    NotFound(Resource, String),
+    /// The order id is taken.
+    OrderAlreadyExists(String),
+    /// The order's state forbids it.
+    Forbidden {
+        /// What was asked.
+        action: Forbidden,
+        /// Of which order.
+        order_id: String,
+        /// The state that the order is in.
+        status: &'static str,
+    },
+    /// The aggregate is at another version.
+    VersionMismatch {
+        /// The one the client expected.
+        expected: u64,
+        /// The one it is at.
+        actual: u64,
+    },
+    /// Resuming past the head of the log.
+    PositionBeyondHead {
+        /// Where the client wants to resume.
+        position: u64,
+        /// The log's newest position.
+        head: u64,
+    },
+    /// Resuming with another log's position.
+    LogMismatch {
+        /// The log that the client means.
+        given: String,
+        /// The log that this is.
+        actual: String,
+    },
+    /// The read model did not get there in time.
+    ReadModelBehind {
+        /// What was waited for: `min_position` or `min_version`.
+        awaited: &'static str,
+        /// Its value.
+        wanted: u64,
+        /// How far the read model is.
+        position: u64,
+    },
+    /// The event store does not answer.
+    StoreUnavailable,
+    /// The search engine does not answer.
+    SearchUnavailable,
+    /// A limit is reached; which one.
+    Overloaded(&'static str),
+    /// The service is shutting down.
+    ShuttingDown,
+    /// A fault of ours; the log says which.
+    Internal,
+}
+
+/// What was not found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource {
+    /// An order.
+    Order,
+    /// A customer.
+    Customer,
+}
+
+/// What an order's state forbids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forbidden {
+    /// Only a created order can be shipped.
+    Ship,
+    /// Only a shipped order can be delivered.
+    Deliver,
+    /// Only a created order can be cancelled.
+    Cancel,
+}
+
+impl Resource {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Order => "order",
+            Self::Customer => "customer",
+        }
+    }
+}
+
+/// What a status is made of.
+struct Parts {
+    code: Code,
+    reason: &'static str,
+    message: String,
+    metadata: HashMap<String, String>,
+    details: ErrorDetails,
+}
+
+fn parts(code: Code, reason: &'static str, message: impl Into<String>) -> Parts {
+    Parts {
+        code,
+        reason,
+        message: message.into(),
+        metadata: HashMap::new(),
+        details: ErrorDetails::new(),
+    }
+}
+
+impl Parts {
+    fn with(mut self, add: impl FnOnce(&mut ErrorDetails)) -> Self {
+        add(&mut self.details);
+        self
+    }
+
+    fn metadata<const N: usize>(mut self, pairs: [(&str, String); N]) -> Self {
+        self.metadata
+            .extend(pairs.map(|(key, value)| (key.to_owned(), value)));
+        self
+    }
+
+    fn retry(self) -> Self {
+        self.with(|details| {
+            details.set_retry_info(Some(RETRY_AFTER));
+        })
+    }
+
+    fn resource(self, kind: &str, id: &str, description: &str) -> Self {
+        self.with(|details| {
+            details.set_resource_info(format!("orders.v1.{kind}"), id, "", description);
+        })
+    }
+}
+
+impl Error {
+    fn parts(&self) -> Parts {
+        match self {
+            Self::InvalidFields(violations) => {
+                let told: Vec<_> = violations
+                    .iter()
+                    .map(|violation| format!("{} {}", violation.field, violation.rule))
+                    .collect();
+                parts(Code::InvalidArgument, "INVALID_FIELD", told.join("; ")).with(|details| {
+                    for Violation { field, rule } in violations {
+                        details.add_bad_request_violation(field, rule);
+                    }
+                })
+            }
+            Self::RequestIdReused => parts(
+                Code::InvalidArgument,
+                "REQUEST_ID_REUSED",
+                "request_id was used by an earlier command with other content",
+            ),
+            Self::InvalidPageToken => parts(
+                Code::InvalidArgument,
+                "INVALID_PAGE_TOKEN",
+                "page_token does not belong to this request",
+            ),
+            Self::NotFound(resource, id) => {
+                let name = resource.name();
+                let reason = match resource {
+                    Resource::Order => "ORDER_NOT_FOUND",
+                    Resource::Customer => "CUSTOMER_NOT_FOUND",
+                };
+                parts(Code::NotFound, reason, format!("there is no {name} {id}"))
+                    .resource(name, id, "does not exist")
+            }
+            Self::OrderAlreadyExists(id) => parts(
+                Code::AlreadyExists,
+                "ORDER_ALREADY_EXISTS",
+                format!("there is an order {id} already"),
+            )
+            .resource("order", id, "exists already"),
+            Self::Forbidden { action, order_id, status } => {
+                let (reason, rule) = match action {
+                    Forbidden::Ship => ("ORDER_NOT_SHIPPABLE", "only a CREATED order can be shipped"),
+                    Forbidden::Deliver => {
+                        ("ORDER_NOT_DELIVERABLE", "only a SHIPPED order can be delivered")
+                    }
+                    Forbidden::Cancel => {
+                        ("ORDER_NOT_CANCELLABLE", "only a CREATED order can be cancelled")
+                    }
+                };
+                let message = format!("order {order_id} is {status}: {rule}");
+                parts(Code::FailedPrecondition, reason, message)
+                    .metadata([("status", (*status).to_owned())])
+                    .with(|details| {
+                        details.add_precondition_failure_violation(reason, order_id, rule);
+                    })
+            }
+            Self::VersionMismatch { expected, actual } => parts(
+                Code::Aborted,
+                "VERSION_MISMATCH",
+                format!("expected_version is {expected}, but the order is at version {actual}"),
+            )
+            .metadata([("expected", expected.to_string()), ("actual", actual.to_string())]),
+            Self::PositionBeyondHead { position, head } => parts(
+                Code::OutOfRange,
+                "POSITION_BEYOND_HEAD",
+                format!("after_position is {position}, but the log ends at {head}"),
+            )
+            .metadata([("position", position.to_string()), ("head_position", head.to_string())]),
+            Self::LogMismatch { given, actual } => parts(
+                Code::FailedPrecondition,
+                "LOG_MISMATCH",
+                format!("log_id is {given}, but this log is {actual}"),
+            )
+            .metadata([("expected", given.clone()), ("actual", actual.clone())]),
+            Self::ReadModelBehind { awaited, wanted, position } => parts(
+                Code::DeadlineExceeded,
+                "READ_MODEL_BEHIND",
+                format!("the read model did not reach {awaited} {wanted} in time: it is at position {position}"),
+            )
+            .metadata([("position", position.to_string()), (*awaited, wanted.to_string())]),
+            Self::StoreUnavailable => parts(
+                Code::Unavailable,
+                "STORE_UNAVAILABLE",
+                "the store does not answer; a command's outcome is unknown: send it again with its request_id",
+            )
+            .retry(),
+            Self::SearchUnavailable => {
+                parts(Code::Unavailable, "SEARCH_UNAVAILABLE", "the search engine does not answer")
+                    .retry()
+            }
+            Self::Overloaded(what) => parts(
+                Code::ResourceExhausted,
+                "OVERLOADED",
+                format!("{what}: try again later"),
+            )
+            .retry(),
+            Self::ShuttingDown => {
+                parts(Code::Unavailable, "SHUTTING_DOWN", "the server is shutting down").retry()
+            }
+            Self::Internal => parts(Code::Internal, "INTERNAL", "an internal error; it is in the server's log"),
+        }
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        let Parts {
+            code,
+            reason,
+            message,
+            metadata,
+            mut details,
+        } = error.parts();
+        details.set_error_info(reason, DOMAIN, metadata);
+        Self::with_error_details(code, message, details)
+    }
+}
+
+impl From<Error> for rpc::Status {
+    fn from(error: Error) -> Self {
+        let status = Status::from(error);
+        // tonic-types keeps a google.rpc.Status as the status' details.
+        Self::decode(status.details()).unwrap_or_else(|_| Self {
+            code: status.code().into(),
+            message: status.message().to_owned(),
+            details: Vec::new(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_violation_is_told_in_the_message_and_in_the_details() {
+        let violation = |field: &str| Violation {
+            field: field.into(),
+            rule: "is wrong".into(),
+        };
+        let error = Error::InvalidFields(vec![violation("a"), violation("b[1].c")]);
+        let status = Status::from(error.clone());
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert_eq!(status.message(), "a is wrong; b[1].c is wrong");
+        let details = status.get_error_details();
+        let fields: Vec<_> = details
+            .bad_request()
+            .unwrap()
+            .field_violations
+            .iter()
+            .map(|violation| violation.field.as_str())
+            .collect();
+        assert_eq!(fields, ["a", "b[1].c"]);
+        assert_eq!(details.error_info().unwrap().reason, "INVALID_FIELD");
+        assert_eq!(rpc::Status::from(error).details.len(), 2);
+    }
+}
