@@ -1,0 +1,171 @@
+//! The lines of an order.
+
+use std::ops::RangeInclusive;
+
+use crate::money::{Amount, Currency};
+
+/// How many lines an order has.
+pub const COUNT: RangeInclusive<usize> = 1..=1000;
+
+/// How many pieces a line has.
+pub const QUANTITY: RangeInclusive<u32> = 1..=1_000_000;
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Of which product; it need not be registered yet.
+    pub product_id: String,
+    /// How many, see [`QUANTITY`].
+    pub quantity: u32,
+    /// The price of one, not below zero.
+    pub unit_price: Amount,
+}
+
+/// Lines that keep every rule, and their total.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Items {
+    lines: Vec<Item>,
+    currency: Currency,
+    total: Amount,
+}
+
+/// A rule that the lines of an order break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// Too few or too many lines.
+    #[error("must have 1 to 1000 entries")]
+    Count,
+    /// A quantity out of bounds, on the line of this index.
+    #[error("must be 1 to 1,000,000")]
+    Quantity(usize),
+    /// A negative price, on the line of this index.
+    #[error("must not be negative")]
+    Price(usize),
+    /// A line or the total that does not fit.
+    #[error("must have a total that fits into 64 bits at 4 decimals")]
+    Total,
+}
+
+impl Items {
+    /// Lines in one currency, if they keep the rules.
+    ///
+    /// # Errors
+    /// All the rules that they break.
+    pub fn new(lines: Vec<Item>, currency: Currency) -> Result<Self, Vec<Broken>> {
+        let mut broken = Vec::new();
+        if !COUNT.contains(&lines.len()) {
+            broken.push(Broken::Count);
+        }
+        for (index, line) in lines.iter().enumerate() {
+            if !QUANTITY.contains(&line.quantity) {
+                broken.push(Broken::Quantity(index));
+            }
+            if !line.unit_price.is_price() {
+                broken.push(Broken::Price(index));
+            }
+        }
+        let total = Amount::sum(
+            lines
+                .iter()
+                .map(|line| line.unit_price.times(line.quantity)),
+        );
+        match total {
+            Some(total) if broken.is_empty() => Ok(Self {
+                lines,
+                currency,
+                total,
+            }),
+            Some(_) => Err(broken),
+            None => {
+                broken.push(Broken::Total);
+                Err(broken)
+            }
+        }
+    }
+
+    /// The lines.
+    #[must_use]
+    pub fn lines(&self) -> &[Item] {
+        &self.lines
+    }
+
+    /// What all prices are in.
+    #[must_use]
+    pub fn currency(&self) -> Currency {
+        self.currency
+    }
+
+    /// All prices times their quantities.
+    #[must_use]
+    pub fn total(&self) -> Amount {
+        self.total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn euros() -> Currency {
+        Currency::new("EUR").unwrap()
+    }
+
+    fn line(quantity: u32, price: i64) -> Item {
+        Item {
+            product_id: "p".into(),
+            quantity,
+            unit_price: Amount::new(price),
+        }
+    }
+
+    #[test]
+    fn an_order_has_at_least_one_line_and_at_most_a_thousand() {
+        assert_eq!(Items::new(vec![], euros()), Err(vec![Broken::Count]));
+        assert!(Items::new(vec![line(1, 1); 1000], euros()).is_ok());
+        assert_eq!(
+            Items::new(vec![line(1, 1); 1001], euros()),
+            Err(vec![Broken::Count])
+        );
+    }
+
+    #[test]
+    fn everything_broken_is_named_with_its_line() {
+        let lines = vec![line(0, 5), line(1, -1), line(1_000_001, 1)];
+        let broken = vec![Broken::Quantity(0), Broken::Price(1), Broken::Quantity(2)];
+        assert_eq!(Items::new(lines, euros()), Err(broken));
+    }
+
+    #[test]
+    fn a_total_that_does_not_fit_is_refused() {
+        let most = i64::MAX;
+        assert_eq!(
+            Items::new(vec![line(1, most)], euros()).unwrap().total(),
+            Amount::new(most)
+        );
+        assert_eq!(
+            Items::new(vec![line(2, most)], euros()),
+            Err(vec![Broken::Total])
+        );
+        assert_eq!(
+            Items::new(vec![line(1, most), line(1, 1)], euros()),
+            Err(vec![Broken::Total])
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn the_total_is_exact(lines in prop::collection::vec((1u32..=1_000_000, 0i64..=i64::MAX), 1..20)) {
+            let exact: i128 = lines.iter().map(|(count, price)| i128::from(*count) * i128::from(*price)).sum();
+            let items = Items::new(lines.iter().map(|(count, price)| line(*count, *price)).collect(), euros());
+            match items {
+                Ok(items) => prop_assert_eq!(i128::from(items.total().get()), exact),
+                Err(broken) => {
+                    prop_assert_eq!(broken, vec![Broken::Total]);
+                    prop_assert!(exact > i128::from(i64::MAX));
+                }
+            }
+        }
+    }
+}

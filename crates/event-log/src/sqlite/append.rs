@@ -1,0 +1,188 @@
+use sqlx::{AssertSqlSafe, SqliteConnection};
+
+use crate::{Aggregate, Answered, Batch, Encoder, Error, Event, Loaded, Request, Schema, Stored};
+
+/// The one writer of a log.
+#[derive(Debug)]
+pub struct Appender {
+    connection: SqliteConnection,
+    schema: Schema,
+    /// The newest position; `None` after a failure, when only the file knows.
+    head: Option<u64>,
+}
+
+/// Events and requests in one result: `kind` 0 is a request, anything else an aggregate's type.
+type Row = (i32, String, String, i64, i64, String, u32, Vec<u8>);
+
+/// One round trip whatever is asked. The cross joins make SQLite look each wanted one up.
+const LOAD: &str = "
+    SELECT aggregate_type, '', aggregate_id, version, position, event_type, schema_version, record
+    FROM json_each(?) AS wanted CROSS JOIN events
+    ON aggregate_type = wanted.value ->> 0 AND aggregate_id = wanted.value ->> 1
+    UNION ALL
+    SELECT 0, request_id, aggregate_id, version, position, '', 0, fingerprint
+    FROM json_each(?) AS wanted CROSS JOIN requests ON request_id = wanted.value";
+
+const EVENT_COLUMNS: usize = 7;
+const REQUEST_COLUMNS: usize = 5;
+
+impl Appender {
+    pub(super) async fn new(connection: SqliteConnection, schema: Schema) -> Result<Self, Error> {
+        let mut appender = Self {
+            connection,
+            schema,
+            head: None,
+        };
+        appender.head().await?;
+        Ok(appender)
+    }
+
+    /// The position of the newest event; 0 if there is none.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn head(&mut self) -> Result<u64, Error> {
+        if let Some(head) = self.head {
+            return Ok(head);
+        }
+        let head: i64 = sqlx::query_scalar("SELECT coalesce(max(position), 0) FROM events")
+            .fetch_one(&mut self.connection)
+            .await?;
+        Ok(*self.head.insert(head.cast_unsigned()))
+    }
+
+    /// The newest state of aggregates, and what was answered to request ids.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn load(
+        &mut self,
+        aggregates: &[&Aggregate],
+        request_ids: &[&str],
+    ) -> Result<Loaded, Error> {
+        let mut loaded = Loaded::default();
+        if aggregates.is_empty() && request_ids.is_empty() {
+            return Ok(loaded);
+        }
+        let wanted: Vec<_> = aggregates
+            .iter()
+            .map(|aggregate| (aggregate.kind, &aggregate.id))
+            .collect();
+        let rows: Vec<Row> = sqlx::query_as(LOAD)
+            .bind(serde_json::json!(wanted).to_string())
+            .bind(serde_json::json!(request_ids).to_string())
+            .fetch_all(&mut self.connection)
+            .await?;
+        for (kind, request_id, aggregate_id, version, position, event_type, schema, data) in rows {
+            let (version, position) = (version.cast_unsigned(), position.cast_unsigned());
+            if kind == 0 {
+                let fingerprint = data;
+                loaded.requests.push(Answered {
+                    request_id,
+                    fingerprint,
+                    aggregate_id,
+                    version,
+                    position,
+                });
+            } else {
+                let data = self.schema.read(position, &event_type, schema, data)?;
+                let record = Encoder::with_capacity(1, data.len()).push(position, &data);
+                let aggregate = Aggregate {
+                    kind,
+                    id: aggregate_id,
+                };
+                loaded.events.push(Stored {
+                    aggregate,
+                    version,
+                    position,
+                    record,
+                });
+            }
+        }
+        Ok(loaded)
+    }
+
+    /// Appends a batch in one transaction, and returns the position of its first event. When it
+    /// returns, the batch is durable. Do not drop the future half-way.
+    ///
+    /// # Errors
+    /// When the batch is not, or perhaps not, in the log.
+    pub async fn append(&mut self, batch: &Batch) -> Result<u64, Error> {
+        let first = self.head().await? + 1;
+        if batch.events.is_empty() && batch.requests.is_empty() {
+            return Ok(first);
+        }
+        self.head = None;
+        if let Err(error) = self.execute(batch, first).await {
+            // Fails when the transaction has ended already, which is as well.
+            let _ = sqlx::raw_sql("ROLLBACK")
+                .execute(&mut self.connection)
+                .await;
+            return Err(error.into());
+        }
+        self.head = Some(first + batch.events.len() as u64 - 1);
+        Ok(first)
+    }
+
+    /// The whole transaction as one text: each call to SQLite costs a hop to its thread and back.
+    async fn execute(&mut self, batch: &Batch, first: u64) -> Result<(), sqlx::Error> {
+        let mut sql = String::from("BEGIN IMMEDIATE;");
+        for events in batch
+            .events
+            .chunks(::sqlite::MAX_PARAMETERS / EVENT_COLUMNS)
+        {
+            sql.push_str("INSERT INTO events (position, aggregate_type, aggregate_id, version, event_type, schema_version, record) ");
+            ::sqlite::values(&mut sql, events.len(), EVENT_COLUMNS);
+            sql.push(';');
+        }
+        for requests in batch
+            .requests
+            .chunks(::sqlite::MAX_PARAMETERS / REQUEST_COLUMNS)
+        {
+            sql.push_str(
+                "INSERT INTO requests (request_id, fingerprint, aggregate_id, version, position) ",
+            );
+            ::sqlite::values(&mut sql, requests.len(), REQUEST_COLUMNS);
+            sql.push(';');
+        }
+        sql.push_str("COMMIT");
+        let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
+        for (position, event) in (first..).zip(&batch.events) {
+            let Event {
+                aggregate,
+                version,
+                event_type,
+                record,
+            } = event;
+            query = query
+                .bind(position.cast_signed())
+                .bind(aggregate.kind)
+                .bind(aggregate.id.as_str())
+                .bind(version.cast_signed())
+                .bind(*event_type)
+                .bind(i64::from(self.schema.current))
+                .bind(record.as_slice());
+        }
+        for Request {
+            id,
+            fingerprint,
+            aggregate_id,
+            version,
+            position,
+        } in &batch.requests
+        {
+            query = query
+                .bind(id.as_str())
+                .bind(fingerprint.as_slice())
+                .bind(aggregate_id.as_str())
+                .bind(version.cast_signed())
+                .bind(position.resolve(first).cast_signed());
+        }
+        query.execute(&mut self.connection).await.map(|_| ())
+    }
+
+    /// Closes the file.
+    pub async fn close(self) {
+        ::sqlite::close(self.connection).await;
+    }
+}

@@ -1,0 +1,47 @@
+//! The log in a SQLite file, `events.db`, which one process owns.
+
+mod append;
+mod read;
+
+use std::path::Path;
+
+use ::sqlite::Durability;
+pub use append::Appender;
+pub use read::Reader;
+use sqlx::migrate::Migrator;
+use uuid::Uuid;
+
+use crate::{Error, Schema};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
+
+/// An acknowledged command survives power loss (guarantee G1). With a larger write-ahead log the
+/// rate is the same, but some commits take as long as folding it in takes.
+const DURABILITY: Durability = Durability {
+    every_commit: true,
+    checkpoint_pages: 1000,
+};
+
+/// Two for catching up, one for everybody else: more would only compete for two cores.
+const READERS: u32 = 3;
+
+/// Opens the log in a file, making it if it is missing.
+///
+/// # Errors
+/// When the file cannot be used; it is unchanged then.
+pub async fn open(path: &Path, schema: Schema) -> Result<(Appender, Reader), Error> {
+    let mut connection = ::sqlite::writer(path, &MIGRATIONS, DURABILITY).await?;
+    sqlx::query("INSERT INTO log (only_row, id) VALUES (1, ?) ON CONFLICT DO NOTHING")
+        .bind(Uuid::now_v7().to_string())
+        .execute(&mut connection)
+        .await?;
+    let log_id = sqlx::query_scalar("SELECT id FROM log")
+        .fetch_one(&mut connection)
+        .await?;
+    let appender = Appender::new(connection, schema).await?;
+    let reader = Reader::new(::sqlite::readers(path, READERS).await?, log_id, schema);
+    Ok((appender, reader))
+}
+
+#[cfg(test)]
+mod tests;
