@@ -1,1 +1,92 @@
-//! The write side: commands in, events out, and the stream of them
+//! The write side: commands in, events out, and the stream of them.
+//!
+//! [`open`] opens the log and makes what runs on it: [`Commands`] (CommandService) checks requests
+//! and queues them to the one [`Writer`], which decides each batch in memory, commits it once and
+//! answers. What it has committed goes to the tail, from where [`Events`] (EventService) streams it
+//! to those at the head; the others read the store. The [`Dispatch`] wakes only those subscribers
+//! that an event may concern.
+
+mod batch;
+mod command;
+mod command_service;
+mod dispatch;
+mod event_service;
+mod filter;
+mod header;
+mod record;
+mod subscription;
+mod tail;
+mod writer;
+
+use std::{path::Path, sync::Arc};
+
+pub use command_service::Commands;
+use dispatch::Dispatcher;
+pub use event_service::Events;
+use subscription::Sources;
+use tail::Tail;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+pub use writer::Writer;
+
+/// The write side on one log.
+#[derive(Debug)]
+pub struct CommandSide {
+    /// The command service. When its last clone is gone, the writer ends.
+    pub commands: Commands,
+    /// The event service.
+    pub events: Events,
+    /// To be run, and to be run to its end.
+    pub writer: Writer,
+    /// To be run beside the event service.
+    pub dispatch: Dispatch,
+    /// Whether the store answers.
+    pub available: watch::Receiver<bool>,
+}
+
+/// Wakes subscribers.
+#[derive(Debug)]
+pub struct Dispatch {
+    dispatcher: Arc<Dispatcher>,
+    tail: Arc<Tail>,
+    stop: CancellationToken,
+}
+
+impl Dispatch {
+    /// Works until it is stopped.
+    pub async fn run(self) {
+        self.dispatcher.run(&self.tail, self.stop).await;
+    }
+}
+
+/// Opens the log in a file; `stop` ends the streams and the dispatch.
+///
+/// # Errors
+/// When the log cannot be used; it is unchanged then.
+pub async fn open(path: &Path, stop: CancellationToken) -> Result<CommandSide, event_log::Error> {
+    let (mut appender, reader) = event_log::sqlite::open(path, record::SCHEMA).await?;
+    let head = appender.head().await?;
+    let tail = Arc::new(Tail::new(head));
+    let dispatcher = Dispatcher::new(head);
+    let (sender, jobs) = mpsc::channel(writer::QUEUE);
+    let (available, is_available) = watch::channel(true);
+    let sources = Sources {
+        reader,
+        tail: Arc::clone(&tail),
+        dispatcher: Arc::clone(&dispatcher),
+        stop: stop.clone(),
+    };
+    Ok(CommandSide {
+        commands: Commands::new(sender),
+        events: Events::new(sources),
+        writer: Writer { jobs, appender, tail: Arc::clone(&tail), available },
+        dispatch: Dispatch { dispatcher, tail, stop },
+        available: is_available,
+    })
+}
+
+/// Logs why the log failed; clients are only told that it did.
+fn store_error(error: &event_log::Error) -> wire::Error {
+    tracing::error!(%error, "the event store failed");
+    wire::Error::StoreUnavailable
+}

@@ -1,1 +1,2 @@
-//! The orderlog binary: settings, roles and command line
+//! The `orderlog` binary.
+pub mod serve;

@@ -46,8 +46,9 @@ impl Violations {
         self.at_most(field, value, most);
     }
 
-    /// A text of at most `most` characters.
+    /// A text of at most `most` characters, none of them U+0000, which databases do not take.
     pub fn at_most(&mut self, field: &str, value: &str, most: usize) {
+        self.check(!value.contains('\0'), field, "must not contain U+0000");
         // A character is at most four bytes, at least one: short ones need no counting.
         if value.len() > most && value.chars().count() > most {
             self.add(field, format!("must have at most {most} characters"));

@@ -1,0 +1,148 @@
+use contract::orders::v1::{execute_commands_request::Command as Sent, *};
+use event_log::Stored;
+
+use super::*;
+use crate::command::Origin;
+
+const NOW: i64 = 1_800_000_000_000_000_000;
+
+fn command(sent: Sent) -> Command {
+    Command::new(sent, &Origin::default(), NOW).unwrap()
+}
+
+fn create(order_id: &str, request_id: &str) -> Command {
+    let unit_price = Some(convert::money(12_500, "EUR"));
+    command(Sent::CreateOrder(CreateOrderRequest {
+        request_id: request_id.into(),
+        order_id: order_id.into(),
+        customer_id: "ann".into(),
+        items: vec![CreateOrderItem { product_id: "tea".into(), quantity: 1, unit_price }],
+        occurred_at: None,
+    }))
+}
+
+fn cancel(order_id: &str, expected_version: Option<u64>) -> Command {
+    command(Sent::CancelOrder(CancelOrderRequest {
+        order_id: order_id.into(),
+        reason: "too late".into(),
+        expected_version,
+        ..CancelOrderRequest::default()
+    }))
+}
+
+fn register(customer_id: &str, name: &str) -> Command {
+    command(Sent::RegisterCustomer(RegisterCustomerRequest {
+        customer_id: customer_id.into(),
+        name: name.into(),
+        ..RegisterCustomerRequest::default()
+    }))
+}
+
+fn decider(loaded: Loaded) -> Decider {
+    Decider::new(loaded, NOW).unwrap()
+}
+
+/// What the log would give back of a batch whose first event is at `first`.
+fn loaded(batch: Batch, first: u64) -> Loaded {
+    let events = (first..).zip(batch.events).map(|(position, event)| Stored {
+        aggregate: event.aggregate,
+        version: event.version,
+        position,
+        record: event.record.into(),
+    });
+    let requests = batch.requests.into_iter().map(|request| Answered {
+        request_id: request.id,
+        fingerprint: request.fingerprint,
+        aggregate_id: request.aggregate_id,
+        version: request.version,
+        position: request.position.resolve(first),
+    });
+    Loaded { events: events.collect(), requests: requests.collect() }
+}
+
+#[test]
+fn g4_a_command_sees_what_the_ones_before_it_in_the_batch_did() {
+    let mut decider = decider(Loaded::default());
+    assert_eq!(decider.decide(create("o", "")).unwrap().version, 1);
+    let taken = Error::OrderAlreadyExists("o".into());
+    assert_eq!(decider.decide(create("o", "")), Err(taken));
+    let mismatch = Error::VersionMismatch { expected: 2, actual: 1 };
+    assert_eq!(decider.decide(cancel("o", Some(2))), Err(mismatch));
+    let cancelled = decider.decide(cancel("o", Some(1))).unwrap();
+    assert_eq!((cancelled.version, cancelled.position), (2, Position::InBatch(1)));
+    decider.decide(cancel("o", None)).unwrap_err();
+    let batch = decider.finish();
+    let versions: Vec<_> = batch.events.iter().map(|event| event.version).collect();
+    assert_eq!(versions, [1, 2], "a refusal leaves no trace");
+}
+
+#[test]
+fn g4_a_command_decides_on_what_the_log_holds() {
+    let mut before = decider(Loaded::default());
+    before.decide(create("o", "")).unwrap();
+    let mut after = decider(loaded(before.finish(), 41));
+    assert_eq!(after.decide(cancel("o", Some(1))).unwrap().version, 2);
+    let event = RecordedEvent::decode(after.finish().events[0].record.as_slice()).unwrap();
+    assert_eq!(event.customer_id, "ann", "on every event of an order");
+}
+
+#[test]
+fn g5_a_request_id_is_answered_once_and_for_good() {
+    let mut before = decider(Loaded::default());
+    let first = before.decide(create("o", "r")).unwrap();
+    assert_eq!(before.decide(create("o", "r")), Ok(first.clone()), "in the same batch");
+    assert_eq!(before.decide(create("p", "r")), Err(Error::RequestIdReused));
+    let batch = before.finish();
+    assert_eq!((batch.events.len(), batch.requests.len()), (1, 1));
+
+    let mut after = decider(loaded(batch, 41));
+    let again = after.decide(create("o", "r")).unwrap();
+    assert_eq!((again.id, again.version, again.position), (first.id, 1, Position::Of(41)));
+    assert_eq!(after.decide(create("p", "r")), Err(Error::RequestIdReused));
+    assert_eq!(after.finish(), Batch::default());
+}
+
+#[test]
+fn g5_a_refused_command_does_not_use_up_its_request_id() {
+    let mut decider = decider(Loaded::default());
+    decider.decide(create("o", "r-1")).unwrap();
+    decider.decide(create("o", "r-2")).unwrap_err();
+    decider.decide(create("p", "r-2")).unwrap();
+}
+
+#[test]
+fn an_unchanged_name_is_answered_with_where_it_stands() {
+    let mut before = decider(Loaded::default());
+    before.decide(register("ann", "Ann")).unwrap();
+    let mut after = decider(loaded(before.finish(), 41));
+    let same = after.decide(register("ann", "Ann")).unwrap();
+    assert_eq!((same.version, same.position), (1, Position::Of(41)));
+    let renamed = after.decide(register("ann", "Anna")).unwrap();
+    assert_eq!((renamed.version, renamed.position), (2, Position::InBatch(0)));
+    let same = after.decide(register("ann", "Anna")).unwrap();
+    assert_eq!((same.version, same.position), (2, Position::InBatch(0)));
+    assert_eq!(after.finish().events.len(), 1);
+}
+
+#[test]
+fn a_customer_and_a_product_of_one_id_are_two() {
+    let mut decider = decider(Loaded::default());
+    decider.decide(register("x", "X")).unwrap();
+    let product = command(Sent::RegisterProduct(RegisterProductRequest {
+        product_id: "x".into(),
+        name: "X".into(),
+        ..RegisterProductRequest::default()
+    }));
+    assert_eq!(decider.decide(product).unwrap().version, 1);
+    let types: Vec<_> = decider.finish().events.iter().map(|event| event.event_type).collect();
+    assert_eq!(types, ["CustomerRegistered", "ProductRegistered"]);
+}
+
+#[test]
+fn nothing_is_loaded_twice_or_for_a_new_order() {
+    let commands = [create("", "r-1"), create("o", "r-2"), cancel("o", None), register("o", "O")];
+    let (aggregates, mut ids) = needs(commands.iter());
+    assert_eq!(aggregates.len(), 2);
+    ids.sort_unstable();
+    assert_eq!(ids, ["r-1", "r-2"]);
+}

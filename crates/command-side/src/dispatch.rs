@@ -1,0 +1,172 @@
+//! Wakes the subscribers that an event may concern, and only those: what an idle subscriber costs
+//! does not depend on how fast the log grows, nor does the log's pace on how many are idle.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{filter::Interest, header::Header, tail::Tail};
+
+/// Events looked at in one go, between which others may run.
+const STEP: usize = 1000;
+
+/// Not woken since the last time it looked.
+const ASLEEP: u64 = u64::MAX;
+
+#[derive(Debug)]
+struct Sleeper {
+    /// Nothing concerns it up to this position; [`ASLEEP`] while nothing has concerned it at all.
+    cleared: AtomicU64,
+    notify: Notify,
+}
+
+impl Sleeper {
+    fn wake(&self, cleared: u64) {
+        // The earliest one counts until the subscriber has looked. The lock orders the rest.
+        self.cleared.fetch_min(cleared, Ordering::Relaxed);
+        self.notify.notify_one();
+    }
+}
+
+#[derive(Debug, Default)]
+struct Registered {
+    /// The position up to which everybody concerned has been woken.
+    position: u64,
+    sleepers: HashMap<Interest, Vec<Arc<Sleeper>>>,
+}
+
+/// Who waits for what.
+#[derive(Debug, Default)]
+pub(crate) struct Dispatcher {
+    registered: Mutex<Registered>,
+}
+
+/// One subscriber's registration, which ends with it.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    dispatcher: Arc<Dispatcher>,
+    interests: Vec<Interest>,
+    sleeper: Arc<Sleeper>,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(head: u64) -> Arc<Self> {
+        let registered = Registered { position: head, ..Registered::default() };
+        Arc::new(Self { registered: Mutex::new(registered) })
+    }
+
+    /// Registers a subscriber, and says from which position on it will be woken: what lies before
+    /// it has to look at itself.
+    pub(crate) fn register(self: &Arc<Self>, interests: Vec<Interest>) -> (Registration, u64) {
+        let sleeper = Arc::new(Sleeper { cleared: AtomicU64::new(ASLEEP), notify: Notify::new() });
+        let mut registered = self.lock();
+        for interest in &interests {
+            let sleepers = registered.sleepers.entry(interest.clone()).or_default();
+            sleepers.push(Arc::clone(&sleeper));
+        }
+        let registration = Registration { dispatcher: Arc::clone(self), interests, sleeper };
+        (registration, registered.position)
+    }
+
+    /// Follows the tail until cancelled.
+    pub(crate) async fn run(&self, tail: &Tail, stop: CancellationToken) {
+        let mut head = tail.subscribe();
+        loop {
+            let newest = *head.borrow_and_update();
+            while self.position() < newest {
+                self.step(tail, newest);
+                tokio::task::yield_now().await;
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = head.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+
+    fn step(&self, tail: &Tail, newest: u64) {
+        let position = self.position();
+        let records = tail.after(position, STEP);
+        let mut registered = self.lock();
+        let Some(records) = records else {
+            // They have gone to the store only: let everybody look there.
+            for sleeper in registered.sleepers.values().flatten() {
+                sleeper.wake(position);
+            }
+            registered.position = newest;
+            return;
+        };
+        registered.wake(&Interest::All);
+        for record in &records {
+            registered.wake_for(record);
+            registered.position += 1;
+        }
+    }
+
+    /// The position up to which everybody concerned has been woken.
+    pub(crate) fn position(&self) -> u64 {
+        self.lock().position
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Registered> {
+        // Nothing under the lock panics half-way; what is there is whole.
+        self.registered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Registered {
+    fn wake_for(&self, record: &[u8]) {
+        if self.sleepers.len() == usize::from(self.sleepers.contains_key(&Interest::All)) {
+            return;
+        }
+        let header = Header::of(record);
+        self.wake(&Interest::Payload(header.payload));
+        self.wake(&Interest::AggregateType(header.aggregate_type));
+        self.wake(&Interest::Aggregate(header.aggregate_id.to_owned()));
+        self.wake(&Interest::Customer(header.customer_id.to_owned()));
+    }
+
+    fn wake(&self, interest: &Interest) {
+        for sleeper in self.sleepers.get(interest).into_iter().flatten() {
+            sleeper.wake(self.position);
+        }
+    }
+}
+
+impl Registration {
+    /// Returns when something may concern the subscriber.
+    pub(crate) async fn woken(&self) {
+        self.sleeper.notify.notified().await;
+    }
+
+    /// The position up to which nothing more concerns the subscriber, after a position up to which
+    /// it has looked itself; and the one up to which it will not be woken again and has to look.
+    pub(crate) fn cleared(&self, looked: u64) -> (u64, u64) {
+        // Both under the lock: a wake between them would be lost.
+        let registered = self.dispatcher.lock();
+        let position = registered.position.max(looked);
+        let cleared = self.sleeper.cleared.swap(ASLEEP, Ordering::Relaxed);
+        if cleared == ASLEEP { (position, position) } else { (cleared.max(looked), position) }
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        let mut registered = self.dispatcher.lock();
+        for interest in &self.interests {
+            if let Some(sleepers) = registered.sleepers.get_mut(interest) {
+                sleepers.retain(|sleeper| !Arc::ptr_eq(sleeper, &self.sleeper));
+                if sleepers.is_empty() {
+                    registered.sleepers.remove(interest);
+                }
+            }
+        }
+    }
+}

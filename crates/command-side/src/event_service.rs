@@ -1,0 +1,126 @@
+use std::{pin::Pin, sync::Arc};
+
+use contract::{
+    encoded::{GetOrderHistoryResponse, SubscribeResponse, event_service_server::EventService},
+    orders::v1::{
+        AggregateType, GetHeadRequest, GetHeadResponse, GetOrderHistoryRequest, SubscribeRequest,
+    },
+};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::Instant,
+};
+use tokio_stream::{Stream, wrappers::ReceiverStream};
+use tonic::{Request, Response, Status};
+use wire::{Error, Resource, Violations};
+
+use crate::{
+    filter::Filter,
+    store_error,
+    subscription::{Sources, Subscription},
+};
+
+/// Subscribers at the same time.
+const SUBSCRIBERS: usize = 10_000;
+
+/// Events in a response, if the subscriber does not say.
+const BATCH: u32 = 1000;
+
+/// Events in a response at most.
+const MOST_IN_A_BATCH: u32 = 10_000;
+
+/// Streams the log.
+#[derive(Debug, Clone)]
+pub struct Events {
+    sources: Sources,
+    subscribers: Arc<Semaphore>,
+}
+
+impl Events {
+    pub(crate) fn new(sources: Sources) -> Self {
+        Self { sources, subscribers: Arc::new(Semaphore::new(SUBSCRIBERS)) }
+    }
+
+    fn subscription(
+        &self,
+        request: SubscribeRequest,
+        responses: mpsc::Sender<Result<SubscribeResponse, Status>>,
+    ) -> Result<Subscription, Error> {
+        let SubscribeRequest { after_position, filter, max_batch_size, log_id, .. } = request;
+        let mut violations = Violations::default();
+        let within = max_batch_size <= MOST_IN_A_BATCH;
+        violations.check(within, "max_batch_size", "must be at most 10,000");
+        violations.finish()?;
+        let filter = Filter::new(filter.unwrap_or_default())?;
+        let actual = self.sources.reader.log_id();
+        if !log_id.is_empty() && log_id != actual {
+            return Err(Error::LogMismatch { given: log_id, actual: actual.to_owned() });
+        }
+        let head = self.sources.tail.head();
+        if after_position > head {
+            return Err(Error::PositionBeyondHead { position: after_position, head });
+        }
+        let batch = if max_batch_size == 0 { BATCH } else { max_batch_size };
+        Ok(Subscription {
+            sources: self.sources.clone(),
+            filter,
+            position: after_position,
+            batch: batch as usize,
+            responses,
+            told: after_position,
+            last_sent: Instant::now(),
+            caught_up: false,
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl EventService for Events {
+    type SubscribeStream = Pin<Box<dyn Stream<Item = Result<SubscribeResponse, Status>> + Send>>;
+
+    async fn subscribe(
+        &self,
+        request: Request<SubscribeRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let request = request.into_inner();
+        let follow = request.follow;
+        // One in the channel, one in the making: a subscriber that does not read holds no more.
+        let (responses, sent) = mpsc::channel(1);
+        let subscription = self.subscription(request, responses)?;
+        let place = Arc::clone(&self.subscribers)
+            .try_acquire_owned()
+            .map_err(|_| Error::Overloaded("too many subscribers"))?;
+        // Ends with its stream: when all is sent, or the subscriber has gone.
+        tokio::spawn(async move {
+            subscription.run(follow).await;
+            drop(place);
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(sent))))
+    }
+
+    async fn get_order_history(
+        &self,
+        request: Request<GetOrderHistoryRequest>,
+    ) -> Result<Response<GetOrderHistoryResponse>, Status> {
+        let GetOrderHistoryRequest { order_id } = request.into_inner();
+        let mut violations = Violations::default();
+        violations.id("order_id", &order_id);
+        violations.finish()?;
+        let history = self.sources.reader.history(AggregateType::Order.into(), &order_id).await;
+        let events = history.map_err(|error| store_error(&error))?.records;
+        if events.is_empty() {
+            return Err(Error::NotFound(Resource::Order, order_id).into());
+        }
+        Ok(Response::new(GetOrderHistoryResponse { events }))
+    }
+
+    async fn get_head(
+        &self,
+        _: Request<GetHeadRequest>,
+    ) -> Result<Response<GetHeadResponse>, Status> {
+        Ok(Response::new(GetHeadResponse {
+            position: self.sources.tail.head(),
+            log_id: self.sources.reader.log_id().to_owned(),
+        }))
+    }
+}

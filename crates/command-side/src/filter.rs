@@ -1,0 +1,108 @@
+use contract::orders::v1::{AggregateType, EventFilter};
+use wire::{Error, Violations};
+
+use crate::header::{Header, payload_of};
+
+/// Entries in each list of a filter.
+const ENTRIES: usize = 1000;
+
+/// Which events a subscriber wants.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Filter {
+    aggregate_types: Vec<i32>,
+    aggregate_ids: Vec<String>,
+    payloads: Vec<u32>,
+    customer_ids: Vec<String>,
+}
+
+/// What every event that a filter lets through has at least one of: the cheapest way to know that
+/// a subscriber need not be woken.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Interest {
+    /// Anything at all.
+    All,
+    /// A type of event.
+    Payload(u32),
+    /// A type of aggregate.
+    AggregateType(i32),
+    /// An aggregate of any type.
+    Aggregate(String),
+    /// A customer.
+    Customer(String),
+}
+
+impl Filter {
+    /// Checks the filter of a request.
+    pub(crate) fn new(filter: EventFilter) -> Result<Self, Error> {
+        let EventFilter { aggregate_types, aggregate_ids, event_types, customer_ids } = filter;
+        let mut violations = Violations::default();
+        violations.entries("filter.aggregate_types", &aggregate_types, ENTRIES);
+        violations.entries("filter.aggregate_ids", &aggregate_ids, ENTRIES);
+        violations.entries("filter.event_types", &event_types, ENTRIES);
+        violations.entries("filter.customer_ids", &customer_ids, ENTRIES);
+        for (index, kind) in aggregate_types.iter().enumerate().take(ENTRIES) {
+            let known = AggregateType::try_from(*kind)
+                .is_ok_and(|kind| kind != AggregateType::Unspecified);
+            violations.check(
+                known,
+                format!("filter.aggregate_types[{index}]"),
+                "must be a type of aggregate",
+            );
+        }
+        for (index, id) in aggregate_ids.iter().enumerate().take(ENTRIES) {
+            violations.id(format!("filter.aggregate_ids[{index}]"), id);
+        }
+        let mut payloads = Vec::with_capacity(event_types.len().min(ENTRIES));
+        for (index, event_type) in event_types.iter().enumerate().take(ENTRIES) {
+            match payload_of(event_type) {
+                Some(payload) => payloads.push(payload),
+                None => violations.add(
+                    format!("filter.event_types[{index}]"),
+                    "must be the name of an event's message, such as OrderCreated",
+                ),
+            }
+        }
+        for (index, id) in customer_ids.iter().enumerate().take(ENTRIES) {
+            violations.id(format!("filter.customer_ids[{index}]"), id);
+        }
+        violations.finish()?;
+        Ok(Self { aggregate_types, aggregate_ids, payloads, customer_ids })
+    }
+
+    /// Whether an event, as it is sent, is one of those.
+    pub(crate) fn matches(&self, record: &[u8]) -> bool {
+        if self.is_empty() {
+            return true;
+        }
+        fn any<T: PartialEq<U>, U: ?Sized>(list: &[T], value: &U) -> bool {
+            list.is_empty() || list.iter().any(|entry| entry == value)
+        }
+        let header = Header::of(record);
+        any(&self.aggregate_types, &header.aggregate_type)
+            && any(&self.payloads, &header.payload)
+            && any(&self.aggregate_ids, header.aggregate_id)
+            && any(&self.customer_ids, header.customer_id)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.aggregate_types.is_empty()
+            && self.aggregate_ids.is_empty()
+            && self.payloads.is_empty()
+            && self.customer_ids.is_empty()
+    }
+
+    /// The most selective list's interests: an event without any of them does not match.
+    pub(crate) fn interests(&self) -> Vec<Interest> {
+        if !self.aggregate_ids.is_empty() {
+            self.aggregate_ids.iter().cloned().map(Interest::Aggregate).collect()
+        } else if !self.customer_ids.is_empty() {
+            self.customer_ids.iter().cloned().map(Interest::Customer).collect()
+        } else if !self.payloads.is_empty() {
+            self.payloads.iter().copied().map(Interest::Payload).collect()
+        } else if !self.aggregate_types.is_empty() {
+            self.aggregate_types.iter().copied().map(Interest::AggregateType).collect()
+        } else {
+            vec![Interest::All]
+        }
+    }
+}

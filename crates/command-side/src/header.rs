@@ -1,0 +1,137 @@
+//! What a filter asks of an event, read off its bytes without decoding the rest.
+
+use contract::orders::v1::recorded_event::Payload;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+
+use crate::record;
+
+/// The fields of `RecordedEvent` by their numbers in the contract.
+mod field {
+    pub(super) const AGGREGATE_TYPE: u32 = 3;
+    pub(super) const AGGREGATE_ID: u32 = 4;
+    pub(super) const CUSTOMER_ID: u32 = 6;
+    pub(super) const FIRST_PAYLOAD: u32 = 20;
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Header<'a> {
+    pub(crate) aggregate_type: i32,
+    pub(crate) aggregate_id: &'a str,
+    pub(crate) customer_id: &'a str,
+    /// The number of the payload's field, which tells the type of the event.
+    pub(crate) payload: u32,
+}
+
+impl<'a> Header<'a> {
+    /// What is malformed is as good as absent: the log only holds what was encoded here.
+    pub(crate) fn of(record: &'a [u8]) -> Self {
+        let mut header = Self::default();
+        let mut rest = record;
+        while let Ok((tag, wire_type)) = decode_key(&mut rest) {
+            match (tag, wire_type) {
+                (field::AGGREGATE_TYPE, WireType::Varint) => {
+                    header.aggregate_type = number(&mut rest) as i32;
+                }
+                (field::AGGREGATE_ID, WireType::LengthDelimited) => {
+                    header.aggregate_id = text(&mut rest);
+                }
+                (field::CUSTOMER_ID, WireType::LengthDelimited) => {
+                    header.customer_id = text(&mut rest);
+                }
+                (field::FIRST_PAYLOAD.., _) => {
+                    header.payload = tag;
+                    break;
+                }
+                _ => {
+                    if skip_field(wire_type, tag, &mut rest, DecodeContext::default()).is_err() {
+                        break;
+                    }
+                }
+            }
+        }
+        header
+    }
+}
+
+fn number(rest: &mut &[u8]) -> u64 {
+    decode_varint(rest).unwrap_or_default()
+}
+
+fn text<'a>(rest: &mut &'a [u8]) -> &'a str {
+    let length = number(rest) as usize;
+    let (text, behind) = rest.split_at_checked(length).unwrap_or_default();
+    *rest = behind;
+    std::str::from_utf8(text).unwrap_or_default()
+}
+
+/// The number of the payload's field for each name of an event type.
+pub(crate) fn payload_of(event_type: &str) -> Option<u32> {
+    use Payload::*;
+    let payloads = [
+        (20, OrderCreated(<_>::default())),
+        (21, OrderShipped(<_>::default())),
+        (22, OrderDelivered(<_>::default())),
+        (23, OrderCancelled(<_>::default())),
+        (24, CustomerRegistered(<_>::default())),
+        (25, CustomerRenamed(<_>::default())),
+        (26, ProductRegistered(<_>::default())),
+        (27, ProductRenamed(<_>::default())),
+    ];
+    payloads
+        .into_iter()
+        .find(|(_, payload)| record::event_type(payload) == event_type)
+        .map(|(number, _)| number)
+}
+
+#[cfg(test)]
+mod tests {
+    use contract::orders::v1::{AggregateType, OrderDelivered, RecordedEvent};
+    use prost::Message as _;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn every_event_type_has_the_number_of_its_field() {
+        let pool = prost_reflect::DescriptorPool::decode(contract::FILE_DESCRIPTOR_SET).unwrap();
+        let message = pool.get_message_by_name("orders.v1.RecordedEvent").unwrap();
+        let payloads = message.oneofs().next().unwrap();
+        for field in payloads.fields() {
+            let kind = field.kind();
+            let name = kind.as_message().unwrap().name().to_owned();
+            assert_eq!(payload_of(&name), Some(field.number()), "{name}");
+        }
+        assert_eq!(payload_of("OrderLost"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_header_says_what_decoding_says(
+            position: u64, aggregate_id: String, customer_id: String, event_id: String, kind in 0..4i32,
+        ) {
+            let event = RecordedEvent {
+                position,
+                event_id,
+                aggregate_type: kind,
+                aggregate_id,
+                version: 7,
+                customer_id,
+                occurred_at: Some(wire::convert::timestamp(1)),
+                payload: Some(Payload::OrderDelivered(OrderDelivered {})),
+                ..RecordedEvent::default()
+            };
+            let bytes = event.encode_to_vec();
+            prop_assert_eq!(Header::of(&bytes), Header {
+                aggregate_type: AggregateType::try_from(kind).unwrap().into(),
+                aggregate_id: &event.aggregate_id,
+                customer_id: &event.customer_id,
+                payload: 22,
+            });
+        }
+
+        #[test]
+        fn any_bytes_have_some_header(bytes: Vec<u8>) {
+            Header::of(&bytes);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The newest events, shared: what the writer commits is here before it is answered, and every
+//! subscriber at the head of the log reads it from here.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+/// Bytes of events that are kept; older ones are read from the store.
+const MOST_BYTES: usize = 16 << 20;
+
+/// Events that were committed together, as they are sent.
+#[derive(Debug)]
+struct Chunk {
+    first: u64,
+    records: Vec<Bytes>,
+}
+
+impl Chunk {
+    fn last(&self) -> u64 {
+        self.first + self.records.len() as u64 - 1
+    }
+
+    fn bytes(&self) -> usize {
+        self.records.iter().map(Bytes::len).sum()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Recent {
+    chunks: VecDeque<Arc<Chunk>>,
+    bytes: usize,
+}
+
+/// The end of the log.
+#[derive(Debug)]
+pub(crate) struct Tail {
+    recent: Mutex<Recent>,
+    head: watch::Sender<u64>,
+}
+
+impl Tail {
+    /// The end of a log whose newest event is at `head`.
+    pub(crate) fn new(head: u64) -> Self {
+        Self { recent: Mutex::default(), head: watch::Sender::new(head) }
+    }
+
+    /// The position of the newest event.
+    pub(crate) fn head(&self) -> u64 {
+        *self.head.borrow()
+    }
+
+    /// Tells when there is a newer one.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.head.subscribe()
+    }
+
+    /// Adds what was committed behind the head.
+    pub(crate) fn push(&self, first: u64, records: Vec<Bytes>) {
+        if records.is_empty() {
+            return;
+        }
+        let chunk = Chunk { first, records };
+        let last = chunk.last();
+        let dropped = {
+            let mut recent = self.lock();
+            recent.bytes += chunk.bytes();
+            recent.chunks.push_back(Arc::new(chunk));
+            let mut dropped = Vec::new();
+            while recent.bytes > MOST_BYTES && recent.chunks.len() > 1 {
+                if let Some(oldest) = recent.chunks.pop_front() {
+                    recent.bytes -= oldest.bytes();
+                    dropped.push(oldest);
+                }
+            }
+            dropped
+        };
+        // Freeing memory is not for those who wait for the lock.
+        drop(dropped);
+        self.head.send_replace(last);
+    }
+
+    /// Up to `limit` events after a position; `None` when they are no longer here.
+    pub(crate) fn after(&self, position: u64, limit: usize) -> Option<Vec<Bytes>> {
+        let mut chunks = Vec::new();
+        {
+            let recent = self.lock();
+            let oldest = recent.chunks.front()?;
+            if position + 1 < oldest.first {
+                return None;
+            }
+            let start = recent.chunks.partition_point(|chunk| chunk.last() <= position);
+            let mut count = 0;
+            for chunk in recent.chunks.range(start..) {
+                chunks.push(Arc::clone(chunk));
+                count += (chunk.last() - position.max(chunk.first - 1)) as usize;
+                if count >= limit {
+                    break;
+                }
+            }
+        }
+        let mut records = Vec::new();
+        for chunk in chunks {
+            let seen = (position + 1).saturating_sub(chunk.first) as usize;
+            let wanted = limit - records.len();
+            records.extend(chunk.records.iter().skip(seen).take(wanted).cloned());
+        }
+        Some(records)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Recent> {
+        // Nothing under the lock panics half-way; what is there is whole.
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn records(of: impl IntoIterator<Item = u64>) -> Vec<Bytes> {
+        of.into_iter().map(|position| position.to_string().into()).collect()
+    }
+
+    #[test]
+    fn everything_after_a_position_is_there_in_pieces_of_any_size() {
+        let tail = Tail::new(4);
+        assert_eq!(tail.after(4, 10), None, "nothing was pushed yet");
+        tail.push(5, records(5..7));
+        tail.push(7, records(7..8));
+        tail.push(8, records(8..12));
+        assert_eq!(tail.head(), 11);
+        for position in 4..=11 {
+            for limit in 1..10 {
+                let expected = records((position + 1..=11).take(limit));
+                assert_eq!(tail.after(position, limit).unwrap(), expected, "{position} {limit}");
+            }
+        }
+        assert_eq!(tail.after(3, 10), None, "older than what is here");
+    }
+
+    #[test]
+    fn g11_it_does_not_grow_with_the_log() {
+        let tail = Tail::new(0);
+        let large = Bytes::from(vec![0; MOST_BYTES / 4]);
+        for position in 1..=20 {
+            tail.push(position, vec![large.clone()]);
+        }
+        assert!(tail.lock().bytes <= MOST_BYTES);
+        assert_eq!(tail.after(10, 100), None);
+        assert_eq!(tail.after(16, 100).unwrap().len(), 4);
+    }
+}

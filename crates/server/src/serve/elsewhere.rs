@@ -1,0 +1,57 @@
+//! A service that answers on another runtime than the one its connections are served on.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio::runtime::Handle;
+use tokio_util::task::AbortOnDropHandle;
+use tonic::{body::Body, server::NamedService};
+use tower::Service;
+
+/// Calls `service` on `runtime`. A call that is cancelled is cancelled there.
+#[derive(Debug, Clone)]
+pub(super) struct Elsewhere<S> {
+    service: S,
+    runtime: Handle,
+}
+
+impl<S> Elsewhere<S> {
+    pub(super) fn new(service: S, runtime: &Handle) -> Self {
+        Self { service, runtime: runtime.clone() }
+    }
+}
+
+impl<S: NamedService> NamedService for Elsewhere<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S> Service<http::Request<Body>> for Elsewhere<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.service.poll_ready(context)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let mut service = self.service.clone();
+        let task = self.runtime.spawn(async move { service.call(request).await });
+        let task = AbortOnDropHandle::new(task);
+        Box::pin(async move {
+            task.await.unwrap_or_else(|error| {
+                tracing::error!(%error, "a call failed");
+                Ok(tonic::Status::from(wire::Error::Internal).into_http())
+            })
+        })
+    }
+}
