@@ -79,14 +79,42 @@ impl Decider {
                 _ => return Err(damaged(&"is not of its aggregate")),
             };
             let position = Position::Of(stored.position);
-            states.insert(stored.aggregate, State { of, version: stored.version, position });
+            states.insert(
+                stored.aggregate,
+                State {
+                    of,
+                    version: stored.version,
+                    position,
+                },
+            );
         }
         let answered = loaded.requests.into_iter().map(|answered| {
-            let Answered { request_id, fingerprint, aggregate_id, version, position } = answered;
+            let Answered {
+                request_id,
+                fingerprint,
+                aggregate_id,
+                version,
+                position,
+            } = answered;
             let position = Position::Of(position);
-            (request_id, (fingerprint, Outcome { id: aggregate_id, version, position }))
+            (
+                request_id,
+                (
+                    fingerprint,
+                    Outcome {
+                        id: aggregate_id,
+                        version,
+                        position,
+                    },
+                ),
+            )
         });
-        Ok(Self { now, states, answered: answered.collect(), batch: Batch::default() })
+        Ok(Self {
+            now,
+            states,
+            answered: answered.collect(),
+            batch: Batch::default(),
+        })
     }
 
     /// Decides one command; what follows from it is in the batch, unless it is refused.
@@ -98,8 +126,15 @@ impl Decider {
                 Err(Error::RequestIdReused)
             };
         }
-        let Command { aggregate, fresh, action, request_id, fingerprint, occurred_at, origin } =
-            command;
+        let Command {
+            aggregate,
+            fresh,
+            action,
+            request_id,
+            fingerprint,
+            occurred_at,
+            origin,
+        } = command;
         let state = self.states.remove(&aggregate);
         let (payload, customer_id, state) = match decide(&aggregate, state, action) {
             Ok(decided) => decided,
@@ -112,7 +147,10 @@ impl Decider {
         };
         let (version, position) = match &payload {
             None => (state.version, state.position),
-            Some(_) => (state.version + 1, Position::InBatch(self.batch.events.len())),
+            Some(_) => (
+                state.version + 1,
+                Position::InBatch(self.batch.events.len()),
+            ),
         };
         if let Some(payload) = payload {
             let event_type = record::event_type(&payload);
@@ -132,9 +170,18 @@ impl Decider {
                 payload: Some(payload),
             };
             let record = record.encode_to_vec();
-            self.batch.events.push(Event { aggregate: aggregate.clone(), version, event_type, record });
+            self.batch.events.push(Event {
+                aggregate: aggregate.clone(),
+                version,
+                event_type,
+                record,
+            });
         }
-        let outcome = Outcome { id: aggregate.id.clone(), version, position };
+        let outcome = Outcome {
+            id: aggregate.id.clone(),
+            version,
+            position,
+        };
         if !request_id.is_empty() {
             self.batch.requests.push(Request {
                 id: request_id.clone(),
@@ -143,11 +190,19 @@ impl Decider {
                 version,
                 position,
             });
-            self.answered.insert(request_id, (fingerprint, outcome.clone()));
+            self.answered
+                .insert(request_id, (fingerprint, outcome.clone()));
         }
         // Nobody can speak of an id before it was answered.
         if !fresh {
-            self.states.insert(aggregate, State { version, position, ..state });
+            self.states.insert(
+                aggregate,
+                State {
+                    version,
+                    position,
+                    ..state
+                },
+            );
         }
         Ok(outcome)
     }
@@ -168,12 +223,19 @@ fn decide(
     state: Option<State>,
     action: Action,
 ) -> Result<Decided, (Option<State>, Error)> {
-    let (version, position) =
-        state.as_ref().map_or((0, Position::Of(0)), |state| (state.version, state.position));
+    let (version, position) = state.as_ref().map_or((0, Position::Of(0)), |state| {
+        (state.version, state.position)
+    });
     match action {
-        Action::Order { command, expected_version } => {
+        Action::Order {
+            command,
+            expected_version,
+        } => {
             let known = match &state {
-                Some(State { of: Kind::Order(order), .. }) => order.as_ref(),
+                Some(State {
+                    of: Kind::Order(order),
+                    ..
+                }) => order.as_ref(),
                 _ => None,
             };
             let event = match order::decide(known, expected_version, command) {
@@ -181,17 +243,29 @@ fn decide(
                 Err(refusal) => return Err((state, refused(refusal, &aggregate.id))),
             };
             let order = match state {
-                Some(State { of: Kind::Order(order), .. }) => order,
+                Some(State {
+                    of: Kind::Order(order),
+                    ..
+                }) => order,
                 _ => None,
             };
             let order = order::evolve(order, &event);
-            let customer_id = order.as_ref().map_or_else(String::new, |order| order.customer_id.clone());
-            let state = State { of: Kind::Order(order), version, position };
+            let customer_id = order
+                .as_ref()
+                .map_or_else(String::new, |order| order.customer_id.clone());
+            let state = State {
+                of: Kind::Order(order),
+                version,
+                position,
+            };
             Ok((Some(record::of_order(event)), customer_id, state))
         }
         Action::Register { name } => {
             let known = match &state {
-                Some(State { of: Kind::Name(known), .. }) => known.as_deref(),
+                Some(State {
+                    of: Kind::Name(known),
+                    ..
+                }) => known.as_deref(),
                 _ => None,
             };
             let event = name::decide(known, name.clone());
@@ -201,7 +275,15 @@ fn decide(
                 _ => String::new(),
             };
             let payload = event.map(|event| record::of_name(kind, event));
-            Ok((payload, customer_id, State { of: Kind::Name(Some(name)), version, position }))
+            Ok((
+                payload,
+                customer_id,
+                State {
+                    of: Kind::Name(Some(name)),
+                    version,
+                    position,
+                },
+            ))
         }
     }
 }

@@ -54,8 +54,13 @@ pub(crate) struct Command {
 
 #[derive(Debug)]
 pub(crate) enum Action {
-    Order { command: order::Command, expected_version: Option<u64> },
-    Register { name: String },
+    Order {
+        command: order::Command,
+        expected_version: Option<u64>,
+    },
+    Register {
+        name: String,
+    },
 }
 
 /// Where a command comes from, as its call's metadata say.
@@ -67,7 +72,11 @@ pub(crate) struct Origin {
 
 impl Command {
     /// Checks a request, at `now` (nanoseconds since 1970).
-    pub(crate) fn new(mut request: Request, origin: &Origin, now: i64) -> Result<Self, wire::Error> {
+    pub(crate) fn new(
+        mut request: Request,
+        origin: &Origin,
+        now: i64,
+    ) -> Result<Self, wire::Error> {
         let fingerprint = fingerprint(&mut request);
         let mut violations = Violations::default();
         let (request_id, fingerprint) = fingerprint.unwrap_or_default();
@@ -78,21 +87,51 @@ impl Command {
             Request::DeliverOrder(request) => deliver(request, &mut violations),
             Request::CancelOrder(request) => cancel(request, &mut violations),
             Request::RegisterCustomer(request) => {
-                let RegisterCustomerRequest { customer_id, name, occurred_at, .. } = request;
+                let RegisterCustomerRequest {
+                    customer_id,
+                    name,
+                    occurred_at,
+                    ..
+                } = request;
                 let id = Id::Given("customer_id", customer_id);
-                register(AggregateType::Customer, id, name, occurred_at, &mut violations)
+                register(
+                    AggregateType::Customer,
+                    id,
+                    name,
+                    occurred_at,
+                    &mut violations,
+                )
             }
             Request::RegisterProduct(request) => {
-                let RegisterProductRequest { product_id, name, occurred_at, .. } = request;
+                let RegisterProductRequest {
+                    product_id,
+                    name,
+                    occurred_at,
+                    ..
+                } = request;
                 let id = Id::Given("product_id", product_id);
-                register(AggregateType::Product, id, name, occurred_at, &mut violations)
+                register(
+                    AggregateType::Product,
+                    id,
+                    name,
+                    occurred_at,
+                    &mut violations,
+                )
             }
         };
         let occurred_at = parts.occurred_at.and_then(|time| {
             let time = violations.time("occurred_at", &time)?;
-            violations.check(time >= OLDEST, "occurred_at", "must not be before the year 1700");
+            violations.check(
+                time >= OLDEST,
+                "occurred_at",
+                "must not be before the year 1700",
+            );
             let latest = now.saturating_add(FUTURE);
-            violations.check(time <= latest, "occurred_at", "must be at most 5 minutes ahead");
+            violations.check(
+                time <= latest,
+                "occurred_at",
+                "must be at most 5 minutes ahead",
+            );
             Some(time)
         });
         let (id, fresh) = match parts.id {
@@ -103,11 +142,22 @@ impl Command {
             Id::Made => (Uuid::now_v7().to_string(), true),
         };
         violations.finish()?;
-        let aggregate = Aggregate { kind: parts.kind.into(), id };
+        let aggregate = Aggregate {
+            kind: parts.kind.into(),
+            id,
+        };
         // Without an action there is a violation.
         let action = parts.action.ok_or(wire::Error::Internal)?;
         let origin = origin.clone();
-        Ok(Self { aggregate, fresh, action, request_id, fingerprint, occurred_at, origin })
+        Ok(Self {
+            aggregate,
+            fresh,
+            action,
+            request_id,
+            fingerprint,
+            occurred_at,
+            origin,
+        })
     }
 }
 
@@ -134,39 +184,91 @@ fn of_order(
     Parts {
         kind: AggregateType::Order,
         id: Id::Given("order_id", order_id),
-        action: Some(Action::Order { command, expected_version }),
+        action: Some(Action::Order {
+            command,
+            expected_version,
+        }),
         occurred_at,
     }
 }
 
 fn create(request: CreateOrderRequest, violations: &mut Violations) -> Parts {
-    let CreateOrderRequest { order_id, customer_id, items, occurred_at, .. } = request;
+    let CreateOrderRequest {
+        order_id,
+        customer_id,
+        items,
+        occurred_at,
+        ..
+    } = request;
     violations.id("customer_id", &customer_id);
     let action = lines(items, violations).map(|items| Action::Order {
         command: order::Command::Create { customer_id, items },
         expected_version: None,
     });
-    let id = if order_id.is_empty() { Id::Made } else { Id::Given("order_id", order_id) };
-    Parts { kind: AggregateType::Order, id, action, occurred_at }
+    let id = if order_id.is_empty() {
+        Id::Made
+    } else {
+        Id::Given("order_id", order_id)
+    };
+    Parts {
+        kind: AggregateType::Order,
+        id,
+        action,
+        occurred_at,
+    }
 }
 
 fn ship(request: ShipOrderRequest, violations: &mut Violations) -> Parts {
-    let ShipOrderRequest { order_id, shipping_address, tracking_number, .. } = request;
+    let ShipOrderRequest {
+        order_id,
+        shipping_address,
+        tracking_number,
+        ..
+    } = request;
     violations.text("shipping_address", &shipping_address, TEXT);
     violations.text("tracking_number", &tracking_number, TRACKING_NUMBER);
-    let command = order::Command::Ship { shipping_address, tracking_number };
-    of_order(order_id, command, request.expected_version, request.occurred_at)
+    let command = order::Command::Ship {
+        shipping_address,
+        tracking_number,
+    };
+    of_order(
+        order_id,
+        command,
+        request.expected_version,
+        request.occurred_at,
+    )
 }
 
 fn deliver(request: DeliverOrderRequest, _: &mut Violations) -> Parts {
-    let DeliverOrderRequest { order_id, expected_version, occurred_at, .. } = request;
-    of_order(order_id, order::Command::Deliver, expected_version, occurred_at)
+    let DeliverOrderRequest {
+        order_id,
+        expected_version,
+        occurred_at,
+        ..
+    } = request;
+    of_order(
+        order_id,
+        order::Command::Deliver,
+        expected_version,
+        occurred_at,
+    )
 }
 
 fn cancel(request: CancelOrderRequest, violations: &mut Violations) -> Parts {
-    let CancelOrderRequest { order_id, reason, expected_version, occurred_at, .. } = request;
+    let CancelOrderRequest {
+        order_id,
+        reason,
+        expected_version,
+        occurred_at,
+        ..
+    } = request;
     violations.text("reason", &reason, TEXT);
-    of_order(order_id, order::Command::Cancel { reason }, expected_version, occurred_at)
+    of_order(
+        order_id,
+        order::Command::Cancel { reason },
+        expected_version,
+        occurred_at,
+    )
 }
 
 fn register(
@@ -177,7 +279,12 @@ fn register(
     violations: &mut Violations,
 ) -> Parts {
     violations.text("name", &name, NAME);
-    Parts { kind, id, action: Some(Action::Register { name }), occurred_at }
+    Parts {
+        kind,
+        id,
+        action: Some(Action::Register { name }),
+        occurred_at,
+    }
 }
 
 /// The lines of an order; `None` if a violation was noted.

@@ -37,14 +37,21 @@ pub struct Commands {
 
 impl Commands {
     pub(crate) fn new(jobs: mpsc::Sender<Job>) -> Self {
-        Self { jobs, on_streams: Arc::new(Semaphore::new(ON_STREAMS)) }
+        Self {
+            jobs,
+            on_streams: Arc::new(Semaphore::new(ON_STREAMS)),
+        }
     }
 
     async fn execute(&self, sent: Sent, metadata: &MetadataMap) -> Result<Told, Status> {
         let kind = Kind::of(&sent);
         let command = Command::new(sent, &origin(metadata)?, now())?;
         let (answer, answered) = oneshot::channel();
-        let job = Job { command, answer, permit: None };
+        let job = Job {
+            command,
+            answer,
+            permit: None,
+        };
         self.jobs.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Error::Overloaded("too many commands wait"),
             mpsc::error::TrySendError::Closed(_) => Error::ShuttingDown,
@@ -77,7 +84,9 @@ impl Commands {
                 let mut violations = Violations::default();
                 violations.add("command", "is required");
                 // There is one violation: this is its error.
-                return Ok(Pending::Refused(violations.finish().err().unwrap_or(Error::Internal)));
+                return Ok(Pending::Refused(
+                    violations.finish().err().unwrap_or(Error::Internal),
+                ));
             }
             Some(sent) => (Kind::of(&sent), Command::new(sent, origin, now())),
         };
@@ -88,7 +97,11 @@ impl Commands {
         // Neither closes before the writer ends.
         let permit = Arc::clone(&self.on_streams).acquire_owned().await.ok();
         let (answer, answered) = oneshot::channel();
-        let job = Job { command, answer, permit };
+        let job = Job {
+            command,
+            answer,
+            permit,
+        };
         self.jobs.send(job).await.map_err(|_| Error::ShuttingDown)?;
         Ok(Pending::Answer(kind, answered))
     }
@@ -109,7 +122,9 @@ impl Pending {
             }
         };
         let result = told.unwrap_or_else(|error| Told::Error(error.into()));
-        ExecuteCommandsResponse { result: Some(result) }
+        ExecuteCommandsResponse {
+            result: Some(result),
+        }
     }
 }
 
@@ -140,30 +155,47 @@ impl Kind {
         let (outcome, position) = answer?;
         let (id, version) = (outcome.id, outcome.version);
         Ok(match self {
-            Self::CreateOrder => {
-                Told::CreateOrder(CreateOrderResponse { order_id: id, version, position })
-            }
-            Self::ShipOrder => Told::ShipOrder(ShipOrderResponse { order_id: id, version, position }),
-            Self::DeliverOrder => {
-                Told::DeliverOrder(DeliverOrderResponse { order_id: id, version, position })
-            }
-            Self::CancelOrder => {
-                Told::CancelOrder(CancelOrderResponse { order_id: id, version, position })
-            }
+            Self::CreateOrder => Told::CreateOrder(CreateOrderResponse {
+                order_id: id,
+                version,
+                position,
+            }),
+            Self::ShipOrder => Told::ShipOrder(ShipOrderResponse {
+                order_id: id,
+                version,
+                position,
+            }),
+            Self::DeliverOrder => Told::DeliverOrder(DeliverOrderResponse {
+                order_id: id,
+                version,
+                position,
+            }),
+            Self::CancelOrder => Told::CancelOrder(CancelOrderResponse {
+                order_id: id,
+                version,
+                position,
+            }),
             Self::RegisterCustomer => Told::RegisterCustomer(RegisterCustomerResponse {
                 customer_id: id,
                 version,
                 position,
             }),
-            Self::RegisterProduct => {
-                Told::RegisterProduct(RegisterProductResponse { product_id: id, version, position })
-            }
+            Self::RegisterProduct => Told::RegisterProduct(RegisterProductResponse {
+                product_id: id,
+                version,
+                position,
+            }),
         })
     }
 }
 
 fn origin(metadata: &MetadataMap) -> Result<Origin, Error> {
-    let text = |key| metadata.get(key).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let text = |key| {
+        metadata
+            .get(key)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
+    };
     let correlation_id = text("x-correlation-id");
     let mut violations = Violations::default();
     violations.at_most("x-correlation-id", correlation_id, CORRELATION_ID);

@@ -58,20 +58,32 @@ pub(crate) struct Registration {
 
 impl Dispatcher {
     pub(crate) fn new(head: u64) -> Arc<Self> {
-        let registered = Registered { position: head, ..Registered::default() };
-        Arc::new(Self { registered: Mutex::new(registered) })
+        let registered = Registered {
+            position: head,
+            ..Registered::default()
+        };
+        Arc::new(Self {
+            registered: Mutex::new(registered),
+        })
     }
 
     /// Registers a subscriber, and says from which position on it will be woken: what lies before
     /// it has to look at itself.
     pub(crate) fn register(self: &Arc<Self>, interests: Vec<Interest>) -> (Registration, u64) {
-        let sleeper = Arc::new(Sleeper { cleared: AtomicU64::new(ASLEEP), notify: Notify::new() });
+        let sleeper = Arc::new(Sleeper {
+            cleared: AtomicU64::new(ASLEEP),
+            notify: Notify::new(),
+        });
         let mut registered = self.lock();
         for interest in &interests {
             let sleepers = registered.sleepers.entry(interest.clone()).or_default();
             sleepers.push(Arc::clone(&sleeper));
         }
-        let registration = Registration { dispatcher: Arc::clone(self), interests, sleeper };
+        let registration = Registration {
+            dispatcher: Arc::clone(self),
+            interests,
+            sleeper,
+        };
         (registration, registered.position)
     }
 
@@ -117,7 +129,9 @@ impl Dispatcher {
 
     fn lock(&self) -> MutexGuard<'_, Registered> {
         // Nothing under the lock panics half-way; what is there is whole.
-        self.registered.lock().unwrap_or_else(PoisonError::into_inner)
+        self.registered
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -153,7 +167,11 @@ impl Registration {
         let registered = self.dispatcher.lock();
         let position = registered.position.max(looked);
         let cleared = self.sleeper.cleared.swap(ASLEEP, Ordering::Relaxed);
-        if cleared == ASLEEP { (position, position) } else { (cleared.max(looked), position) }
+        if cleared == ASLEEP {
+            (position, position)
+        } else {
+            (cleared.max(looked), position)
+        }
     }
 }
 

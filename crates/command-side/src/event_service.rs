@@ -38,7 +38,10 @@ pub struct Events {
 
 impl Events {
     pub(crate) fn new(sources: Sources) -> Self {
-        Self { sources, subscribers: Arc::new(Semaphore::new(SUBSCRIBERS)) }
+        Self {
+            sources,
+            subscribers: Arc::new(Semaphore::new(SUBSCRIBERS)),
+        }
     }
 
     fn subscription(
@@ -46,7 +49,13 @@ impl Events {
         request: SubscribeRequest,
         responses: mpsc::Sender<Result<SubscribeResponse, Status>>,
     ) -> Result<Subscription, Error> {
-        let SubscribeRequest { after_position, filter, max_batch_size, log_id, .. } = request;
+        let SubscribeRequest {
+            after_position,
+            filter,
+            max_batch_size,
+            log_id,
+            ..
+        } = request;
         let mut violations = Violations::default();
         let within = max_batch_size <= MOST_IN_A_BATCH;
         violations.check(within, "max_batch_size", "must be at most 10,000");
@@ -54,13 +63,23 @@ impl Events {
         let filter = Filter::new(filter.unwrap_or_default())?;
         let actual = self.sources.reader.log_id();
         if !log_id.is_empty() && log_id != actual {
-            return Err(Error::LogMismatch { given: log_id, actual: actual.to_owned() });
+            return Err(Error::LogMismatch {
+                given: log_id,
+                actual: actual.to_owned(),
+            });
         }
         let head = self.sources.tail.head();
         if after_position > head {
-            return Err(Error::PositionBeyondHead { position: after_position, head });
+            return Err(Error::PositionBeyondHead {
+                position: after_position,
+                head,
+            });
         }
-        let batch = if max_batch_size == 0 { BATCH } else { max_batch_size };
+        let batch = if max_batch_size == 0 {
+            BATCH
+        } else {
+            max_batch_size
+        };
         Ok(Subscription {
             sources: self.sources.clone(),
             filter,
@@ -106,7 +125,11 @@ impl EventService for Events {
         let mut violations = Violations::default();
         violations.id("order_id", &order_id);
         violations.finish()?;
-        let history = self.sources.reader.history(AggregateType::Order.into(), &order_id).await;
+        let history = self
+            .sources
+            .reader
+            .history(AggregateType::Order.into(), &order_id)
+            .await;
         let events = history.map_err(|error| store_error(&error))?.records;
         if events.is_empty() {
             return Err(Error::NotFound(Resource::Order, order_id).into());

@@ -34,15 +34,20 @@ pub(crate) enum Interest {
 impl Filter {
     /// Checks the filter of a request.
     pub(crate) fn new(filter: EventFilter) -> Result<Self, Error> {
-        let EventFilter { aggregate_types, aggregate_ids, event_types, customer_ids } = filter;
+        let EventFilter {
+            aggregate_types,
+            aggregate_ids,
+            event_types,
+            customer_ids,
+        } = filter;
         let mut violations = Violations::default();
         violations.entries("filter.aggregate_types", &aggregate_types, ENTRIES);
         violations.entries("filter.aggregate_ids", &aggregate_ids, ENTRIES);
         violations.entries("filter.event_types", &event_types, ENTRIES);
         violations.entries("filter.customer_ids", &customer_ids, ENTRIES);
         for (index, kind) in aggregate_types.iter().enumerate().take(ENTRIES) {
-            let known = AggregateType::try_from(*kind)
-                .is_ok_and(|kind| kind != AggregateType::Unspecified);
+            let known =
+                AggregateType::try_from(*kind).is_ok_and(|kind| kind != AggregateType::Unspecified);
             violations.check(
                 known,
                 format!("filter.aggregate_types[{index}]"),
@@ -66,7 +71,12 @@ impl Filter {
             violations.id(format!("filter.customer_ids[{index}]"), id);
         }
         violations.finish()?;
-        Ok(Self { aggregate_types, aggregate_ids, payloads, customer_ids })
+        Ok(Self {
+            aggregate_types,
+            aggregate_ids,
+            payloads,
+            customer_ids,
+        })
     }
 
     /// Whether an event, as it is sent, is one of those.
@@ -94,13 +104,29 @@ impl Filter {
     /// The most selective list's interests: an event without any of them does not match.
     pub(crate) fn interests(&self) -> Vec<Interest> {
         if !self.aggregate_ids.is_empty() {
-            self.aggregate_ids.iter().cloned().map(Interest::Aggregate).collect()
+            self.aggregate_ids
+                .iter()
+                .cloned()
+                .map(Interest::Aggregate)
+                .collect()
         } else if !self.customer_ids.is_empty() {
-            self.customer_ids.iter().cloned().map(Interest::Customer).collect()
+            self.customer_ids
+                .iter()
+                .cloned()
+                .map(Interest::Customer)
+                .collect()
         } else if !self.payloads.is_empty() {
-            self.payloads.iter().copied().map(Interest::Payload).collect()
+            self.payloads
+                .iter()
+                .copied()
+                .map(Interest::Payload)
+                .collect()
         } else if !self.aggregate_types.is_empty() {
-            self.aggregate_types.iter().copied().map(Interest::AggregateType).collect()
+            self.aggregate_types
+                .iter()
+                .copied()
+                .map(Interest::AggregateType)
+                .collect()
         } else {
             vec![Interest::All]
         }

@@ -86,8 +86,8 @@ pub(crate) fn payload_of(event_type: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use contract::orders::v1::{AggregateType, OrderDelivered, RecordedEvent};
-    use prost::Message as _;
     use proptest::prelude::*;
+    use prost::Message as _;
 
     use super::*;
 

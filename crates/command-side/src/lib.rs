@@ -79,8 +79,17 @@ pub async fn open(path: &Path, stop: CancellationToken) -> Result<CommandSide, e
     Ok(CommandSide {
         commands: Commands::new(sender),
         events: Events::new(sources),
-        writer: Writer { jobs, appender, tail: Arc::clone(&tail), available },
-        dispatch: Dispatch { dispatcher, tail, stop },
+        writer: Writer {
+            jobs,
+            appender,
+            tail: Arc::clone(&tail),
+            available,
+        },
+        dispatch: Dispatch {
+            dispatcher,
+            tail,
+            stop,
+        },
         available: is_available,
     })
 }

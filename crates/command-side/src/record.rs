@@ -17,7 +17,10 @@ use event_log::Schema;
 use wire::convert;
 
 /// How records are written. There has been no other version: nothing can be upcast yet.
-pub(crate) const SCHEMA: Schema = Schema { current: 1, upcast: |_, _, _| None };
+pub(crate) const SCHEMA: Schema = Schema {
+    current: 1,
+    upcast: |_, _, _| None,
+};
 
 /// An event's name in filters and in the log: that of its payload's message.
 pub(crate) fn event_type(payload: &Payload) -> &'static str {
@@ -50,9 +53,13 @@ pub(crate) fn of_order(event: order::Event) -> Payload {
                 total_amount,
             })
         }
-        order::Event::Shipped { shipping_address, tracking_number } => {
-            Payload::OrderShipped(OrderShipped { shipping_address, tracking_number })
-        }
+        order::Event::Shipped {
+            shipping_address,
+            tracking_number,
+        } => Payload::OrderShipped(OrderShipped {
+            shipping_address,
+            tracking_number,
+        }),
         order::Event::Delivered => Payload::OrderDelivered(OrderDelivered {}),
         order::Event::Cancelled { reason } => Payload::OrderCancelled(OrderCancelled { reason }),
     }
@@ -82,15 +89,23 @@ pub(crate) enum Known {
 /// What a stored event says; `None` if it was not written by this system's rules.
 pub(crate) fn known(event: RecordedEvent) -> Option<Known> {
     Some(match event.payload? {
-        Payload::OrderCreated(OrderCreated { customer_id, items, total_amount }) => {
+        Payload::OrderCreated(OrderCreated {
+            customer_id,
+            items,
+            total_amount,
+        }) => {
             let currency = Currency::new(&total_amount?.currency_code)?;
             let lines: Option<Vec<_>> = items.into_iter().map(line).collect();
             let items = Items::new(lines?, currency).ok()?;
             Known::Order(order::Event::Created { customer_id, items })
         }
-        Payload::OrderShipped(OrderShipped { shipping_address, tracking_number }) => {
-            Known::Order(order::Event::Shipped { shipping_address, tracking_number })
-        }
+        Payload::OrderShipped(OrderShipped {
+            shipping_address,
+            tracking_number,
+        }) => Known::Order(order::Event::Shipped {
+            shipping_address,
+            tracking_number,
+        }),
         Payload::OrderDelivered(OrderDelivered {}) => Known::Order(order::Event::Delivered),
         Payload::OrderCancelled(OrderCancelled { reason }) => {
             Known::Order(order::Event::Cancelled { reason })

@@ -133,7 +133,9 @@ impl Subscription {
         let page = page.map_err(|error| End::Failed(store_error(&error)))?;
         if page.records.is_empty() {
             let damaged = format!("the log ends at {} before its head {upto}", self.position);
-            return Err(End::Failed(store_error(&event_log::Error::Damaged(damaged))));
+            return Err(End::Failed(store_error(&event_log::Error::Damaged(
+                damaged,
+            ))));
         }
         Ok(page.records)
     }
@@ -146,7 +148,8 @@ impl Subscription {
             if self.filter.matches(&record) {
                 if bytes > 0 && bytes + record.len() > MOST_BYTES {
                     bytes = 0;
-                    self.send(std::mem::take(&mut events), self.position).await?;
+                    self.send(std::mem::take(&mut events), self.position)
+                        .await?;
                 }
                 bytes += record.len();
                 events.push(record);
@@ -168,7 +171,10 @@ impl Subscription {
             caught_up: position == head_position,
             log_id: self.sources.reader.log_id().to_owned(),
         };
-        self.responses.send(Ok(response)).await.map_err(|_| End::Gone)?;
+        self.responses
+            .send(Ok(response))
+            .await
+            .map_err(|_| End::Gone)?;
         self.told = position;
         self.caught_up = position == head_position;
         self.last_sent = Instant::now();

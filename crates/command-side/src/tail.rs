@@ -45,7 +45,10 @@ pub(crate) struct Tail {
 impl Tail {
     /// The end of a log whose newest event is at `head`.
     pub(crate) fn new(head: u64) -> Self {
-        Self { recent: Mutex::default(), head: watch::Sender::new(head) }
+        Self {
+            recent: Mutex::default(),
+            head: watch::Sender::new(head),
+        }
     }
 
     /// The position of the newest event.
@@ -92,7 +95,9 @@ impl Tail {
             if position + 1 < oldest.first {
                 return None;
             }
-            let start = recent.chunks.partition_point(|chunk| chunk.last() <= position);
+            let start = recent
+                .chunks
+                .partition_point(|chunk| chunk.last() <= position);
             let mut count = 0;
             for chunk in recent.chunks.range(start..) {
                 chunks.push(Arc::clone(chunk));
@@ -122,7 +127,9 @@ mod tests {
     use super::*;
 
     fn records(of: impl IntoIterator<Item = u64>) -> Vec<Bytes> {
-        of.into_iter().map(|position| position.to_string().into()).collect()
+        of.into_iter()
+            .map(|position| position.to_string().into())
+            .collect()
     }
 
     #[test]
@@ -136,7 +143,11 @@ mod tests {
         for position in 4..=11 {
             for limit in 1..10 {
                 let expected = records((position + 1..=11).take(limit));
-                assert_eq!(tail.after(position, limit).unwrap(), expected, "{position} {limit}");
+                assert_eq!(
+                    tail.after(position, limit).unwrap(),
+                    expected,
+                    "{position} {limit}"
+                );
             }
         }
         assert_eq!(tail.after(3, 10), None, "older than what is here");

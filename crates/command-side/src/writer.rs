@@ -49,7 +49,9 @@ pub struct Writer {
 
 /// Now, in nanoseconds since 1970.
 pub(crate) fn now() -> i64 {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let elapsed = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(elapsed.as_nanos()).unwrap_or(i64::MAX)
 }
 
@@ -82,10 +84,16 @@ impl Writer {
         let mut waiting = Vec::with_capacity(jobs.len());
         let commands: Vec<_> = jobs
             .drain(..)
-            .map(|Job { command, answer, permit }| {
-                waiting.push((answer, permit));
-                command
-            })
+            .map(
+                |Job {
+                     command,
+                     answer,
+                     permit,
+                 }| {
+                    waiting.push((answer, permit));
+                    command
+                },
+            )
             .collect();
         let committed = self.commit(commands).await;
         self.available.send_if_modified(|available| {
@@ -118,7 +126,10 @@ impl Writer {
         let (aggregates, request_ids) = needs(commands.iter());
         let loaded = self.appender.load(&aggregates, &request_ids).await?;
         let mut decider = Decider::new(loaded, now())?;
-        let outcomes = commands.into_iter().map(|command| decider.decide(command)).collect();
+        let outcomes = commands
+            .into_iter()
+            .map(|command| decider.decide(command))
+            .collect();
         let batch = decider.finish();
         let first = self.appender.append(&batch).await?;
         // Before anybody is answered: who knows a position may subscribe after it.

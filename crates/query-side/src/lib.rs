@@ -1,1 +1,22 @@
-//! The read side: queries and the state of the projections
+//! The read side: answers from the read model, and says how far it is.
+//!
+//! [`Queries`] (QueryService) checks a request, waits for the position or version it asks for, and
+//! answers from the documents, or, with free text, from the search engine and then the documents.
+//! [`Projections`] (ProjectionService) tells operators how the projections are doing.
+
+mod check;
+mod projection_service;
+mod query_service;
+mod search;
+mod token;
+mod wait;
+mod watch;
+
+pub use projection_service::Projections;
+pub use query_service::Queries;
+
+/// Logs why the read model failed; clients are only told that it did.
+fn store_error(error: &read_model::store::Error) -> wire::Error {
+    tracing::error!(%error, "the read model failed");
+    wire::Error::StoreUnavailable
+}

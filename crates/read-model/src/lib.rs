@@ -7,6 +7,7 @@
 //!
 //! It knows events only through the contract, never the log they come from.
 
+pub mod projection;
 pub mod request;
 pub mod search;
 pub mod store;

@@ -98,8 +98,9 @@ pub async fn writer(
         .execute(&mut connection)
         .await
         .map_err(failed)?;
+    // Not `run`, whose future cannot be spawned.
     migrations
-        .run(&mut connection)
+        .run_direct(None, &mut connection, false)
         .await
         .map_err(|error| match error {
             MigrateError::VersionMissing(_) => Error::Newer(path.to_owned()),
@@ -122,7 +123,12 @@ pub async fn readers(path: &Path, connections: u32) -> Result<SqlitePool, Error>
         .busy_timeout(Duration::from_secs(5))
         .disable_statement_logging();
     SqlitePoolOptions::new()
+        // All of them now and for good, so that they run at the priority of the caller's thread,
+        // whoever is the first to use one.
+        .min_connections(connections)
         .max_connections(connections)
+        .idle_timeout(None)
+        .max_lifetime(None)
         .test_before_acquire(false)
         .connect_with(options)
         .await

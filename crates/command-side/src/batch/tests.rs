@@ -16,7 +16,11 @@ fn create(order_id: &str, request_id: &str) -> Command {
         request_id: request_id.into(),
         order_id: order_id.into(),
         customer_id: "ann".into(),
-        items: vec![CreateOrderItem { product_id: "tea".into(), quantity: 1, unit_price }],
+        items: vec![CreateOrderItem {
+            product_id: "tea".into(),
+            quantity: 1,
+            unit_price,
+        }],
         occurred_at: None,
     }))
 }
@@ -57,7 +61,10 @@ fn loaded(batch: Batch, first: u64) -> Loaded {
         version: request.version,
         position: request.position.resolve(first),
     });
-    Loaded { events: events.collect(), requests: requests.collect() }
+    Loaded {
+        events: events.collect(),
+        requests: requests.collect(),
+    }
 }
 
 #[test]
@@ -66,10 +73,16 @@ fn g4_a_command_sees_what_the_ones_before_it_in_the_batch_did() {
     assert_eq!(decider.decide(create("o", "")).unwrap().version, 1);
     let taken = Error::OrderAlreadyExists("o".into());
     assert_eq!(decider.decide(create("o", "")), Err(taken));
-    let mismatch = Error::VersionMismatch { expected: 2, actual: 1 };
+    let mismatch = Error::VersionMismatch {
+        expected: 2,
+        actual: 1,
+    };
     assert_eq!(decider.decide(cancel("o", Some(2))), Err(mismatch));
     let cancelled = decider.decide(cancel("o", Some(1))).unwrap();
-    assert_eq!((cancelled.version, cancelled.position), (2, Position::InBatch(1)));
+    assert_eq!(
+        (cancelled.version, cancelled.position),
+        (2, Position::InBatch(1))
+    );
     decider.decide(cancel("o", None)).unwrap_err();
     let batch = decider.finish();
     let versions: Vec<_> = batch.events.iter().map(|event| event.version).collect();
@@ -90,14 +103,21 @@ fn g4_a_command_decides_on_what_the_log_holds() {
 fn g5_a_request_id_is_answered_once_and_for_good() {
     let mut before = decider(Loaded::default());
     let first = before.decide(create("o", "r")).unwrap();
-    assert_eq!(before.decide(create("o", "r")), Ok(first.clone()), "in the same batch");
+    assert_eq!(
+        before.decide(create("o", "r")),
+        Ok(first.clone()),
+        "in the same batch"
+    );
     assert_eq!(before.decide(create("p", "r")), Err(Error::RequestIdReused));
     let batch = before.finish();
     assert_eq!((batch.events.len(), batch.requests.len()), (1, 1));
 
     let mut after = decider(loaded(batch, 41));
     let again = after.decide(create("o", "r")).unwrap();
-    assert_eq!((again.id, again.version, again.position), (first.id, 1, Position::Of(41)));
+    assert_eq!(
+        (again.id, again.version, again.position),
+        (first.id, 1, Position::Of(41))
+    );
     assert_eq!(after.decide(create("p", "r")), Err(Error::RequestIdReused));
     assert_eq!(after.finish(), Batch::default());
 }
@@ -118,7 +138,10 @@ fn an_unchanged_name_is_answered_with_where_it_stands() {
     let same = after.decide(register("ann", "Ann")).unwrap();
     assert_eq!((same.version, same.position), (1, Position::Of(41)));
     let renamed = after.decide(register("ann", "Anna")).unwrap();
-    assert_eq!((renamed.version, renamed.position), (2, Position::InBatch(0)));
+    assert_eq!(
+        (renamed.version, renamed.position),
+        (2, Position::InBatch(0))
+    );
     let same = after.decide(register("ann", "Anna")).unwrap();
     assert_eq!((same.version, same.position), (2, Position::InBatch(0)));
     assert_eq!(after.finish().events.len(), 1);
@@ -134,13 +157,23 @@ fn a_customer_and_a_product_of_one_id_are_two() {
         ..RegisterProductRequest::default()
     }));
     assert_eq!(decider.decide(product).unwrap().version, 1);
-    let types: Vec<_> = decider.finish().events.iter().map(|event| event.event_type).collect();
+    let types: Vec<_> = decider
+        .finish()
+        .events
+        .iter()
+        .map(|event| event.event_type)
+        .collect();
     assert_eq!(types, ["CustomerRegistered", "ProductRegistered"]);
 }
 
 #[test]
 fn nothing_is_loaded_twice_or_for_a_new_order() {
-    let commands = [create("", "r-1"), create("o", "r-2"), cancel("o", None), register("o", "O")];
+    let commands = [
+        create("", "r-1"),
+        create("o", "r-2"),
+        cancel("o", None),
+        register("o", "O"),
+    ];
     let (aggregates, mut ids) = needs(commands.iter());
     assert_eq!(aggregates.len(), 2);
     ids.sort_unstable();

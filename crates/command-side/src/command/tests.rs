@@ -5,11 +5,19 @@ use super::*;
 const NOW: i64 = 1_800_000_000_000_000_000;
 
 fn price(units: i64, nanos: i32) -> Option<Money> {
-    Some(Money { currency_code: "EUR".into(), units, nanos })
+    Some(Money {
+        currency_code: "EUR".into(),
+        units,
+        nanos,
+    })
 }
 
 fn item(unit_price: Option<Money>) -> CreateOrderItem {
-    CreateOrderItem { product_id: "tea".into(), quantity: 2, unit_price }
+    CreateOrderItem {
+        product_id: "tea".into(),
+        quantity: 2,
+        unit_price,
+    }
 }
 
 fn create() -> CreateOrderRequest {
@@ -36,9 +44,10 @@ fn check(request: Request) -> Result<Command, wire::Error> {
 /// The fields that are named as wrong.
 fn wrong(request: Request) -> Vec<String> {
     match check(request) {
-        Err(wire::Error::InvalidFields(violations)) => {
-            violations.into_iter().map(|violation| violation.field).collect()
-        }
+        Err(wire::Error::InvalidFields(violations)) => violations
+            .into_iter()
+            .map(|violation| violation.field)
+            .collect(),
         other => panic!("{other:?}"),
     }
 }
@@ -48,7 +57,10 @@ fn an_order_without_an_id_gets_one_that_is_new() {
     let command = check(Request::CreateOrder(create())).unwrap();
     assert!(command.fresh);
     assert_eq!(command.aggregate.id.len(), 36);
-    let given = CreateOrderRequest { order_id: "o-1".into(), ..create() };
+    let given = CreateOrderRequest {
+        order_id: "o-1".into(),
+        ..create()
+    };
     let command = check(Request::CreateOrder(given)).unwrap();
     assert!(!command.fresh);
     assert_eq!(command.aggregate.id, "o-1");
@@ -61,7 +73,11 @@ fn everything_that_is_wrong_is_told_at_once() {
         order_id: "o 1".into(),
         customer_id: String::new(),
         items: vec![
-            CreateOrderItem { product_id: "é".into(), quantity: 0, unit_price: price(1, 0) },
+            CreateOrderItem {
+                product_id: "é".into(),
+                quantity: 0,
+                unit_price: price(1, 0),
+            },
             item(price(-1, 0)),
         ],
         occurred_at: Some(convert::timestamp(NOW + FUTURE + 1)),
@@ -80,15 +96,32 @@ fn everything_that_is_wrong_is_told_at_once() {
 
 #[test]
 fn prices_are_checked_line_by_line() {
-    let of = |items| wrong(Request::CreateOrder(CreateOrderRequest { items, ..create() }));
+    let of = |items| {
+        wrong(Request::CreateOrder(CreateOrderRequest {
+            items,
+            ..create()
+        }))
+    };
     assert_eq!(of(vec![]), ["items"]);
     assert_eq!(of(vec![item(None)]), ["items[0].unit_price"]);
-    assert_eq!(of(vec![item(price(1, 10_000))]), ["items[0].unit_price"], "5 decimals");
-    assert_eq!(of(vec![item(price(i64::MAX, 0))]), ["items[0].unit_price"], "does not fit");
+    assert_eq!(
+        of(vec![item(price(1, 10_000))]),
+        ["items[0].unit_price"],
+        "5 decimals"
+    );
+    assert_eq!(
+        of(vec![item(price(i64::MAX, 0))]),
+        ["items[0].unit_price"],
+        "does not fit"
+    );
     let most = price(i64::MAX / convert::UNIT, 0);
     assert_eq!(of(vec![item(most)]), ["items"], "the total does not fit");
     let mut euro_and_dollar = vec![item(price(1, 0)), item(price(1, 0))];
-    euro_and_dollar[1].unit_price.as_mut().unwrap().currency_code = "USD".into();
+    euro_and_dollar[1]
+        .unit_price
+        .as_mut()
+        .unwrap()
+        .currency_code = "USD".into();
     assert_eq!(of(euro_and_dollar), ["items[1].unit_price.currency_code"]);
     let mut no_currency = vec![item(price(1, 0))];
     no_currency[0].unit_price.as_mut().unwrap().currency_code = "euro".into();
@@ -97,13 +130,25 @@ fn prices_are_checked_line_by_line() {
 
 #[test]
 fn texts_have_limits_in_characters_not_bytes() {
-    let address = |length| ShipOrderRequest { shipping_address: "ü".repeat(length), ..ship() };
+    let address = |length| ShipOrderRequest {
+        shipping_address: "ü".repeat(length),
+        ..ship()
+    };
     check(Request::ShipOrder(address(500))).unwrap();
-    assert_eq!(wrong(Request::ShipOrder(address(501))), ["shipping_address"]);
+    assert_eq!(
+        wrong(Request::ShipOrder(address(501))),
+        ["shipping_address"]
+    );
     assert_eq!(wrong(Request::ShipOrder(address(0))), ["shipping_address"]);
-    let blank = ShipOrderRequest { tracking_number: " ".into(), ..ship() };
+    let blank = ShipOrderRequest {
+        tracking_number: " ".into(),
+        ..ship()
+    };
     assert_eq!(wrong(Request::ShipOrder(blank)), ["tracking_number"]);
-    let nul = ShipOrderRequest { tracking_number: "a\0b".into(), ..ship() };
+    let nul = ShipOrderRequest {
+        tracking_number: "a\0b".into(),
+        ..ship()
+    };
     assert_eq!(wrong(Request::ShipOrder(nul)), ["tracking_number"]);
 }
 
@@ -111,7 +156,10 @@ fn texts_have_limits_in_characters_not_bytes() {
 fn it_may_have_happened_long_ago_but_hardly_in_the_future() {
     let at = |time| {
         let occurred_at = Some(convert::timestamp(time));
-        check(Request::ShipOrder(ShipOrderRequest { occurred_at, ..ship() }))
+        check(Request::ShipOrder(ShipOrderRequest {
+            occurred_at,
+            ..ship()
+        }))
     };
     assert_eq!(at(NOW + FUTURE).unwrap().occurred_at, Some(NOW + FUTURE));
     at(NOW + FUTURE + 1).unwrap_err();
@@ -143,5 +191,9 @@ fn g5_a_fingerprint_is_of_the_content_and_not_of_the_id() {
         name: "X".into(),
         occurred_at: None,
     });
-    assert_ne!(of(customer), of(product), "the same fields in another command");
+    assert_ne!(
+        of(customer),
+        of(product),
+        "the same fields in another command"
+    );
 }

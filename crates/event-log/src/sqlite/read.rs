@@ -118,7 +118,10 @@ impl Reader {
 
     fn upcast(&self, rows: Vec<RecordRow>) -> Result<Page, Error> {
         let first = rows.first().map_or(0, |row| row.0.cast_unsigned());
-        let mut page = Page { first, records: Vec::with_capacity(rows.len()) };
+        let mut page = Page {
+            first,
+            records: Vec::with_capacity(rows.len()),
+        };
         for (position, event_type, found, record) in rows {
             let position = position.cast_unsigned();
             let record = self.schema.read(position, &event_type, found, record)?;

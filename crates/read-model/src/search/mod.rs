@@ -1,5 +1,9 @@
 //! Free-text search: the trait of the engines, and the embedded one.
 
+#[cfg(test)]
+mod contract_suite;
+pub mod embedded;
+
 use std::fmt;
 
 use contract::orders::v1::{Facet, Order};

@@ -1,1 +1,92 @@
-//! Order documents, names and statistics in SQLite.
+//! Order documents, names and statistics in one SQLite file, with the position of the log up to
+//! which they are made.
+//!
+//! The one [`Writer`] applies events in batches: everything a batch changes, and the position,
+//! commit in one transaction. Any number of [`Reader`]s answer meanwhile, each answer from one
+//! snapshot, which says its position.
+
+mod batch;
+mod changes;
+mod filter;
+mod list;
+mod reader;
+mod statistics;
+mod writer;
+
+pub use changes::{ChangeCursor, Changes};
+pub use list::Listing;
+pub use reader::Reader;
+use sqlite::Durability;
+use sqlx::{SqliteConnection, migrate::Migrator};
+pub use writer::Writer;
+
+use crate::{projection, search::Checkpoint};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/read_model");
+
+/// The documents can be made again from the log, so a commit need not wait for the disk; and a
+/// page that many batches touch is worth moving to the main file once for all of them.
+const DURABILITY: Durability = Durability {
+    every_commit: false,
+    checkpoint_pages: 20_000,
+};
+
+const READERS: u32 = 4;
+
+/// Why the store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be opened.
+    #[error(transparent)]
+    File(#[from] sqlite::Error),
+    /// SQLite failed.
+    #[error("the read model's file: {0}")]
+    Sqlite(#[from] sqlx::Error),
+    /// An event does not fit the documents; none of its batch was applied.
+    #[error(transparent)]
+    Projection(#[from] projection::Error),
+    /// The documents were made from another log.
+    #[error("the read model was made from log {actual}, not {given}")]
+    LogMismatch {
+        /// The log of the events given.
+        given: String,
+        /// The log of the documents.
+        actual: String,
+    },
+    /// A stored document cannot be decoded.
+    #[error("the document in row {row} is damaged: {error}")]
+    Damaged {
+        /// The document's row.
+        row: u64,
+        /// What is wrong.
+        #[source]
+        error: prost::DecodeError,
+    },
+    /// A sum of amounts is beyond what the contract's money can express.
+    #[error("a sum in {0} does not fit")]
+    TooLarge(String),
+    /// The writer is gone, so that the position waited for never comes.
+    #[error("the read model's writer has stopped")]
+    Stopped,
+}
+
+/// Up to where the file's documents are made.
+async fn checkpoint(connection: &mut SqliteConnection) -> Result<Option<Checkpoint>, Error> {
+    let row: Option<(String, i64, i64)> =
+        sqlx::query_as("SELECT log_id, position, generation FROM checkpoint")
+            .fetch_optional(connection)
+            .await?;
+    Ok(row.map(|(log_id, position, generation)| Checkpoint {
+        log_id,
+        position: position.cast_unsigned(),
+        generation: generation.cast_unsigned(),
+    }))
+}
+
+/// A list as one bound parameter, for `IN (SELECT value FROM json_each(?))`.
+fn json<T: serde::Serialize>(list: &[T]) -> Result<String, Error> {
+    serde_json::to_string(list).map_err(|error| Error::Sqlite(sqlx::Error::Encode(Box::new(error))))
+}
+
+#[cfg(test)]
+mod tests;

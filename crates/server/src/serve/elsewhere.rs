@@ -21,7 +21,10 @@ pub(super) struct Elsewhere<S> {
 
 impl<S> Elsewhere<S> {
     pub(super) fn new(service: S, runtime: &Handle) -> Self {
-        Self { service, runtime: runtime.clone() }
+        Self {
+            service,
+            runtime: runtime.clone(),
+        }
     }
 }
 
@@ -45,7 +48,9 @@ where
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let mut service = self.service.clone();
-        let task = self.runtime.spawn(async move { service.call(request).await });
+        let task = self
+            .runtime
+            .spawn(async move { service.call(request).await });
         let task = AbortOnDropHandle::new(task);
         Box::pin(async move {
             task.await.unwrap_or_else(|error| {

@@ -9,7 +9,7 @@ use contract::{
     orders::v1::event_service_client::EventServiceClient,
 };
 use hyper_util::rt::TokioIo;
-use tokio::{io::DuplexStream, runtime::Handle, sync::mpsc, task::JoinHandle};
+use tokio::{io::DuplexStream, sync::mpsc};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint, Server};
@@ -21,13 +21,12 @@ const PIPE: usize = 1 << 20;
 /// Bytes of one stream that the client takes before it has looked at them.
 const WINDOW: u32 = 2 << 20;
 
-/// Serves `events` on `runtime` until `stop`, and returns a client of it, which connects when it
-/// is first used, and again when it has to.
+/// A client of `events`, which connects when it is first used, and again when it has to; and the
+/// server it connects to, which is to be run, and ends at `stop`.
 pub(super) fn serve(
     events: Events,
-    runtime: &Handle,
     stop: CancellationToken,
-) -> (EventServiceClient<Channel>, JoinHandle<Result<(), tonic::transport::Error>>) {
+) -> (EventServiceClient<Channel>, impl Future<Output = ()> + Send) {
     let (pipes, incoming) = mpsc::channel::<DuplexStream>(1);
     let incoming = ReceiverStream::new(incoming).map(Ok::<_, io::Error>);
     let server = Server::builder()
@@ -46,5 +45,10 @@ pub(super) fn serve(
                 }
             }
         }));
-    (EventServiceClient::new(channel), runtime.spawn(server))
+    let server = async {
+        if let Err(error) = server.await {
+            tracing::error!(%error, "the projector's event service failed");
+        }
+    };
+    (EventServiceClient::new(channel), server)
 }

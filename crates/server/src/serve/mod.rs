@@ -1,44 +1,221 @@
 //! The whole system in one process.
 
 mod elsewhere;
+mod health;
 mod in_process;
 mod runtime;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use command_side::CommandSide;
 use contract::{
     encoded::event_service_server::EventServiceServer,
-    orders::v1::command_service_server::CommandServiceServer,
+    orders::v1::{
+        command_service_server::CommandServiceServer,
+        projection_service_server::ProjectionServiceServer,
+        query_service_server::QueryServiceServer,
+    },
 };
 use elsewhere::Elsewhere;
+use health::Health;
+use projector::{Documents, Indexer};
+use query_side::{Projections, Queries};
+use read_model::{
+    search::{self, embedded::Index},
+    store::{self, Writer},
+};
+use runtime::Threads;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::{Server, server::TcpIncoming};
 
-/// Temporary.
-pub async fn run(listen: SocketAddr, data_dir: PathBuf) -> Result<(), Box<dyn std::error::Error>> {
-    let listener = TcpListener::bind(listen).await?;
-    let folder = sqlite::Folder::own(&data_dir)?;
-    let read = runtime::for_reading()?;
-    let stop = CancellationToken::new();
-    let CommandSide { commands, events, writer, dispatch, available: _ } =
-        command_side::open(&folder.file("events.db"), stop.clone()).await?;
-    let writer = tokio::spawn(writer.run());
-    read.spawn(dispatch.run());
-    let (_reporter, health) = tonic_health::server::health_reporter();
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let served = Server::builder()
-        .add_service(health)
-        .add_service(CommandServiceServer::new(commands))
-        .add_service(Elsewhere::new(EventServiceServer::new(events), read.handle()))
-        .serve_with_incoming_shutdown(incoming, async {
-            let _ = tokio::signal::ctrl_c().await;
-            stop.cancel();
-        });
-    served.await?;
-    writer.await?;
-    let _ = Duration::ZERO;
-    read.shutdown_background();
-    Ok(())
+/// The niceness of the documents' thread: below commands and queries.
+const DOCUMENTS_NICENESS: i32 = 15;
+
+/// The niceness of the search index's thread: below the documents', which it follows.
+const INDEXER_NICENESS: i32 = 19;
+
+/// Calls of one connection that may be given up before they are looked at. Past that the connection
+/// is closed, with all its other calls: the default of 20 is met by an honest client whose calls
+/// time out together.
+const GIVEN_UP: usize = 1000;
+
+/// What it needs to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Where the files are.
+    pub data_dir: PathBuf,
+    /// How long calls in flight may take to finish on shutdown.
+    pub drain_timeout: Duration,
+}
+
+/// Why it does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, #[source] io::Error),
+    /// The data folder is not ours to use.
+    #[error(transparent)]
+    Folder(#[from] sqlite::Error),
+    /// The log cannot be opened.
+    #[error(transparent)]
+    Log(#[from] event_log::Error),
+    /// The documents cannot be opened.
+    #[error(transparent)]
+    Documents(#[from] store::Error),
+    /// The search index cannot be opened.
+    #[error(transparent)]
+    Search(#[from] search::Error),
+    /// A thread cannot be started.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
+    /// The server failed.
+    #[error("the server failed: {0}")]
+    Server(#[from] tonic::transport::Error),
+    /// Reflection cannot be offered.
+    #[error("the contract's descriptors are unusable: {0}")]
+    Descriptors(#[from] tonic_reflection::server::Error),
+}
+
+/// A system that listens, but does not serve yet.
+#[derive(Debug)]
+pub struct Serve {
+    settings: Settings,
+    listener: TcpListener,
+    folder: sqlite::Folder,
+}
+
+impl Serve {
+    /// Takes the address and the data folder.
+    ///
+    /// # Errors
+    /// When one of them is in use, or cannot be used.
+    pub async fn bind(settings: Settings) -> Result<Self, Error> {
+        let refused = |error| Error::Listen(settings.listen, error);
+        let listener = TcpListener::bind(settings.listen).await.map_err(refused)?;
+        let folder = sqlite::Folder::own(&settings.data_dir)?;
+        Ok(Self {
+            settings,
+            listener,
+            folder,
+        })
+    }
+
+    /// Where it listens: the port, if the settings left it open.
+    ///
+    /// # Errors
+    /// When the system does not say.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves on this thread, which is that of the commands, until `shutdown`; then drains.
+    ///
+    /// # Errors
+    /// When something it needs cannot be opened, or the server fails.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+        let Self {
+            settings,
+            listener,
+            folder,
+        } = self;
+        let read = Threads::for_reading().map_err(Error::Thread)?;
+        let documents_thread =
+            Threads::in_background("documents", DOCUMENTS_NICENESS).map_err(Error::Thread)?;
+        let index_thread =
+            Threads::in_background("search", INDEXER_NICENESS).map_err(Error::Thread)?;
+        // Streams end first; what feeds them and what they feed, when they have ended.
+        let streams = CancellationToken::new();
+        let projections = CancellationToken::new();
+        let tasks = TaskTracker::new();
+
+        let CommandSide {
+            commands,
+            events,
+            writer,
+            dispatch,
+            available,
+        } = command_side::open(&folder.file("events.db"), streams.clone()).await?;
+        let read_db = folder.file("read.db");
+        let open = async move { Writer::open(&read_db, projector::GENERATION).await };
+        let open = documents_thread.handle().spawn(open);
+        let documents_writer = open.await.map_err(|error| Error::Thread(error.into()))??;
+        let documents = documents_writer.reader().await?;
+        let index: Arc<dyn search::Engine> = Arc::new(Index::open(&folder.file("search"))?);
+
+        let writer = tokio::spawn(writer.run());
+        tasks.spawn_on(dispatch.run(), read.handle());
+        let (in_process, in_process_server) =
+            in_process::serve(events.clone(), projections.clone());
+        tasks.spawn_on(in_process_server, read.handle());
+        let projector = Documents::new(in_process.clone(), documents_writer);
+        let documents_progress = projector.progress();
+        tasks.spawn_on(
+            projector.run(projections.clone()),
+            documents_thread.handle(),
+        );
+        let indexer = Indexer::new(documents.clone(), Arc::clone(&index));
+        let index_progress = indexer.progress();
+        tasks.spawn_on(indexer.run(projections.clone()), index_thread.handle());
+
+        let queries = Queries::new(documents, index, index_progress.clone(), streams.clone());
+        let projection_service = Projections::new(documents_progress, index_progress, in_process);
+        let (health, health_service) = Health::new().await;
+        tasks.spawn(health.clone().follow(available, streams.clone()));
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(contract::FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let stop_accepting = CancellationToken::new();
+        let server = Server::builder()
+            .http2_max_pending_accept_reset_streams(Some(GIVEN_UP))
+            .add_service(health_service)
+            .add_service(reflection().build_v1()?)
+            .add_service(reflection().build_v1alpha()?)
+            .add_service(CommandServiceServer::new(commands))
+            .add_service(Elsewhere::new(
+                EventServiceServer::new(events),
+                read.handle(),
+            ))
+            .add_service(Elsewhere::new(
+                QueryServiceServer::new(queries),
+                read.handle(),
+            ))
+            .add_service(Elsewhere::new(
+                ProjectionServiceServer::new(projection_service),
+                read.handle(),
+            ))
+            .serve_with_incoming_shutdown(
+                TcpIncoming::from(listener).with_nodelay(Some(true)),
+                stop_accepting.clone().cancelled_owned(),
+            );
+        let mut server = std::pin::pin!(server);
+        tracing::info!(listen = %settings.listen, data_dir = %settings.data_dir.display(), "serving");
+
+        tokio::select! {
+            failed = &mut server => failed?,
+            () = shutdown => {
+                tracing::info!("shutting down");
+                health.drain().await;
+                streams.cancel();
+                stop_accepting.cancel();
+                match tokio::time::timeout(settings.drain_timeout, &mut server).await {
+                    Ok(served) => served?,
+                    Err(_) => tracing::warn!("calls in flight are cut off: the drain timeout is over"),
+                }
+            }
+        }
+        streams.cancel();
+        projections.cancel();
+        tasks.close();
+        tasks.wait().await;
+        // Ends when the last connection is gone, unless the drain timeout has cut it off: then what
+        // is committed is committed, and the rest never was.
+        let _ = tokio::time::timeout(settings.drain_timeout, writer).await;
+        Ok(())
+    }
 }

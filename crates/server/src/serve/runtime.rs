@@ -8,46 +8,49 @@
 use std::{io, thread};
 
 use tokio::{
-    runtime::{Builder, Handle, Runtime},
+    runtime::{Builder, Handle},
     sync::oneshot,
 };
 
-/// Threads for queries and streams.
-const READ_THREADS: usize = 2;
-
-/// A runtime for queries and streams.
-pub(super) fn for_reading() -> io::Result<Runtime> {
-    Builder::new_multi_thread()
-        .worker_threads(READ_THREADS)
-        .thread_name("read")
-        .enable_all()
-        .build()
-}
-
-/// A thread of lower priority with a runtime of its own, until it is dropped.
+/// Threads with a runtime of their own, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Background {
+pub(super) struct Threads {
     handle: Handle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
-impl Background {
-    /// Starts it, `niceness` (0 to 19) below the others. What its tasks start inherits that.
-    pub(super) fn start(name: &'static str, niceness: i32) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().thread_name(name).build()?;
+impl Threads {
+    /// Two threads, for queries and streams.
+    pub(super) fn for_reading() -> io::Result<Self> {
+        Self::start("read", 0, Builder::new_multi_thread().worker_threads(2))
+    }
+
+    /// One thread, `niceness` (0 to 19) below the others.
+    pub(super) fn in_background(name: &'static str, niceness: i32) -> io::Result<Self> {
+        Self::start(name, niceness, &mut Builder::new_current_thread())
+    }
+
+    fn start(name: &'static str, niceness: i32, runtime: &mut Builder) -> io::Result<Self> {
+        let runtime = runtime.thread_name(name).enable_all().build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
-            // On Linux, this is the priority of the calling thread. A system that refuses it still
-            // does the work, at the priority of the others.
-            if let Err(error) = rustix::process::setpriority_process(None, niceness) {
-                tracing::debug!(%error, name, "no lower priority");
-            }
-            // Ends when the sender is dropped.
-            let _ = runtime.block_on(stopped);
-        })?;
-        Ok(Self { handle, stop: Some(stop), thread: Some(thread) })
+        let thread = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                // On Linux, this is the priority of the calling thread, and of those it starts. A
+                // system that refuses it still does the work, at the priority of the others.
+                if let Err(error) = rustix::process::setpriority_process(None, niceness) {
+                    tracing::debug!(%error, name, "no lower priority");
+                }
+                // Ends when the sender is dropped.
+                let _ = runtime.block_on(stopped);
+            })?;
+        Ok(Self {
+            handle,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
     }
 
     /// Where to spawn.
@@ -56,7 +59,7 @@ impl Background {
     }
 }
 
-impl Drop for Background {
+impl Drop for Threads {
     fn drop(&mut self) {
         self.stop.take();
         if let Some(thread) = self.thread.take() {

@@ -1,0 +1,152 @@
+use contract::orders::v1::{
+    SubscribeRequest, SubscribeResponse, event_service_client::EventServiceClient,
+};
+use read_model::store::{self, Writer};
+use tokio::sync::mpsc;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tonic::{Status, Streaming, transport::Channel};
+
+use crate::{Progress, retry::Retry};
+
+/// Events in a response of the stream.
+const BATCH: u32 = 2000;
+
+/// Events that are applied in one transaction, or a response more.
+const MOST: usize = 8000;
+
+/// Responses that are decoded while others are being applied.
+const AHEAD: usize = 4;
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("the event stream failed: {}: {}", .0.code(), .0.message())]
+    Stream(#[from] Status),
+    #[error("the event stream ended")]
+    Ended,
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// Follows the log, and makes the documents.
+#[derive(Debug)]
+pub struct Documents {
+    events: EventServiceClient<Channel>,
+    writer: Writer,
+    progress: Progress,
+}
+
+impl Documents {
+    /// Goes on where the documents are.
+    #[must_use]
+    pub fn new(events: EventServiceClient<Channel>, writer: Writer) -> Self {
+        let (log_id, position, generation) = match writer.checkpoint() {
+            Some(checkpoint) => (
+                checkpoint.log_id.clone(),
+                checkpoint.position,
+                checkpoint.generation,
+            ),
+            None => (String::new(), 0, crate::indexer::GENERATION),
+        };
+        Self {
+            events,
+            writer,
+            progress: Progress::new(log_id, position, generation),
+        }
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+
+    /// Works until it is stopped, then closes the documents.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut retry = Retry::new("documents");
+        while !stop.is_cancelled() {
+            if let Err(error) = self.follow(&stop, &mut retry).await {
+                retry.after(&error, &self.progress, &stop).await;
+            }
+        }
+        self.writer.close().await;
+    }
+
+    async fn follow(&mut self, stop: &CancellationToken, retry: &mut Retry) -> Result<(), Error> {
+        let (log_id, after_position) = match self.writer.checkpoint() {
+            Some(checkpoint) => (checkpoint.log_id.clone(), checkpoint.position),
+            None => (String::new(), 0),
+        };
+        let request = SubscribeRequest {
+            after_position,
+            follow: true,
+            max_batch_size: BATCH,
+            log_id,
+            filter: None,
+        };
+        let Some(stream) = stop
+            .run_until_cancelled(self.events.subscribe(request))
+            .await
+        else {
+            return Ok(());
+        };
+        let (responses, mut received) = mpsc::channel(AHEAD);
+        // Ends with this call, which drops it.
+        let _receiver =
+            AbortOnDropHandle::new(tokio::spawn(receive(stream?.into_inner(), responses)));
+        while let Some(next) = stop.run_until_cancelled(received.recv()).await {
+            let mut response = next.unwrap_or(Err(Error::Ended))?;
+            let mut failed = None;
+            while response.events.len() < MOST && failed.is_none() {
+                match received.try_recv() {
+                    Ok(Ok(more)) => join(&mut response, more),
+                    Ok(Err(error)) => failed = Some(error),
+                    Err(_) => break,
+                }
+            }
+            self.apply(response).await?;
+            retry.succeeded();
+            if let Some(error) = failed {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Not to be dropped half-way: it is not raced against anything.
+    async fn apply(&mut self, response: SubscribeResponse) -> Result<(), Error> {
+        let SubscribeResponse {
+            events,
+            position,
+            head_position,
+            log_id,
+            ..
+        } = response;
+        self.writer.apply(&log_id, &events, position).await?;
+        self.progress.reached(&log_id, position, head_position);
+        Ok(())
+    }
+}
+
+async fn receive(
+    mut stream: Streaming<SubscribeResponse>,
+    responses: mpsc::Sender<Result<SubscribeResponse, Error>>,
+) {
+    loop {
+        let next = match stream.message().await {
+            Ok(Some(response)) => Ok(response),
+            Ok(None) => Err(Error::Ended),
+            Err(status) => Err(status.into()),
+        };
+        let ends = next.is_err();
+        if responses.send(next).await.is_err() || ends {
+            return;
+        }
+    }
+}
+
+/// What comes next, as if it had come in one response.
+fn join(response: &mut SubscribeResponse, next: SubscribeResponse) {
+    response.events.extend(next.events);
+    response.position = next.position;
+    response.head_position = next.head_position;
+}

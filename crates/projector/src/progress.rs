@@ -1,0 +1,77 @@
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+/// How far a projection is: written by it, read by whoever asks or waits.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    report: watch::Sender<Report>,
+}
+
+/// What is known of a projection.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The log position it has projected.
+    pub position: u64,
+    /// The newest log position it has heard of.
+    pub head: u64,
+    /// When it was last known to be at the head; at first, when it started.
+    pub at_head: Instant,
+    /// Which build of the read model it works on.
+    pub generation: u64,
+    /// The log it follows; empty until that is known.
+    pub log_id: String,
+    /// What keeps it from going on, if anything does.
+    pub error: Option<String>,
+}
+
+impl Progress {
+    /// Of a projection that starts at a position.
+    #[must_use]
+    pub fn new(log_id: String, position: u64, generation: u64) -> Self {
+        let report = Report {
+            position,
+            head: position,
+            at_head: Instant::now(),
+            generation,
+            log_id,
+            error: None,
+        };
+        Self {
+            report: watch::Sender::new(report),
+        }
+    }
+
+    /// How far it is now.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        self.report.borrow().clone()
+    }
+
+    /// Waits until it has projected a position, for as long as that takes.
+    pub async fn wait_for(&self, position: u64) {
+        let mut report = self.report.subscribe();
+        // The sender is ours: it is not gone before.
+        let _ = report.wait_for(|report| report.position >= position).await;
+    }
+
+    /// It is at a position of a log whose head is at another; and so it goes on.
+    pub(crate) fn reached(&self, log_id: &str, position: u64, head: u64) {
+        self.report.send_modify(|report| {
+            if report.log_id != log_id {
+                log_id.clone_into(&mut report.log_id);
+            }
+            report.position = position;
+            report.head = head.max(position);
+            if position >= head {
+                report.at_head = Instant::now();
+            }
+            report.error = None;
+        });
+    }
+
+    pub(crate) fn failed(&self, error: &str) {
+        self.report
+            .send_modify(|report| report.error = Some(error.to_owned()));
+    }
+}

@@ -1,0 +1,162 @@
+//! What requests say, checked, in the words of the read model.
+
+use contract::{
+    google::r#type::Money,
+    orders::v1::{OrderStatus, SearchOrdersRequest, WatchOrdersRequest},
+};
+use prost_types::Timestamp;
+use read_model::request::{Bound, FacetField, Filter, Sort, SortField};
+use wire::{Violations, convert};
+
+/// Entries in each list of a filter.
+const ENTRIES: usize = 1000;
+
+/// Characters of free text.
+const QUERY: usize = 500;
+
+/// Orders on a page, if the request does not say.
+const PAGE: u32 = 50;
+
+/// Orders on a page at most.
+const MOST_ON_A_PAGE: u32 = 500;
+
+/// A SearchOrders request, but for its waiting and its page token.
+#[derive(Debug)]
+pub(crate) struct Search {
+    pub(crate) query: String,
+    pub(crate) filter: Filter,
+    /// `None`: as it is best for the kind of search.
+    pub(crate) sort: Option<Sort>,
+    pub(crate) limit: usize,
+    pub(crate) facets: Vec<FacetField>,
+}
+
+pub(crate) fn search(request: SearchOrdersRequest, violations: &mut Violations) -> Search {
+    violations.at_most("query", &request.query, QUERY);
+    let sort = sort(&request.order_by, violations);
+    let within = request.page_size <= MOST_ON_A_PAGE;
+    violations.check(within, "page_size", "must be at most 500");
+    let limit = if request.page_size == 0 {
+        PAGE
+    } else {
+        request.page_size
+    };
+    let facets = facets(&request.facets, violations);
+    let filter = Filter {
+        order_ids: Vec::new(),
+        customer_ids: ids("customer_ids", request.customer_ids, violations),
+        statuses: statuses(&request.statuses, violations),
+        product_ids: ids("product_ids", request.product_ids, violations),
+        created_from: time("created_from", request.created_from, violations),
+        created_to: time("created_to", request.created_to, violations),
+        min_total: bound("min_total", request.min_total, violations),
+        max_total: bound("max_total", request.max_total, violations),
+    };
+    Search {
+        query: request.query,
+        filter,
+        sort,
+        limit: limit as usize,
+        facets,
+    }
+}
+
+pub(crate) fn watch(request: WatchOrdersRequest, violations: &mut Violations) -> Filter {
+    Filter {
+        order_ids: ids("order_ids", request.order_ids, violations),
+        customer_ids: ids("customer_ids", request.customer_ids, violations),
+        statuses: statuses(&request.statuses, violations),
+        product_ids: ids("product_ids", request.product_ids, violations),
+        created_from: time("created_from", request.created_from, violations),
+        created_to: time("created_to", request.created_to, violations),
+        min_total: bound("min_total", request.min_total, violations),
+        max_total: bound("max_total", request.max_total, violations),
+    }
+}
+
+fn ids(field: &str, ids: Vec<String>, violations: &mut Violations) -> Vec<String> {
+    violations.entries(field, &ids, ENTRIES);
+    for (index, id) in ids.iter().enumerate().take(ENTRIES) {
+        violations.id(format!("{field}[{index}]"), id);
+    }
+    ids
+}
+
+fn statuses(statuses: &[i32], violations: &mut Violations) -> Vec<OrderStatus> {
+    violations.entries("statuses", statuses, ENTRIES);
+    let mut known = Vec::new();
+    for (index, status) in statuses.iter().enumerate().take(ENTRIES) {
+        match OrderStatus::try_from(*status) {
+            Ok(status) if status != OrderStatus::Unspecified => known.push(status),
+            _ => violations.add(format!("statuses[{index}]"), "must be a state of an order"),
+        }
+    }
+    known
+}
+
+fn time(field: &str, time: Option<Timestamp>, violations: &mut Violations) -> Option<i64> {
+    violations.time(field, &time?)
+}
+
+fn bound(field: &str, money: Option<Money>, violations: &mut Violations) -> Option<Bound> {
+    let money = money?;
+    let code = &money.currency_code;
+    let is_code = code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase());
+    violations.check(
+        code.is_empty() || is_code,
+        format!("{field}.currency_code"),
+        "must be empty or three capital letters, as in ISO 4217",
+    );
+    let amount = convert::amount(&money);
+    violations.check(
+        amount.is_some(),
+        field,
+        "must be an amount with at most 4 decimals that fits into 64 bits with them",
+    );
+    let currency = Some(money.currency_code).filter(|code| !code.is_empty());
+    Some(Bound {
+        amount: amount?,
+        currency,
+    })
+}
+
+fn sort(order_by: &str, violations: &mut Violations) -> Option<Sort> {
+    if order_by.is_empty() {
+        return None;
+    }
+    let (field, descending) = match order_by.strip_suffix(" desc") {
+        Some(field) => (field, true),
+        None => (order_by, false),
+    };
+    let field = match field {
+        "created_at" => SortField::CreatedAt,
+        "updated_at" => SortField::UpdatedAt,
+        "total_amount" => SortField::TotalAmount,
+        _ => {
+            violations.add(
+                "order_by",
+                "must be created_at, updated_at or total_amount, or one of them and ' desc'",
+            );
+            return None;
+        }
+    };
+    Some(Sort { field, descending })
+}
+
+fn facets(names: &[String], violations: &mut Violations) -> Vec<FacetField> {
+    let all = [
+        FacetField::Status,
+        FacetField::CustomerId,
+        FacetField::ProductId,
+    ];
+    let mut facets = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        let path = || format!("facets[{index}]");
+        match all.into_iter().find(|facet| facet.name() == name) {
+            None => violations.add(path(), "must be status, customer_id or product_id"),
+            Some(facet) if facets.contains(&facet) => violations.add(path(), "must be named once"),
+            Some(facet) => facets.push(facet),
+        }
+    }
+    facets
+}

@@ -1,0 +1,89 @@
+use std::time::Duration;
+
+use contract::orders::v1::{
+    GetHeadRequest, GetStatusRequest, GetStatusResponse, ProjectionState, ProjectionStatus,
+    event_service_client::EventServiceClient, projection_service_server::ProjectionService,
+};
+use projector::{Progress, Report};
+use tonic::{Request, Response, Status, transport::Channel};
+
+/// How long the log may take to say where its head is.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A projection that was at the head so recently is live, even if there is more by now.
+const LIVE: Duration = Duration::from_secs(1);
+
+/// Tells how the projections are doing.
+#[derive(Debug, Clone)]
+pub struct Projections {
+    documents: Progress,
+    search: Progress,
+    events: EventServiceClient<Channel>,
+}
+
+impl Projections {
+    /// Of these two, which follow the log that `events` serves.
+    #[must_use]
+    pub fn new(documents: Progress, search: Progress, events: EventServiceClient<Channel>) -> Self {
+        Self {
+            documents,
+            search,
+            events,
+        }
+    }
+
+    /// Where the log's head is now, for a projection that has stopped does not hear of it.
+    async fn head(&self) -> u64 {
+        let mut events = self.events.clone();
+        let head = tokio::time::timeout(HEAD_TIMEOUT, events.get_head(GetHeadRequest {})).await;
+        head.ok()
+            .and_then(Result::ok)
+            .map_or(0, |head| head.into_inner().position)
+    }
+}
+
+fn status(name: &str, report: Report, head: u64) -> ProjectionStatus {
+    let head_position = head.max(report.head).max(report.position);
+    let lag_events = head_position - report.position;
+    let lag = if lag_events == 0 {
+        Duration::ZERO
+    } else {
+        report.at_head.elapsed()
+    };
+    let state = match &report.error {
+        Some(_) => ProjectionState::Failing,
+        None if lag < LIVE => ProjectionState::Live,
+        None => ProjectionState::CatchingUp,
+    };
+    ProjectionStatus {
+        name: name.to_owned(),
+        position: report.position,
+        head_position,
+        lag_events,
+        lag: prost_types::Duration::try_from(lag).ok(),
+        state: state.into(),
+        parked_count: 0,
+        generation: report.generation,
+        error: report.error.unwrap_or_default(),
+    }
+}
+
+#[tonic::async_trait]
+impl ProjectionService for Projections {
+    async fn get_status(
+        &self,
+        _: Request<GetStatusRequest>,
+    ) -> Result<Response<GetStatusResponse>, Status> {
+        let head = self.head().await;
+        let documents = self.documents.report();
+        let log_id = documents.log_id.clone();
+        let projections = vec![
+            status("documents", documents, head),
+            status("search", self.search.report(), head),
+        ];
+        Ok(Response::new(GetStatusResponse {
+            projections,
+            log_id,
+        }))
+    }
+}

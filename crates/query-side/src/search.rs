@@ -1,0 +1,111 @@
+//! SearchOrders: from the documents when there is no text, from the search engine when there is.
+
+use contract::orders::v1::{SearchOrdersRequest, SearchOrdersResponse};
+use read_model::{
+    request::{Cursor, Sort, SortField},
+    search::Request,
+};
+use wire::{Error, Violations};
+
+use crate::{check, check::Search, query_service::Queries, store_error, token, wait::Wait};
+
+/// The order of a list without text: newest first.
+const NEWEST: Sort = Sort {
+    field: SortField::CreatedAt,
+    descending: true,
+};
+
+impl Queries {
+    pub(crate) async fn search(
+        &self,
+        request: SearchOrdersRequest,
+    ) -> Result<SearchOrdersResponse, Error> {
+        let mut violations = Violations::default();
+        let wait = Wait::new(request.min_position, request.max_wait, &mut violations);
+        let fingerprint = token::fingerprint(&request);
+        let page_token = request.page_token.clone();
+        let search = check::search(request, &mut violations);
+        violations.finish()?;
+        let after = token::read(fingerprint, &page_token)?;
+        self.reached(wait).await?;
+        let (mut response, next) = if search.query.trim().is_empty() {
+            self.list(search, after).await?
+        } else {
+            wait.until(self.index.wait_for(wait.position), || {
+                self.index.report().position
+            })
+            .await?;
+            self.find(search, after).await?
+        };
+        if let Some(cursor) = next {
+            response.next_page_token = token::write(fingerprint, cursor);
+        }
+        Ok(response)
+    }
+
+    async fn list(
+        &self,
+        search: Search,
+        after: Option<Cursor>,
+    ) -> Result<(SearchOrdersResponse, Option<Cursor>), Error> {
+        let Search {
+            filter,
+            sort,
+            limit,
+            facets,
+            ..
+        } = search;
+        let sort = sort.unwrap_or(NEWEST);
+        let listing = self
+            .documents
+            .list(&filter, sort, after, limit, &facets)
+            .await;
+        let listing = listing.map_err(|error| store_error(&error))?;
+        let response = SearchOrdersResponse {
+            orders: listing.orders,
+            total_size: listing.total,
+            facets: listing.facets,
+            as_of_position: listing.as_of,
+            ..SearchOrdersResponse::default()
+        };
+        Ok((response, listing.next))
+    }
+
+    async fn find(
+        &self,
+        search: Search,
+        after: Option<Cursor>,
+    ) -> Result<(SearchOrdersResponse, Option<Cursor>), Error> {
+        let Search {
+            query,
+            filter,
+            sort,
+            limit,
+            facets,
+        } = search;
+        let request = Request {
+            query,
+            filter: filter.clone(),
+            sort,
+            after,
+            limit,
+            facets,
+        };
+        let hits = self.engine.search(request).await.map_err(|error| {
+            tracing::error!(%error, "the search engine failed");
+            Error::SearchUnavailable
+        })?;
+        let found = self.documents.orders_by_rows(&hits.rows).await;
+        let (mut orders, as_of) = found.map_err(|error| store_error(&error))?;
+        // The documents may be newer than the index: what no longer matches is not shown.
+        orders.retain(|order| filter.matches(order));
+        let response = SearchOrdersResponse {
+            orders,
+            total_size: hits.total,
+            facets: hits.facets,
+            as_of_position: as_of.min(hits.position),
+            ..SearchOrdersResponse::default()
+        };
+        Ok((response, hits.next))
+    }
+}

@@ -1,0 +1,101 @@
+//! Page tokens: where a page ended, and of which request it was.
+
+use contract::orders::v1::SearchOrdersRequest;
+use prost::Message as _;
+use read_model::request::Cursor;
+use sha2::{Digest as _, Sha256};
+use wire::Error;
+
+/// Three numbers of 16 hex digits.
+const LENGTH: usize = 48;
+
+/// What tells a request from others: everything but where in it one is, and for how long to wait.
+pub(crate) fn fingerprint(request: &SearchOrdersRequest) -> u64 {
+    let request = SearchOrdersRequest {
+        page_size: 0,
+        page_token: String::new(),
+        min_position: 0,
+        max_wait: None,
+        ..request.clone()
+    };
+    let digest = Sha256::digest(request.encode_to_vec());
+    digest
+        .iter()
+        .take(8)
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// The token of a page that ends at `cursor`.
+pub(crate) fn write(fingerprint: u64, cursor: Cursor) -> String {
+    format!(
+        "{fingerprint:016x}{:016x}{:016x}",
+        cursor.key.cast_unsigned(),
+        cursor.row
+    )
+}
+
+/// Where the page of a token ended; `None` for no token.
+pub(crate) fn read(fingerprint: u64, token: &str) -> Result<Option<Cursor>, Error> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let is_ours = token.len() == LENGTH && token.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = |index: usize| {
+        let digits = token.get(index * 16..(index + 1) * 16).filter(|_| is_ours);
+        digits
+            .and_then(|digits| u64::from_str_radix(digits, 16).ok())
+            .ok_or(Error::InvalidPageToken)
+    };
+    let cursor = Cursor {
+        key: number(1)?.cast_signed(),
+        row: number(2)?,
+    };
+    if number(0)? == fingerprint {
+        Ok(Some(cursor))
+    } else {
+        Err(Error::InvalidPageToken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_token_says_where_it_was_and_only_to_its_request(key: i64, row: u64, one: u64, other: u64) {
+            let cursor = Cursor { key, row };
+            let token = write(one, cursor);
+            prop_assert_eq!(read(one, &token), Ok(Some(cursor)));
+            if one != other {
+                prop_assert_eq!(read(other, &token), Err(Error::InvalidPageToken));
+            }
+        }
+
+        #[test]
+        fn anything_else_is_no_token(text in "\\PC+") {
+            prop_assert_eq!(read(7, &text), Err(Error::InvalidPageToken));
+        }
+    }
+
+    #[test]
+    fn a_request_may_go_on_with_another_page_size_but_not_with_another_filter() {
+        let request = SearchOrdersRequest {
+            query: "tea".into(),
+            ..Default::default()
+        };
+        let larger = SearchOrdersRequest {
+            page_size: 500,
+            min_position: 7,
+            ..request.clone()
+        };
+        assert_eq!(fingerprint(&request), fingerprint(&larger));
+        let other = SearchOrdersRequest {
+            customer_ids: vec!["ann".into()],
+            ..request.clone()
+        };
+        assert_ne!(fingerprint(&request), fingerprint(&other));
+    }
+}

@@ -1,0 +1,53 @@
+//! Reading your own writes.
+
+use std::time::Duration;
+
+use prost_types::Duration as Given;
+use tokio::time::{Instant, timeout_at};
+use wire::{Error, Violations};
+
+/// How long a query waits if it does not say.
+const USUAL: Duration = Duration::from_secs(5);
+
+/// How long a query waits at most.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// What a query waits for before it is answered, and until when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wait {
+    pub(crate) position: u64,
+    pub(crate) deadline: Instant,
+}
+
+impl Wait {
+    /// Checks `min_position` and `max_wait`; the time runs from now on.
+    pub(crate) fn new(
+        min_position: u64,
+        max_wait: Option<Given>,
+        violations: &mut Violations,
+    ) -> Self {
+        let wait = max_wait.map_or(Ok(USUAL), Duration::try_from);
+        violations.check(wait.is_ok(), "max_wait", "must not be negative");
+        let wait = wait.unwrap_or(USUAL).min(LONGEST);
+        Self {
+            position: min_position,
+            deadline: Instant::now() + wait,
+        }
+    }
+
+    /// Waits for what makes the read model reach the position; where it is tells who waited in
+    /// vain.
+    pub(crate) async fn until(
+        self,
+        reached: impl Future<Output = ()>,
+        position: impl FnOnce() -> u64,
+    ) -> Result<(), Error> {
+        timeout_at(self.deadline, reached)
+            .await
+            .map_err(|_| Error::ReadModelBehind {
+                awaited: "min_position",
+                wanted: self.position,
+                position: position(),
+            })
+    }
+}

@@ -1,0 +1,152 @@
+//! What an event does to an order's document: no I/O, nothing but the two.
+//!
+//! Documents have no names here (`customer_name`, `product_name`): [`crate::store`] adds those
+//! when it reads.
+
+use contract::{
+    google::r#type::Money,
+    orders::v1::{
+        Order, OrderCreated, OrderItem, OrderStatus, RecordedEvent, recorded_event::Payload,
+    },
+};
+use prost_types::Timestamp;
+use wire::convert;
+
+/// Why an event does not fit the document. Going on would make a wrong document, so nothing may.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("event {position} of order {order_id}: {fault}")]
+pub struct Error {
+    /// The event's position.
+    pub position: u64,
+    /// The order it is about.
+    pub order_id: String,
+    /// What is wrong.
+    pub fault: Fault,
+}
+
+/// What is wrong with an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// There is no such order.
+    #[error("the order does not exist")]
+    Missing,
+    /// The order is created a second time.
+    #[error("the order exists already")]
+    Exists,
+    /// An event before this one is missing, or came after it.
+    #[error("version {expected} was expected, not {actual}")]
+    Version {
+        /// The one that is next.
+        expected: u64,
+        /// The one the event has.
+        actual: u64,
+    },
+    /// A field is missing, or its value cannot be.
+    #[error("{0} is missing or impossible")]
+    Malformed(&'static str),
+}
+
+/// The document after an event of its order.
+///
+/// An event that this version of the contract does not know still gives the order its version,
+/// time and position.
+///
+/// # Errors
+/// When the event is not the next one of that document, or is malformed.
+pub fn evolve(order: Option<Order>, event: &RecordedEvent) -> Result<Order, Error> {
+    next(order, event).map_err(|fault| Error {
+        position: event.position,
+        order_id: event.aggregate_id.clone(),
+        fault,
+    })
+}
+
+fn next(order: Option<Order>, event: &RecordedEvent) -> Result<Order, Fault> {
+    let expected = order.as_ref().map_or(1, |order| order.version + 1);
+    let at = event
+        .occurred_at
+        .filter(|time| convert::nanoseconds(time).is_some())
+        .ok_or(Fault::Malformed("occurred_at"))?;
+    let mut order = match (order, &event.payload) {
+        (None, Some(Payload::OrderCreated(created))) => document(event, created, at)?,
+        (None, _) => return Err(Fault::Missing),
+        (Some(_), Some(Payload::OrderCreated(_))) => return Err(Fault::Exists),
+        (Some(order), _) => order,
+    };
+    if event.version != expected {
+        return Err(Fault::Version {
+            expected,
+            actual: event.version,
+        });
+    }
+    match &event.payload {
+        None | Some(Payload::OrderCreated(_)) => {}
+        Some(Payload::OrderShipped(shipped)) => {
+            order.set_status(OrderStatus::Shipped);
+            order.shipping_address.clone_from(&shipped.shipping_address);
+            order.tracking_number.clone_from(&shipped.tracking_number);
+            order.shipped_at = Some(at);
+        }
+        Some(Payload::OrderDelivered(_)) => {
+            order.set_status(OrderStatus::Delivered);
+            order.delivered_at = Some(at);
+        }
+        Some(Payload::OrderCancelled(cancelled)) => {
+            order.set_status(OrderStatus::Cancelled);
+            order.cancellation_reason.clone_from(&cancelled.reason);
+            order.cancelled_at = Some(at);
+        }
+        Some(
+            Payload::CustomerRegistered(_)
+            | Payload::CustomerRenamed(_)
+            | Payload::ProductRegistered(_)
+            | Payload::ProductRenamed(_),
+        ) => return Err(Fault::Malformed("payload")),
+    }
+    order.updated_at = Some(at);
+    order.version = event.version;
+    order.position = event.position;
+    Ok(order)
+}
+
+fn document(event: &RecordedEvent, created: &OrderCreated, at: Timestamp) -> Result<Order, Fault> {
+    let total = created
+        .total_amount
+        .as_ref()
+        .filter(|total| convert::amount(total).is_some())
+        .ok_or(Fault::Malformed("total_amount"))?;
+    let items = created
+        .items
+        .iter()
+        .map(|item| {
+            let price = item.unit_price.clone().unwrap_or_default();
+            Ok(OrderItem {
+                product_id: item.product_id.clone(),
+                product_name: String::new(),
+                quantity: item.quantity,
+                line_total: Some(line_total(&price, item.quantity)?),
+                unit_price: Some(price),
+            })
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Order {
+        order_id: event.aggregate_id.clone(),
+        customer_id: created.customer_id.clone(),
+        status: OrderStatus::Created.into(),
+        item_count: u32::try_from(items.len()).map_err(|_| Fault::Malformed("items"))?,
+        items,
+        total_amount: Some(total.clone()),
+        created_at: Some(at),
+        ..Order::default()
+    })
+}
+
+fn line_total(price: &Money, quantity: u32) -> Result<Money, Fault> {
+    convert::amount(price)
+        .and_then(|amount| amount.checked_mul(i64::from(quantity)))
+        .map(|amount| convert::money(amount, &price.currency_code))
+        .ok_or(Fault::Malformed("unit_price"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! Filters: exact, and without a say in which match is better.
+
+use contract::orders::v1::OrderStatus;
+use wire::convert::{self, UNIT};
+
+use super::{
+    Document, Fixture, Request, customer, document, everything, filled, item, search, with_words,
+};
+use crate::request::{Bound, Filter};
+
+fn bound(amount: i64, currency: Option<&str>) -> Option<Bound> {
+    Some(Bound {
+        amount,
+        currency: currency.map(str::to_owned),
+    })
+}
+
+/// Orders that differ in everything that is filtered by.
+fn different() -> Vec<Document> {
+    let statuses = [OrderStatus::Created, OrderStatus::Shipped];
+    let different = |row: u64| {
+        let number = i64::try_from(row).unwrap();
+        document(row, |order| {
+            order.order_id = format!("Order_{row}");
+            order.customer_id = format!("C-{}", row % 3);
+            order.customer_name = "Lima".into();
+            order.set_status(statuses[(row % 2) as usize]);
+            order.items = vec![item(&format!("P-{}", row % 4), ""), item("p", "")];
+            let currency = ["EUR", "USD"][(row % 2) as usize];
+            order.total_amount = Some(convert::money((number - 3) * UNIT, currency));
+            // Nanoseconds that a double could not tell apart.
+            order.created_at = Some(convert::timestamp(1_700_000_000_000_000_000 + number));
+        })
+    };
+    (1..=8).map(different).collect()
+}
+
+pub(crate) async fn each_filter_finds_what_it_says(fixture: &dyn Fixture) {
+    let documents = different();
+    let engine = filled(fixture, documents.clone()).await;
+    let filter = Filter::default();
+    let time = |number: i64| Some(1_700_000_000_000_000_000 + number);
+    for filter in [
+        Filter {
+            order_ids: vec!["Order_2".into(), "Order_5".into(), "other".into()],
+            ..filter.clone()
+        },
+        Filter {
+            customer_ids: vec!["C-1".into(), "C-2".into()],
+            ..filter.clone()
+        },
+        Filter {
+            statuses: vec![OrderStatus::Shipped],
+            ..filter.clone()
+        },
+        Filter {
+            product_ids: vec!["P-1".into(), "P-3".into()],
+            ..filter.clone()
+        },
+        Filter {
+            created_from: time(3),
+            ..filter.clone()
+        },
+        Filter {
+            created_to: time(3),
+            ..filter.clone()
+        },
+        Filter {
+            created_from: time(3),
+            created_to: time(6),
+            ..filter.clone()
+        },
+        Filter {
+            min_total: bound(UNIT, None),
+            ..filter.clone()
+        },
+        Filter {
+            max_total: bound(-UNIT, None),
+            ..filter.clone()
+        },
+        Filter {
+            min_total: bound(-UNIT + 1, Some("EUR")),
+            max_total: bound(4 * UNIT, Some("EUR")),
+            ..filter.clone()
+        },
+    ] {
+        let mut rows: Vec<_> = documents
+            .iter()
+            .filter(|document| filter.matches(&document.order))
+            .map(|document| document.row)
+            .collect();
+        rows.reverse();
+        assert!((1..8).contains(&rows.len()), "tells nothing: {filter:?}");
+        let request = Request {
+            filter: filter.clone(),
+            ..everything()
+        };
+        let hits = search(&*engine, request).await;
+        assert_eq!(hits.rows, rows, "{filter:?}");
+        assert_eq!(hits.total, rows.len() as u64, "{filter:?}");
+    }
+}
+
+pub(crate) async fn filters_combine_with_each_other_and_with_words(fixture: &dyn Fixture) {
+    let mut documents = different();
+    documents[3].order.customer_name = "Ernst".into();
+    let engine = filled(fixture, documents).await;
+    let filter = Filter {
+        customer_ids: vec!["C-1".into(), "C-2".into()],
+        statuses: vec![OrderStatus::Created],
+        ..Filter::default()
+    };
+    let request = |query| Request {
+        filter: filter.clone(),
+        ..with_words(query)
+    };
+    assert_eq!(search(&*engine, request("")).await.rows, [8, 4, 2]);
+    assert_eq!(search(&*engine, request("lima")).await.rows, [8, 2]);
+    let contradiction = Filter {
+        min_total: bound(-100 * UNIT, Some("EUR")),
+        max_total: bound(100 * UNIT, Some("USD")),
+        ..Filter::default()
+    };
+    let request = Request {
+        filter: contradiction,
+        ..everything()
+    };
+    assert_eq!(search(&*engine, request).await.total, 0);
+}
+
+pub(crate) async fn a_filter_does_not_change_which_match_is_better(fixture: &dyn Fixture) {
+    let documents = vec![
+        customer(1, "Lima"),
+        customer(2, "Limassol"),
+        customer(3, "Ernst"),
+    ];
+    let engine = filled(fixture, documents).await;
+    let plain = Request {
+        limit: 1,
+        ..with_words("lima")
+    };
+    let filtered = Request {
+        filter: Filter {
+            customer_ids: vec!["anyone".into()],
+            statuses: vec![OrderStatus::Created],
+            created_from: Some(0),
+            min_total: bound(0, Some("EUR")),
+            ..Filter::default()
+        },
+        ..plain.clone()
+    };
+    let plain = search(&*engine, plain).await;
+    assert_eq!(plain.rows, [1]);
+    assert_eq!(search(&*engine, filtered).await, plain);
+}

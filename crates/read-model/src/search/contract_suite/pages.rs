@@ -1,0 +1,142 @@
+//! Pages: in the order asked for, none skipped or shown twice.
+
+use std::cmp::Reverse;
+
+use wire::convert;
+
+use super::{
+    Document, Engine, Fixture, Request, checkpoint, customer, document, everything, filled, search,
+    with_words,
+};
+use crate::request::{Sort, SortField};
+
+/// The rows of all pages from here on, and how many pages there were.
+async fn pages(engine: &dyn Engine, mut request: Request) -> (Vec<u64>, usize) {
+    let mut rows = Vec::new();
+    for count in 1.. {
+        let hits = search(engine, request.clone()).await;
+        assert!(hits.rows.len() <= request.limit);
+        rows.extend(&hits.rows);
+        let Some(next) = hits.next else {
+            return (rows, count);
+        };
+        assert_eq!(hits.rows.len(), request.limit, "only the last is short");
+        assert_eq!(hits.rows.last(), Some(&next.row));
+        request.after = Some(next);
+    }
+    unreachable!()
+}
+
+/// Orders of which several have the same times and totals, and match `lima` equally well.
+fn alike(rows: impl Iterator<Item = u64>) -> Vec<Document> {
+    let alike = |row: u64| {
+        let number = i64::try_from(row).unwrap();
+        document(row, |order| {
+            order.customer_name = ["Lima", "Limassol", "Lime"][(row % 3) as usize].into();
+            order.created_at = Some(convert::timestamp(number / 4 - 2));
+            order.updated_at = Some(convert::timestamp(100 - number % 5));
+            order.total_amount = Some(convert::money(number % 7 - 3, "EUR"));
+        })
+    };
+    rows.map(alike).collect()
+}
+
+fn key(document: &Document, field: SortField) -> i64 {
+    let order = &document.order;
+    let time = |time: &Option<_>| convert::nanoseconds(time.as_ref().unwrap()).unwrap();
+    match field {
+        SortField::CreatedAt => time(&order.created_at),
+        SortField::UpdatedAt => time(&order.updated_at),
+        SortField::TotalAmount => convert::amount(order.total_amount.as_ref().unwrap()).unwrap(),
+    }
+}
+
+pub(crate) async fn pages_of_every_order_join_to_the_whole(fixture: &dyn Fixture) {
+    let mut documents = alike(1..24);
+    let engine = filled(fixture, documents.clone()).await;
+    for field in [
+        SortField::CreatedAt,
+        SortField::UpdatedAt,
+        SortField::TotalAmount,
+    ] {
+        for descending in [false, true] {
+            let sort = Sort { field, descending };
+            documents.sort_by_key(|document| (key(document, field), document.row));
+            if descending {
+                documents.reverse();
+            }
+            let expected: Vec<_> = documents.iter().map(|document| document.row).collect();
+            let request = Request {
+                sort: Some(sort),
+                limit: 5,
+                ..everything()
+            };
+            let all = pages(&*engine, request).await;
+            assert_eq!(all, (expected, 5), "{sort:?}");
+        }
+    }
+    let request = Request {
+        limit: 5,
+        ..with_words("lima")
+    };
+    documents.retain(|document| document.row % 3 != 2);
+    documents.sort_by_key(|document| (document.row % 3, Reverse(document.row)));
+    let expected: Vec<_> = documents.iter().map(|document| document.row).collect();
+    assert_eq!(pages(&*engine, request).await, (expected, 3), "by score");
+}
+
+pub(crate) async fn the_last_page_may_be_full(fixture: &dyn Fixture) {
+    let engine = filled(fixture, alike(1..11)).await;
+    let request = Request {
+        limit: 5,
+        ..everything()
+    };
+    let (rows, count) = pages(&*engine, request).await;
+    assert_eq!((rows.len(), count), (10, 2));
+}
+
+/// Takes a page, lets more orders come and some be replaced, and takes the others: they must be
+/// those that were there before, whatever of the new ones joins them.
+async fn pages_while_orders_come(engine: &dyn Engine, request: Request) {
+    let (before, _) = pages(engine, request.clone()).await;
+    let page = search(engine, request.clone()).await;
+    for number in 0..9 {
+        let mut documents = alike(100 + 5 * number..105 + 5 * number);
+        documents.extend(alike(1 + number..3 + number));
+        engine
+            .write(documents, checkpoint(2 + number))
+            .await
+            .unwrap();
+    }
+    let after = Request {
+        after: page.next,
+        ..request
+    };
+    let (mut rows, _) = pages(engine, after).await;
+    rows.retain(|row| *row < 100);
+    assert_eq!([page.rows, rows].concat(), before);
+}
+
+pub(crate) async fn pages_by_time_stay_right_while_orders_come(fixture: &dyn Fixture) {
+    let engine = filled(fixture, alike(1..24)).await;
+    let request = Request {
+        sort: Some(Sort {
+            field: SortField::CreatedAt,
+            descending: true,
+        }),
+        limit: 5,
+        ..everything()
+    };
+    pages_while_orders_come(&*engine, request).await;
+}
+
+pub(crate) async fn pages_by_score_stay_right_while_orders_come(fixture: &dyn Fixture) {
+    let mut documents = alike(1..24);
+    documents.push(customer(24, "Ernst"));
+    let engine = filled(fixture, documents).await;
+    let request = Request {
+        limit: 5,
+        ..with_words("lima")
+    };
+    pages_while_orders_come(&*engine, request).await;
+}

@@ -1,0 +1,225 @@
+//! The embedded search engine: a tantivy index in a folder of its own.
+//!
+//! A commit of the index carries the checkpoint, so documents and checkpoint change together or
+//! not at all, whatever crashes. Searches answer from the last commit, each from one state.
+
+mod facets;
+mod filter;
+mod folder;
+mod page;
+mod payload;
+mod schema;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+mod text;
+mod tokens;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::{fmt, fs, io};
+
+use tantivy::directory::{Directory, INDEX_WRITER_LOCK};
+use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
+use tantivy::tokenizer::TokenizerManager;
+use tantivy::{IndexReader, IndexSettings, IndexWriter, ReloadPolicy, TantivyError};
+use tokio::sync::{Mutex, watch};
+
+use self::folder::Folder;
+use self::schema::Fields;
+use self::snapshot::Snapshot;
+use super::{Checkpoint, Document, Engine, Error, Hits, Request};
+
+/// What the writer gathers in memory before it writes a segment: the least that tantivy takes.
+const WRITER_MEMORY: usize = 15_000_000;
+
+/// Segments of fewer documents than this are merged as if they had this many.
+const SMALL_SEGMENT: u32 = 1_000;
+
+/// The share of replaced documents from which on a segment is merged to be rid of them.
+const REPLACED_SHARE: f32 = 0.3;
+
+/// A search index in a folder.
+#[derive(Clone)]
+pub struct Index {
+    state: Arc<State>,
+}
+
+struct State {
+    fields: Fields,
+    index: tantivy::Index,
+    reader: IndexReader,
+    /// Taken out to write, and put back when that succeeded: with a writer that failed goes what
+    /// it had not committed.
+    writer: Mutex<Option<IndexWriter>>,
+    newest: watch::Sender<Arc<Snapshot>>,
+}
+
+impl Index {
+    /// Opens the index in a folder, which is the index's alone and made if need be. The index can
+    /// be filled again, so if what is there is not of this version, or broken, everything in the
+    /// folder is removed and the index is empty. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be read and written, or the index is open already.
+    pub fn open(folder: &Path) -> Result<Self, Error> {
+        fs::create_dir_all(folder).map_err(TantivyError::from)?;
+        let state = State::open(folder).or_else(|error| {
+            if matches!(error, TantivyError::LockFailure(..)) {
+                return Err(error);
+            }
+            tracing::warn!(folder = %folder.display(), %error, "search index unusable: emptied");
+            remove_content(folder)?;
+            State::open(folder)
+        })?;
+        Ok(Self {
+            state: Arc::new(state),
+        })
+    }
+
+    /// Lets the index work where it may block. A caller that goes away does not stop it half-way.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&State) -> tantivy::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let state = Arc::clone(&self.state);
+        match tokio::task::spawn_blocking(move || work(&state)).await {
+            Ok(result) => Ok(result?),
+            Err(panic) => Err(Error(panic.into())),
+        }
+    }
+}
+
+fn remove_content(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+impl State {
+    fn open(folder: &Path) -> tantivy::Result<Self> {
+        let directory = Folder::open(folder)?;
+        // First of all: what another process is writing must not be taken for broken.
+        drop(directory.acquire_lock(&INDEX_WRITER_LOCK)?);
+        let (fields, schema) = Fields::new();
+        let tokenizers = TokenizerManager::default();
+        tokenizers.register(tokens::ANALYZER, tokens::analyzer());
+        let index = tantivy::Index::builder()
+            .schema(schema)
+            .tokenizers(tokenizers)
+            .settings(IndexSettings {
+                // Nothing is stored: the thread would have nothing to do but start and end.
+                docstore_compress_dedicated_thread: false,
+                ..IndexSettings::default()
+            })
+            .open_or_create(directory)?;
+        folder::check(folder, &index)?;
+        let reader = index
+            .reader_builder()
+            .reload_policy(ReloadPolicy::Manual)
+            .try_into()?;
+        Ok(Self {
+            fields,
+            writer: Mutex::new(Some(writer(&index)?)),
+            newest: watch::Sender::new(Arc::new(Snapshot::take(&reader)?)),
+            index,
+            reader,
+        })
+    }
+
+    fn newest(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.newest.borrow())
+    }
+
+    /// Commits a change together with the checkpoint, and lets searches see both.
+    fn commit(
+        &self,
+        checkpoint: Option<&Checkpoint>,
+        change: impl FnOnce(&IndexWriter) -> tantivy::Result<()>,
+    ) -> tantivy::Result<()> {
+        let mut slot = self.writer.blocking_lock();
+        let mut writer = match slot.take() {
+            Some(writer) => writer,
+            None => writer(&self.index)?,
+        };
+        change(&writer)?;
+        let mut commit = writer.prepare_commit()?;
+        if let Some(checkpoint) = checkpoint {
+            commit.set_payload(&payload::encode(checkpoint));
+        }
+        commit.commit()?;
+        *slot = Some(writer);
+        let snapshot = Snapshot::take(&self.reader)?;
+        self.newest.send_replace(Arc::new(snapshot));
+        Ok(())
+    }
+
+    fn replace(&self, writer: &IndexWriter, documents: &[Document]) -> tantivy::Result<()> {
+        for document in documents {
+            writer.delete_term(self.fields.key(document.row));
+            writer.add_document(self.fields.document(document))?;
+        }
+        Ok(())
+    }
+}
+
+fn writer(index: &tantivy::Index) -> tantivy::Result<IndexWriter> {
+    let options = IndexWriterOptions::builder()
+        .num_worker_threads(1)
+        .num_merge_threads(1)
+        .memory_budget_per_thread(WRITER_MEMORY)
+        .build();
+    let writer = index.writer_with_options(options)?;
+    let mut policy = LogMergePolicy::default();
+    policy.set_min_layer_size(SMALL_SEGMENT);
+    policy.set_del_docs_ratio_before_merge(REPLACED_SHARE);
+    writer.set_merge_policy(Box::new(policy));
+    Ok(writer)
+}
+
+#[async_trait::async_trait]
+impl Engine for Index {
+    async fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
+        Ok(self.state.newest().checkpoint.clone())
+    }
+
+    async fn write(&self, documents: Vec<Document>, checkpoint: Checkpoint) -> Result<(), Error> {
+        self.blocking(move |state| {
+            state.commit(Some(&checkpoint), |writer| {
+                state.replace(writer, &documents)
+            })
+        })
+        .await
+    }
+
+    async fn clear(&self) -> Result<(), Error> {
+        self.blocking(|state| {
+            state.commit(None, |writer| writer.delete_all_documents().map(|_| ()))
+        })
+        .await
+    }
+
+    async fn search(&self, request: Request) -> Result<Hits, Error> {
+        self.blocking(move |state| state.newest().search(&state.fields, request))
+            .await
+    }
+}
+
+impl fmt::Debug for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Index").field(&self.state.index).finish()
+    }
+}
+
+impl From<TantivyError> for Error {
+    fn from(error: TantivyError) -> Self {
+        Self(error.into())
+    }
+}

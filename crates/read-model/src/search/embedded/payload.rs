@@ -1,0 +1,31 @@
+//! The checkpoint as the payload of a commit: `position generation log_id`.
+
+use tantivy::TantivyError;
+
+use crate::search::Checkpoint;
+
+pub(super) fn encode(checkpoint: &Checkpoint) -> String {
+    let Checkpoint {
+        log_id,
+        position,
+        generation,
+    } = checkpoint;
+    format!("{position} {generation} {log_id}")
+}
+
+pub(super) fn decode(payload: &str) -> tantivy::Result<Checkpoint> {
+    let checkpoint = || {
+        let (position, rest) = payload.split_once(' ')?;
+        let (generation, log_id) = rest.split_once(' ')?;
+        Some(Checkpoint {
+            log_id: log_id.to_owned(),
+            position: position.parse().ok()?,
+            generation: generation.parse().ok()?,
+        })
+    };
+    checkpoint().ok_or_else(|| {
+        TantivyError::InternalError(format!(
+            "the commit's payload is no checkpoint: {payload:?}"
+        ))
+    })
+}

@@ -1,0 +1,205 @@
+//! What the embedded engine does besides the contract: its folder, crashes and failures.
+
+use std::fs;
+use std::path::Path;
+
+use contract::orders::v1::Order;
+use tantivy::TantivyError;
+use tempfile::TempDir;
+
+use super::Index;
+use crate::request::Filter;
+use crate::search::contract_suite::{Fixture, contract_suite};
+use crate::search::{Checkpoint, Document, Engine, Request};
+
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+}
+
+#[async_trait::async_trait]
+impl Fixture for Folder {
+    async fn open(&self) -> Box<dyn Engine> {
+        Box::new(Index::open(&self.0.path().join("search")).unwrap())
+    }
+}
+
+contract_suite!(Folder::new());
+
+fn document(row: u64) -> Document {
+    let order = Order {
+        order_id: format!("q{row}"),
+        ..Order::default()
+    };
+    Document { row, order }
+}
+
+fn checkpoint(position: u64) -> Checkpoint {
+    Checkpoint {
+        log_id: "log".into(),
+        position,
+        generation: 1,
+    }
+}
+
+async fn rows(index: &Index) -> Vec<u64> {
+    let request = Request {
+        query: String::new(),
+        filter: Filter::default(),
+        sort: None,
+        after: None,
+        limit: 1000,
+        facets: Vec::new(),
+    };
+    index.search(request).await.unwrap().rows
+}
+
+/// The rows and the checkpoint's position.
+async fn content(index: &Index) -> (Vec<u64>, Option<u64>) {
+    let checkpoint = index.checkpoint().await.unwrap();
+    (rows(index).await, checkpoint.map(|c| c.position))
+}
+
+/// An index with one document, which is closed again.
+async fn fill(folder: &Path) {
+    let index = Index::open(folder).unwrap();
+    index.write(vec![document(1)], checkpoint(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_crash_before_the_commit_leaves_the_last_one() {
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path()).await;
+    let index = Index::open(folder.path()).unwrap();
+    let state = index.state.clone();
+    let dies = move || {
+        let mut writer = state.writer.blocking_lock().take().unwrap();
+        state.replace(&writer, &[document(1), document(2)]).unwrap();
+        // Its segment is on disk; what is missing is the commit.
+        writer.prepare_commit().unwrap().set_payload("2 1 log");
+    };
+    tokio::task::spawn_blocking(dies).await.unwrap();
+    drop(index);
+    let index = Index::open(folder.path()).unwrap();
+    assert_eq!(content(&index).await, (vec![1], Some(1)));
+}
+
+#[tokio::test]
+async fn a_write_that_fails_leaves_nothing_for_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path()).await;
+    let index = Index::open(folder.path()).unwrap();
+    let failing = index.blocking(|state| {
+        state.commit(Some(&checkpoint(2)), |writer| {
+            state.replace(writer, &[document(2)])?;
+            Err(TantivyError::SystemError("the disk is full".into()))
+        })
+    });
+    assert!(failing.await.is_err());
+    let panicking = index.blocking(|state| {
+        state.commit(Some(&checkpoint(3)), |writer| {
+            state.replace(writer, &[document(3)])?;
+            panic!("as a test")
+        })
+    });
+    assert!(panicking.await.is_err());
+    assert_eq!(content(&index).await, (vec![1], Some(1)));
+    index.write(vec![document(4)], checkpoint(4)).await.unwrap();
+    assert_eq!(content(&index).await, (vec![4, 1], Some(4)));
+}
+
+#[tokio::test]
+async fn an_open_index_is_neither_opened_again_nor_emptied() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = Index::open(folder.path()).unwrap();
+    index.write(vec![document(1)], checkpoint(1)).await.unwrap();
+    fs::write(folder.path().join("meta.json"), "broken").unwrap();
+    assert!(Index::open(folder.path()).is_err());
+    index.write(vec![document(2)], checkpoint(2)).await.unwrap();
+    drop(index);
+    let index = Index::open(folder.path()).unwrap();
+    assert_eq!(content(&index).await, (vec![2, 1], Some(2)));
+}
+
+#[tokio::test]
+async fn what_is_broken_becomes_an_empty_index() {
+    type Break = fn(&Path);
+    let breaks: [(&str, Break); 6] = [
+        ("no JSON", |folder| {
+            fs::write(folder.join("meta.json"), "{").unwrap();
+        }),
+        ("a list of files that is none", |folder| {
+            fs::write(folder.join(".managed.json"), "{").unwrap();
+        }),
+        ("files missing and cut short", |folder| {
+            for (entry, remove) in fs::read_dir(folder)
+                .unwrap()
+                .zip([true, false].iter().cycle())
+            {
+                let path = entry.unwrap().path();
+                if path.ends_with("meta.json") {
+                    continue;
+                } else if *remove {
+                    fs::remove_file(path).unwrap();
+                } else {
+                    fs::write(path, "").unwrap();
+                }
+            }
+        }),
+        ("a file with a bit turned over", |folder| {
+            let files = fs::read_dir(folder).unwrap();
+            let mut paths = files.map(|entry| entry.unwrap().path());
+            let path = paths
+                .find(|path| path.extension().is_some_and(|name| name == "fast"))
+                .unwrap();
+            let mut bytes = fs::read(&path).unwrap();
+            bytes[0] ^= 1;
+            fs::write(path, bytes).unwrap();
+        }),
+        ("a checkpoint that is none", |folder| {
+            let meta = fs::read_to_string(folder.join("meta.json")).unwrap();
+            fs::write(folder.join("meta.json"), meta.replace("1 1 log", "one")).unwrap();
+        }),
+        ("other words", |folder| {
+            let meta = fs::read_to_string(folder.join("meta.json")).unwrap();
+            fs::write(folder.join("meta.json"), meta.replace("words-", "words-0")).unwrap();
+        }),
+    ];
+    for (name, break_it) in breaks {
+        let folder = tempfile::tempdir().unwrap();
+        fill(folder.path()).await;
+        break_it(folder.path());
+        fs::create_dir(folder.path().join("folder")).unwrap();
+        let index = Index::open(folder.path()).unwrap();
+        assert_eq!(content(&index).await, (vec![], None), "{name}");
+        assert!(!folder.path().join("folder").exists(), "{name}");
+        index.write(vec![document(2)], checkpoint(2)).await.unwrap();
+        drop(index);
+        let index = Index::open(folder.path()).unwrap();
+        assert_eq!(content(&index).await, (vec![2], Some(2)), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn small_writes_do_not_pile_up_segments() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = Index::open(folder.path()).unwrap();
+    for row in 1..=100 {
+        index
+            .write(vec![document(row)], checkpoint(row))
+            .await
+            .unwrap();
+    }
+    let state = index.state.clone();
+    let merge = move || {
+        let writer = state.writer.blocking_lock().take().unwrap();
+        writer.wait_merging_threads().unwrap();
+        state.index.searchable_segment_ids().unwrap().len()
+    };
+    let segments = tokio::task::spawn_blocking(merge).await.unwrap();
+    assert!(segments < 10, "{segments} segments");
+    assert_eq!(rows(&index).await.len(), 100);
+}

@@ -1,0 +1,104 @@
+//! What a batch of events changes, worked out in memory.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use contract::orders::v1::{AggregateType, RecordedEvent, recorded_event::Payload};
+
+use super::statistics::Deltas;
+use crate::{
+    projection::{self, evolve},
+    search::Document,
+};
+
+/// The new state of everything a batch touches.
+#[derive(Debug, Default)]
+pub(super) struct Batch<'a> {
+    /// Documents without names, by order id.
+    pub(super) orders: HashMap<String, Document>,
+    /// The products of the orders it creates, with their rows.
+    pub(super) products: BTreeSet<(String, u64)>,
+    pub(super) customer_names: BTreeMap<&'a str, Name<'a>>,
+    pub(super) product_names: BTreeMap<&'a str, Name<'a>>,
+    pub(super) statistics: Deltas,
+}
+
+/// A name, and the position of the event that gave it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Name<'a> {
+    pub(super) text: &'a str,
+    pub(super) position: u64,
+}
+
+/// The orders that events are about.
+pub(super) fn order_ids<'a>(events: &[&'a RecordedEvent]) -> BTreeSet<&'a str> {
+    events
+        .iter()
+        .filter(|event| event.aggregate_type() == AggregateType::Order)
+        .map(|event| event.aggregate_id.as_str())
+        .collect()
+}
+
+impl<'a> Batch<'a> {
+    /// Applies events to the stored documents of [`order_ids`].
+    pub(super) fn new(
+        stored: Vec<Document>,
+        events: &[&'a RecordedEvent],
+    ) -> Result<Self, projection::Error> {
+        let mut batch = Self::default();
+        for document in stored {
+            batch.statistics.remove(&document.order);
+            let id = document.order.order_id.clone();
+            batch.orders.insert(id, document);
+        }
+        for event in events {
+            batch.apply(event)?;
+        }
+        for document in batch.orders.values() {
+            batch.statistics.add(&document.order);
+        }
+        Ok(batch)
+    }
+
+    fn apply(&mut self, event: &'a RecordedEvent) -> Result<(), projection::Error> {
+        let id = event.aggregate_id.as_str();
+        let name = |text| Name {
+            text,
+            position: event.position,
+        };
+        match &event.payload {
+            Some(Payload::CustomerRegistered(customer)) => {
+                self.customer_names.insert(id, name(&customer.name));
+            }
+            Some(Payload::CustomerRenamed(customer)) => {
+                self.customer_names.insert(id, name(&customer.name));
+            }
+            Some(Payload::ProductRegistered(product)) => {
+                self.product_names.insert(id, name(&product.name));
+            }
+            Some(Payload::ProductRenamed(product)) => {
+                self.product_names.insert(id, name(&product.name));
+            }
+            _ if event.aggregate_type() == AggregateType::Order => self.order(event)?,
+            // An event that this version of the contract does not know, about something it does
+            // not show.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn order(&mut self, event: &RecordedEvent) -> Result<(), projection::Error> {
+        let (row, before) = match self.orders.remove(&event.aggregate_id) {
+            Some(Document { row, order }) => (row, Some(order)),
+            None => (event.position, None),
+        };
+        let created = before.is_none();
+        let order = evolve(before, event)?;
+        if created {
+            let products = order.items.iter().map(|item| item.product_id.clone());
+            self.products.extend(products.map(|product| (product, row)));
+        }
+        self.orders
+            .insert(event.aggregate_id.clone(), Document { row, order });
+        Ok(())
+    }
+}

@@ -1,0 +1,241 @@
+//! Lists of orders: filtered, sorted, in pages, counted.
+
+use contract::orders::v1::{Facet, FacetValue, Order, OrderStatus};
+use sqlx::{QueryBuilder, Sqlite};
+
+use super::{
+    Error, Reader,
+    filter::{Access, push_conditions, push_in, sort_column},
+    reader::Snapshot,
+    statistics::Scope,
+};
+use crate::request::{Cursor, FACET_VALUES, FacetField, Filter, Sort};
+
+/// A page of orders.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listing {
+    /// The orders, sorted as asked.
+    pub orders: Vec<Order>,
+    /// The last of them, if more follow.
+    pub next: Option<Cursor>,
+    /// How many match, over all pages.
+    pub total: u64,
+    /// The counts asked for.
+    pub facets: Vec<Facet>,
+    /// The position that was read at.
+    pub as_of: u64,
+}
+
+impl Reader {
+    /// The first `limit` orders that match the filter and come behind `after`.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn list(
+        &self,
+        filter: &Filter,
+        sort: Sort,
+        after: Option<Cursor>,
+        limit: usize,
+        facets: &[FacetField],
+    ) -> Result<Listing, Error> {
+        let mut snapshot = self.snapshot().await?;
+        let total = total(&mut snapshot, filter).await?;
+        let all = summarised(&mut snapshot, &Filter::default()).await?;
+        let access = Access::choose(total, all, limit);
+        // One more than asked for tells whether there are more.
+        let mut rows: Vec<(i64, i64, Vec<u8>)> = page(filter, sort, after, limit + 1, access)
+            .build_query_as()
+            .fetch_all(snapshot.connection())
+            .await?;
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let last = rows.last().filter(|_| more);
+        let next = last.map(|&(row, key, _)| Cursor {
+            key,
+            row: row.cast_unsigned(),
+        });
+        let rows = rows.into_iter().map(|(row, _, body)| (row, body));
+        let documents = snapshot.documents(rows.collect()).await?;
+        let mut counts = Vec::with_capacity(facets.len());
+        for field in facets {
+            counts.push(facet(&mut snapshot, filter, *field).await?);
+        }
+        Ok(Listing {
+            orders: documents
+                .into_iter()
+                .map(|document| document.order)
+                .collect(),
+            next,
+            total,
+            facets: counts,
+            as_of: snapshot.as_of,
+        })
+    }
+}
+
+/// The rows, sort keys and bodies of a page.
+pub(super) fn page(
+    filter: &Filter,
+    sort: Sort,
+    after: Option<Cursor>,
+    limit: usize,
+    access: Access,
+) -> QueryBuilder<Sqlite> {
+    let column = sort_column(sort.field);
+    let free = access.sort_prefix();
+    let (direction, beyond) = if sort.descending {
+        (" DESC", " < (")
+    } else {
+        ("", " > (")
+    };
+    let mut query = QueryBuilder::new("SELECT row, ");
+    query.push(column).push(", body FROM orders WHERE true");
+    push_conditions(&mut query, filter, access, Some(sort.field));
+    if let Some(after) = after {
+        query.push(" AND (").push(free).push(column).push(", row)");
+        query.push(beyond).push_bind(after.key);
+        query
+            .push(", ")
+            .push_bind(after.row.cast_signed())
+            .push(")");
+    }
+    query
+        .push(" ORDER BY ")
+        .push(free)
+        .push(column)
+        .push(direction);
+    query.push(", row").push(direction);
+    query.push(" LIMIT ").push_bind(limit as i64);
+    query
+}
+
+async fn total(snapshot: &mut Snapshot, filter: &Filter) -> Result<u64, Error> {
+    if is_summarised(filter) {
+        return summarised(snapshot, filter).await;
+    }
+    let mut query = QueryBuilder::new("SELECT count(*) FROM orders WHERE true");
+    push_conditions(&mut query, filter, Access::Gather, None);
+    let count: i64 = query
+        .build_query_scalar()
+        .fetch_one(snapshot.connection())
+        .await?;
+    Ok(count.cast_unsigned())
+}
+
+/// Whether the statistics know the numbers of a filter, so that no order needs to be counted.
+fn is_summarised(filter: &Filter) -> bool {
+    *filter
+        == Filter {
+            customer_ids: filter.customer_ids.clone(),
+            statuses: filter.statuses.clone(),
+            ..Filter::default()
+        }
+}
+
+async fn summarised(snapshot: &mut Snapshot, filter: &Filter) -> Result<u64, Error> {
+    let mut query = QueryBuilder::new("SELECT coalesce(sum(orders), 0) FROM statistics");
+    let scope = if filter.customer_ids.is_empty() {
+        Scope::All
+    } else {
+        Scope::Customer
+    };
+    push_summarised(&mut query, filter, scope);
+    let count: i64 = query
+        .build_query_scalar()
+        .fetch_one(snapshot.connection())
+        .await?;
+    Ok(count.cast_unsigned())
+}
+
+fn push_summarised(query: &mut QueryBuilder<Sqlite>, filter: &Filter, scope: Scope) {
+    query.push(" WHERE scope = ").push_bind(scope as i64);
+    push_in(query, "subject", &filter.customer_ids);
+    push_in(query, "status", &statuses(filter));
+}
+
+pub(super) fn statuses(filter: &Filter) -> Vec<i32> {
+    filter
+        .statuses
+        .iter()
+        .map(|&status| status.into())
+        .collect()
+}
+
+async fn facet(
+    snapshot: &mut Snapshot,
+    filter: &Filter,
+    field: FacetField,
+) -> Result<Facet, Error> {
+    let mut query = counts(filter, field);
+    query.push(" GROUP BY value ORDER BY count DESC, value LIMIT ");
+    query.push_bind(FACET_VALUES as i64);
+    let values: Vec<(String, i64)> = query
+        .build_query_as()
+        .fetch_all(snapshot.connection())
+        .await?;
+    let mut values: Vec<_> = values
+        .into_iter()
+        .map(|(value, count)| FacetValue {
+            value: match field {
+                FacetField::Status => status_name(&value),
+                FacetField::CustomerId | FacetField::ProductId => value,
+            },
+            count: count.cast_unsigned(),
+        })
+        .collect();
+    // The names of the states sort otherwise than their numbers.
+    values.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.value.cmp(&b.value)));
+    Ok(Facet {
+        field: field.name().to_owned(),
+        values,
+    })
+}
+
+fn status_name(number: &str) -> String {
+    let status = number
+        .parse()
+        .ok()
+        .and_then(|number: i32| number.try_into().ok());
+    status
+        .unwrap_or(OrderStatus::Unspecified)
+        .as_str_name()
+        .to_owned()
+}
+
+/// `value, count` of a facet, up to its conditions.
+fn counts(filter: &Filter, field: FacetField) -> QueryBuilder<Sqlite> {
+    let (column, scope) = match field {
+        FacetField::Status if filter.customer_ids.is_empty() => ("status", Scope::All),
+        FacetField::Status => ("status", Scope::Customer),
+        FacetField::CustomerId => ("subject", Scope::Customer),
+        FacetField::ProductId => return product_counts(filter),
+    };
+    if is_summarised(filter) {
+        let mut query = QueryBuilder::new("SELECT CAST(");
+        query.push(column);
+        query.push(" AS TEXT) AS value, sum(orders) AS count FROM statistics");
+        push_summarised(&mut query, filter, scope);
+        query.push(" AND orders <> 0");
+        return query;
+    }
+    let mut query = QueryBuilder::new("SELECT CAST(");
+    query.push(match field {
+        FacetField::Status => "status",
+        FacetField::CustomerId | FacetField::ProductId => "customer_id",
+    });
+    query.push(" AS TEXT) AS value, count(*) AS count FROM orders WHERE true");
+    push_conditions(&mut query, filter, Access::Gather, None);
+    query
+}
+
+fn product_counts(filter: &Filter) -> QueryBuilder<Sqlite> {
+    let mut query =
+        QueryBuilder::new("SELECT product_id AS value, count(*) AS count FROM order_products");
+    if *filter != Filter::default() {
+        query.push(" WHERE row IN (SELECT row FROM orders WHERE true");
+        push_conditions(&mut query, filter, Access::Gather, None);
+        query.push(")");
+    }
+    query
+}

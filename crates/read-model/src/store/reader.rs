@@ -1,0 +1,206 @@
+//! The ones that read: each answer from one snapshot, with the names that documents show.
+
+use std::collections::{BTreeSet, HashMap};
+
+use contract::orders::v1::Order;
+use prost::Message as _;
+use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
+use tokio::sync::watch;
+
+use super::{Error, json};
+use crate::search::{Checkpoint, Document};
+
+/// Answers from the documents. Clones share their connections.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    pool: SqlitePool,
+    position: watch::Receiver<u64>,
+}
+
+impl Reader {
+    pub(super) fn new(pool: SqlitePool, position: watch::Receiver<u64>) -> Self {
+        Self { pool, position }
+    }
+
+    /// The log position up to which the documents are made.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        *self.position.borrow()
+    }
+
+    /// The same, told whenever it moves.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.position.clone()
+    }
+
+    /// Waits until the documents are made up to `position`, for as long as it takes.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] when the writer is gone before.
+    pub async fn wait_for(&self, position: u64) -> Result<(), Error> {
+        self.subscribe()
+            .wait_for(|reached| *reached >= position)
+            .await
+            .map(|_| ())
+            .map_err(|_| Error::Stopped)
+    }
+
+    /// Up to where the documents are made, of which log and build; `None` while nothing has been
+    /// applied.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
+        let mut connection = self.pool.acquire().await?;
+        super::checkpoint(&mut connection).await
+    }
+
+    /// An order, if there is one, and the position it was read at.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn order(&self, order_id: &str) -> Result<(Option<Order>, u64), Error> {
+        let mut snapshot = self.snapshot().await?;
+        let row = sqlx::query_as("SELECT row, body FROM orders WHERE order_id = ?")
+            .bind(order_id)
+            .fetch_optional(snapshot.connection())
+            .await?;
+        let mut documents = snapshot.documents(row.into_iter().collect()).await?;
+        Ok((
+            documents.pop().map(|document| document.order),
+            snapshot.as_of,
+        ))
+    }
+
+    /// The orders of those rows, in that order, and the position they were read at. A row without
+    /// an order is left out.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn orders_by_rows(&self, rows: &[u64]) -> Result<(Vec<Order>, u64), Error> {
+        let mut snapshot = self.snapshot().await?;
+        let documents = snapshot.documents_by_rows(rows).await?;
+        let orders = documents.into_iter().map(|document| document.order);
+        Ok((orders.collect(), snapshot.as_of))
+    }
+
+    pub(super) async fn snapshot(&self) -> Result<Snapshot, Error> {
+        let mut transaction = self.pool.begin().await?;
+        // The first SELECT is what the transaction's snapshot begins with.
+        let position: Option<i64> = sqlx::query_scalar("SELECT position FROM checkpoint")
+            .fetch_optional(&mut *transaction)
+            .await?;
+        Ok(Snapshot {
+            transaction,
+            as_of: position.unwrap_or(0).cast_unsigned(),
+        })
+    }
+}
+
+/// The file as it is at one position; dropping it lets go of it.
+pub(super) struct Snapshot {
+    transaction: Transaction<'static, Sqlite>,
+    pub(super) as_of: u64,
+}
+
+impl Snapshot {
+    pub(super) fn connection(&mut self) -> &mut SqliteConnection {
+        &mut self.transaction
+    }
+
+    /// Documents of rows, in the order of the rows; those that do not exist are left out.
+    pub(super) async fn documents_by_rows(&mut self, rows: &[u64]) -> Result<Vec<Document>, Error> {
+        let found: Vec<(i64, Vec<u8>)> = sqlx::query_as(
+            "SELECT row, body FROM orders WHERE row IN (SELECT value FROM json_each(?))",
+        )
+        .bind(json(rows)?)
+        .fetch_all(self.connection())
+        .await?;
+        let mut found: HashMap<u64, _> = found
+            .into_iter()
+            .map(|(row, body)| (row.cast_unsigned(), (row, body)))
+            .collect();
+        let wanted = rows.iter().filter_map(|row| found.remove(row));
+        self.documents(wanted.collect()).await
+    }
+
+    /// Decodes documents, and fills in the names they show.
+    pub(super) async fn documents(
+        &mut self,
+        rows: Vec<(i64, Vec<u8>)>,
+    ) -> Result<Vec<Document>, Error> {
+        let mut documents = rows
+            .into_iter()
+            .map(|(row, body)| decode(row, &body))
+            .collect::<Result<Vec<_>, _>>()?;
+        let names = self.names(&documents).await?;
+        for document in &mut documents {
+            names.show(&mut document.order);
+        }
+        Ok(documents)
+    }
+
+    async fn names(&mut self, documents: &[Document]) -> Result<Names, Error> {
+        let mut names = Names::default();
+        if documents.is_empty() {
+            return Ok(names);
+        }
+        let orders = documents.iter().map(|document| &document.order);
+        let customers: BTreeSet<_> = orders.clone().map(|order| &order.customer_id).collect();
+        let products: BTreeSet<_> = orders
+            .flat_map(|order| order.items.iter().map(|item| &item.product_id))
+            .collect();
+        let found: Vec<(bool, String, String, i64)> = sqlx::query_as(
+            "SELECT true, customer_id, name, position FROM customers \
+             WHERE customer_id IN (SELECT value FROM json_each(?)) \
+             UNION ALL \
+             SELECT false, product_id, name, position FROM products \
+             WHERE product_id IN (SELECT value FROM json_each(?))",
+        )
+        .bind(json(&Vec::from_iter(customers))?)
+        .bind(json(&Vec::from_iter(products))?)
+        .fetch_all(self.connection())
+        .await?;
+        for (of_customer, id, name, position) in found {
+            let of = if of_customer {
+                &mut names.customers
+            } else {
+                &mut names.products
+            };
+            of.insert(id, (name, position.cast_unsigned()));
+        }
+        Ok(names)
+    }
+}
+
+/// Names by id, with the positions of the events that gave them.
+#[derive(Default)]
+struct Names {
+    customers: HashMap<String, (String, u64)>,
+    products: HashMap<String, (String, u64)>,
+}
+
+impl Names {
+    fn show(&self, order: &mut Order) {
+        let mut newest = order.position;
+        if let Some((name, position)) = self.customers.get(&order.customer_id) {
+            order.customer_name.clone_from(name);
+            newest = newest.max(*position);
+        }
+        for item in &mut order.items {
+            if let Some((name, position)) = self.products.get(&item.product_id) {
+                item.product_name.clone_from(name);
+                newest = newest.max(*position);
+            }
+        }
+        order.position = newest;
+    }
+}
+
+/// A stored document, without names.
+pub(super) fn decode(row: i64, body: &[u8]) -> Result<Document, Error> {
+    let row = row.cast_unsigned();
+    let order = Order::decode(body).map_err(|error| Error::Damaged { row, error })?;
+    Ok(Document { row, order })
+}

@@ -1,0 +1,269 @@
+//! Orders counted and summed: kept up as they change, and read as the contract tells them.
+
+use std::collections::BTreeMap;
+
+use contract::{
+    google::r#type::Money,
+    orders::v1::{
+        CurrencyAmounts, DayStatistics, GetCustomerStatisticsResponse, GetStatisticsResponse,
+        Order, StatusCount,
+    },
+};
+use jiff::tz::Offset;
+use wire::convert;
+
+use super::{Error, Reader, reader::Snapshot};
+
+/// Whose orders a line of the statistics counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Scope {
+    All = 0,
+    Customer = 1,
+    Day = 2,
+}
+
+/// What one line of the statistics counts.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) scope: Scope,
+    pub(super) subject: String,
+    pub(super) currency: String,
+    pub(super) status: i32,
+}
+
+/// A sum of amounts in two halves, each of which can be summed up on its own in 64 bits.
+#[derive(Debug, Clone, Copy, sqlx::FromRow)]
+pub(super) struct Sum {
+    pub(super) high: i64,
+    pub(super) low: i64,
+}
+
+impl Sum {
+    /// Of the sum of a batch, which is far below 2^95.
+    fn split(amount: i128) -> Self {
+        Self {
+            high: (amount >> 32) as i64,
+            low: (amount & 0xffff_ffff) as i64,
+        }
+    }
+
+    fn whole(self) -> i128 {
+        (i128::from(self.high) << 32) + i128::from(self.low)
+    }
+}
+
+/// By how much the statistics change.
+#[derive(Debug, Default)]
+pub(super) struct Deltas(BTreeMap<Key, (i64, i128)>);
+
+impl Deltas {
+    /// Counts an order.
+    pub(super) fn add(&mut self, order: &Order) {
+        self.count(order, 1);
+    }
+
+    /// Counts an order no more, as it was.
+    pub(super) fn remove(&mut self, order: &Order) {
+        self.count(order, -1);
+    }
+
+    fn count(&mut self, order: &Order, sign: i64) {
+        let total = order.total_amount.clone().unwrap_or_default();
+        let amount = convert::amount(&total).unwrap_or(0);
+        let subjects = [
+            (Scope::All, String::new()),
+            (Scope::Customer, order.customer_id.clone()),
+            (Scope::Day, day(order)),
+        ];
+        for (scope, subject) in subjects {
+            let key = Key {
+                scope,
+                subject,
+                currency: total.currency_code.clone(),
+                status: order.status,
+            };
+            let (orders, sum) = self.0.entry(key).or_default();
+            *orders += sign;
+            *sum += i128::from(amount) * i128::from(sign);
+        }
+    }
+
+    /// The lines that change.
+    pub(super) fn into_changes(self) -> impl Iterator<Item = (Key, i64, Sum)> {
+        self.0
+            .into_iter()
+            .filter(|(_, delta)| *delta != (0, 0))
+            .map(|(key, (orders, sum))| (key, orders, Sum::split(sum)))
+    }
+}
+
+/// The day of an order's creation, in UTC.
+fn day(order: &Order) -> String {
+    let created = order.created_at.as_ref().and_then(convert::nanoseconds);
+    // 64 bits of nanoseconds are well within what a jiff time holds.
+    let created = jiff::Timestamp::from_nanosecond(created.unwrap_or(0).into());
+    Offset::UTC
+        .to_datetime(created.unwrap_or_default())
+        .date()
+        .to_string()
+}
+
+#[derive(sqlx::FromRow)]
+struct Line {
+    subject: String,
+    currency: String,
+    status: i32,
+    orders: i64,
+    #[sqlx(flatten)]
+    sum: Sum,
+}
+
+/// Lines added up.
+#[derive(Default)]
+struct Figures {
+    total_orders: u64,
+    amounts: BTreeMap<String, (u64, i128)>,
+    by_status: BTreeMap<i32, u64>,
+}
+
+impl Figures {
+    fn add(&mut self, line: Line) {
+        let orders = line.orders.cast_unsigned();
+        self.total_orders += orders;
+        let (count, sum) = self.amounts.entry(line.currency).or_default();
+        *count += orders;
+        *sum += line.sum.whole();
+        *self.by_status.entry(line.status).or_default() += orders;
+    }
+
+    fn amounts(&self) -> Result<Vec<CurrencyAmounts>, Error> {
+        self.amounts
+            .iter()
+            .map(|(currency, (count, sum))| {
+                Ok(CurrencyAmounts {
+                    total_amount: Some(money(*sum, currency)?),
+                    average_order_amount: Some(money(average(*sum, *count), currency)?),
+                })
+            })
+            .collect()
+    }
+
+    fn by_status(&self) -> Vec<StatusCount> {
+        let counts = self.by_status.iter();
+        counts
+            .map(|(&status, &count)| StatusCount { status, count })
+            .collect()
+    }
+}
+
+/// Rounded half to even. `count` is at least 1.
+fn average(sum: i128, count: u64) -> i128 {
+    let count = i128::from(count);
+    let (floor, rest) = (sum.div_euclid(count), sum.rem_euclid(count));
+    let up = match (2 * rest).cmp(&count) {
+        std::cmp::Ordering::Less => false,
+        std::cmp::Ordering::Equal => floor % 2 != 0,
+        std::cmp::Ordering::Greater => true,
+    };
+    floor + i128::from(up)
+}
+
+/// A sum can be more than [`convert::money`] takes.
+fn money(sum: i128, currency: &str) -> Result<Money, Error> {
+    let unit = i128::from(convert::UNIT);
+    let units = i64::try_from(sum / unit).map_err(|_| Error::TooLarge(currency.to_owned()))?;
+    // The remainder is below a unit.
+    let rest = convert::money((sum % unit) as i64, currency);
+    Ok(Money { units, ..rest })
+}
+
+async fn lines(
+    snapshot: &mut Snapshot,
+    scope: Scope,
+    subject: Option<&str>,
+) -> Result<Vec<Line>, Error> {
+    Ok(sqlx::query_as(
+        "SELECT subject, currency, status, orders, high, low FROM statistics \
+         WHERE scope = ?1 AND (?2 IS NULL OR subject = ?2) AND orders <> 0 \
+         ORDER BY scope, subject, currency, status",
+    )
+    .bind(scope as i64)
+    .bind(subject)
+    .fetch_all(snapshot.connection())
+    .await?)
+}
+
+fn figures(lines: Vec<Line>) -> Figures {
+    let mut figures = Figures::default();
+    for line in lines {
+        figures.add(line);
+    }
+    figures
+}
+
+impl Reader {
+    /// A customer's orders in numbers; `None` if the customer is neither registered nor has any.
+    /// States without orders are left out, the others in the order of [`OrderStatus`].
+    ///
+    /// [`OrderStatus`]: contract::orders::v1::OrderStatus
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a sum does not fit.
+    pub async fn customer_statistics(
+        &self,
+        customer_id: &str,
+    ) -> Result<Option<GetCustomerStatisticsResponse>, Error> {
+        let mut snapshot = self.snapshot().await?;
+        let name: Option<String> =
+            sqlx::query_scalar("SELECT name FROM customers WHERE customer_id = ?")
+                .bind(customer_id)
+                .fetch_optional(snapshot.connection())
+                .await?;
+        let figures = figures(lines(&mut snapshot, Scope::Customer, Some(customer_id)).await?);
+        if name.is_none() && figures.total_orders == 0 {
+            return Ok(None);
+        }
+        Ok(Some(GetCustomerStatisticsResponse {
+            customer_id: customer_id.to_owned(),
+            customer_name: name.unwrap_or_default(),
+            total_orders: figures.total_orders,
+            amounts: figures.amounts()?,
+            orders_by_status: figures.by_status(),
+            as_of_position: snapshot.as_of,
+        }))
+    }
+
+    /// All orders in numbers, and on request those of each day of creation (in UTC) that has any.
+    /// States without orders are left out, the others in the order of [`OrderStatus`].
+    ///
+    /// [`OrderStatus`]: contract::orders::v1::OrderStatus
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a sum does not fit.
+    pub async fn statistics(&self, by_day: bool) -> Result<GetStatisticsResponse, Error> {
+        let mut snapshot = self.snapshot().await?;
+        let all = figures(lines(&mut snapshot, Scope::All, None).await?);
+        let mut days = BTreeMap::<String, Figures>::new();
+        if by_day {
+            for mut line in lines(&mut snapshot, Scope::Day, None).await? {
+                let day = std::mem::take(&mut line.subject);
+                days.entry(day).or_default().add(line);
+            }
+        }
+        let days = days.into_iter().map(|(day, figures)| {
+            Ok(DayStatistics {
+                day,
+                total_orders: figures.total_orders,
+                amounts: figures.amounts()?,
+                orders_by_status: figures.by_status(),
+            })
+        });
+        Ok(GetStatisticsResponse {
+            total_orders: all.total_orders,
+            amounts: all.amounts()?,
+            orders_by_status: all.by_status(),
+            days: days.collect::<Result<_, Error>>()?,
+            as_of_position: snapshot.as_of,
+        })
+    }
+}

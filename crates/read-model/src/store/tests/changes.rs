@@ -1,0 +1,152 @@
+use std::collections::BTreeSet;
+
+use super::*;
+
+/// Follows the changes from a cursor, and keeps the newest state it was told of each order.
+struct Follower {
+    at: ChangeCursor,
+    told: BTreeMap<u64, Order>,
+    times: usize,
+}
+
+impl Follower {
+    fn after(position: u64) -> Self {
+        Self {
+            at: ChangeCursor { position, row: 0 },
+            told: BTreeMap::new(),
+            times: 0,
+        }
+    }
+
+    /// One step; whether there may be more.
+    async fn step(&mut self, reader: &Reader, limit: usize) -> bool {
+        let changes = reader.changed_since(self.at, limit).await.unwrap();
+        assert!(changes.documents.len() <= limit);
+        let positions = changes.documents.iter();
+        assert!(positions.is_sorted_by_key(|document| document.order.position));
+        self.times += changes.documents.len();
+        for document in changes.documents {
+            self.told.insert(document.row, document.order);
+        }
+        let moved = changes.next != self.at;
+        self.at = changes.next;
+        let done = self.at.row == 0 && self.at.position >= changes.as_of;
+        assert!(moved || done, "it stands still at {:?}", self.at);
+        !done
+    }
+
+    async fn catch_up(&mut self, reader: &Reader, limit: usize) {
+        while self.step(reader, limit).await {}
+    }
+}
+
+fn changed_since(documents: &[Document], position: u64) -> BTreeMap<u64, Order> {
+    documents
+        .iter()
+        .filter(|document| document.order.position > position)
+        .map(|document| (document.row, document.order.clone()))
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn from_any_position_every_later_change_is_told_once_in_its_newest_state(
+        log in logs(50),
+        limit in 1_usize..6,
+    ) {
+        run(async {
+            let store = Store::holding(&log).await;
+            let documents = log.documents(log.events.len());
+            for position in 0..=log.head() {
+                let mut follower = Follower::after(position);
+                follower.catch_up(&store.reader, limit).await;
+                let expected = changed_since(&documents, position);
+                prop_assert_eq!(follower.times, expected.len());
+                prop_assert_eq!(follower.told, expected);
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn whoever_follows_while_events_are_applied_ends_with_the_documents(
+        log in logs(50),
+        limit in 1_usize..6,
+        paces in proptest::collection::vec((1_usize..6, 0_usize..4), 60),
+    ) {
+        run(async {
+            let mut store = Store::new().await;
+            let mut followers = vec![Follower::after(0)];
+            let mut rest = log.events.as_slice();
+            for (events, steps) in paces {
+                let (batch, later) = rest.split_at(events.min(rest.len()));
+                rest = later;
+                if let Some(last) = batch.last() {
+                    store.writer.apply(LOG, batch, last.position).await.unwrap();
+                    followers.push(Follower::after(last.position));
+                }
+                for follower in &mut followers {
+                    for _ in 0..steps {
+                        follower.step(&store.reader, limit).await;
+                    }
+                }
+            }
+            let documents = log.documents(log.events.len() - rest.len());
+            let newest = changed_since(&documents, 0);
+            for (index, mut follower) in followers.into_iter().enumerate() {
+                let start = if index == 0 { 0 } else { follower.at.position };
+                follower.catch_up(&store.reader, limit).await;
+                if index == 0 {
+                    prop_assert_eq!(&follower.told, &newest);
+                }
+                for (row, order) in changed_since(&documents, start) {
+                    prop_assert_eq!(follower.told.get(&row), Some(&order));
+                }
+                for (row, order) in follower.told {
+                    prop_assert_eq!(newest.get(&row), Some(&order));
+                }
+            }
+            Ok(())
+        })?;
+    }
+}
+
+#[tokio::test]
+async fn a_name_on_many_orders_comes_in_bounded_steps() {
+    for of_customer in [true, false] {
+        let mut log = Log::default();
+        for index in 0..25 {
+            log.create(&format!("o{index}"), "c1", &["p1"], (1, "EUR"), index % 3);
+        }
+        if of_customer {
+            log.customer("c1", "Ann");
+        } else {
+            log.product("p1", "Pear");
+        }
+        let store = Store::holding(&log).await;
+        let mut follower = Follower::after(25);
+        let mut steps = 0;
+        while follower.step(&store.reader, 10).await {
+            steps += 1;
+            assert_eq!(follower.at.position, 25, "not past it before it is whole");
+            assert_eq!(follower.times, steps * 10);
+        }
+        let rows: BTreeSet<_> = follower.told.into_keys().collect();
+        assert_eq!(rows, (1..=25).collect());
+        assert_eq!((steps, follower.times), (2, 25));
+    }
+}
+
+#[tokio::test]
+async fn a_cursor_ahead_of_the_documents_stays_where_it_is() {
+    let store = Store::new().await;
+    let ahead = ChangeCursor {
+        position: 9,
+        row: 0,
+    };
+    let changes = store.reader.changed_since(ahead, 10).await.unwrap();
+    assert_eq!((changes.next, changes.as_of), (ahead, 0));
+    assert!(changes.documents.is_empty());
+}

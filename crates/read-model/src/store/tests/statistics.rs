@@ -1,0 +1,161 @@
+use contract::{
+    google::r#type::Money,
+    orders::v1::{CurrencyAmounts, DayStatistics, StatusCount},
+};
+
+use super::*;
+
+/// Counted and summed from the documents, one by one.
+fn figures(orders: &[&Order]) -> (u64, Vec<CurrencyAmounts>, Vec<StatusCount>) {
+    let mut sums = BTreeMap::<String, Vec<i64>>::new();
+    let mut statuses = BTreeMap::<i32, u64>::new();
+    for order in orders {
+        let total = order.total_amount.clone().unwrap();
+        let amount = convert::amount(&total).unwrap();
+        sums.entry(total.currency_code).or_default().push(amount);
+        *statuses.entry(order.status).or_default() += 1;
+    }
+    let amounts = sums.into_iter().map(|(currency, amounts)| {
+        let sum: i64 = amounts.iter().sum();
+        let count = amounts.len() as i64;
+        // Half to even, the long way: the nearest, of two equally near ones the even one.
+        let average = [sum / count, sum / count + 1]
+            .into_iter()
+            .min_by_key(|average| ((average * count - sum).abs(), average % 2))
+            .unwrap();
+        CurrencyAmounts {
+            total_amount: Some(convert::money(sum, &currency)),
+            average_order_amount: Some(convert::money(average, &currency)),
+        }
+    });
+    let statuses = statuses.into_iter();
+    (
+        orders.len() as u64,
+        amounts.collect(),
+        statuses
+            .map(|(status, count)| StatusCount { status, count })
+            .collect(),
+    )
+}
+
+fn day(order: &Order) -> String {
+    let seconds = order.created_at.as_ref().unwrap().seconds;
+    let day = seconds.div_euclid(86_400);
+    // The logs' days are around the beginning of 1970.
+    match day {
+        -1 => "1969-12-31".to_owned(),
+        _ => format!("1970-01-{:02}", day + 1),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn statistics_are_what_the_documents_add_up_to(log in logs(60), size in 1_usize..20) {
+        run(async {
+            let mut store = Store::new().await;
+            store.follow(&log, size).await;
+            let documents = log.documents(log.events.len());
+            let orders: Vec<_> = documents.iter().map(|document| &document.order).collect();
+
+            let told = store.reader.statistics(true).await.unwrap();
+            prop_assert_eq!(
+                (told.total_orders, told.amounts, told.orders_by_status),
+                figures(&orders)
+            );
+            let mut days = BTreeMap::<String, Vec<&Order>>::new();
+            for order in &orders {
+                days.entry(day(order)).or_default().push(order);
+            }
+            let days: Vec<_> = days
+                .into_iter()
+                .map(|(day, orders)| {
+                    let (total_orders, amounts, orders_by_status) = figures(&orders);
+                    DayStatistics { day, total_orders, amounts, orders_by_status }
+                })
+                .collect();
+            prop_assert_eq!(told.days, days);
+
+            for customer in ["c0", "c1", "c2"] {
+                let orders: Vec<_> = orders
+                    .iter()
+                    .copied()
+                    .filter(|order| order.customer_id == customer)
+                    .collect();
+                let told = store.reader.customer_statistics(customer).await.unwrap();
+                let registered = log.events.iter().any(|event| event.aggregate_id == customer);
+                prop_assert_eq!(told.is_some(), registered || !orders.is_empty());
+                if let Some(told) = told {
+                    prop_assert_eq!(told.as_of_position, log.head());
+                    prop_assert_eq!(
+                        (told.total_orders, told.amounts, told.orders_by_status),
+                        figures(&orders)
+                    );
+                }
+            }
+            Ok(())
+        })?;
+    }
+}
+
+#[tokio::test]
+async fn a_registered_customer_without_orders_has_zeros() {
+    let mut log = Log::default();
+    log.customer("c1", "Ann");
+    let store = Store::holding(&log).await;
+    let told = store.reader.customer_statistics("c1").await.unwrap();
+    let told = told.unwrap();
+    assert_eq!((told.customer_name.as_str(), told.total_orders), ("Ann", 0));
+    assert!(told.amounts.is_empty() && told.orders_by_status.is_empty());
+    let unknown = store.reader.customer_statistics("c2").await.unwrap();
+    assert_eq!(unknown, None);
+}
+
+#[tokio::test]
+async fn sums_beyond_64_bits_are_exact() {
+    let mut log = Log::default();
+    let dear = i64::MAX - 3;
+    for index in 0..5 {
+        let id = format!("o{index}");
+        log.create(&id, "c1", &["p1"], (dear, "EUR"), 0);
+        log.ship(&id, 1);
+    }
+    let mut store = Store::new().await;
+    store.follow(&log, 3).await;
+    let told = store.reader.statistics(false).await.unwrap();
+    let sum = i128::from(dear) * 5;
+    let amounts = &told.amounts[0];
+    assert_eq!(
+        amounts.total_amount,
+        Some(Money {
+            currency_code: "EUR".into(),
+            units: i64::try_from(sum / 10_000).unwrap(),
+            nanos: i32::try_from(sum % 10_000).unwrap() * 100_000,
+        })
+    );
+    assert_eq!(
+        amounts.average_order_amount,
+        Some(convert::money(dear, "EUR"))
+    );
+}
+
+#[tokio::test]
+async fn averages_are_rounded_half_to_even() {
+    let mut log = Log::default();
+    for (customer, amounts) in [("down", [2, 3]), ("up", [3, 4])] {
+        for amount in amounts {
+            let id = format!("{customer}{amount}");
+            log.create(&id, customer, &["p1"], (amount, "EUR"), 0);
+        }
+    }
+    let store = Store::holding(&log).await;
+    for (customer, average) in [("down", 2), ("up", 4)] {
+        let told = store.reader.customer_statistics(customer).await.unwrap();
+        let amounts = told.unwrap().amounts;
+        assert_eq!(
+            amounts[0].average_order_amount,
+            Some(convert::money(average, "EUR"))
+        );
+    }
+}

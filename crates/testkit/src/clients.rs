@@ -1,0 +1,37 @@
+use contract::orders::v1::{
+    command_service_client::CommandServiceClient, event_service_client::EventServiceClient,
+    projection_service_client::ProjectionServiceClient, query_service_client::QueryServiceClient,
+};
+use tonic::transport::{Channel, Endpoint, Error};
+
+/// A client of each service, on one connection.
+#[derive(Debug, Clone)]
+pub struct Clients {
+    /// The connection.
+    pub channel: Channel,
+    /// CommandService.
+    pub commands: CommandServiceClient<Channel>,
+    /// EventService.
+    pub events: EventServiceClient<Channel>,
+    /// QueryService.
+    pub queries: QueryServiceClient<Channel>,
+    /// ProjectionService.
+    pub projections: ProjectionServiceClient<Channel>,
+}
+
+impl Clients {
+    /// Connects.
+    ///
+    /// # Errors
+    /// When nobody listens there.
+    pub async fn connect(url: &str) -> Result<Self, Error> {
+        let channel = Endpoint::from_shared(url.to_owned())?.connect().await?;
+        Ok(Self {
+            commands: CommandServiceClient::new(channel.clone()),
+            events: EventServiceClient::new(channel.clone()),
+            queries: QueryServiceClient::new(channel.clone()),
+            projections: ProjectionServiceClient::new(channel.clone()),
+            channel,
+        })
+    }
+}
