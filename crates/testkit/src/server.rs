@@ -3,7 +3,7 @@ use std::{
     thread,
 };
 
-use server::serve::{Serve, Settings};
+use server::{serve::Serve, settings};
 use tempfile::TempDir;
 use tokio::{runtime::Builder, sync::oneshot};
 
@@ -100,10 +100,11 @@ impl Running {
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let listen = "127.0.0.1:0".parse().unwrap();
-                let settings = Settings {
+                let drain_timeout = DEADLINE;
+                let settings = settings::Serve {
                     listen,
                     data_dir,
-                    drain_timeout: DEADLINE,
+                    drain_timeout,
                 };
                 let serve = Serve::bind(settings).await.unwrap();
                 listening.send(serve.local_addr().unwrap()).unwrap();

@@ -31,8 +31,6 @@ const DURABILITY: Durability = Durability {
     checkpoint_pages: 20_000,
 };
 
-const READERS: u32 = 4;
-
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use wire::convert;
 
 use super::{
-    DURABILITY, Error, MIGRATIONS, READERS, Reader,
+    DURABILITY, Error, MIGRATIONS, Reader,
     batch::{Batch, Name, order_ids},
     json,
     reader::decode,
@@ -65,13 +65,17 @@ impl Writer {
         Ok(writer)
     }
 
-    /// One that reads what this one writes.
+    /// One that reads what this one writes, over so many connections. Their threads inherit the
+    /// priority of the one that the future runs on.
     ///
     /// # Errors
     /// When the file cannot be opened.
-    pub async fn reader(&self) -> Result<Reader, Error> {
-        let pool = sqlite::readers(&self.path, READERS).await?;
-        Ok(Reader::new(pool, self.position.subscribe()))
+    pub fn reader(&self, connections: u32) -> impl Future<Output = Result<Reader, Error>> + use<> {
+        let (path, position) = (self.path.clone(), self.position.subscribe());
+        async move {
+            let pool = sqlite::readers(&path, connections).await?;
+            Ok(Reader::new(pool, position))
+        }
     }
 
     /// Up to where the documents are made; `None` while nothing has been applied.

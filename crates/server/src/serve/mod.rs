@@ -5,7 +5,7 @@ mod health;
 mod in_process;
 mod runtime;
 
-use std::{io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc};
 
 use command_side::CommandSide;
 use contract::{
@@ -25,31 +25,28 @@ use read_model::{
     store::{self, Writer},
 };
 use runtime::Threads;
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::{Server, server::TcpIncoming};
 
-/// The niceness of the documents' thread: below commands and queries.
-const DOCUMENTS_NICENESS: i32 = 15;
+use crate::settings;
 
-/// The niceness of the search index's thread: below the documents', which it follows.
+/// The niceness of the documents' thread: below commands and queries.
+const DOCUMENTS_NICENESS: i32 = 19;
+
+/// The niceness of the search index's thread: it may take as long as it takes.
 const INDEXER_NICENESS: i32 = 19;
+
+/// Connections that queries read the documents with.
+const READERS: u32 = 4;
 
 /// Calls of one connection that may be given up before they are looked at. Past that the connection
 /// is closed, with all its other calls: the default of 20 is met by an honest client whose calls
 /// time out together.
 const GIVEN_UP: usize = 1000;
-
-/// What it needs to know.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Where to listen.
-    pub listen: SocketAddr,
-    /// Where the files are.
-    pub data_dir: PathBuf,
-    /// How long calls in flight may take to finish on shutdown.
-    pub drain_timeout: Duration,
-}
 
 /// Why it does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +69,9 @@ pub enum Error {
     /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),
+    /// The process cannot be told to end.
+    #[error("cannot wait for signals: {0}")]
+    Signal(#[source] io::Error),
     /// The server failed.
     #[error("the server failed: {0}")]
     Server(#[from] tonic::transport::Error),
@@ -80,10 +80,26 @@ pub enum Error {
     Descriptors(#[from] tonic_reflection::server::Error),
 }
 
+/// Serves until the process is told to end: by SIGTERM, or Ctrl-C.
+///
+/// # Errors
+/// What keeps it from starting, or broke it.
+pub async fn run(settings: settings::Serve) -> Result<(), Error> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signal)?;
+    let told_to_end = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    Serve::bind(settings).await?.run(told_to_end).await
+}
+
 /// A system that listens, but does not serve yet.
 #[derive(Debug)]
 pub struct Serve {
-    settings: Settings,
+    settings: settings::Serve,
     listener: TcpListener,
     folder: sqlite::Folder,
 }
@@ -93,7 +109,7 @@ impl Serve {
     ///
     /// # Errors
     /// When one of them is in use, or cannot be used.
-    pub async fn bind(settings: Settings) -> Result<Self, Error> {
+    pub async fn bind(settings: settings::Serve) -> Result<Self, Error> {
         let refused = |error| Error::Listen(settings.listen, error);
         let listener = TcpListener::bind(settings.listen).await.map_err(refused)?;
         let folder = sqlite::Folder::own(&settings.data_dir)?;
@@ -139,25 +155,31 @@ impl Serve {
             dispatch,
             available,
         } = command_side::open(&folder.file("events.db"), streams.clone()).await?;
+        // Opened on the threads they work on, for theirs inherit the priority.
         let read_db = folder.file("read.db");
-        let open = async move { Writer::open(&read_db, projector::GENERATION).await };
-        let open = documents_thread.handle().spawn(open);
-        let documents_writer = open.await.map_err(|error| Error::Thread(error.into()))??;
-        let documents = documents_writer.reader().await?;
-        let index: Arc<dyn search::Engine> = Arc::new(Index::open(&folder.file("search"))?);
+        let documents_writer = documents_thread
+            .run(async move { Writer::open(&read_db, projector::GENERATION).await })
+            .await??;
+        let documents = documents_writer.reader(READERS).await?;
+        let indexed = documents_writer.reader(1);
+        let search_folder = folder.file("search");
+        let (indexed, index) = index_thread
+            .run(async move { (indexed.await, Index::open(&search_folder)) })
+            .await?;
+        let index: Arc<dyn search::Engine> = Arc::new(index?);
 
         let writer = tokio::spawn(writer.run());
         tasks.spawn_on(dispatch.run(), read.handle());
         let (in_process, in_process_server) =
             in_process::serve(events.clone(), projections.clone());
-        tasks.spawn_on(in_process_server, read.handle());
+        tasks.spawn_on(in_process_server, documents_thread.handle());
         let projector = Documents::new(in_process.clone(), documents_writer);
         let documents_progress = projector.progress();
         tasks.spawn_on(
             projector.run(projections.clone()),
             documents_thread.handle(),
         );
-        let indexer = Indexer::new(documents.clone(), Arc::clone(&index));
+        let indexer = Indexer::new(indexed?, Arc::clone(&index));
         let index_progress = indexer.progress();
         tasks.spawn_on(indexer.run(projections.clone()), index_thread.handle());
 
@@ -170,6 +192,9 @@ impl Serve {
                 .register_encoded_file_descriptor_set(contract::FILE_DESCRIPTOR_SET)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
+        let address = listener
+            .local_addr()
+            .map_err(|error| Error::Listen(settings.listen, error))?;
         let stop_accepting = CancellationToken::new();
         let server = Server::builder()
             .http2_max_pending_accept_reset_streams(Some(GIVEN_UP))
@@ -193,8 +218,8 @@ impl Serve {
                 TcpIncoming::from(listener).with_nodelay(Some(true)),
                 stop_accepting.clone().cancelled_owned(),
             );
-        let mut server = std::pin::pin!(server);
-        tracing::info!(listen = %settings.listen, data_dir = %settings.data_dir.display(), "serving");
+        let mut server = pin!(server);
+        tracing::info!(%address, data_dir = %settings.data_dir.display(), "serving");
 
         tokio::select! {
             failed = &mut server => failed?,

@@ -12,6 +12,8 @@ use tokio::{
     sync::oneshot,
 };
 
+use super::Error;
+
 /// Threads with a runtime of their own, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Threads {
@@ -51,6 +53,15 @@ impl Threads {
             stop: Some(stop),
             thread: Some(thread),
         })
+    }
+
+    /// Runs something there, and waits for it.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let ended = self.handle.spawn(task).await;
+        ended.map_err(|error| Error::Thread(error.into()))
     }
 
     /// Where to spawn.

@@ -131,7 +131,7 @@ async fn g7_what_was_applied_is_found_when_the_file_is_opened_again() {
     writer.close().await;
 
     let writer = Writer::open(&dir.path().join("read.db"), 99).await.unwrap();
-    let reader = writer.reader().await.unwrap();
+    let reader = writer.reader(2).await.unwrap();
     assert_eq!(writer.checkpoint().cloned(), checkpoint);
     assert_eq!(writer.checkpoint().unwrap().position, 7);
     assert_eq!(

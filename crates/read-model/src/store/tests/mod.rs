@@ -156,7 +156,7 @@ impl Store {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let writer = Writer::open(&dir.path().join("read.db"), 1).await.unwrap();
-        let reader = writer.reader().await.unwrap();
+        let reader = writer.reader(2).await.unwrap();
         Self {
             dir,
             writer,

@@ -1,0 +1,98 @@
+use clap::{Args, Subcommand};
+use contract::orders::v1::{
+    GetCustomerStatisticsRequest, RegisterCustomerRequest,
+    command_service_client::CommandServiceClient, query_service_client::QueryServiceClient,
+};
+
+use super::{
+    Failure, Run, Session,
+    statistics::{Numbers, numbers},
+    table::printable,
+    write::{Write, told},
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Customer {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a customer's name known, or change it
+    #[command(after_help = "Example:\n  orderlog customer register ALFKI 'Alfreds Futterkiste'")]
+    Register(Register),
+    /// Show what a customer ordered, in numbers
+    #[command(after_help = "Example:\n  orderlog customer statistics ALFKI")]
+    Statistics(Statistics),
+}
+
+#[derive(Debug, Args)]
+struct Register {
+    /// The customer's id
+    customer_id: String,
+    /// The customer's name
+    name: String,
+    #[command(flatten)]
+    write: Write,
+}
+
+#[derive(Debug, Args)]
+struct Statistics {
+    /// The customer's id
+    customer_id: String,
+    /// Answer from a read model at or past this log position
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    min_position: u64,
+}
+
+impl Run for Customer {
+    async fn run(self, session: &Session) -> Result<(), Failure> {
+        match self.command {
+            Command::Register(register) => register.run(session).await,
+            Command::Statistics(statistics) => statistics.run(session).await,
+        }
+    }
+}
+
+impl Run for Register {
+    async fn run(self, session: &Session) -> Result<(), Failure> {
+        let request = RegisterCustomerRequest {
+            request_id: self.write.request_id(),
+            customer_id: self.customer_id,
+            name: self.name,
+            occurred_at: self.write.occurred_at,
+        };
+        let mut client = CommandServiceClient::new(session.connect().await?);
+        let reply = client.register_customer(request).await?.into_inner();
+        session.show("RegisterCustomerResponse", &reply, |reply| {
+            told(
+                "customer",
+                &reply.customer_id,
+                reply.version,
+                reply.position,
+            )
+        })
+    }
+}
+
+impl Run for Statistics {
+    async fn run(self, session: &Session) -> Result<(), Failure> {
+        let request = GetCustomerStatisticsRequest {
+            customer_id: self.customer_id,
+            min_position: self.min_position,
+            max_wait: None,
+        };
+        let mut client = QueryServiceClient::new(session.connect().await?);
+        let reply = client.get_customer_statistics(request).await?.into_inner();
+        session.show("GetCustomerStatisticsResponse", &reply, |reply| {
+            let title = format!("customer {} {}", reply.customer_id, reply.customer_name);
+            let numbers = numbers(&Numbers {
+                orders: reply.total_orders,
+                amounts: &reply.amounts,
+                by_status: &reply.orders_by_status,
+            });
+            format!("{}\n{numbers}", printable(title.trim_end()))
+        })
+    }
+}

@@ -1,0 +1,62 @@
+//! Events, as people read them.
+
+use contract::orders::v1::{AggregateType, RecordedEvent, recorded_event::Payload};
+
+use super::{money, table::printable, time};
+
+/// What happened: the name of the payload's message.
+pub(super) fn kind(event: &RecordedEvent) -> &'static str {
+    match &event.payload {
+        None => "unknown",
+        Some(Payload::OrderCreated(_)) => "OrderCreated",
+        Some(Payload::OrderShipped(_)) => "OrderShipped",
+        Some(Payload::OrderDelivered(_)) => "OrderDelivered",
+        Some(Payload::OrderCancelled(_)) => "OrderCancelled",
+        Some(Payload::CustomerRegistered(_)) => "CustomerRegistered",
+        Some(Payload::CustomerRenamed(_)) => "CustomerRenamed",
+        Some(Payload::ProductRegistered(_)) => "ProductRegistered",
+        Some(Payload::ProductRenamed(_)) => "ProductRenamed",
+    }
+}
+
+/// What the payload says.
+pub(super) fn details(event: &RecordedEvent) -> String {
+    match &event.payload {
+        None | Some(Payload::OrderDelivered(_)) => String::new(),
+        Some(Payload::OrderCreated(created)) => format!(
+            "{} by customer {}, lines: {}",
+            money::text(created.total_amount.as_ref()),
+            created.customer_id,
+            created.items.len()
+        ),
+        Some(Payload::OrderShipped(shipped)) => format!(
+            "to {}, tracking number {}",
+            shipped.shipping_address, shipped.tracking_number
+        ),
+        Some(Payload::OrderCancelled(cancelled)) => cancelled.reason.clone(),
+        Some(Payload::CustomerRegistered(registered)) => registered.name.clone(),
+        Some(Payload::CustomerRenamed(renamed)) => renamed.name.clone(),
+        Some(Payload::ProductRegistered(registered)) => registered.name.clone(),
+        Some(Payload::ProductRenamed(renamed)) => renamed.name.clone(),
+    }
+}
+
+/// The whole event as one line.
+pub(super) fn line(event: &RecordedEvent) -> String {
+    let aggregate = match event.aggregate_type() {
+        AggregateType::Unspecified => "unknown",
+        AggregateType::Order => "order",
+        AggregateType::Customer => "customer",
+        AggregateType::Product => "product",
+    };
+    let line = format!(
+        "{}  {}  {aggregate} {} version {}  {}  {}",
+        event.position,
+        time::text(event.occurred_at.as_ref()),
+        event.aggregate_id,
+        event.version,
+        kind(event),
+        details(event)
+    );
+    printable(line.trim_end())
+}

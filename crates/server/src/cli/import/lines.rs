@@ -1,0 +1,128 @@
+use std::io::{self, BufRead, Read as _};
+
+use contract::orders::v1::{ExecuteCommandsRequest, execute_commands_request::Command};
+use prost_reflect::{DynamicMessage, MessageDescriptor};
+use sha2::{Digest as _, Sha256};
+
+/// The longest line: no command that the server takes is longer.
+const MOST_BYTES: u64 = 4 << 20;
+
+/// A line of the file that is not blank.
+#[derive(Debug, PartialEq)]
+pub(super) struct Line {
+    /// Its number: 1, 2, 3, ..., blank ones counted.
+    pub(super) number: u64,
+    /// How many bytes of the file end with it.
+    pub(super) end: u64,
+    /// The command, with a request id, or why it is none.
+    pub(super) command: Result<ExecuteCommandsRequest, String>,
+}
+
+/// The lines of a file.
+pub(super) struct Lines<R> {
+    input: R,
+    descriptor: MessageDescriptor,
+    number: u64,
+    end: u64,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// The lines of `input`, whose commands `descriptor` describes.
+    pub(super) fn new(input: R, descriptor: MessageDescriptor) -> Self {
+        Self {
+            input,
+            descriptor,
+            number: 0,
+            end: 0,
+        }
+    }
+
+    /// The next line, or `None` at the end.
+    fn read(&mut self) -> io::Result<Option<Line>> {
+        let mut text = Vec::new();
+        loop {
+            text.clear();
+            let read = (&mut self.input)
+                .take(MOST_BYTES)
+                .read_until(b'\n', &mut text)?;
+            if read == 0 {
+                return Ok(None);
+            }
+            self.number += 1;
+            self.end += read as u64;
+            let too_long = read as u64 == MOST_BYTES && !text.ends_with(b"\n");
+            if too_long {
+                self.end += self.input.skip_until(b'\n')? as u64;
+            }
+            let text = text.trim_ascii();
+            if text.is_empty() && !too_long {
+                continue;
+            }
+            let command = if too_long {
+                Err(format!("it is longer than {MOST_BYTES} bytes"))
+            } else {
+                self.command(text)
+            };
+            return Ok(Some(Line {
+                number: self.number,
+                end: self.end,
+                command,
+            }));
+        }
+    }
+
+    fn command(&self, text: &[u8]) -> Result<ExecuteCommandsRequest, String> {
+        let mut json = serde_json::Deserializer::from_slice(text);
+        let message = DynamicMessage::deserialize(self.descriptor.clone(), &mut json)
+            .and_then(|message| json.end().map(|()| message))
+            .map_err(|error| reason(&error))?;
+        let mut request: ExecuteCommandsRequest =
+            message.transcode_to().map_err(|error| error.to_string())?;
+        let command = request.command.as_mut().ok_or("it names no command")?;
+        let request_id = request_id(command);
+        if request_id.is_empty() {
+            *request_id = made_id(self.number, text);
+        }
+        Ok(request)
+    }
+}
+
+impl<R: BufRead> Iterator for Lines<R> {
+    type Item = io::Result<Line>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read().transpose()
+    }
+}
+
+/// What is wrong with a line, and where; that it is always line 1 of the text says nothing.
+fn reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    match text.rsplit_once(" at line ") {
+        Some((text, _)) => format!("{text} (column {})", error.column()),
+        None => text,
+    }
+}
+
+fn request_id(command: &mut Command) -> &mut String {
+    match command {
+        Command::CreateOrder(request) => &mut request.request_id,
+        Command::ShipOrder(request) => &mut request.request_id,
+        Command::DeliverOrder(request) => &mut request.request_id,
+        Command::CancelOrder(request) => &mut request.request_id,
+        Command::RegisterCustomer(request) => &mut request.request_id,
+        Command::RegisterProduct(request) => &mut request.request_id,
+    }
+}
+
+/// The request id of a line that has none: the same each time the file is imported, and another
+/// for each line, also where two lines have the same text. It begins with the number because the
+/// log appends ids in rising order fastest.
+fn made_id(number: u64, text: &[u8]) -> String {
+    let digest = Sha256::digest(text);
+    let half = digest
+        .iter()
+        .take(16)
+        .fold(0, |half, byte| half << 8 | u128::from(*byte));
+    format!("line-{number:012}-{half:032x}")
+}

@@ -1,0 +1,200 @@
+use std::{collections::VecDeque, io, time::Duration};
+
+use contract::{
+    google::rpc,
+    orders::v1::{
+        ExecuteCommandsRequest, ExecuteCommandsResponse,
+        command_service_client::CommandServiceClient, execute_commands_response::Result as Answer,
+    },
+};
+use indicatif::ProgressBar;
+use prost::Message as _;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status, transport::Channel};
+
+use super::{Line, Summary};
+use crate::cli::{
+    Failure,
+    failure::{cause, reason},
+    retry::{Backoff, Interruption},
+};
+
+/// How many commands may wait for their answer.
+const IN_FLIGHT: usize = 1024;
+
+/// Sends commands and takes their answers, over as many connections as that needs.
+///
+/// A command leaves `pending` with its answer, and a new connection first sends all that is there:
+/// so nothing is lost, and the request ids see to it that nothing happens twice.
+pub(super) struct Stream<'a> {
+    client: CommandServiceClient<Channel>,
+    lines: mpsc::Receiver<io::Result<Line>>,
+    /// True until the last line was read.
+    more: bool,
+    /// Read but not answered: the line's number, and its command.
+    pending: VecDeque<(u64, ExecuteCommandsRequest)>,
+    backoff: Backoff,
+    summary: Summary,
+    tell: &'a dyn Fn(String),
+    bar: &'a ProgressBar,
+}
+
+impl<'a> Stream<'a> {
+    /// `tell` is called with each line that is not accepted.
+    pub(super) fn new(
+        client: CommandServiceClient<Channel>,
+        lines: mpsc::Receiver<io::Result<Line>>,
+        tell: &'a dyn Fn(String),
+        bar: &'a ProgressBar,
+    ) -> Self {
+        Self {
+            client,
+            lines,
+            more: true,
+            pending: VecDeque::new(),
+            backoff: Backoff::new(),
+            summary: Summary::default(),
+            tell,
+            bar,
+        }
+    }
+
+    /// Sends all lines; gives up after `patience` without an answer.
+    pub(super) async fn run(mut self, patience: Duration) -> Result<Summary, Failure> {
+        loop {
+            let cause = match self.connection().await {
+                Ok(()) => return Ok(self.summary),
+                Err(Interruption::Transient(cause)) => cause,
+                Err(Interruption::Final(failure)) => return Err(self.known(&failure.to_string())),
+            };
+            if self.backoff.failed() {
+                (self.tell)(format!("{cause}: trying again"));
+            }
+            if self.backoff.failing_for() >= patience {
+                let seconds = patience.as_secs();
+                return Err(self.known(&format!("no answer for {seconds} s: {cause}")));
+            }
+            self.backoff.pause().await;
+        }
+    }
+
+    /// The failure that ends the import, with what is known of its commands.
+    fn known(&self, cause: &str) -> Failure {
+        let rest = match self.pending.front() {
+            Some((line, _)) => format!("from line {line} on nothing is known"),
+            None => "all lines read before were answered".to_owned(),
+        };
+        Failure::Operation(format!(
+            "{cause}; {} so far; {rest}; importing the file again is harmless",
+            self.summary.text()
+        ))
+    }
+
+    /// Sends what is pending and all further lines over one connection.
+    async fn connection(&mut self) -> Result<(), Interruption> {
+        while self.more && self.pending.is_empty() {
+            let line = self.lines.recv().await;
+            self.line(line)?;
+        }
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        // What is in the channel is pending too, so there is always room in it. That the
+        // connection has gone is seen at the answers.
+        let (requests, receiver) = mpsc::channel(IN_FLIGHT);
+        for (_, request) in &self.pending {
+            let _ = requests.try_send(request.clone());
+        }
+        let mut client = self.client.clone();
+        let mut answers = client
+            .execute_commands(ReceiverStream::new(receiver))
+            .await?
+            .into_inner();
+        while self.more || !self.pending.is_empty() {
+            tokio::select! {
+                answer = answers.message() => match answer? {
+                    Some(answer) => self.answered(answer)?,
+                    None => return Err(Interruption::ended()),
+                },
+                line = self.lines.recv(), if self.more && self.pending.len() < IN_FLIGHT => {
+                    if let Some(request) = self.line(line)? {
+                        let _ = requests.try_send(request);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the next line; its command, if it has one, is pending from now on.
+    fn line(
+        &mut self,
+        line: Option<io::Result<Line>>,
+    ) -> Result<Option<ExecuteCommandsRequest>, Interruption> {
+        let Some(line) = line else {
+            self.more = false;
+            return Ok(None);
+        };
+        let line = line.map_err(|error| Interruption::Final(error.into()))?;
+        self.bar.set_position(line.end);
+        self.summary.commands += 1;
+        match line.command {
+            Ok(request) => {
+                self.pending.push_back((line.number, request.clone()));
+                Ok(Some(request))
+            }
+            Err(reason) => {
+                self.summary.invalid += 1;
+                (self.tell)(format!("line {}: {reason}", line.number));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Takes the answer to the oldest pending command.
+    fn answered(&mut self, answer: ExecuteCommandsResponse) -> Result<(), Interruption> {
+        let outcome = match answer.result {
+            Some(Answer::CreateOrder(reply)) => Ok(reply.position),
+            Some(Answer::ShipOrder(reply)) => Ok(reply.position),
+            Some(Answer::DeliverOrder(reply)) => Ok(reply.position),
+            Some(Answer::CancelOrder(reply)) => Ok(reply.position),
+            Some(Answer::RegisterCustomer(reply)) => Ok(reply.position),
+            Some(Answer::RegisterProduct(reply)) => Ok(reply.position),
+            Some(Answer::Error(error)) => Err(status(&error)),
+            None => Err(Status::unknown("an answer that this version does not know")),
+        };
+        if let Err(status) = &outcome
+            && matches!(status.code(), Code::Unavailable | Code::ResourceExhausted)
+        {
+            // Later commands may depend on this one, so all from here on are sent again.
+            return Err(Interruption::Transient(cause(status)));
+        }
+        let Some((line, _)) = self.pending.pop_front() else {
+            let cause = "the server answered more commands than were sent".to_owned();
+            return Err(Interruption::Final(Failure::Operation(cause)));
+        };
+        self.backoff.succeeded();
+        match outcome {
+            Ok(position) => {
+                self.summary.accepted += 1;
+                self.summary.position = self.summary.position.max(position);
+            }
+            Err(status) => {
+                self.summary.refused += 1;
+                let (cause, reason) = (cause(&status), reason(&status));
+                (self.tell)(format!("line {line}: {cause} ({reason})"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A refusal in a stream, as the error that its own call would give.
+fn status(error: &rpc::Status) -> Status {
+    Status::with_details(
+        Code::from_i32(error.code),
+        &error.message,
+        error.encode_to_vec().into(),
+    )
+}

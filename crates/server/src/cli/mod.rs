@@ -1,0 +1,141 @@
+//! The command line: `serve`, and a client of the server for people and scripts.
+//!
+//! Each command has a file that defines its arguments and does what it says ([`Run`]). They share
+//! a [`Session`] (the connection, and the choice between tables and JSON) and a [`Failure`] (what
+//! goes to stderr, and the exit code).
+
+mod customer;
+mod event;
+mod failure;
+mod import;
+mod json;
+mod money;
+mod order;
+mod product;
+mod retry;
+mod session;
+mod statistics;
+mod status;
+mod table;
+#[cfg(test)]
+mod tests;
+mod time;
+mod watch;
+mod write;
+
+use std::{
+    env,
+    io::{self, IsTerminal as _},
+};
+
+use clap::{Args, Parser, Subcommand};
+
+pub use failure::Failure;
+use session::Session;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+
+use crate::{
+    serve,
+    settings::{ClientFlags, ServeFlags, Sources},
+};
+
+/// An order system that keeps every event.
+#[derive(Debug, Parser)]
+#[command(
+    name = "orderlog",
+    version,
+    after_help = "Settings come from flags, else the environment (ORDERLOG_...), else \
+                  orderlog.toml in the working folder.\n\nExample:\n  \
+                  orderlog serve &\n  \
+                  orderlog order create --customer ALFKI --item P1:2:9.50 --currency USD"
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the server
+    #[command(after_help = "Example:\n  orderlog serve --data-dir /var/lib/orderlog")]
+    Serve(ServeFlags),
+    /// Execute the commands of a file, many in flight
+    Import(Client<import::Import>),
+    /// Show how far the read models are
+    #[command(after_help = "Example:\n  orderlog status")]
+    Status(Client<status::Status>),
+    /// Follow the events as they happen
+    Watch(Client<watch::Watch>),
+    /// Create, change and find orders
+    #[command(arg_required_else_help = true)]
+    Order(Client<order::Order>),
+    /// Register customers, and see what they ordered
+    #[command(arg_required_else_help = true)]
+    Customer(Client<customer::Customer>),
+    /// Register products
+    #[command(arg_required_else_help = true)]
+    Product(Client<product::Product>),
+    /// Show all orders in numbers
+    #[command(after_help = "Example:\n  orderlog statistics --by-day")]
+    Statistics(Client<statistics::Statistics>),
+}
+
+/// A command that talks to a server.
+#[derive(Debug, Args)]
+struct Client<C: Args> {
+    #[command(flatten)]
+    command: C,
+    #[command(flatten)]
+    server: ClientFlags,
+    /// Print JSON: the contract's messages in protobuf JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// What a command that talks to a server does.
+trait Run {
+    async fn run(self, session: &Session) -> Result<(), Failure>;
+}
+
+impl Cli {
+    /// Does what the command line says.
+    ///
+    /// # Errors
+    /// What went wrong, with the exit code it means.
+    pub async fn run(self) -> Result<(), Failure> {
+        let sources = Sources::new(&|name| env::var_os(name))?;
+        match self.command {
+            Command::Serve(flags) => {
+                let settings = sources.serve(&flags)?;
+                log_to_stderr();
+                let served = serve::run(settings).await;
+                served.map_err(|error| Failure::Operation(error.to_string()))
+            }
+            Command::Import(client) => client.run(&sources).await,
+            Command::Status(client) => client.run(&sources).await,
+            Command::Watch(client) => client.run(&sources).await,
+            Command::Order(client) => client.run(&sources).await,
+            Command::Customer(client) => client.run(&sources).await,
+            Command::Product(client) => client.run(&sources).await,
+            Command::Statistics(client) => client.run(&sources).await,
+        }
+    }
+}
+
+/// Logs as text, for people; `RUST_LOG` says how much, and what is logged by default is enough to
+/// know that it serves.
+fn log_to_stderr() {
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
+    tracing_subscriber::fmt()
+        .with_env_filter(filter.from_env_lossy())
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
+}
+
+impl<C: Args + Run> Client<C> {
+    async fn run(self, sources: &Sources<'_>) -> Result<(), Failure> {
+        let server = sources.server(&self.server)?;
+        self.command.run(&Session::new(server, self.json)).await
+    }
+}

@@ -1,0 +1,47 @@
+use clap::{Args, Subcommand};
+use contract::orders::v1::{RegisterProductRequest, command_service_client::CommandServiceClient};
+
+use super::{
+    Failure, Run, Session,
+    write::{Write, told},
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Product {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a product's name known, or change it
+    #[command(after_help = "Example:\n  orderlog product register P1 Chai")]
+    Register(Register),
+}
+
+#[derive(Debug, Args)]
+struct Register {
+    /// The product's id
+    product_id: String,
+    /// The product's name
+    name: String,
+    #[command(flatten)]
+    write: Write,
+}
+
+impl Run for Product {
+    async fn run(self, session: &Session) -> Result<(), Failure> {
+        let Command::Register(register) = self.command;
+        let request = RegisterProductRequest {
+            request_id: register.write.request_id(),
+            product_id: register.product_id,
+            name: register.name,
+            occurred_at: register.write.occurred_at,
+        };
+        let mut client = CommandServiceClient::new(session.connect().await?);
+        let reply = client.register_product(request).await?.into_inner();
+        session.show("RegisterProductResponse", &reply, |reply| {
+            told("product", &reply.product_id, reply.version, reply.position)
+        })
+    }
+}

@@ -1,0 +1,55 @@
+use std::{
+    io::{self, Write as _},
+    time::Duration,
+};
+
+use prost::Message;
+use tonic::transport::{Channel, Endpoint};
+
+use super::{Failure, failure, json};
+
+/// What the commands of a client share: the server they talk to, and how they print.
+pub(super) struct Session {
+    server: Endpoint,
+    /// Print JSON instead of tables.
+    pub(super) json: bool,
+}
+
+impl Session {
+    pub(super) fn new(server: Endpoint, json: bool) -> Self {
+        let server = server
+            .connect_timeout(Duration::from_secs(5))
+            // A server that is gone without a word is noticed, also while a stream is quiet.
+            .http2_keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(10));
+        Self { server, json }
+    }
+
+    pub(super) async fn connect(&self) -> Result<Channel, Failure> {
+        self.server.connect().await.map_err(|error| {
+            let cause = failure::innermost(&error);
+            Failure::Operation(format!("cannot reach {}: {cause}", self.server.uri()))
+        })
+    }
+
+    /// Prints a message of the contract: as JSON, or what `text` makes of it.
+    pub(super) fn show<M: Message>(
+        &self,
+        name: &str,
+        message: &M,
+        text: impl FnOnce(&M) -> String,
+    ) -> Result<(), Failure> {
+        let line = if self.json {
+            json::text(name, message)?
+        } else {
+            text(message)
+        };
+        print(&line)?;
+        Ok(())
+    }
+}
+
+/// Prints a line; unlike `println!` it can fail.
+pub(super) fn print(line: &str) -> io::Result<()> {
+    writeln!(io::stdout(), "{line}")
+}

@@ -1,0 +1,108 @@
+use clap::Args;
+use contract::orders::v1::{
+    CurrencyAmounts, GetStatisticsRequest, GetStatisticsResponse, StatusCount,
+    query_service_client::QueryServiceClient,
+};
+
+use super::{
+    Failure, Run, Session, money,
+    order::status_name,
+    table::{self, Column},
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Statistics {
+    /// Also for each day, in UTC
+    #[arg(long)]
+    by_day: bool,
+    /// Answer from a read model at or past this log position
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    min_position: u64,
+}
+
+/// Some orders in numbers.
+pub(super) struct Numbers<'a> {
+    pub(super) orders: u64,
+    pub(super) amounts: &'a [CurrencyAmounts],
+    pub(super) by_status: &'a [StatusCount],
+}
+
+impl Run for Statistics {
+    async fn run(self, session: &Session) -> Result<(), Failure> {
+        let request = GetStatisticsRequest {
+            by_day: self.by_day,
+            min_position: self.min_position,
+            max_wait: None,
+        };
+        let mut client = QueryServiceClient::new(session.connect().await?);
+        let reply = client.get_statistics(request).await?.into_inner();
+        session.show("GetStatisticsResponse", &reply, |reply| {
+            let mut text = numbers(&Numbers {
+                orders: reply.total_orders,
+                amounts: &reply.amounts,
+                by_status: &reply.orders_by_status,
+            });
+            if !reply.days.is_empty() {
+                text = format!("{text}\n\n{}", days(reply));
+            }
+            text
+        })
+    }
+}
+
+/// Numbers as a table with one line each.
+pub(super) fn numbers(numbers: &Numbers<'_>) -> String {
+    let row = |name: String, value: String| [name, value];
+    let mut rows = vec![row("orders".into(), money::count(numbers.orders))];
+    for entry in numbers.by_status {
+        rows.push(row(
+            format!("  {}", status_name(entry.status())),
+            money::count(entry.count),
+        ));
+    }
+    for entry in numbers.amounts {
+        rows.push(row(
+            "total amount".into(),
+            money::text(entry.total_amount.as_ref()),
+        ));
+        rows.push(row(
+            "average order amount".into(),
+            money::text(entry.average_order_amount.as_ref()),
+        ));
+    }
+    table::of([Column::Text("FIGURE"), Column::Number("VALUE")], rows)
+}
+
+fn days(reply: &GetStatisticsResponse) -> String {
+    let rows = reply.days.iter().map(|day| {
+        let counts: Vec<_> = day
+            .orders_by_status
+            .iter()
+            .map(|entry| {
+                format!(
+                    "{} {}",
+                    money::count(entry.count),
+                    status_name(entry.status())
+                )
+            })
+            .collect();
+        let totals: Vec<_> = day
+            .amounts
+            .iter()
+            .map(|entry| money::text(entry.total_amount.as_ref()))
+            .collect();
+        [
+            day.day.clone(),
+            money::count(day.total_orders),
+            totals.join(" + "),
+            counts.join(", "),
+        ]
+    });
+    let columns = [
+        Column::Text("DAY"),
+        Column::Number("ORDERS"),
+        Column::Number("TOTAL"),
+        Column::Text("STATUS"),
+    ];
+    table::of(columns, rows)
+}

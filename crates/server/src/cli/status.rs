@@ -1,0 +1,66 @@
+use clap::Args;
+use contract::orders::v1::{
+    GetStatusRequest, ProjectionState, ProjectionStatus,
+    projection_service_client::ProjectionServiceClient,
+};
+
+use super::{
+    Failure, Run, Session, money,
+    table::{self, Column, printable},
+};
+
+#[derive(Debug, Args)]
+pub(super) struct Status {}
+
+impl Run for Status {
+    async fn run(self, session: &Session) -> Result<(), Failure> {
+        let mut client = ProjectionServiceClient::new(session.connect().await?);
+        let reply = client.get_status(GetStatusRequest {}).await?.into_inner();
+        session.show("GetStatusResponse", &reply, |reply| {
+            projections(&reply.projections)
+        })
+    }
+}
+
+fn projections(projections: &[ProjectionStatus]) -> String {
+    let rows = projections.iter().map(|projection| {
+        let lag = projection.lag.unwrap_or_default();
+        [
+            projection.name.clone(),
+            state_name(projection.state()).to_owned(),
+            money::count(projection.position),
+            money::count(projection.head_position),
+            money::count(projection.lag_events),
+            format!("{}.{:03} s", lag.seconds, lag.nanos / 1_000_000),
+            money::count(projection.parked_count),
+            projection.generation.to_string(),
+        ]
+    });
+    let columns = [
+        Column::Text("PROJECTION"),
+        Column::Text("STATE"),
+        Column::Number("POSITION"),
+        Column::Number("HEAD"),
+        Column::Number("EVENTS BEHIND"),
+        Column::Number("TIME BEHIND"),
+        Column::Number("PARKED"),
+        Column::Number("GENERATION"),
+    ];
+    let table = table::of(columns, rows);
+    projections
+        .iter()
+        .filter(|projection| !projection.error.is_empty())
+        .fold(table, |text, projection| {
+            let error = printable(&projection.error);
+            format!("{text}\n{}: {error}", projection.name)
+        })
+}
+
+fn state_name(state: ProjectionState) -> &'static str {
+    match state {
+        ProjectionState::Unspecified => "unknown",
+        ProjectionState::CatchingUp => "catching up",
+        ProjectionState::Live => "live",
+        ProjectionState::Failing => "failing",
+    }
+}

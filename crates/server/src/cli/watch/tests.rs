@@ -1,0 +1,111 @@
+use contract::orders::v1::{
+    GetHeadResponse, GetOrderHistoryRequest, GetOrderHistoryResponse, SubscribeResponse,
+    event_service_server::{EventService, EventServiceServer},
+};
+use futures_util::{StreamExt as _, stream};
+use tonic::{Request, Response, Status, transport::Server};
+
+use super::*;
+use crate::cli::tests::{Answers, Shared, serve};
+
+/// A log of 7 events, sent in batches of 2, whose stream breaks after 2 batches.
+struct Fake(Shared<Vec<SubscribeRequest>>);
+
+#[tonic::async_trait]
+impl EventService for Fake {
+    type SubscribeStream = Answers<SubscribeResponse>;
+
+    async fn subscribe(
+        &self,
+        request: Request<SubscribeRequest>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let request = request.into_inner();
+        let after = request.after_position;
+        self.0.get().push(request);
+        if after == 7 {
+            return Err(wire::Error::LogMismatch {
+                given: "old".into(),
+                actual: "new".into(),
+            }
+            .into());
+        }
+        let positions: Vec<_> = (after + 1..=7).collect();
+        let batches: Vec<_> = positions.chunks(2).take(2).map(batch).map(Ok).collect();
+        let broken = stream::iter([Err(Status::unavailable("gone"))]);
+        Ok(Response::new(Box::pin(stream::iter(batches).chain(broken))))
+    }
+
+    async fn get_order_history(
+        &self,
+        _: Request<GetOrderHistoryRequest>,
+    ) -> Result<Response<GetOrderHistoryResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn get_head(
+        &self,
+        _: Request<GetHeadRequest>,
+    ) -> Result<Response<GetHeadResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+}
+
+fn batch(positions: &[u64]) -> SubscribeResponse {
+    let event = |position: &u64| RecordedEvent {
+        position: *position,
+        ..RecordedEvent::default()
+    };
+    SubscribeResponse {
+        events: positions.iter().map(event).collect(),
+        position: *positions.last().unwrap(),
+        head_position: 7,
+        caught_up: false,
+        log_id: "log".into(),
+    }
+}
+
+#[tokio::test]
+async fn a_broken_stream_is_resumed_without_loss_or_repetition() {
+    let requests = Shared::new(Vec::new());
+    let service = EventServiceServer::new(Fake(requests.share()));
+    let channel = serve(Server::builder().add_service(service)).await;
+    let told = Shared::new(Vec::new());
+    let mut shown = Vec::new();
+    let request = SubscribeRequest {
+        after_position: 1,
+        follow: true,
+        ..SubscribeRequest::default()
+    };
+    let Err(failure) = follow(
+        EventServiceClient::new(channel),
+        request,
+        |event| {
+            shown.push(event.position);
+            Ok(())
+        },
+        |line| told.get().push(line),
+    )
+    .await;
+
+    assert_eq!(shown, [2, 3, 4, 5, 6, 7]);
+    assert_eq!(
+        *told.get(),
+        [
+            "gone: trying again, from position 5",
+            "gone: trying again, from position 7",
+        ]
+    );
+    assert_eq!(
+        failure.to_string(),
+        "log_id is old, but this log is new (LOG_MISMATCH)"
+    );
+    let resumed: Vec<_> = requests
+        .get()
+        .iter()
+        .map(|request| (request.after_position, request.log_id.clone()))
+        .collect();
+    assert_eq!(
+        resumed,
+        [(1, String::new()), (5, "log".into()), (7, "log".into())]
+    );
+}

@@ -1,0 +1,33 @@
+//! What all commands that change something share.
+
+use clap::Args;
+use prost_types::Timestamp;
+use uuid::Uuid;
+
+use super::time;
+
+/// The options of every command that changes something.
+#[derive(Debug, Args)]
+pub(super) struct Write {
+    /// Makes the command safe to run again: with the same id it has one effect only
+    /// [default: a new UUIDv7]
+    #[arg(long, value_name = "ID")]
+    request_id: Option<String>,
+    /// When it happened, for importing history: an RFC 3339 time, or a date [default: now]
+    #[arg(long, value_name = "TIME", value_parser = time::parse)]
+    pub(super) occurred_at: Option<Timestamp>,
+}
+
+impl Write {
+    pub(super) fn request_id(&self) -> String {
+        // Time-ordered ids are what the log appends fastest.
+        self.request_id
+            .clone()
+            .unwrap_or_else(|| Uuid::now_v7().to_string())
+    }
+}
+
+/// What a command did, as one line.
+pub(super) fn told(kind: &str, id: &str, version: u64, position: u64) -> String {
+    format!("{kind} {id} is at version {version} (position {position})")
+}

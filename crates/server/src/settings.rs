@@ -1,0 +1,284 @@
+//! The settings: each from its flag, else the environment, else `orderlog.toml` in the working
+//! folder, else its default.
+//!
+//! A setting has one name. `drain-timeout` is `--drain-timeout` as a flag, `ORDERLOG_DRAIN_TIMEOUT`
+//! in the environment and `drain-timeout` in the file.
+
+use std::{
+    ffi::OsString,
+    fmt::{self, Display},
+    fs, io,
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
+
+use tonic::transport::Endpoint;
+
+/// The file's name.
+const FILE: &str = "orderlog.toml";
+
+/// Every setting there is.
+const NAMES: [&str; 5] = ["listen", "data-dir", "drain-timeout", "insecure", "server"];
+
+const MOST_DRAIN_SECONDS: u64 = 86_400;
+
+/// What is wrong with a setting, in one line.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A value that breaks its setting's rule.
+    #[error("{origin}: {value:?} {rule}")]
+    Wrong {
+        /// Where the value came from.
+        origin: Origin,
+        /// The value.
+        value: String,
+        /// The rule it breaks.
+        rule: String,
+    },
+    /// The file names a setting that does not exist.
+    #[error("{FILE}: there is no setting {name:?}; there are: {known}", known = NAMES.join(", "))]
+    Unknown {
+        /// What it says.
+        name: String,
+    },
+    /// The file is not TOML.
+    #[error("{FILE}: {0}")]
+    Syntax(String),
+    /// The file cannot be read.
+    #[error("{FILE}: {0}")]
+    Unreadable(#[from] io::Error),
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The command line.
+    Flag(&'static str),
+    /// An environment variable.
+    Environment(String),
+    /// `orderlog.toml`.
+    File(&'static str),
+}
+
+impl Display for Origin {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag(name) => write!(to, "--{name} (flag)"),
+            Self::Environment(variable) => write!(to, "{variable} (environment variable)"),
+            Self::File(name) => write!(to, "{name} ({FILE})"),
+        }
+    }
+}
+
+/// The flags of `orderlog serve`, as typed.
+#[derive(Debug, Default, clap::Args)]
+pub struct ServeFlags {
+    /// Address and port to serve gRPC on [env: ORDERLOG_LISTEN] [default: 127.0.0.1:50051]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// Folder that holds the log and the read models [env: ORDERLOG_DATA_DIR] [default: ./data]
+    #[arg(long, value_name = "FOLDER")]
+    data_dir: Option<String>,
+    /// How long calls in progress may take to finish after SIGTERM [env: ORDERLOG_DRAIN_TIMEOUT]
+    /// [default: 20]
+    #[arg(long, value_name = "SECONDS")]
+    drain_timeout: Option<String>,
+    /// Serve without TLS and credentials on an address that is not loopback
+    /// [env: ORDERLOG_INSECURE]
+    #[arg(long)]
+    insecure: bool,
+}
+
+/// The settings of `orderlog serve`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Serve {
+    /// Where to serve gRPC.
+    pub listen: SocketAddr,
+    /// The folder that holds the log and the read models.
+    pub data_dir: PathBuf,
+    /// How long calls in progress may take to finish at shutdown.
+    pub drain_timeout: Duration,
+}
+
+/// The flag of client commands, as typed.
+#[derive(Debug, Default, clap::Args)]
+pub struct ClientFlags {
+    /// The server to talk to [env: ORDERLOG_SERVER] [default: http://127.0.0.1:50051]
+    #[arg(long, value_name = "URL", global = true)]
+    server: Option<String>,
+}
+
+/// Where settings come from, besides flags.
+pub struct Sources<'a> {
+    environment: &'a dyn Fn(&str) -> Option<OsString>,
+    file: toml::Table,
+}
+
+/// A value and, unless it is the default, where it came from.
+struct Found<T> {
+    value: T,
+    given: Option<(Origin, String)>,
+}
+
+impl<'a> Sources<'a> {
+    /// The environment, and `orderlog.toml` in the working folder if there is one.
+    ///
+    /// # Errors
+    /// The file is there but wrong.
+    pub fn new(environment: &'a dyn Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
+        let file = match fs::read_to_string(FILE) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            file => file?,
+        };
+        Self::with_file(environment, &file)
+    }
+
+    fn with_file(
+        environment: &'a dyn Fn(&str) -> Option<OsString>,
+        file: &str,
+    ) -> Result<Self, Error> {
+        let file: toml::Table = file.parse().map_err(|error: toml::de::Error| {
+            let before = error.span().and_then(|span| file.get(..span.start));
+            let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+            Error::Syntax(format!(
+                "line {line}: {}",
+                error.message().replace('\n', ": ")
+            ))
+        })?;
+        match file.keys().find(|key| !NAMES.contains(&key.as_str())) {
+            Some(name) => Err(Error::Unknown { name: name.clone() }),
+            None => Ok(Self { environment, file }),
+        }
+    }
+
+    /// The settings of `orderlog serve`.
+    ///
+    /// # Errors
+    /// The first one that is wrong.
+    pub fn serve(&self, flags: &ServeFlags) -> Result<Serve, Error> {
+        let listen = self.find(
+            "listen",
+            flags.listen.clone(),
+            SocketAddr::from(([127, 0, 0, 1], 50051)),
+            |value| value.parse().ok(),
+            "must be an address and a port, such as 127.0.0.1:50051",
+        )?;
+        let data_dir = self.find(
+            "data-dir",
+            flags.data_dir.clone(),
+            PathBuf::from("./data"),
+            |value| (!value.is_empty()).then(|| PathBuf::from(value)),
+            "must be a folder",
+        )?;
+        let drain_timeout = self.find(
+            "drain-timeout",
+            flags.drain_timeout.clone(),
+            Duration::from_secs(20),
+            |value| {
+                let seconds = value.parse().ok()?;
+                (seconds <= MOST_DRAIN_SECONDS).then_some(Duration::from_secs(seconds))
+            },
+            &format!("must be a whole number of seconds, at most {MOST_DRAIN_SECONDS}"),
+        )?;
+        let insecure = self.find(
+            "insecure",
+            flags.insecure.then(|| "true".to_owned()),
+            false,
+            |value| value.parse().ok(),
+            "must be true or false",
+        )?;
+        match listen.given {
+            Some((origin, value)) if !listen.value.ip().is_loopback() && !insecure.value => {
+                Err(Error::Wrong {
+                    origin,
+                    value,
+                    rule: "is not a loopback address: anyone who reaches it could use it, for it \
+                           has no TLS and no credentials; --insecure allows that"
+                        .to_owned(),
+                })
+            }
+            _ => Ok(Serve {
+                listen: listen.value,
+                data_dir: data_dir.value,
+                drain_timeout: drain_timeout.value,
+            }),
+        }
+    }
+
+    /// The server that a client command talks to.
+    ///
+    /// # Errors
+    /// It is not a URL that a client can use.
+    pub fn server(&self, flags: &ClientFlags) -> Result<Endpoint, Error> {
+        let found = self.find(
+            "server",
+            flags.server.clone(),
+            Endpoint::from_static("http://127.0.0.1:50051"),
+            |value| {
+                let endpoint = Endpoint::from_shared(value.to_owned()).ok()?;
+                (endpoint.uri().scheme_str() == Some("http")).then_some(endpoint)
+            },
+            "must be a URL such as http://127.0.0.1:50051",
+        )?;
+        Ok(found.value)
+    }
+
+    /// The value of one setting; `rule` says what `parse` accepts.
+    fn find<T>(
+        &self,
+        name: &'static str,
+        flag: Option<String>,
+        default: T,
+        parse: impl Fn(&str) -> Option<T>,
+        rule: &str,
+    ) -> Result<Found<T>, Error> {
+        let given = match flag {
+            Some(value) => Some((Origin::Flag(name), value)),
+            None => self.environment(name)?.or_else(|| self.file(name)),
+        };
+        let Some((origin, value)) = given else {
+            return Ok(Found {
+                value: default,
+                given: None,
+            });
+        };
+        match parse(&value) {
+            Some(parsed) => Ok(Found {
+                value: parsed,
+                given: Some((origin, value)),
+            }),
+            None => Err(Error::Wrong {
+                origin,
+                value,
+                rule: rule.to_owned(),
+            }),
+        }
+    }
+
+    fn environment(&self, name: &str) -> Result<Option<(Origin, String)>, Error> {
+        let variable = format!("ORDERLOG_{}", name.replace('-', "_").to_uppercase());
+        let value = (self.environment)(&variable).map(OsString::into_string);
+        let origin = Origin::Environment(variable);
+        match value {
+            None => Ok(None),
+            Some(Ok(value)) => Ok(Some((origin, value))),
+            Some(Err(value)) => Err(Error::Wrong {
+                origin,
+                value: value.to_string_lossy().into_owned(),
+                rule: "must be UTF-8".to_owned(),
+            }),
+        }
+    }
+
+    fn file(&self, name: &'static str) -> Option<(Origin, String)> {
+        let value = match self.file.get(name)? {
+            toml::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        Some((Origin::File(name), value))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,121 @@
+use std::collections::HashMap;
+
+use super::*;
+
+fn serve(flags: &ServeFlags, environment: &[(&str, &str)], file: &str) -> Result<Serve, String> {
+    let environment: HashMap<_, _> = environment.iter().copied().collect();
+    let environment = |name: &str| environment.get(name).map(OsString::from);
+    Sources::with_file(&environment, file)
+        .and_then(|sources| sources.serve(flags))
+        .map_err(|error| error.to_string())
+}
+
+fn listen(address: &str) -> ServeFlags {
+    ServeFlags {
+        listen: Some(address.into()),
+        ..ServeFlags::default()
+    }
+}
+
+#[test]
+fn without_any_source_the_defaults_hold() {
+    assert_eq!(
+        serve(&ServeFlags::default(), &[], ""),
+        Ok(Serve {
+            listen: "127.0.0.1:50051".parse().unwrap(),
+            data_dir: "./data".into(),
+            drain_timeout: Duration::from_secs(20),
+        })
+    );
+}
+
+#[test]
+fn a_flag_beats_the_environment_which_beats_the_file() {
+    let environment = [("ORDERLOG_LISTEN", "127.0.0.1:2")];
+    let file = "listen = '127.0.0.1:3'\ndata-dir = 'elsewhere'\ndrain-timeout = 7";
+    let port =
+        |flags: &_, environment: &[_]| serve(flags, environment, file).unwrap().listen.port();
+    assert_eq!(port(&listen("127.0.0.1:1"), &environment), 1);
+    assert_eq!(port(&ServeFlags::default(), &environment), 2);
+    assert_eq!(port(&ServeFlags::default(), &[]), 3);
+
+    let from_file = serve(&ServeFlags::default(), &environment, file).unwrap();
+    assert_eq!(from_file.data_dir, PathBuf::from("elsewhere"));
+    assert_eq!(from_file.drain_timeout, Duration::from_secs(7));
+}
+
+#[test]
+fn a_wrong_value_is_named_with_its_source_and_rule() {
+    let rule = "must be an address and a port, such as 127.0.0.1:50051";
+    assert_eq!(
+        serve(&listen("here"), &[], ""),
+        Err(format!("--listen (flag): \"here\" {rule}"))
+    );
+    assert_eq!(
+        serve(&ServeFlags::default(), &[("ORDERLOG_LISTEN", "")], ""),
+        Err(format!(
+            "ORDERLOG_LISTEN (environment variable): \"\" {rule}"
+        ))
+    );
+    assert_eq!(
+        serve(&ServeFlags::default(), &[], "drain-timeout = 'soon'"),
+        Err("drain-timeout (orderlog.toml): \"soon\" must be a whole number of seconds, at most 86400".into())
+    );
+    assert_eq!(
+        serve(&ServeFlags::default(), &[("ORDERLOG_INSECURE", "yes")], ""),
+        Err("ORDERLOG_INSECURE (environment variable): \"yes\" must be true or false".into())
+    );
+}
+
+#[test]
+fn the_file_is_refused_for_unknown_settings_and_bad_syntax() {
+    let unknown = serve(&ServeFlags::default(), &[], "port = 1").unwrap_err();
+    assert_eq!(
+        unknown,
+        "orderlog.toml: there is no setting \"port\"; there are: \
+         listen, data-dir, drain-timeout, insecure, server"
+    );
+    let syntax = serve(&ServeFlags::default(), &[], "\nlisten = ").unwrap_err();
+    assert!(syntax.starts_with("orderlog.toml: line 2: "), "{syntax}");
+    assert!(!syntax.contains('\n'), "{syntax}");
+}
+
+#[test]
+fn only_insecure_serves_beyond_loopback() {
+    let refused = serve(&listen("0.0.0.0:50051"), &[], "").unwrap_err();
+    assert!(
+        refused.starts_with("--listen (flag): \"0.0.0.0:50051\" is not a loopback address"),
+        "{refused}"
+    );
+    assert!(serve(&listen("[::1]:50051"), &[], "").is_ok());
+    assert!(serve(&listen("0.0.0.0:50051"), &[], "insecure = true").is_ok());
+    let flags = ServeFlags {
+        insecure: true,
+        ..listen("0.0.0.0:50051")
+    };
+    assert!(serve(&flags, &[("ORDERLOG_INSECURE", "false")], "").is_ok());
+}
+
+#[test]
+fn the_server_of_clients_is_an_http_url() {
+    let nothing = |_: &str| None;
+    let server = |url: Option<&str>| {
+        let flags = ClientFlags {
+            server: url.map(Into::into),
+        };
+        Sources::with_file(&nothing, "server = 'http://file:1'")
+            .and_then(|sources| sources.server(&flags))
+            .map(|endpoint| endpoint.uri().to_string())
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(server(None), Ok("http://file:1/".into()));
+    assert_eq!(server(Some("http://flag:1")), Ok("http://flag:1/".into()));
+    for wrong in ["flag:1", "https://flag:1", "not a url"] {
+        assert_eq!(
+            server(Some(wrong)),
+            Err(format!(
+                "--server (flag): {wrong:?} must be a URL such as http://127.0.0.1:50051"
+            ))
+        );
+    }
+}
