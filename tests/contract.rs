@@ -1,5 +1,7 @@
 //! What generic clients need: health and reflection.
 
+#![cfg(test)]
+
 use testkit::Server;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -113,9 +115,10 @@ async fn health_says_that_it_is_shutting_down_before_it_is_gone() {
     );
     let told = async {
         let status = watch.message().await.unwrap().unwrap().status();
-        // The watch would keep the connection, and so the server, for as long as it may drain.
-        drop(watch);
-        drop(health);
+        assert!(
+            watch.message().await.unwrap().is_none(),
+            "nobody waits for those who watch"
+        );
         status
     };
     let ((), status) = tokio::join!(server.stop(), told);

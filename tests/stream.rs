@@ -1,5 +1,7 @@
 //! EventService, as a subscriber meets it.
 
+#![cfg(test)]
+
 use contract::orders::v1::{recorded_event::Payload, *};
 use testkit::{Clients, Server, order, reason};
 use tonic::{Code, Streaming};

@@ -135,9 +135,13 @@ pub async fn readers(path: &Path, connections: u32) -> Result<SqlitePool, Error>
         .map_err(|error| sqlite_error(path, error))
 }
 
-/// Closes a writer, so that its write-ahead log is folded into the file.
-pub async fn close(connection: SqliteConnection) {
+/// Closes a writer, after its write-ahead log is folded into the file, also while readers have it
+/// open.
+pub async fn close(mut connection: SqliteConnection) {
     // A log that is not folded in now is folded in at the next start.
+    let _ = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        .execute(&mut connection)
+        .await;
     let _ = connection.close().await;
 }
 

@@ -61,6 +61,13 @@ impl Health {
         self.set(&ON_THE_LOG, ServingStatus::NotServing).await;
     }
 
+    /// Ends the streams of those who watch it, who would keep their connections for ever.
+    pub(super) async fn close(&mut self) {
+        for service in READ_SIDE.iter().chain(&ON_THE_LOG) {
+            self.reporter.clear_service_status(service).await;
+        }
+    }
+
     async fn set(&self, services: &[&str], status: ServingStatus) {
         for service in services {
             self.reporter.set_service_status(service, status).await;

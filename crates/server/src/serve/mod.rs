@@ -185,7 +185,7 @@ impl Serve {
 
         let queries = Queries::new(documents, index, index_progress.clone(), streams.clone());
         let projection_service = Projections::new(documents_progress, index_progress, in_process);
-        let (health, health_service) = Health::new().await;
+        let (mut health, health_service) = Health::new().await;
         tasks.spawn(health.clone().follow(available, streams.clone()));
         let reflection = || {
             tonic_reflection::server::Builder::configure()
@@ -228,6 +228,7 @@ impl Serve {
                 health.drain().await;
                 streams.cancel();
                 stop_accepting.cancel();
+                health.close().await;
                 match tokio::time::timeout(settings.drain_timeout, &mut server).await {
                     Ok(served) => served?,
                     Err(_) => tracing::warn!("calls in flight are cut off: the drain timeout is over"),

@@ -1,0 +1,163 @@
+//! The command line, as a user meets it.
+
+use std::{fs, net::TcpListener, path::Path, process::Output};
+
+use crate::binary::{Process, orderlog};
+
+fn serve(data_dir: &Path, listen: &str) -> Output {
+    let serve = ["serve", "--listen", listen, "--data-dir"];
+    orderlog().args(serve).arg(data_dir).output().unwrap()
+}
+
+/// The one line that is told, and the exit code.
+fn refused(output: &Output) -> (i32, String) {
+    let told = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(told.lines().count(), 1, "{told}");
+    (output.status.code().unwrap(), told)
+}
+
+#[test]
+fn a_first_order_goes_from_a_command_to_a_search_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::start(folder.path());
+    server.ask(["customer", "register", "ann", "Ann Müller"]);
+    server.ask(["product", "register", "tea", "Green Tea"]);
+    let create = [
+        "order",
+        "create",
+        "--order-id",
+        "o-1",
+        "--customer",
+        "ann",
+        "--item",
+        "tea:2:12.50",
+        "--currency",
+        "EUR",
+    ];
+    let created = server.ask(create);
+    assert!(
+        created.contains("o-1") && created.contains("version 1") && created.contains("position 3"),
+        "{created}"
+    );
+    let ship = [
+        "order",
+        "ship",
+        "o-1",
+        "--address",
+        "1 Harbour Street",
+        "--tracking-number",
+        "T-1",
+    ];
+    assert!(server.ask(ship).contains("version 2"));
+    let card = server.ask(["order", "get", "o-1", "--min-position", "4"]);
+    for part in [
+        "Ann Müller",
+        "Green Tea",
+        "25.00 EUR",
+        "1 Harbour Street",
+        "T-1",
+    ] {
+        assert!(card.contains(part), "{part} in {card}");
+    }
+    let found = server.ask(["order", "search", "muller", "--min-position", "4"]);
+    assert!(found.contains("o-1") && found.contains("1 of 1"), "{found}");
+    let history = server.ask(["order", "history", "o-1"]);
+    assert!(
+        history.contains("OrderCreated") && history.contains("OrderShipped"),
+        "{history}"
+    );
+    let statistics = server.ask(["customer", "statistics", "ann", "--json"]);
+    let statistics: serde_json::Value = serde_json::from_str(&statistics).unwrap();
+    assert_eq!(statistics["totalOrders"], "1");
+    assert_eq!(statistics["amounts"][0]["totalAmount"]["units"], "25");
+    let status = server.ask(["status"]);
+    assert!(
+        status.contains("documents") && status.contains("search"),
+        "{status}"
+    );
+    assert_eq!(server.terminate(), Some(0));
+}
+
+#[test]
+fn a_refused_command_is_one_line_and_exit_code_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::start(folder.path());
+    let (code, told) = refused(&server.run(["order", "get", "none"]));
+    assert_eq!(code, 1);
+    assert!(
+        told.contains("ORDER_NOT_FOUND") && told.contains("none"),
+        "{told}"
+    );
+    let usage = server.run(["order", "create"]);
+    assert_eq!(usage.status.code(), Some(2));
+}
+
+#[test]
+fn a_port_in_use_is_one_line_and_exit_code_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let (code, told) = refused(&serve(folder.path(), &address));
+    assert_eq!(code, 1);
+    assert!(told.contains(&address), "{told}");
+    assert_eq!(
+        fs::read_dir(folder.path()).unwrap().count(),
+        0,
+        "nothing was touched"
+    );
+}
+
+#[test]
+fn a_data_folder_of_another_process_is_one_line_and_exit_code_1() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Process::start(folder.path());
+    let (code, told) = refused(&serve(folder.path(), "127.0.0.1:0"));
+    assert_eq!(code, 1);
+    assert!(told.contains("in use by another process"), "{told}");
+    server.ask(["status"]);
+}
+
+#[test]
+fn a_file_that_is_no_database_is_one_line_and_exit_code_1_and_left_alone() {
+    for name in ["events.db", "read.db"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        fs::write(&path, "dear diary, ".repeat(1000)).unwrap();
+        let (code, told) = refused(&serve(folder.path(), "127.0.0.1:0"));
+        assert_eq!(code, 1);
+        assert!(
+            told.contains(name) && told.contains("not a database"),
+            "{told}"
+        );
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            "dear diary, ".repeat(1000)
+        );
+    }
+}
+
+#[test]
+fn a_wrong_setting_is_one_line_that_names_it_and_exit_code_2() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, value) in [
+        ("ORDERLOG_LISTEN", "here"),
+        ("ORDERLOG_DRAIN_TIMEOUT", "soon"),
+    ] {
+        let serve = ["serve", "--data-dir"];
+        let output = orderlog()
+            .args(serve)
+            .arg(folder.path().join("new"))
+            .env(name, value)
+            .output()
+            .unwrap();
+        let (code, told) = refused(&output);
+        assert_eq!(code, 2);
+        assert!(told.contains(name) && told.contains(value), "{told}");
+    }
+    let (code, told) = refused(&serve(folder.path(), "0.0.0.0:0"));
+    assert_eq!(code, 2, "{told}");
+    assert!(
+        !folder.path().join("new").exists(),
+        "before anything was made"
+    );
+}

@@ -1,0 +1,8 @@
+//! The binary as a process of its own: on the command line, and when it dies.
+
+#![cfg(test)]
+
+mod binary;
+mod command_line;
+mod crash;
+mod import;
