@@ -1,7 +1,7 @@
 //! The command line: `serve`, and a client of the server for people and scripts.
 //!
-//! Each command has a file that defines its arguments and does what it says ([`Run`]). They share
-//! a [`Session`] (the connection, and the choice between tables and JSON) and a [`Failure`] (what
+//! Each command has a file that defines its arguments and does what it says (`Run`). They share
+//! a `Session` (the connection, and the choice between tables and JSON) and a [`Failure`] (what
 //! goes to stderr, and the exit code).
 
 mod customer;
