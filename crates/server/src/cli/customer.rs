@@ -6,6 +6,7 @@ use contract::orders::v1::{
 
 use super::{
     Failure, Run, Session,
+    freshness::Freshness,
     statistics::{Numbers, numbers},
     table::printable,
     write::{Write, told},
@@ -41,9 +42,8 @@ struct Register {
 struct Statistics {
     /// The customer's id
     customer_id: String,
-    /// Answer from a read model at or past this log position
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    min_position: u64,
+    #[command(flatten)]
+    freshness: Freshness,
 }
 
 impl Run for Customer {
@@ -78,12 +78,13 @@ impl Run for Register {
 
 impl Run for Statistics {
     async fn run(self, session: &Session) -> Result<(), Failure> {
+        let channel = session.connect().await?;
         let request = GetCustomerStatisticsRequest {
             customer_id: self.customer_id,
-            min_position: self.min_position,
+            min_position: self.freshness.min_position(&channel).await?,
             max_wait: None,
         };
-        let mut client = QueryServiceClient::new(session.connect().await?);
+        let mut client = QueryServiceClient::new(channel);
         let reply = client.get_customer_statistics(request).await?.into_inner();
         session.show("GetCustomerStatisticsResponse", &reply, |reply| {
             let title = format!("customer {} {}", reply.customer_id, reply.customer_name);

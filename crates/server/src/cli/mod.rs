@@ -7,6 +7,7 @@
 mod customer;
 mod event;
 mod failure;
+mod freshness;
 mod import;
 mod json;
 mod money;

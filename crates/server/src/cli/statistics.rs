@@ -5,7 +5,9 @@ use contract::orders::v1::{
 };
 
 use super::{
-    Failure, Run, Session, money,
+    Failure, Run, Session,
+    freshness::Freshness,
+    money,
     order::status_name,
     table::{self, Column},
 };
@@ -15,9 +17,8 @@ pub(super) struct Statistics {
     /// Also for each day, in UTC
     #[arg(long)]
     by_day: bool,
-    /// Answer from a read model at or past this log position
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    min_position: u64,
+    #[command(flatten)]
+    freshness: Freshness,
 }
 
 /// Some orders in numbers.
@@ -29,12 +30,13 @@ pub(super) struct Numbers<'a> {
 
 impl Run for Statistics {
     async fn run(self, session: &Session) -> Result<(), Failure> {
+        let channel = session.connect().await?;
         let request = GetStatisticsRequest {
             by_day: self.by_day,
-            min_position: self.min_position,
+            min_position: self.freshness.min_position(&channel).await?,
             max_wait: None,
         };
-        let mut client = QueryServiceClient::new(session.connect().await?);
+        let mut client = QueryServiceClient::new(channel);
         let reply = client.get_statistics(request).await?.into_inner();
         session.show("GetStatisticsResponse", &reply, |reply| {
             let mut text = numbers(&Numbers {

@@ -41,7 +41,7 @@ fn what_is_refused_is_told_by_line_and_the_rest_goes_on() {
             "round {round}: {head}"
         );
     }
-    let card = server.ask(["order", "get", "o-1", "--min-version", "2"]);
+    let card = server.ask(["order", "get", "o-1"]);
     assert!(card.contains("Ann Lee"), "{card}");
 }
 
@@ -63,11 +63,7 @@ fn northwind_comes_out_as_its_readme_says() {
         let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         assert!(told.contains("1807 accepted"), "{told}");
         let json = |arguments: &[&str]| -> serde_json::Value {
-            let told = server.ask(
-                arguments
-                    .iter()
-                    .chain(&["--json", "--min-position", "1807"]),
-            );
+            let told = server.ask(arguments.iter().chain(&["--json"]));
             serde_json::from_str(&told).unwrap()
         };
         let all = json(&["statistics"]);

@@ -8,7 +8,9 @@ use contract::orders::v1::{
 
 use super::status_name;
 use crate::cli::{
-    Failure, Run, Session, event, money,
+    Failure, Run, Session, event,
+    freshness::Freshness,
+    money,
     table::{self, Column, printable},
     time,
 };
@@ -18,9 +20,8 @@ use crate::cli::{
 pub(super) struct Get {
     /// The order's id
     order_id: String,
-    /// Answer from a read model at or past this log position: read your own write
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    min_position: u64,
+    #[command(flatten)]
+    freshness: Freshness,
     /// Wait until the order has at least this version
     #[arg(long, value_name = "N")]
     min_version: Option<u64>,
@@ -35,13 +36,14 @@ pub(super) struct History {
 
 impl Run for Get {
     async fn run(self, session: &Session) -> Result<(), Failure> {
+        let channel = session.connect().await?;
         let request = GetOrderRequest {
             order_id: self.order_id,
             min_version: self.min_version,
-            min_position: self.min_position,
+            min_position: self.freshness.min_position(&channel).await?,
             max_wait: None,
         };
-        let mut client = QueryServiceClient::new(session.connect().await?);
+        let mut client = QueryServiceClient::new(channel);
         let reply = client.get_order(request).await?.into_inner();
         session.show("GetOrderResponse", &reply, |reply| {
             reply.order.as_ref().map(card).unwrap_or_default()

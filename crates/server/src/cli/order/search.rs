@@ -9,7 +9,9 @@ use tonic::transport::Channel;
 
 use super::{Status, read::named, status_name};
 use crate::cli::{
-    Failure, Run, Session, money,
+    Failure, Run, Session,
+    freshness::Freshness,
+    money,
     table::{self, Column},
     time,
 };
@@ -59,9 +61,8 @@ pub(super) struct Search {
     /// Count the orders found by the values of this field; may be repeated
     #[arg(long = "facet", value_name = "FIELD")]
     facets: Vec<Field>,
-    /// Answer from a read model at or past this log position
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    min_position: u64,
+    #[command(flatten)]
+    freshness: Freshness,
 }
 
 /// A field that orders can be counted by.
@@ -77,14 +78,16 @@ enum Field {
 impl Run for Search {
     async fn run(self, session: &Session) -> Result<(), Failure> {
         let limit = self.limit;
-        let mut client = QueryServiceClient::new(session.connect().await?);
-        let found = pages(&mut client, self.request(), limit).await?;
+        let channel = session.connect().await?;
+        let min_position = self.freshness.min_position(&channel).await?;
+        let mut client = QueryServiceClient::new(channel);
+        let found = pages(&mut client, self.request(min_position), limit).await?;
         session.show("SearchOrdersResponse", &found, text)
     }
 }
 
 impl Search {
-    fn request(self) -> SearchOrdersRequest {
+    fn request(self, min_position: u64) -> SearchOrdersRequest {
         let currency = self.currency.unwrap_or_default();
         let amount = |total: Option<Decimal>| total.map(|total| money::of(total, &currency));
         let status = |status: Status| OrderStatus::from(status).into();
@@ -104,7 +107,7 @@ impl Search {
             max_total: amount(self.max_total),
             order_by: self.order_by.unwrap_or_default(),
             facets: self.facets.into_iter().map(facet).collect(),
-            min_position: self.min_position,
+            min_position,
             ..SearchOrdersRequest::default()
         }
     }
