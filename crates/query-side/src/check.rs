@@ -14,6 +14,9 @@ const ENTRIES: usize = 1000;
 /// Characters of free text.
 const QUERY: usize = 500;
 
+/// Words of free text: each is looked up in every field.
+const WORDS: usize = 40;
+
 /// Orders on a page, if the request does not say.
 const PAGE: u32 = 50;
 
@@ -33,6 +36,8 @@ pub(crate) struct Search {
 
 pub(crate) fn search(request: SearchOrdersRequest, violations: &mut Violations) -> Search {
     violations.at_most("query", &request.query, QUERY);
+    let words = request.query.split_whitespace().count();
+    violations.check(words <= WORDS, "query", "must have at most 40 words");
     let sort = sort(&request.order_by, violations);
     let within = request.page_size <= MOST_ON_A_PAGE;
     violations.check(within, "page_size", "must be at most 500");
@@ -42,16 +47,17 @@ pub(crate) fn search(request: SearchOrdersRequest, violations: &mut Violations) 
         request.page_size
     };
     let facets = facets(&request.facets, violations);
-    let filter = Filter {
+    let conditions = Conditions {
         order_ids: Vec::new(),
-        customer_ids: ids("customer_ids", request.customer_ids, violations),
-        statuses: statuses(&request.statuses, violations),
-        product_ids: ids("product_ids", request.product_ids, violations),
-        created_from: time("created_from", request.created_from, violations),
-        created_to: time("created_to", request.created_to, violations),
-        min_total: bound("min_total", request.min_total, violations),
-        max_total: bound("max_total", request.max_total, violations),
+        customer_ids: request.customer_ids,
+        statuses: request.statuses,
+        product_ids: request.product_ids,
+        created_from: request.created_from,
+        created_to: request.created_to,
+        min_total: request.min_total,
+        max_total: request.max_total,
     };
+    let filter = conditions.check(violations);
     Search {
         query: request.query,
         filter,
@@ -62,15 +68,43 @@ pub(crate) fn search(request: SearchOrdersRequest, violations: &mut Violations) 
 }
 
 pub(crate) fn watch(request: WatchOrdersRequest, violations: &mut Violations) -> Filter {
-    Filter {
-        order_ids: ids("order_ids", request.order_ids, violations),
-        customer_ids: ids("customer_ids", request.customer_ids, violations),
-        statuses: statuses(&request.statuses, violations),
-        product_ids: ids("product_ids", request.product_ids, violations),
-        created_from: time("created_from", request.created_from, violations),
-        created_to: time("created_to", request.created_to, violations),
-        min_total: bound("min_total", request.min_total, violations),
-        max_total: bound("max_total", request.max_total, violations),
+    let conditions = Conditions {
+        order_ids: request.order_ids,
+        customer_ids: request.customer_ids,
+        statuses: request.statuses,
+        product_ids: request.product_ids,
+        created_from: request.created_from,
+        created_to: request.created_to,
+        min_total: request.min_total,
+        max_total: request.max_total,
+    };
+    conditions.check(violations)
+}
+
+/// The fields that both requests have.
+struct Conditions {
+    order_ids: Vec<String>,
+    customer_ids: Vec<String>,
+    statuses: Vec<i32>,
+    product_ids: Vec<String>,
+    created_from: Option<Timestamp>,
+    created_to: Option<Timestamp>,
+    min_total: Option<Money>,
+    max_total: Option<Money>,
+}
+
+impl Conditions {
+    fn check(self, violations: &mut Violations) -> Filter {
+        Filter {
+            order_ids: ids("order_ids", self.order_ids, violations),
+            customer_ids: ids("customer_ids", self.customer_ids, violations),
+            statuses: statuses(&self.statuses, violations),
+            product_ids: ids("product_ids", self.product_ids, violations),
+            created_from: time("created_from", self.created_from, violations),
+            created_to: time("created_to", self.created_to, violations),
+            min_total: bound("min_total", self.min_total, violations),
+            max_total: bound("max_total", self.max_total, violations),
+        }
     }
 }
 
