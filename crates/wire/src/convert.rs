@@ -17,7 +17,10 @@ const NANOS_PER_AMOUNT: i32 = 100_000;
 pub fn amount(money: &Money) -> Option<i64> {
     let signs_agree =
         money.units == 0 || money.nanos == 0 || (money.units > 0) == (money.nanos > 0);
-    if !signs_agree || money.nanos.abs() >= 1_000_000_000 || money.nanos % NANOS_PER_AMOUNT != 0 {
+    if !signs_agree
+        || money.nanos.unsigned_abs() >= 1_000_000_000
+        || money.nanos % NANOS_PER_AMOUNT != 0
+    {
         return None;
     }
     money
@@ -92,6 +95,7 @@ mod tests {
         assert_eq!(of(1, 234_560_000), None, "5 decimals");
         assert_eq!(of(1, -1), None, "signs differ");
         assert_eq!(of(0, 1_000_000_000), None, "a whole unit of nanos");
+        assert_eq!(of(0, i32::MIN), None, "the number without a positive one");
         assert_eq!(of(i64::MAX, 0), None, "does not fit");
     }
 }
