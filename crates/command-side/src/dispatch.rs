@@ -188,3 +188,62 @@ impl Drop for Registration {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use contract::orders::v1::RecordedEvent;
+    use futures_util::FutureExt as _;
+    use prost::Message as _;
+
+    use super::*;
+
+    /// An event at the next position of a customer's.
+    fn push(tail: &Tail, customer_id: &str) {
+        let position = tail.head() + 1;
+        let customer_id = customer_id.to_owned();
+        let event = RecordedEvent {
+            position,
+            customer_id,
+            ..RecordedEvent::default()
+        };
+        tail.push(position, vec![Bytes::from(event.encode_to_vec())]);
+    }
+
+    fn customer(id: &str) -> Vec<Interest> {
+        vec![Interest::Customer(id.to_owned())]
+    }
+
+    #[tokio::test]
+    async fn g6_a_subscriber_is_woken_by_what_concerns_it_and_cleared_of_the_rest() {
+        let tail = Tail::new(0);
+        let dispatcher = Dispatcher::new(0);
+        push(&tail, "ann");
+        dispatcher.step(&tail, tail.head());
+        let (ann, from) = dispatcher.register(customer("ann"));
+        assert_eq!(from, 1, "what lies before is for it to look at");
+        for customer in ["bob", "bob", "ann", "bob", "ann"] {
+            push(&tail, customer);
+        }
+        let (bob, _) = dispatcher.register(customer("bob"));
+        let (eve, _) = dispatcher.register(customer("eve"));
+        dispatcher.step(&tail, tail.head());
+        assert_eq!(ann.woken().now_or_never(), Some(()));
+        assert_eq!(ann.cleared(1), (3, 6), "its first event is at 4");
+        assert_eq!(ann.cleared(6), (6, 6), "it has looked");
+        assert_eq!(bob.cleared(0), (1, 6));
+        assert_eq!(eve.woken().now_or_never(), None);
+        assert_eq!(eve.cleared(0), (6, 6), "it need not look at all");
+    }
+
+    #[tokio::test]
+    async fn g11_a_registration_ends_with_its_subscriber() {
+        let dispatcher = Dispatcher::new(0);
+        let (first, _) = dispatcher.register(customer("ann"));
+        let (second, _) = dispatcher.register(customer("ann"));
+        drop(first);
+        assert_eq!(dispatcher.lock().sleepers.len(), 1);
+        drop(second);
+        assert_eq!(dispatcher.lock().sleepers.len(), 0);
+    }
+}
