@@ -26,11 +26,21 @@ pub(crate) struct Outcome {
 }
 
 /// What commands need loaded: nothing twice, and nothing that cannot be there.
+///
+/// `hopeful`: nothing either that is most likely not there, which is an order with the id of a new
+/// one, and, unless something has to be loaded anyway, the request ids. If it is there after all,
+/// the log refuses the batch, and it is decided again.
 pub(crate) fn needs<'a>(
     commands: impl Iterator<Item = &'a Command> + Clone,
+    hopeful: bool,
 ) -> (Vec<&'a Aggregate>, Vec<&'a str>) {
-    let known = commands.clone().filter(|command| !command.fresh);
+    let known = commands
+        .clone()
+        .filter(|command| !command.fresh && !(hopeful && command.creates()));
     let aggregates: HashSet<_> = known.map(|command| &command.aggregate).collect();
+    if hopeful && aggregates.is_empty() {
+        return (Vec::new(), Vec::new());
+    }
     let ids = commands.map(|command| command.request_id.as_str());
     let ids: HashSet<_> = ids.filter(|id| !id.is_empty()).collect();
     (aggregates.into_iter().collect(), ids.into_iter().collect())

@@ -36,7 +36,7 @@ const OLDEST: i64 = -8_520_336_000 * 1_000_000_000;
 const FINGERPRINT: usize = 16;
 
 /// A command whose every field keeps its rule.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Command {
     /// What it is about.
     pub(crate) aggregate: Aggregate,
@@ -52,7 +52,7 @@ pub(crate) struct Command {
     pub(crate) origin: Origin,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Action {
     Order {
         command: order::Command,
@@ -158,6 +158,17 @@ impl Command {
             occurred_at,
             origin,
         })
+    }
+
+    /// Whether it makes an order.
+    pub(crate) fn creates(&self) -> bool {
+        matches!(
+            self.action,
+            Action::Order {
+                command: order::Command::Create { .. },
+                ..
+            }
+        )
     }
 }
 

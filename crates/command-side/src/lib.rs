@@ -84,6 +84,7 @@ pub async fn open(path: &Path, stop: CancellationToken) -> Result<CommandSide, e
             appender,
             tail: Arc::clone(&tail),
             available,
+            hopeful: true,
         },
         dispatch: Dispatch {
             dispatcher,

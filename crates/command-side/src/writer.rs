@@ -45,7 +45,12 @@ pub struct Writer {
     pub(crate) tail: Arc<Tail>,
     /// Whether the store answered last time.
     pub(crate) available: watch::Sender<bool>,
+    /// False while commands come that were answered before, as when an import runs again.
+    pub(crate) hopeful: bool,
 }
+
+/// The position of a batch's first event, and what each command came to.
+type Committed = (u64, Vec<Result<Outcome, Refusal>>);
 
 /// Now, in nanoseconds since 1970.
 pub(crate) fn now() -> i64 {
@@ -119,12 +124,17 @@ impl Writer {
     }
 
     /// What each command came to, and the position of the first event of all.
-    async fn commit(
-        &mut self,
-        commands: Vec<Command>,
-    ) -> Result<(u64, Vec<Result<Outcome, Refusal>>), Error> {
-        let (aggregates, request_ids) = needs(commands.iter());
+    async fn commit(&mut self, commands: Vec<Command>) -> Result<Committed, Error> {
+        match self.attempt(commands.clone(), self.hopeful).await {
+            Err(Error::Conflict) => self.attempt(commands, false).await,
+            committed => committed,
+        }
+    }
+
+    async fn attempt(&mut self, commands: Vec<Command>, hopeful: bool) -> Result<Committed, Error> {
+        let (aggregates, request_ids) = needs(commands.iter(), hopeful);
         let loaded = self.appender.load(&aggregates, &request_ids).await?;
+        self.hopeful = loaded.requests.is_empty();
         let mut decider = Decider::new(loaded, now())?;
         let outcomes = commands
             .into_iter()

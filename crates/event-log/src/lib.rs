@@ -135,7 +135,10 @@ pub enum Error {
     Open(#[from] ::sqlite::Error),
     /// It does not answer, or refuses.
     #[error("the event store failed: {0}")]
-    Store(#[from] sqlx::Error),
+    Store(#[source] sqlx::Error),
+    /// A version or request id of the batch is in the log already.
+    #[error("the log has a version or request id of the batch already")]
+    Conflict,
     /// It does not hold what it must.
     #[error("the event store is damaged: {0}")]
     Damaged(String),
@@ -149,4 +152,13 @@ pub enum Error {
         /// Its schema's version.
         found: u32,
     },
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        match error.as_database_error() {
+            Some(refused) if refused.is_unique_violation() => Self::Conflict,
+            _ => Self::Store(error),
+        }
+    }
 }

@@ -174,8 +174,18 @@ fn nothing_is_loaded_twice_or_for_a_new_order() {
         cancel("o", None),
         register("o", "O"),
     ];
-    let (aggregates, mut ids) = needs(commands.iter());
-    assert_eq!(aggregates.len(), 2);
-    ids.sort_unstable();
-    assert_eq!(ids, ["r-1", "r-2"]);
+    for hopeful in [false, true] {
+        let (aggregates, mut ids) = needs(commands.iter(), hopeful);
+        assert_eq!(aggregates.len(), 2, "o is cancelled too");
+        ids.sort_unstable();
+        assert_eq!(ids, ["r-1", "r-2"]);
+    }
+}
+
+#[test]
+fn with_hope_nothing_is_loaded_for_new_orders_alone() {
+    let commands = [create("", "r-1"), create("o", "r-2")];
+    let (aggregates, ids) = needs(commands.iter(), false);
+    assert_eq!((aggregates.len(), ids.len()), (1, 2));
+    assert_eq!(needs(commands.iter(), true), (Vec::new(), Vec::new()));
 }

@@ -106,7 +106,8 @@ impl Appender {
     /// returns, the batch is durable. Do not drop the future half-way.
     ///
     /// # Errors
-    /// When the batch is not, or perhaps not, in the log.
+    /// [`Error::Conflict`] when the batch is not in the log because of what is; any other when it
+    /// is not, or perhaps not.
     pub async fn append(&mut self, batch: &Batch) -> Result<u64, Error> {
         let first = self.head().await? + 1;
         if batch.events.is_empty() && batch.requests.is_empty() {

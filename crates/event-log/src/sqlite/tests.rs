@@ -111,7 +111,8 @@ async fn g2_g3_a_batch_that_fails_leaves_nothing_and_no_hole() {
         .unwrap();
     let mut taken = batch([event("b", 1, b"y"), event("a", 1, b"again")]);
     taken.requests.push(request("r", Position::InBatch(0)));
-    log.appender.append(&taken).await.unwrap_err();
+    let refused = log.appender.append(&taken).await;
+    assert!(matches!(refused, Err(Error::Conflict)), "{refused:?}");
     assert_eq!(log.appender.head().await.unwrap(), 1);
     let aggregate = Aggregate {
         kind: 1,
@@ -132,7 +133,8 @@ async fn g2_g3_a_batch_that_fails_leaves_nothing_and_no_hole() {
 async fn g4_a_version_is_given_once() {
     let mut log = Log::new().await;
     let twice = batch([event("a", 1, b"x"), event("a", 1, b"y")]);
-    log.appender.append(&twice).await.unwrap_err();
+    let refused = log.appender.append(&twice).await;
+    assert!(matches!(refused, Err(Error::Conflict)), "{refused:?}");
     assert_eq!(log.records(0).await, Vec::<Bytes>::new());
 }
 
@@ -166,6 +168,19 @@ async fn g5_requests_are_found_with_what_was_answered() {
     assert_eq!(told, [("new", 7, 2), ("old", 7, 1)]);
     assert_eq!(answered[0].fingerprint, [1, 2, 3]);
     assert_eq!(answered[0].aggregate_id, "a");
+}
+
+#[tokio::test]
+async fn g5_a_request_id_is_recorded_once() {
+    let mut log = Log::new().await;
+    let mut first = batch([event("a", 1, b"x")]);
+    first.requests.push(request("r", Position::InBatch(0)));
+    log.appender.append(&first).await.unwrap();
+    let mut second = batch([event("b", 1, b"y")]);
+    second.requests.push(request("r", Position::InBatch(0)));
+    let refused = log.appender.append(&second).await;
+    assert!(matches!(refused, Err(Error::Conflict)), "{refused:?}");
+    assert_eq!(log.appender.head().await.unwrap(), 1);
 }
 
 #[tokio::test]
