@@ -184,14 +184,7 @@ async fn g5_a_request_id_returns_the_first_reply_for_good() {
     };
     let ship = commands.ship_order(ship).await.unwrap_err();
     assert_eq!(reason(&ship), "REQUEST_ID_REUSED");
-    let head = server
-        .clients()
-        .await
-        .events
-        .get_head(GetHeadRequest {})
-        .await
-        .unwrap();
-    assert_eq!(head.into_inner().position, 1);
+    assert_eq!(server.clients().await.head().await, 1);
 }
 
 #[tokio::test]
@@ -209,16 +202,7 @@ async fn g5_one_request_id_sent_many_times_at_once_has_one_effect() {
         replies.iter().all(|reply| *reply == replies[0]),
         "{replies:?}"
     );
-    assert_eq!(
-        clients
-            .events
-            .get_head(GetHeadRequest {})
-            .await
-            .unwrap()
-            .into_inner()
-            .position,
-        1
-    );
+    assert_eq!(clients.head().await, 1);
 }
 
 #[tokio::test]
@@ -362,12 +346,5 @@ async fn g1_a_call_that_is_given_up_does_not_undo_its_commit() {
     for create in creates {
         clients.commands.clone().create_order(create).await.unwrap();
     }
-    let head = clients
-        .events
-        .clone()
-        .get_head(GetHeadRequest {})
-        .await
-        .unwrap()
-        .into_inner();
-    assert_eq!(head.position, 100);
+    assert_eq!(clients.clone().head().await, 100);
 }

@@ -1,6 +1,7 @@
 use contract::orders::v1::{
-    command_service_client::CommandServiceClient, event_service_client::EventServiceClient,
-    projection_service_client::ProjectionServiceClient, query_service_client::QueryServiceClient,
+    GetHeadRequest, command_service_client::CommandServiceClient,
+    event_service_client::EventServiceClient, projection_service_client::ProjectionServiceClient,
+    query_service_client::QueryServiceClient,
 };
 use tonic::transport::{Channel, Endpoint, Error};
 
@@ -33,5 +34,14 @@ impl Clients {
             projections: ProjectionServiceClient::new(channel.clone()),
             channel,
         })
+    }
+
+    /// The position of the newest event.
+    ///
+    /// # Panics
+    /// When the server does not say.
+    pub async fn head(&mut self) -> u64 {
+        let head = self.events.get_head(GetHeadRequest {}).await.unwrap();
+        head.into_inner().position
     }
 }

@@ -1,17 +1,19 @@
 //! What the tests share.
 //!
 //! [`Server`] is a real one, on a real socket, with a data folder of its own, to be driven through
-//! the contract. [`order`] makes requests that are right, for tests to change what they are about.
+//! the contract; [`Process`] is one that can be killed. [`order`] makes requests that are right, for tests to change what they are about.
 //! [`reason`] reads what an error tells a client. Waiting is for a condition, with a deadline:
 //! [`eventually`].
 
 mod clients;
 pub mod order;
+mod process;
 mod server;
 
 use std::{fmt, time::Duration};
 
 pub use clients::Clients;
+pub use process::{Process, command};
 pub use server::Server;
 use tokio::time::Instant;
 use tonic::Status;

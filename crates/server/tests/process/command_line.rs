@@ -2,7 +2,7 @@
 
 use std::{fs, net::TcpListener, path::Path, process::Output};
 
-use crate::binary::{Process, orderlog};
+use crate::binary::{orderlog, start};
 
 fn serve(data_dir: &Path, listen: &str) -> Output {
     let serve = ["serve", "--listen", listen, "--data-dir"];
@@ -19,7 +19,7 @@ fn refused(output: &Output) -> (i32, String) {
 #[test]
 fn a_first_order_goes_from_a_command_to_a_search_result() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Process::start(folder.path());
+    let server = start(folder.path());
     server.ask(["customer", "register", "ann", "Ann Müller"]);
     server.ask(["product", "register", "tea", "Green Tea"]);
     let create = [
@@ -81,7 +81,7 @@ fn a_first_order_goes_from_a_command_to_a_search_result() {
 #[test]
 fn a_refused_command_is_one_line_and_exit_code_1() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Process::start(folder.path());
+    let server = start(folder.path());
     let (code, told) = refused(&server.run(["order", "get", "none"]));
     assert_eq!(code, 1);
     assert!(
@@ -110,7 +110,7 @@ fn a_port_in_use_is_one_line_and_exit_code_1() {
 #[test]
 fn a_data_folder_of_another_process_is_one_line_and_exit_code_1() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Process::start(folder.path());
+    let server = start(folder.path());
     let (code, told) = refused(&serve(folder.path(), "127.0.0.1:0"));
     assert_eq!(code, 1);
     assert!(told.contains("in use by another process"), "{told}");

@@ -1,8 +1,8 @@
 //! What is left when the process dies at any moment.
 
-use crate::binary::Process;
+use crate::binary::start;
 use contract::orders::v1::*;
-use testkit::{Clients, order};
+use testkit::{Clients, Process, order};
 use tokio::task::JoinSet;
 
 /// Every event of the log, in order.
@@ -53,9 +53,8 @@ async fn create_until_killed(
 async fn g1_g2_g3_g5_nothing_acknowledged_is_lost_and_nothing_happens_twice() {
     let folder = tempfile::tempdir().unwrap();
     for round in 0..3 {
-        let (creates, acknowledged) =
-            create_until_killed(Process::start(folder.path()), round).await;
-        let process = Process::start(folder.path());
+        let (creates, acknowledged) = create_until_killed(start(folder.path()), round).await;
+        let process = start(folder.path());
         let mut clients = process.clients().await;
         let events = log(&mut clients).await;
         for (index, event) in events.iter().enumerate() {
@@ -81,9 +80,9 @@ async fn g1_g2_g3_g5_nothing_acknowledged_is_lost_and_nothing_happens_twice() {
 async fn g7_documents_statistics_and_index_agree_with_the_log_whenever_it_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     for round in 0..3 {
-        create_until_killed(Process::start(folder.path()), round).await;
+        create_until_killed(start(folder.path()), round).await;
     }
-    let process = Process::start(folder.path());
+    let process = start(folder.path());
     let mut clients = process.clients().await;
     let events = log(&mut clients).await;
     let head = events.len() as u64;
@@ -138,7 +137,7 @@ async fn g7_documents_statistics_and_index_agree_with_the_log_whenever_it_is_kil
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_is_told_to_end_does_so_in_order() {
     let folder = tempfile::tempdir().unwrap();
-    let process = Process::start(folder.path());
+    let process = start(folder.path());
     let mut clients = process.clients().await;
     clients
         .commands

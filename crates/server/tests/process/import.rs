@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use crate::binary::Process;
+use crate::binary::start;
 
 const COMMANDS: &str = r#"{"registerCustomer": {"customerId": "ann", "name": "Ann Lee"}}
 {"createOrder": {"orderId": "o-1", "customerId": "ann", "items": [{"productId": "tea", "quantity": 2, "unitPrice": {"currencyCode": "EUR", "units": "12", "nanos": 500000000}}]}}
@@ -17,7 +17,7 @@ fn what_is_refused_is_told_by_line_and_the_rest_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("commands.jsonl");
     fs::write(&file, COMMANDS).unwrap();
-    let server = Process::start(&folder.path().join("data"));
+    let server = start(&folder.path().join("data"));
     for round in 0..2 {
         let output = server.run(["import".as_ref(), file.as_os_str()]);
         assert_eq!(output.status.code(), Some(1));
@@ -56,7 +56,7 @@ fn northwind_comes_out_as_its_readme_says() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let server = Process::start(folder.path());
+    let server = start(folder.path());
     for _ in 0..2 {
         let output = server.run(["import".as_ref(), file.as_os_str()]);
         assert!(output.status.success(), "{output:?}");

@@ -1,0 +1,136 @@
+use std::{
+    env,
+    ffi::OsStr,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    thread,
+};
+
+use crate::Clients;
+
+/// A server that is a process of its own, to be killed, measured, and asked on the command line.
+/// Dropped, it is killed.
+#[derive(Debug)]
+pub struct Process {
+    program: PathBuf,
+    child: Child,
+    url: String,
+}
+
+impl Process {
+    /// Starts `program serve` on a port that the system picks, and returns when it serves.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start(program: &Path, data_dir: &Path) -> Self {
+        let mut serve = command(program);
+        serve
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(data_dir);
+        let mut child = serve.stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut told = Vec::new();
+        let address = loop {
+            let line = log
+                .next()
+                .unwrap_or_else(|| panic!("it does not serve: {told:?}"))
+                .unwrap();
+            if let Some((_, address)) = line.split_once("serving address=") {
+                break address.split(' ').next().unwrap().to_owned();
+            }
+            told.push(line);
+        };
+        // What it logs is read, so that it never waits for that.
+        thread::spawn(move || log.for_each(drop));
+        Self {
+            program: program.to_owned(),
+            child,
+            url: format!("http://{address}"),
+        }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// As `kill -9` does.
+    ///
+    /// # Panics
+    /// When it cannot be killed.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// As SIGTERM does; returns its exit code.
+    ///
+    /// # Panics
+    /// When it cannot be told.
+    #[must_use]
+    pub fn terminate(mut self) -> Option<i32> {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").arg(id).status().unwrap().success());
+        self.child.wait().unwrap().code()
+    }
+
+    /// New clients of it.
+    ///
+    /// # Panics
+    /// When it does not listen.
+    pub async fn clients(&self) -> Clients {
+        Clients::connect(&self.url).await.unwrap()
+    }
+
+    /// Runs a client command against it.
+    ///
+    /// # Panics
+    /// When the program cannot be started.
+    pub fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Output {
+        command(&self.program)
+            .env("ORDERLOG_SERVER", &self.url)
+            .args(arguments)
+            .output()
+            .unwrap()
+    }
+
+    /// Runs a client command that succeeds, and returns what it prints.
+    ///
+    /// # Panics
+    /// When it does not succeed.
+    pub fn ask<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Fails when it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A command line of the program, without the settings of whoever runs it.
+#[must_use]
+pub fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in env::vars_os() {
+        if name.to_string_lossy().starts_with("ORDERLOG_") {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(env::temp_dir());
+    command
+}
