@@ -5,7 +5,7 @@ mod health;
 mod in_process;
 mod runtime;
 
-use std::{io, net::SocketAddr, pin::pin, sync::Arc};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use command_side::CommandSide;
 use contract::{
@@ -34,12 +34,6 @@ use tonic::transport::{Server, server::TcpIncoming};
 
 use crate::settings;
 
-/// The niceness of the documents' thread: below commands and queries.
-const DOCUMENTS_NICENESS: i32 = 19;
-
-/// The niceness of the search index's thread: it may take as long as it takes.
-const INDEXER_NICENESS: i32 = 19;
-
 /// Connections that queries read the documents with.
 const READERS: u32 = 4;
 
@@ -47,6 +41,10 @@ const READERS: u32 = 4;
 /// is closed, with all its other calls: the default of 20 is met by an honest client whose calls
 /// time out together.
 const GIVEN_UP: usize = 1000;
+
+/// How often a silent client is asked whether it is still there: a subscriber that went without a
+/// word would keep its place for ever.
+const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// Why it does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -139,10 +137,8 @@ impl Serve {
             folder,
         } = self;
         let read = Threads::for_reading().map_err(Error::Thread)?;
-        let documents_thread =
-            Threads::in_background("documents", DOCUMENTS_NICENESS).map_err(Error::Thread)?;
-        let index_thread =
-            Threads::in_background("search", INDEXER_NICENESS).map_err(Error::Thread)?;
+        let documents_thread = Threads::in_background("documents").map_err(Error::Thread)?;
+        let index_thread = Threads::in_background("search").map_err(Error::Thread)?;
         // Streams end first; what feeds them and what they feed, when they have ended.
         let streams = CancellationToken::new();
         let projections = CancellationToken::new();
@@ -198,6 +194,7 @@ impl Serve {
         let stop_accepting = CancellationToken::new();
         let server = Server::builder()
             .http2_max_pending_accept_reset_streams(Some(GIVEN_UP))
+            .http2_keepalive_interval(Some(KEEPALIVE))
             .add_service(health_service)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
