@@ -9,10 +9,10 @@ use tonic::{Status, Streaming, transport::Channel};
 use crate::{Progress, retry::Retry};
 
 /// Events in a response of the stream.
-const BATCH: u32 = 2000;
+const BATCH: u32 = 500;
 
 /// Events that are applied in one transaction, or a response more.
-const MOST: usize = 8000;
+const MOST: usize = 4000;
 
 /// Responses that are decoded while others are being applied.
 const AHEAD: usize = 4;
@@ -121,8 +121,10 @@ impl Documents {
             log_id,
             ..
         } = response;
+        self.progress.heard();
         self.writer.apply(&log_id, &events, position).await?;
-        self.progress.reached(&log_id, position, head_position);
+        self.progress
+            .reached(&log_id, position, position, head_position);
         Ok(())
     }
 }

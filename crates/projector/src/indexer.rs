@@ -34,6 +34,7 @@ pub struct Indexer {
     documents: Reader,
     engine: Arc<dyn Engine>,
     progress: Progress,
+    batch: usize,
 }
 
 impl Indexer {
@@ -43,6 +44,7 @@ impl Indexer {
             documents,
             engine,
             progress: Progress::new(String::new(), 0, GENERATION),
+            batch: BATCH,
         }
     }
 
@@ -75,9 +77,10 @@ impl Indexer {
             log_id, generation, ..
         } = documents;
         let mut cursor = self.start(&log_id, generation).await?;
+        let mut answers = 0;
         while !stop.is_cancelled() {
             let next = Instant::now() + PACE;
-            let changes = self.documents.changed_since(cursor, BATCH).await?;
+            let changes = self.documents.changed_since(cursor, self.batch).await?;
             let head = changes.as_of;
             if changes.next != cursor {
                 cursor = changes.next;
@@ -88,9 +91,15 @@ impl Indexer {
                 };
                 self.engine.write(changes.documents, checkpoint).await?;
             }
-            self.progress.reached(&log_id, cursor.position, head);
+            let is_whole = cursor.position >= head;
+            if is_whole {
+                answers = cursor.position;
+            }
+            self.progress
+                .reached(&log_id, cursor.position, answers, head);
             retry.succeeded();
-            if cursor.position >= head && past(&mut position, cursor.position, stop).await? {
+            if is_whole && past(&mut position, cursor.position, stop).await? {
+                self.progress.heard();
                 // Stopped or not: the loop looks.
                 let _ = stop
                     .run_until_cancelled(tokio::time::sleep_until(next))
@@ -136,3 +145,6 @@ async fn past(
         Some(Err(_)) => Err(store::Error::Stopped.into()),
     }
 }
+
+#[cfg(test)]
+mod tests;

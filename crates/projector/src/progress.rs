@@ -11,8 +11,12 @@ pub struct Progress {
 /// What is known of a projection.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// The log position it has projected.
+    /// How far it has worked through the log.
     pub position: u64,
+    /// The position it answers from: everything up to there is as it was then, or newer. The search
+    /// index is brought the newest state of each order where that came about, so on the way its
+    /// `position` passes changes that are still to come.
+    pub answers: u64,
     /// The newest log position it has heard of.
     pub head: u64,
     /// When it was last known to be at the head; at first, when it started.
@@ -31,6 +35,7 @@ impl Progress {
     pub fn new(log_id: String, position: u64, generation: u64) -> Self {
         let report = Report {
             position,
+            answers: position,
             head: position,
             at_head: Instant::now(),
             generation,
@@ -48,20 +53,36 @@ impl Progress {
         self.report.borrow().clone()
     }
 
-    /// Waits until it has projected a position, for as long as that takes.
+    #[cfg(test)]
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Report> {
+        self.report.subscribe()
+    }
+
+    /// Waits until it answers from a position, for as long as that takes.
     pub async fn wait_for(&self, position: u64) {
         let mut report = self.report.subscribe();
         // The sender is ours: it is not gone before.
-        let _ = report.wait_for(|report| report.position >= position).await;
+        let _ = report.wait_for(|report| report.answers >= position).await;
     }
 
-    /// It is at a position of a log whose head is at another; and so it goes on.
-    pub(crate) fn reached(&self, log_id: &str, position: u64, head: u64) {
+    /// What it follows has moved on: if it was at the head, it was so until now.
+    pub(crate) fn heard(&self) {
+        self.report.send_modify(|report| {
+            if report.position >= report.head {
+                report.at_head = Instant::now();
+            }
+        });
+    }
+
+    /// It is at a position of a log whose head is at another, and answers from a third; and so it
+    /// goes on.
+    pub(crate) fn reached(&self, log_id: &str, position: u64, answers: u64, head: u64) {
         self.report.send_modify(|report| {
             if report.log_id != log_id {
                 log_id.clone_into(&mut report.log_id);
             }
             report.position = position;
+            report.answers = answers;
             report.head = head.max(position);
             if position >= head {
                 report.at_head = Instant::now();
@@ -73,5 +94,22 @@ impl Progress {
     pub(crate) fn failed(&self, error: &str) {
         self.report
             .send_modify(|report| report.error = Some(error.to_owned()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_was_at_the_head_until_it_heard_of_more_is_behind_since_then_only() {
+        let progress = Progress::new("log".into(), 7, 1);
+        let started = progress.report().at_head;
+        progress.heard();
+        let heard = progress.report().at_head;
+        assert!(heard > started);
+        progress.reached("log", 8, 8, 9);
+        progress.heard();
+        assert_eq!(progress.report().at_head, heard, "it is behind already");
     }
 }

@@ -32,7 +32,7 @@ impl Queries {
             self.list(search, after).await?
         } else {
             wait.until(self.index.wait_for(wait.position), || {
-                self.index.report().position
+                self.index.report().answers
             })
             .await?;
             self.find(search, after).await?
@@ -91,6 +91,8 @@ impl Queries {
             limit,
             facets,
         };
+        // Before the search: the index may only become newer.
+        let answers = self.index.report().answers;
         let hits = self.engine.search(request).await.map_err(|error| {
             tracing::error!(%error, "the search engine failed");
             Error::SearchUnavailable
@@ -103,7 +105,7 @@ impl Queries {
             orders,
             total_size: hits.total,
             facets: hits.facets,
-            as_of_position: as_of.min(hits.position),
+            as_of_position: as_of.min(answers),
             ..SearchOrdersResponse::default()
         };
         Ok((response, hits.next))

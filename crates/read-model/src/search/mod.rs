@@ -15,7 +15,8 @@ use crate::request::{Cursor, FacetField, Filter, Sort};
 pub struct Checkpoint {
     /// The log whose events the documents come from.
     pub log_id: String,
-    /// The log position up to which every document is in the index.
+    /// The log position up to which it has been brought what changed; of an order that changed
+    /// again later, only that later state, which is still to come.
     pub position: u64,
     /// Which build of the read model this is.
     pub generation: u64,
@@ -58,8 +59,6 @@ pub struct Hits {
     pub total: u64,
     /// The counts asked for.
     pub facets: Vec<Facet>,
-    /// The position of the index that answered.
-    pub position: u64,
 }
 
 /// Why an engine did not do it.

@@ -23,7 +23,7 @@ pub(crate) async fn an_empty_index_has_no_checkpoint(fixture: &dyn Fixture) {
     let engine = fixture.open().await;
     assert_eq!(engine.checkpoint().await.unwrap(), None);
     let hits = search(&*engine, everything()).await;
-    assert_eq!((hits.total, hits.position), (0, 0));
+    assert_eq!(hits.total, 0);
 }
 
 pub(crate) async fn a_checkpoint_comes_back_as_it_was_written(fixture: &dyn Fixture) {
@@ -37,7 +37,6 @@ pub(crate) async fn a_checkpoint_comes_back_as_it_was_written(fixture: &dyn Fixt
         let documents = vec![customer(1, "Berlin")];
         engine.write(documents, written.clone()).await.unwrap();
         assert_eq!(engine.checkpoint().await.unwrap(), Some(written));
-        assert_eq!(search(&*engine, everything()).await.position, position);
     }
 }
 
@@ -45,8 +44,7 @@ pub(crate) async fn a_write_without_documents_moves_the_checkpoint(fixture: &dyn
     let engine = filled(fixture, vec![customer(1, "Berlin")]).await;
     engine.write(Vec::new(), checkpoint(9)).await.unwrap();
     assert_eq!(engine.checkpoint().await.unwrap(), Some(checkpoint(9)));
-    let hits = search(&*engine, everything()).await;
-    assert_eq!((hits.rows, hits.position), (vec![1], 9));
+    assert_eq!(found(&*engine, "").await, [1]);
 }
 
 pub(crate) async fn a_restart_finds_everything(fixture: &dyn Fixture) {

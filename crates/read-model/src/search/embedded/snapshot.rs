@@ -38,7 +38,6 @@ impl Snapshot {
             next: page.next,
             total: page.total,
             facets,
-            position: self.checkpoint.as_ref().map_or(0, |c| c.position),
         })
     }
 }
