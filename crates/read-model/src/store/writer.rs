@@ -27,8 +27,8 @@ use super::{
 use crate::search::{Checkpoint, Document};
 
 /// A batch changes a page of nearly every index for each of its orders, so the cache holds those
-/// pages (64 MiB at most).
-const CACHE: &str = "PRAGMA cache_size = -65536";
+/// pages (32 MiB at most).
+const CACHE: &str = "PRAGMA cache_size = -32768";
 
 /// Applies events to the documents.
 #[derive(Debug)]
@@ -272,7 +272,9 @@ fn script(batch: Batch<'_>, checkpoint: &Checkpoint) -> Result<Script, BoxDynErr
         "INSERT INTO statistics (scope, subject, currency, status, orders, high, low) ",
         7,
         " ON CONFLICT (scope, subject, currency, status) DO UPDATE SET \
-         orders = orders + excluded.orders, high = high + excluded.high, low = low + excluded.low",
+         orders = orders + excluded.orders, \
+         high = high + excluded.high + ((low + excluded.low) >> 32), \
+         low = (low + excluded.low) & 4294967295",
         batch.statistics.into_changes(),
         |script, (key, orders, sum)| {
             script.bind(key.scope as i64)?;

@@ -59,6 +59,13 @@ proptest! {
             let documents = log.documents(log.events.len());
             let orders: Vec<_> = documents.iter().map(|document| &document.order).collect();
 
+            let halves = "SELECT count(*) FROM statistics WHERE low NOT BETWEEN 0 AND 4294967295";
+            let uncarried: i64 = sqlx::query_scalar(halves)
+                .fetch_one(store.reader.snapshot().await.unwrap().connection())
+                .await
+                .unwrap();
+            prop_assert_eq!(uncarried, 0, "or it would overflow one day");
+
             let told = store.reader.statistics(true).await.unwrap();
             prop_assert_eq!(
                 (told.total_orders, told.amounts, told.orders_by_status),
