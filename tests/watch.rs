@@ -145,3 +145,34 @@ async fn a_watch_that_is_late_still_ends_with_the_newest_state_of_every_order() 
     assert_eq!(newest.len(), 300);
     assert!(newest.values().all(|version| *version == 2));
 }
+
+#[tokio::test]
+async fn large_orders_come_in_responses_that_any_client_takes() {
+    let server = Server::start().await;
+    let mut clients = server.clients().await;
+    let mut position = 0;
+    for index in 0..60 {
+        let wide = CreateOrderRequest {
+            items: (0..1000).map(|_| order::item(&"p".repeat(64))).collect(),
+            ..order::create(&format!("o-{index}"), "ann")
+        };
+        let created = clients.commands.create_order(wide).await.unwrap();
+        position = created.into_inner().position;
+    }
+    let request = WatchOrdersRequest {
+        min_position: position,
+        ..WatchOrdersRequest::default()
+    };
+    let stream = clients.queries.watch_orders(request).await.unwrap();
+    let mut stream = stream.into_inner();
+    let mut orders = Vec::new();
+    loop {
+        let response = stream.message().await.unwrap().unwrap();
+        orders.extend(response.orders.into_iter().map(|order| order.order_id));
+        if response.caught_up {
+            break;
+        }
+    }
+    let expected: Vec<_> = (0..60).map(|index| format!("o-{index}")).collect();
+    assert_eq!(orders, expected);
+}

@@ -7,12 +7,13 @@ use contract::orders::v1::{
 };
 use projector::Progress;
 use read_model::{search::Engine, store::Reader};
+use tokio::sync::Semaphore;
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use wire::{Error, Resource, Violations};
 
-use crate::{check, store_error, wait::Wait};
+use crate::{check, store_error, wait::Wait, watch::WATCHERS};
 
 /// Answers queries.
 #[derive(Debug, Clone)]
@@ -21,6 +22,7 @@ pub struct Queries {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) index: Progress,
     pub(crate) stop: CancellationToken,
+    pub(crate) watchers: Arc<Semaphore>,
 }
 
 impl Queries {
@@ -37,6 +39,7 @@ impl Queries {
             engine,
             index,
             stop,
+            watchers: Arc::new(Semaphore::new(WATCHERS)),
         }
     }
 
@@ -153,6 +156,6 @@ impl QueryService for Queries {
         let filter = check::watch(request, &mut violations);
         violations.finish()?;
         self.reached(wait).await?;
-        Ok(Response::new(Box::pin(self.watch(filter))))
+        Ok(Response::new(Box::pin(self.watch(filter)?)))
     }
 }

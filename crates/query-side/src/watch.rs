@@ -1,8 +1,9 @@
 //! WatchOrders: the orders that match now, then what becomes of them.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use contract::orders::v1::{Order, WatchOrdersResponse};
+use prost::Message as _;
 use read_model::{
     request::{Cursor, Filter, Sort, SortField},
     store::{ChangeCursor, Reader},
@@ -19,6 +20,12 @@ use crate::{query_service::Queries, store_error};
 
 /// Orders looked at in one go, and so in a response at most.
 const PAGE: usize = 200;
+
+/// Bytes of orders after which a response ends; a receiver's default limit is 4 MiB.
+const MOST_BYTES: usize = 1 << 20;
+
+/// Streams at the same time: each looks at what has changed whenever something has.
+pub(crate) const WATCHERS: usize = 1000;
 
 /// How long the stream is silent at most.
 const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -41,7 +48,10 @@ impl Queries {
     pub(crate) fn watch(
         &self,
         filter: Filter,
-    ) -> ReceiverStream<Result<WatchOrdersResponse, Status>> {
+    ) -> Result<ReceiverStream<Result<WatchOrdersResponse, Status>>, Error> {
+        let place = Arc::clone(&self.watchers)
+            .try_acquire_owned()
+            .map_err(|_| Error::Overloaded("too many watch orders"))?;
         // One in the channel, one in the making: a client that does not read holds no more.
         let (responses, sent) = mpsc::channel(1);
         let watcher = Watcher {
@@ -60,8 +70,9 @@ impl Queries {
                 // Fails when the client has gone meanwhile.
                 let _ = responses.send(Err(error.into())).await;
             }
+            drop(place);
         });
-        ReceiverStream::new(sent)
+        Ok(ReceiverStream::new(sent))
     }
 }
 
@@ -73,7 +84,11 @@ struct Watcher {
 impl Watcher {
     async fn run(&self, responses: &Responses) -> Result<(), End> {
         let mut position = self.documents.subscribe();
-        let mut cursor = self.present(responses).await?;
+        let mut told = self.present(responses).await?;
+        let mut cursor = ChangeCursor {
+            position: told,
+            row: 0,
+        };
         let mut heartbeat = Instant::now() + HEARTBEAT;
         loop {
             // Seen before the documents are read: what comes later wakes us.
@@ -84,16 +99,26 @@ impl Watcher {
                 .await
                 .map_err(failed)?;
             cursor = changes.next;
+            // On the way there, changes are passed that are told where the order changed again.
+            let is_all = cursor.position >= changes.as_of;
+            let before = WatchOrdersResponse {
+                as_of_position: told,
+                caught_up: true,
+                ..WatchOrdersResponse::default()
+            };
+            if is_all {
+                told = cursor.position;
+            }
             let response = self.changed(
                 changes.documents.into_iter().map(|document| document.order),
-                cursor.position,
+                told,
             );
             let is_silent = response.orders.is_empty() && response.left_order_ids.is_empty();
             if !is_silent || Instant::now() >= heartbeat {
-                send(responses, response).await?;
+                send(responses, response, before).await?;
                 heartbeat = Instant::now() + HEARTBEAT;
             }
-            if cursor.position >= changes.as_of {
+            if is_all {
                 match timeout_at(heartbeat, position.changed()).await {
                     Ok(Ok(())) | Err(_) => {}
                     Ok(Err(_)) => return Err(End::Failed(Error::ShuttingDown)),
@@ -104,7 +129,7 @@ impl Watcher {
 
     /// Sends the orders that match now, and returns the position from which on changes are still
     /// to be told.
-    async fn present(&self, responses: &Responses) -> Result<ChangeCursor, End> {
+    async fn present(&self, responses: &Responses) -> Result<u64, End> {
         let mut after: Option<Cursor> = None;
         let mut from = None;
         loop {
@@ -121,9 +146,13 @@ impl Watcher {
                 as_of_position: position,
                 caught_up: after.is_none(),
             };
-            send(responses, response).await?;
+            let piece = WatchOrdersResponse {
+                as_of_position: position,
+                ..WatchOrdersResponse::default()
+            };
+            send(responses, response, piece).await?;
             if after.is_none() {
-                return Ok(ChangeCursor { position, row: 0 });
+                return Ok(position);
             }
         }
     }
@@ -151,6 +180,28 @@ fn failed(error: read_model::store::Error) -> End {
     End::Failed(store_error(&error))
 }
 
-async fn send(responses: &Responses, response: WatchOrdersResponse) -> Result<(), End> {
+/// Sends a response, in pieces if it is too large for one: those before the last say what
+/// `piece` does.
+async fn send(
+    responses: &Responses,
+    mut response: WatchOrdersResponse,
+    piece: WatchOrdersResponse,
+) -> Result<(), End> {
+    let mut bytes = 0;
+    let mut orders = Vec::new();
+    for order in std::mem::take(&mut response.orders) {
+        bytes += order.encoded_len();
+        if bytes > MOST_BYTES && !orders.is_empty() {
+            bytes = order.encoded_len();
+            let orders = std::mem::take(&mut orders);
+            let piece = WatchOrdersResponse {
+                orders,
+                ..piece.clone()
+            };
+            responses.send(Ok(piece)).await.map_err(|_| End::Gone)?;
+        }
+        orders.push(order);
+    }
+    response.orders = orders;
     responses.send(Ok(response)).await.map_err(|_| End::Gone)
 }
