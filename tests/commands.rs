@@ -326,7 +326,7 @@ async fn what_caused_a_command_is_in_its_events() {
 }
 
 #[tokio::test]
-async fn g1_a_call_that_is_given_up_does_not_undo_its_commit() {
+async fn g5_a_call_that_is_given_up_can_be_made_again() {
     let server = Server::start().await;
     let clients = server.clients().await;
     let creates: Vec<_> = (0..100)
@@ -347,4 +347,24 @@ async fn g1_a_call_that_is_given_up_does_not_undo_its_commit() {
         clients.commands.clone().create_order(create).await.unwrap();
     }
     assert_eq!(clients.clone().head().await, 100);
+}
+
+#[tokio::test]
+async fn a_stream_of_commands_ends_when_the_server_shuts_down() {
+    let mut server = Server::start().await;
+    let mut clients = server.clients().await;
+    let (commands, sent) = tokio::sync::mpsc::channel(1);
+    let sent = tokio_stream::wrappers::ReceiverStream::new(sent);
+    let command = Command::CreateOrder(order::create("o-1", "ann"));
+    let command = ExecuteCommandsRequest {
+        command: Some(command),
+    };
+    commands.send(command).await.unwrap();
+    let answers = clients.commands.execute_commands(sent).await.unwrap();
+    let mut answers = answers.into_inner();
+    assert!(answers.message().await.unwrap().is_some());
+    // The client could go on for ever.
+    let ((), ended) = tokio::join!(server.stop(), answers.message());
+    assert_eq!(reason(&ended.unwrap_err()), "SHUTTING_DOWN");
+    drop(commands);
 }

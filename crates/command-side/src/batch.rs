@@ -36,7 +36,7 @@ pub(crate) fn needs<'a>(
 ) -> (Vec<&'a Aggregate>, Vec<&'a str>) {
     let known = commands
         .clone()
-        .filter(|command| !command.fresh && !(hopeful && command.creates()));
+        .filter(|command| !(command.fresh || hopeful && command.creates()));
     let aggregates: HashSet<_> = known.map(|command| &command.aggregate).collect();
     if hopeful && aggregates.is_empty() {
         return (Vec::new(), Vec::new());

@@ -309,40 +309,45 @@ fn lines(items: Vec<CreateOrderItem>, violations: &mut Violations) -> Option<Ite
     let mut lines = Vec::with_capacity(items.len());
     for (index, item) in items.into_iter().enumerate() {
         violations.id(format!("items[{index}].product_id"), &item.product_id);
-        let Some(price) = item.unit_price else {
-            violations.add(format!("items[{index}].unit_price"), "is required");
-            sound = false;
-            continue;
-        };
-        let currency = Currency::new(&price.currency_code);
-        let path = || format!("items[{index}].unit_price.currency_code");
-        match (currency, order_currency) {
-            (None, _) => violations.add(path(), "must be three capital letters, as in ISO 4217"),
-            (Some(currency), Some(first)) if currency != first => {
-                violations.add(path(), "must be the same on every item");
+        let field = format!("items[{index}].unit_price");
+        let amount = match item.unit_price {
+            None => {
+                violations.add(field, "is required");
+                None
             }
-            _ => order_currency = order_currency.or(currency),
-        }
-        let Some(amount) = convert::amount(&price) else {
-            violations.add(
-                format!("items[{index}].unit_price"),
-                "must be an amount with at most 4 decimals that fits into 64 bits with them",
-            );
-            sound = false;
-            continue;
+            Some(price) => {
+                let currency = Currency::new(&price.currency_code);
+                let rule = match (currency, order_currency) {
+                    (None, _) => Some("must be three capital letters, as in ISO 4217"),
+                    (Some(currency), Some(first)) if currency != first => {
+                        Some("must be the same on every item")
+                    }
+                    _ => None,
+                };
+                if let Some(rule) = rule {
+                    violations.add(format!("{field}.currency_code"), rule);
+                    sound = false;
+                }
+                order_currency = order_currency.or(currency);
+                let amount = convert::amount(&price);
+                violations.check(
+                    amount.is_some(),
+                    field,
+                    "must be an amount with at most 4 decimals that fits into 64 bits with them",
+                );
+                amount
+            }
         };
+        sound &= amount.is_some();
         lines.push(Item {
             product_id: item.product_id,
             quantity: item.quantity,
-            unit_price: Amount::new(amount),
+            // What cannot be read counts as nothing, so that the other rules are checked too.
+            unit_price: Amount::new(amount.unwrap_or_default()),
         });
     }
-    // Rules that look at all lines can only be checked when each of them could be read.
-    if !sound {
-        return None;
-    }
-    match Items::new(lines, order_currency?) {
-        Ok(items) => Some(items),
+    match Items::new(lines, order_currency.unwrap_or(Currency::NONE)) {
+        Ok(items) => Some(items).filter(|_| sound),
         Err(broken) => {
             for rule in broken {
                 let field = match rule {

@@ -10,6 +10,7 @@ use contract::orders::v1::{
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 use wire::{Error, Violations};
 
@@ -33,12 +34,15 @@ const CORRELATION_ID: usize = 128;
 pub struct Commands {
     jobs: mpsc::Sender<Job>,
     on_streams: Arc<Semaphore>,
+    /// Ends the streams.
+    stop: CancellationToken,
 }
 
 impl Commands {
-    pub(crate) fn new(jobs: mpsc::Sender<Job>) -> Self {
+    pub(crate) fn new(jobs: mpsc::Sender<Job>, stop: CancellationToken) -> Self {
         Self {
             jobs,
+            stop,
             on_streams: Arc::new(Semaphore::new(ON_STREAMS)),
         }
     }
@@ -66,10 +70,14 @@ impl Commands {
         origin: Origin,
         pending: mpsc::Sender<Result<Pending, Status>>,
     ) {
-        while let Some(received) = commands.next().await {
-            let next = match received {
-                Ok(ExecuteCommandsRequest { command }) => self.start(command, &origin).await,
-                Err(status) => Err(status),
+        loop {
+            let next = match self.stop.run_until_cancelled(commands.next()).await {
+                Some(Some(Ok(ExecuteCommandsRequest { command }))) => {
+                    self.start(command, &origin).await
+                }
+                Some(Some(Err(status))) => Err(status),
+                Some(None) => return,
+                None => Err(Error::ShuttingDown.into()),
             };
             let ends = next.is_err();
             if pending.send(next).await.is_err() || ends {

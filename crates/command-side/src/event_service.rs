@@ -6,10 +6,7 @@ use contract::{
         AggregateType, GetHeadRequest, GetHeadResponse, GetOrderHistoryRequest, SubscribeRequest,
     },
 };
-use tokio::{
-    sync::{Semaphore, mpsc},
-    time::Instant,
-};
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 use wire::{Error, Resource, Violations};
@@ -80,16 +77,13 @@ impl Events {
         } else {
             max_batch_size
         };
-        Ok(Subscription {
-            sources: self.sources.clone(),
+        Ok(Subscription::new(
+            self.sources.clone(),
             filter,
-            position: after_position,
-            batch: batch as usize,
+            after_position,
+            batch as usize,
             responses,
-            told: after_position,
-            last_sent: Instant::now(),
-            caught_up: false,
-        })
+        ))
     }
 }
 

@@ -77,7 +77,7 @@ pub async fn open(path: &Path, stop: CancellationToken) -> Result<CommandSide, e
         stop: stop.clone(),
     };
     Ok(CommandSide {
-        commands: Commands::new(sender),
+        commands: Commands::new(sender, stop.clone()),
         events: Events::new(sources),
         writer: Writer {
             jobs,
@@ -95,8 +95,13 @@ pub async fn open(path: &Path, stop: CancellationToken) -> Result<CommandSide, e
     })
 }
 
-/// Logs why the log failed; clients are only told that it did.
+/// Logs why the log failed; clients are only told that it did, and whether trying again may help.
 fn store_error(error: &event_log::Error) -> wire::Error {
     tracing::error!(%error, "the event store failed");
-    wire::Error::StoreUnavailable
+    match error {
+        event_log::Error::Damaged(_) | event_log::Error::UnknownSchema { .. } => {
+            wire::Error::Internal
+        }
+        _ => wire::Error::StoreUnavailable,
+    }
 }

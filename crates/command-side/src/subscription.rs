@@ -17,10 +17,11 @@ use crate::{
     tail::Tail,
 };
 
-/// Events read from the store in one go.
-const PAGE: usize = 512;
+/// Events read in one go at first, while their size is not known.
+const FIRST_PAGE: usize = 128;
 
-/// Bytes of events after which a response ends; a receiver's default limit is 4 MiB.
+/// Bytes of events after which a response ends (a receiver's default limit is 4 MiB), and that are
+/// read in one go, more or less.
 const MOST_BYTES: usize = 1 << 20;
 
 /// Events that a filter may skip before the subscriber hears how far it is.
@@ -49,21 +50,44 @@ enum End {
 
 #[derive(Debug)]
 pub(crate) struct Subscription {
-    pub(crate) sources: Sources,
-    pub(crate) filter: Filter,
+    sources: Sources,
+    filter: Filter,
     /// Everything that matches up to here has been delivered.
-    pub(crate) position: u64,
+    position: u64,
     /// Events in a response.
-    pub(crate) batch: usize,
-    pub(crate) responses: mpsc::Sender<Result<SubscribeResponse, Status>>,
+    batch: usize,
+    /// Events read in one go.
+    page: usize,
+    responses: mpsc::Sender<Result<SubscribeResponse, Status>>,
     /// Where the subscriber believes to be.
-    pub(crate) told: u64,
-    pub(crate) last_sent: Instant,
+    told: u64,
+    last_sent: Instant,
     /// Whether the last response said that this was all.
-    pub(crate) caught_up: bool,
+    caught_up: bool,
 }
 
 impl Subscription {
+    /// To what matches after a position, at most `batch` events in a response.
+    pub(crate) fn new(
+        sources: Sources,
+        filter: Filter,
+        position: u64,
+        batch: usize,
+        responses: mpsc::Sender<Result<SubscribeResponse, Status>>,
+    ) -> Self {
+        Self {
+            sources,
+            filter,
+            position,
+            batch,
+            page: FIRST_PAGE,
+            responses,
+            told: position,
+            last_sent: Instant::now(),
+            caught_up: false,
+        }
+    }
+
     /// Delivers until the subscriber goes, or, unless it follows, to the head of the moment.
     pub(crate) async fn run(mut self, follow: bool) {
         let stop = self.sources.stop.clone();
@@ -113,11 +137,14 @@ impl Subscription {
     /// Delivers what matches up to a position.
     async fn catch_up(&mut self, upto: u64) -> Result<(), End> {
         while self.position < upto {
-            let wanted = (upto - self.position).min(self.batch.min(PAGE) as u64) as usize;
+            let wanted = (upto - self.position).min(self.batch.min(self.page) as u64) as usize;
             let records = match self.sources.tail.after(self.position, wanted) {
                 Some(records) => records,
                 None => self.page(upto, wanted).await?,
             };
+            let bytes: usize = records.iter().map(Bytes::len).sum();
+            // What a subscriber that does not read holds, it holds for long.
+            self.page = (MOST_BYTES * records.len() / bytes.max(1)).max(1);
             self.deliver_some(records).await?;
             // A filter may skip for long without waiting for anything.
             tokio::task::yield_now().await;

@@ -61,6 +61,15 @@ impl Tail {
         self.head.subscribe()
     }
 
+    /// The log is known to reach so far, by whatever came there.
+    pub(crate) fn reach(&self, head: u64) {
+        self.head.send_if_modified(|known| {
+            let is_news = head > *known;
+            *known = head.max(*known);
+            is_news
+        });
+    }
+
     /// Adds what was committed behind the head.
     pub(crate) fn push(&self, first: u64, records: Vec<Bytes>) {
         if records.is_empty() {
@@ -70,9 +79,18 @@ impl Tail {
         let last = chunk.last();
         let dropped = {
             let mut recent = self.lock();
+            let mut dropped = Vec::new();
+            // What lies between is in the store only, and so is what lies before, from here on.
+            if recent
+                .chunks
+                .back()
+                .is_some_and(|newest| newest.last() + 1 != first)
+            {
+                dropped.extend(recent.chunks.drain(..));
+                recent.bytes = 0;
+            }
             recent.bytes += chunk.bytes();
             recent.chunks.push_back(Arc::new(chunk));
-            let mut dropped = Vec::new();
             while recent.bytes > MOST_BYTES && recent.chunks.len() > 1 {
                 if let Some(oldest) = recent.chunks.pop_front() {
                     recent.bytes -= oldest.bytes();
@@ -83,16 +101,16 @@ impl Tail {
         };
         // Freeing memory is not for those who wait for the lock.
         drop(dropped);
-        self.head.send_replace(last);
+        self.reach(last);
     }
 
-    /// Up to `limit` events after a position; `None` when they are no longer here.
+    /// Up to `limit` events after a position; `None` when the next one is not here.
     pub(crate) fn after(&self, position: u64, limit: usize) -> Option<Vec<Bytes>> {
         let mut chunks = Vec::new();
         {
             let recent = self.lock();
-            let oldest = recent.chunks.front()?;
-            if position + 1 < oldest.first {
+            let (oldest, newest) = recent.chunks.front().zip(recent.chunks.back())?;
+            if position + 1 < oldest.first || position >= newest.last() {
                 return None;
             }
             let start = recent
@@ -140,7 +158,8 @@ mod tests {
         tail.push(7, records(7..8));
         tail.push(8, records(8..12));
         assert_eq!(tail.head(), 11);
-        for position in 4..=11 {
+        assert_eq!(tail.after(11, 10), None, "nothing comes behind the head");
+        for position in 4..11 {
             for limit in 1..10 {
                 let expected = records((position + 1..=11).take(limit));
                 assert_eq!(
@@ -151,6 +170,21 @@ mod tests {
             }
         }
         assert_eq!(tail.after(3, 10), None, "older than what is here");
+    }
+
+    #[test]
+    fn g6_what_is_missing_here_is_left_to_the_store() {
+        let tail = Tail::new(4);
+        tail.push(5, records(5..7));
+        tail.reach(8);
+        assert_eq!(tail.head(), 8);
+        assert_eq!(tail.after(5, 10), Some(records(6..7)), "as far as it goes");
+        assert_eq!(tail.after(6, 10), None);
+        assert_eq!(tail.after(7, 10), None);
+        tail.push(9, records(9..11));
+        assert_eq!(tail.head(), 10);
+        assert_eq!(tail.after(5, 10), None, "7 and 8 were never here");
+        assert_eq!(tail.after(8, 10), Some(records(9..11)));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::{
 
 use event_log::{Batch, Encoder, Error, sqlite::Appender};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
 use wire::Error as Refusal;
 
 use crate::{
@@ -23,7 +24,7 @@ pub(crate) const QUEUE: usize = 2048;
 const MOST: usize = 512;
 
 /// How often a store that failed is asked whether it is back.
-const PROBE: Duration = Duration::from_secs(1);
+const PROBE: Duration = Duration::from_millis(250);
 
 /// The answer to a command: what it came to, at which position.
 pub(crate) type Answer = Result<(Outcome, u64), Refusal>;
@@ -60,86 +61,133 @@ pub(crate) fn now() -> i64 {
     i64::try_from(elapsed.as_nanos()).unwrap_or(i64::MAX)
 }
 
+/// Whether the store does not answer, rather than answering what cannot be read.
+fn is_outage(error: &Error) -> bool {
+    !matches!(error, Error::Damaged(_) | Error::UnknownSchema { .. })
+}
+
 impl Writer {
-    /// Works until nobody can send commands any more and all that were sent are answered, then
-    /// closes the log. Its futures are not to be dropped before: a commit would be cut short.
-    pub async fn run(mut self) {
+    /// Works until `stop`, or until nobody can send commands any more; answers all that were sent
+    /// before, then closes the log. Not to be dropped before: a commit would be cut short.
+    pub async fn run(mut self, stop: CancellationToken) {
         let mut jobs = Vec::with_capacity(MOST);
-        while self.next(&mut jobs).await {
+        while self.next(&mut jobs, &stop).await {
             self.work(&mut jobs).await;
         }
         self.appender.close().await;
     }
 
     /// Waits for commands; false when there will be none.
-    async fn next(&mut self, jobs: &mut Vec<Job>) -> bool {
-        while !*self.available.borrow() {
-            match tokio::time::timeout(PROBE, self.jobs.recv_many(jobs, MOST)).await {
-                Ok(received) => return received > 0,
-                Err(_) => {
-                    let back = self.appender.head().await.is_ok();
-                    self.available.send_replace(back);
-                }
+    async fn next(&mut self, jobs: &mut Vec<Job>, stop: &CancellationToken) -> bool {
+        if !*self.available.borrow() && !self.outage(stop).await {
+            return false;
+        }
+        tokio::select! {
+            biased;
+            received = self.jobs.recv_many(jobs, MOST) => received > 0,
+            () = stop.cancelled() => {
+                self.jobs.close();
+                self.jobs.recv_many(jobs, MOST).await > 0
             }
         }
-        self.jobs.recv_many(jobs, MOST).await > 0
+    }
+
+    /// Refuses commands until the store answers again; false when there will be none.
+    async fn outage(&mut self, stop: &CancellationToken) -> bool {
+        loop {
+            let probe = async {
+                tokio::time::sleep(PROBE).await;
+                self.appender.head().await
+            };
+            let mut probe = std::pin::pin!(probe);
+            let found = loop {
+                tokio::select! {
+                    found = &mut probe => break found,
+                    job = self.jobs.recv() => match job {
+                        // Who does not wait for the answer any more has gone.
+                        Some(job) => drop(job.answer.send(Err(Refusal::StoreUnavailable))),
+                        None => return false,
+                    },
+                    () = stop.cancelled(), if !self.jobs.is_closed() => self.jobs.close(),
+                }
+            };
+            if let Ok(head) = found {
+                // What failed may have been committed all the same.
+                self.tail.reach(head);
+                self.available.send_replace(true);
+                return true;
+            }
+        }
     }
 
     async fn work(&mut self, jobs: &mut Vec<Job>) {
         let mut waiting = Vec::with_capacity(jobs.len());
-        let commands: Vec<_> = jobs
-            .drain(..)
-            .map(
-                |Job {
-                     command,
-                     answer,
-                     permit,
-                 }| {
-                    waiting.push((answer, permit));
-                    command
-                },
-            )
-            .collect();
-        let committed = self.commit(commands).await;
-        self.available.send_if_modified(|available| {
-            std::mem::replace(available, committed.is_ok()) != committed.is_ok()
-        });
-        // Who does not wait for the answer any more has gone; its command has not.
-        match committed {
-            Ok((first, outcomes)) => {
-                for ((answer, _), outcome) in waiting.into_iter().zip(outcomes) {
-                    let _ = answer.send(outcome.map(|outcome| {
-                        let position = outcome.position.resolve(first);
-                        (outcome, position)
-                    }));
+        let mut commands = Vec::with_capacity(jobs.len());
+        for job in jobs.drain(..) {
+            waiting.push((job.answer, job.permit));
+            commands.push(job.command);
+        }
+        let answers = match self.commit(&commands).await {
+            // One of them met what cannot be read: the others are not to suffer for it.
+            Err(error) if !is_outage(&error) && commands.len() > 1 => {
+                let mut answers = Vec::with_capacity(commands.len());
+                for command in &commands {
+                    let alone = self.commit(std::slice::from_ref(command)).await;
+                    answers.extend(self.told(alone, 1));
                 }
+                answers
             }
+            committed => self.told(committed, commands.len()),
+        };
+        for ((answer, _), told) in waiting.into_iter().zip(answers) {
+            // Who does not wait for the answer any more has gone; its command has not.
+            let _ = answer.send(told);
+        }
+    }
+
+    /// The answers to so many commands.
+    fn told(&self, committed: Result<Committed, Error>, count: usize) -> Vec<Answer> {
+        match committed {
+            Ok((first, outcomes)) => outcomes
+                .into_iter()
+                .map(|outcome| {
+                    let outcome = outcome?;
+                    let position = outcome.position.resolve(first);
+                    Ok((outcome, position))
+                })
+                .collect(),
             Err(error) => {
                 let refusal = store_error(&error);
-                for (answer, _) in waiting {
-                    let _ = answer.send(Err(refusal.clone()));
+                if is_outage(&error) {
+                    self.available.send_replace(false);
                 }
+                vec![Err(refusal); count]
             }
         }
     }
 
     /// What each command came to, and the position of the first event of all.
-    async fn commit(&mut self, commands: Vec<Command>) -> Result<Committed, Error> {
-        match self.attempt(commands.clone(), self.hopeful).await {
+    async fn commit(&mut self, commands: &[Command]) -> Result<Committed, Error> {
+        match self.attempt(commands, self.hopeful).await {
             Err(Error::Conflict) => self.attempt(commands, false).await,
             committed => committed,
         }
     }
 
-    async fn attempt(&mut self, commands: Vec<Command>, hopeful: bool) -> Result<Committed, Error> {
+    async fn attempt(&mut self, commands: &[Command], hopeful: bool) -> Result<Committed, Error> {
         let (aggregates, request_ids) = needs(commands.iter(), hopeful);
         let loaded = self.appender.load(&aggregates, &request_ids).await?;
         self.hopeful = loaded.requests.is_empty();
         let mut decider = Decider::new(loaded, now())?;
-        let outcomes = commands
-            .into_iter()
-            .map(|command| decider.decide(command))
-            .collect();
+        let mut outcomes = Vec::with_capacity(commands.len());
+        for command in commands {
+            let outcome = decider.decide(command.clone());
+            // It may be a repetition, whose first reply was not loaded.
+            if hopeful && outcome.is_err() && !command.request_id.is_empty() {
+                return Err(Error::Conflict);
+            }
+            outcomes.push(outcome);
+        }
         let batch = decider.finish();
         let first = self.appender.append(&batch).await?;
         // Before anybody is answered: who knows a position may subscribe after it.
@@ -156,3 +204,6 @@ impl Writer {
         self.tail.push(first, records.collect());
     }
 }
+
+#[cfg(test)]
+mod tests;

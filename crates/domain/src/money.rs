@@ -50,6 +50,9 @@ impl Amount {
 pub struct Currency([u8; 3]);
 
 impl Currency {
+    /// ISO 4217's code for no currency at all.
+    pub const NONE: Self = Self(*b"XXX");
+
     /// The currency with this code, if it is one.
     #[must_use]
     pub fn new(code: &str) -> Option<Self> {

@@ -95,6 +95,38 @@ fn everything_that_is_wrong_is_told_at_once() {
 }
 
 #[test]
+fn a_price_that_cannot_be_read_hides_no_other_fault() {
+    let wrong_in = |unit_price| {
+        let items = vec![
+            CreateOrderItem {
+                quantity: 0,
+                ..item(unit_price)
+            },
+            item(price(-1, 0)),
+        ];
+        wrong(Request::CreateOrder(CreateOrderRequest {
+            items,
+            ..create()
+        }))
+    };
+    let rest = ["items[0].quantity", "items[1].unit_price"];
+    for (unit_price, field) in [
+        (None, "items[0].unit_price"),
+        (price(1, 10_000), "items[0].unit_price"),
+        (
+            Some(Money {
+                currency_code: "eur".into(),
+                units: 1,
+                nanos: 0,
+            }),
+            "items[0].unit_price.currency_code",
+        ),
+    ] {
+        assert_eq!(wrong_in(unit_price), [&[field], &rest[..]].concat());
+    }
+}
+
+#[test]
 fn prices_are_checked_line_by_line() {
     let of = |items| {
         wrong(Request::CreateOrder(CreateOrderRequest {

@@ -68,11 +68,13 @@ impl Appender {
             .iter()
             .map(|aggregate| (aggregate.kind, &aggregate.id))
             .collect();
-        let rows: Vec<Row> = sqlx::query_as(LOAD)
+        let rows = sqlx::query_as(LOAD)
             .bind(serde_json::json!(wanted).to_string())
             .bind(serde_json::json!(request_ids).to_string())
             .fetch_all(&mut self.connection)
-            .await?;
+            .await;
+        // Whoever asks for the head after a failure wants to know whether the file can be read.
+        let rows: Vec<Row> = rows.inspect_err(|_| self.head = None)?;
         for (kind, request_id, aggregate_id, version, position, event_type, schema, data) in rows {
             let (version, position) = (version.cast_unsigned(), position.cast_unsigned());
             if kind == 0 {

@@ -24,7 +24,7 @@ use read_model::{
     search::{self, embedded::Index},
     store::{self, Writer},
 };
-use runtime::Threads;
+use runtime::{Threads, Yields};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -137,8 +137,11 @@ impl Serve {
             folder,
         } = self;
         let read = Threads::for_reading().map_err(Error::Thread)?;
-        let documents_thread = Threads::in_background("documents").map_err(Error::Thread)?;
-        let index_thread = Threads::in_background("search").map_err(Error::Thread)?;
+        // Who reads their own writes waits for the documents; the index has much to merge.
+        let documents_thread =
+            Threads::in_background("documents", Yields::Mostly).map_err(Error::Thread)?;
+        let index_thread =
+            Threads::in_background("search", Yields::Always).map_err(Error::Thread)?;
         // Streams end first; what feeds them and what they feed, when they have ended.
         let streams = CancellationToken::new();
         let projections = CancellationToken::new();
@@ -164,7 +167,8 @@ impl Serve {
             .await?;
         let index: Arc<dyn search::Engine> = Arc::new(index?);
 
-        let writer = tokio::spawn(writer.run());
+        let no_more_commands = CancellationToken::new();
+        let writer = tokio::spawn(writer.run(no_more_commands.clone()));
         tasks.spawn_on(dispatch.run(), read.handle());
         let (in_process, in_process_server) =
             in_process::serve(events.clone(), projections.clone());
@@ -236,9 +240,9 @@ impl Serve {
         projections.cancel();
         tasks.close();
         tasks.wait().await;
-        // Ends when the last connection is gone, unless the drain timeout has cut it off: then what
-        // is committed is committed, and the rest never was.
-        let _ = tokio::time::timeout(settings.drain_timeout, writer).await;
+        // Calls that the drain timeout has cut off could go on for ever: the writer ends without them.
+        no_more_commands.cancel();
+        writer.await.map_err(|error| Error::Thread(error.into()))?;
         Ok(())
     }
 }

@@ -1,0 +1,159 @@
+use contract::orders::v1::{
+    CreateOrderItem, CreateOrderRequest, execute_commands_request::Command as Sent,
+};
+use event_log::sqlite::Reader;
+use tempfile::TempDir;
+use wire::convert;
+
+use super::*;
+use crate::{command::Origin, record};
+
+struct Fixture {
+    _folder: TempDir,
+    jobs: mpsc::Sender<Job>,
+    reader: Reader,
+    writer: Writer,
+}
+
+async fn fixture() -> Fixture {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("events.db");
+    let (appender, reader) = event_log::sqlite::open(&file, record::SCHEMA)
+        .await
+        .unwrap();
+    let (sender, jobs) = mpsc::channel(QUEUE);
+    let writer = Writer {
+        jobs,
+        appender,
+        tail: Arc::new(Tail::new(0)),
+        available: watch::Sender::new(true),
+        hopeful: true,
+    };
+    Fixture {
+        _folder: folder,
+        jobs: sender,
+        reader,
+        writer,
+    }
+}
+
+fn create(order_id: &str, request_id: &str, customer_id: &str) -> Command {
+    let request = CreateOrderRequest {
+        request_id: request_id.into(),
+        order_id: order_id.into(),
+        customer_id: customer_id.into(),
+        items: vec![CreateOrderItem {
+            product_id: "tea".into(),
+            quantity: 1,
+            unit_price: Some(convert::money(12_500, "EUR")),
+        }],
+        occurred_at: None,
+    };
+    Command::new(Sent::CreateOrder(request), &Origin::default(), now()).unwrap()
+}
+
+/// Queues a command; where its answer will be.
+async fn send(jobs: &mpsc::Sender<Job>, command: Command) -> oneshot::Receiver<Answer> {
+    let (answer, answered) = oneshot::channel();
+    let job = Job {
+        command,
+        answer,
+        permit: None,
+    };
+    jobs.send(job).await.unwrap();
+    answered
+}
+
+#[tokio::test]
+async fn g1_a_command_whose_caller_has_gone_is_committed_with_the_others() {
+    let Fixture {
+        _folder,
+        jobs,
+        reader,
+        writer,
+    } = fixture().await;
+    drop(send(&jobs, create("o-1", "", "ann")).await);
+    let answered = send(&jobs, create("o-2", "", "ann")).await;
+    drop(jobs);
+    writer.run(CancellationToken::new()).await;
+    assert_eq!(answered.await.unwrap().unwrap().1, 2);
+    assert_eq!(reader.page(0, 2, 10).await.unwrap().records.len(), 2);
+}
+
+#[tokio::test]
+async fn g1_what_was_sent_before_the_end_is_answered_and_nothing_after_it_is_taken() {
+    let Fixture {
+        _folder,
+        jobs,
+        writer,
+        ..
+    } = fixture().await;
+    let answered = send(&jobs, create("o-1", "", "ann")).await;
+    let stop = CancellationToken::new();
+    stop.cancel();
+    // It ends although there is one who could still send.
+    writer.run(stop).await;
+    assert_eq!(answered.await.unwrap().unwrap().1, 1);
+    assert!(jobs.is_closed());
+}
+
+#[tokio::test]
+async fn g5_a_request_id_is_recognised_also_among_new_orders_decided_with_hope() {
+    let Fixture {
+        _folder,
+        jobs: _jobs,
+        mut writer,
+        ..
+    } = fixture().await;
+    let (first, told) = writer.commit(&[create("o-1", "r-1", "ann")]).await.unwrap();
+    let reply = told[0].clone().unwrap();
+    let (_, again) = writer
+        .commit(&[create("o-2", "r-2", "ann"), create("o-1", "r-1", "ann")])
+        .await
+        .unwrap();
+    let again = again[1].clone().unwrap();
+    assert_eq!(again.position.resolve(7), reply.position.resolve(first));
+    assert!(!writer.hopeful, "it met one: there may be more");
+    writer.commit(&[create("o-3", "r-3", "ann")]).await.unwrap();
+    assert!(writer.hopeful);
+    // In one batch with another order of its id, which has nothing to do with it.
+    let (_, told) = writer
+        .commit(&[create("o-4", "", "ann"), create("o-4", "r-1", "bob")])
+        .await
+        .unwrap();
+    assert_eq!(told[1], Err(Refusal::RequestIdReused));
+}
+
+#[tokio::test]
+async fn one_command_that_meets_what_cannot_be_read_does_not_harm_the_others() {
+    let Fixture {
+        _folder,
+        jobs,
+        mut writer,
+        ..
+    } = fixture().await;
+    // An event that no version of this program has written.
+    let aggregate = event_log::Aggregate {
+        kind: 1,
+        id: "broken".into(),
+    };
+    let damaged = event_log::Event {
+        aggregate,
+        version: 1,
+        event_type: "OrderCreated",
+        record: b"nonsense".to_vec(),
+    };
+    let batch = Batch {
+        events: vec![damaged],
+        requests: Vec::new(),
+    };
+    writer.appender.append(&batch).await.unwrap();
+    let available = writer.available.subscribe();
+    let broken = send(&jobs, create("broken", "r", "ann")).await;
+    let sound = send(&jobs, create("sound", "r-2", "ann")).await;
+    drop(jobs);
+    writer.run(CancellationToken::new()).await;
+    assert_eq!(broken.await.unwrap(), Err(Refusal::Internal));
+    assert_eq!(sound.await.unwrap().unwrap().1, 2);
+    assert!(*available.borrow(), "the store answers");
+}
