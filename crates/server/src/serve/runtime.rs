@@ -2,12 +2,14 @@
 //!
 //! Commands have a thread of their own, the one that `serve` is called on: answers from another
 //! thread would fragment the HTTP/2 writes and double what a call costs. Queries and streams share
-//! a few threads, and the projections have one each, which work when nothing else does: they may
-//! fall behind, but never take time from a command.
+//! a few threads, and the projections have one each: they may fall behind, but take next to no time
+//! from a command.
 
 use std::{io, thread};
 
 use thread_priority::ThreadPriority;
+#[cfg(target_os = "linux")]
+use thread_priority::{NormalThreadSchedulePolicy, ThreadSchedulePolicy};
 use tokio::{
     runtime::{Builder, Handle},
     sync::oneshot,
@@ -26,15 +28,20 @@ pub(super) struct Threads {
 impl Threads {
     /// Two threads, for queries and streams.
     pub(super) fn for_reading() -> io::Result<Self> {
-        Self::start("read", false, Builder::new_multi_thread().worker_threads(2))
+        let mut runtime = Builder::new_multi_thread();
+        Self::start("read", None, runtime.worker_threads(2))
     }
 
-    /// One thread, for what may wait until the others have nothing to do.
-    pub(super) fn in_background(name: &'static str) -> io::Result<Self> {
-        Self::start(name, true, &mut Builder::new_current_thread())
+    /// One thread, for what is to give way to others.
+    pub(super) fn in_background(name: &'static str, yields: Yields) -> io::Result<Self> {
+        Self::start(name, Some(yields), &mut Builder::new_current_thread())
     }
 
-    fn start(name: &'static str, yields: bool, runtime: &mut Builder) -> io::Result<Self> {
+    fn start(
+        name: &'static str,
+        yields: Option<Yields>,
+        runtime: &mut Builder,
+    ) -> io::Result<Self> {
         let runtime = runtime.thread_name(name).enable_all().build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -43,7 +50,7 @@ impl Threads {
             .spawn(move || {
                 // Also of the threads that this one starts. A system that refuses it still does the
                 // work, at the priority of the others.
-                if yields && let Err(error) = yield_to_others() {
+                if let Some(Err(error)) = yields.map(Yields::apply) {
                     tracing::debug!(%error, name, "no lower priority");
                 }
                 // Ends when the sender is dropped.
@@ -81,22 +88,25 @@ impl Drop for Threads {
     }
 }
 
-/// Below any niceness: a thread that wakes up takes the processor from this one at once. Measured
-/// against the greatest niceness, commands are a sixth faster while projections work.
-#[cfg(target_os = "linux")]
-fn yield_to_others() -> Result<(), thread_priority::Error> {
-    use thread_priority::{
-        NormalThreadSchedulePolicy, ThreadSchedulePolicy, set_thread_priority_and_policy,
-        thread_native_id,
-    };
-    set_thread_priority_and_policy(
-        thread_native_id(),
-        ThreadPriority::Min,
-        ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle),
-    )
+/// How a thread gives way to others.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Yields {
+    /// It gets little of the processor while others want it: the greatest niceness.
+    Mostly,
+    /// It works while nobody else wants the processor, who takes it at once.
+    Always,
 }
 
-#[cfg(not(target_os = "linux"))]
-fn yield_to_others() -> Result<(), thread_priority::Error> {
-    thread_priority::set_current_thread_priority(ThreadPriority::Min)
+impl Yields {
+    fn apply(self) -> Result<(), thread_priority::Error> {
+        match self {
+            #[cfg(target_os = "linux")]
+            Self::Always => thread_priority::set_thread_priority_and_policy(
+                thread_priority::thread_native_id(),
+                ThreadPriority::Min,
+                ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle),
+            ),
+            _ => thread_priority::set_current_thread_priority(ThreadPriority::Min),
+        }
+    }
 }
