@@ -1,0 +1,79 @@
+//! The program that is measured.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use tempfile::TempDir;
+use testkit::Process;
+
+/// `orderlog` on a folder of its own.
+pub(crate) struct Program {
+    process: Option<Process>,
+    folder: TempDir,
+}
+
+impl Program {
+    /// Starts it on an empty folder. It lies beside the program: the folder for temporary files may
+    /// be in memory, where a commit waits for no disk.
+    pub(crate) fn start() -> Self {
+        let binary = binary();
+        let folder = tempfile::tempdir_in(binary.parent().unwrap()).unwrap();
+        let process = Some(Process::start(&binary, &data(&folder)));
+        Self { process, folder }
+    }
+
+    /// The process.
+    pub(crate) fn process(&self) -> &Process {
+        self.process.as_ref().unwrap()
+    }
+
+    /// Ends it and starts it again.
+    pub(crate) async fn start_again(&mut self) {
+        let process = self.process.take().unwrap();
+        // Not on this thread, whose connections have to hear that the server wants to end.
+        let ended = tokio::task::spawn_blocking(|| process.terminate()).await;
+        assert_eq!(ended.unwrap(), Some(0));
+        self.process = Some(Process::start(&binary(), &data(&self.folder)));
+    }
+
+    /// A folder on the same disk.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where it listens, as `host:port`.
+    pub(crate) fn address(&self) -> String {
+        self.process()
+            .url()
+            .trim_start_matches("http://")
+            .to_owned()
+    }
+
+    /// A line of what Linux tells of the process' memory, in MB: `VmRSS` is what it has now,
+    /// `VmHWM` the most it had.
+    pub(crate) fn memory(&self, line: &str) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.process().id())).unwrap();
+        let line = status
+            .lines()
+            .find_map(|text| text.strip_prefix(line))
+            .unwrap();
+        let kilobytes: f64 = line.split_whitespace().next().unwrap().parse().unwrap();
+        kilobytes / 1000.0
+    }
+}
+
+fn data(folder: &TempDir) -> PathBuf {
+    folder.path().join("data")
+}
+
+fn binary() -> PathBuf {
+    let binary = env::current_exe().unwrap().with_file_name("orderlog");
+    assert!(
+        binary.exists(),
+        "{} is missing: `cargo build --release` makes it",
+        binary.display()
+    );
+    binary
+}
