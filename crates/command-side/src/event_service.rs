@@ -41,7 +41,15 @@ impl Events {
         }
     }
 
-    fn subscription(
+    /// Where the log ends, whichever node has appended there.
+    async fn head(&self) -> Result<u64, Error> {
+        let head = self.sources.reader.head().await;
+        let head = head.map_err(|error| store_error(&error))?;
+        self.sources.tail.reach(head);
+        Ok(head)
+    }
+
+    async fn subscription(
         &self,
         request: SubscribeRequest,
         responses: mpsc::Sender<Result<SubscribeResponse, Status>>,
@@ -65,12 +73,15 @@ impl Events {
                 actual: actual.to_owned(),
             });
         }
-        let head = self.sources.tail.head();
-        if after_position > head {
-            return Err(Error::PositionBeyondHead {
-                position: after_position,
-                head,
-            });
+        // Another node may have told the position, and this one not have heard of it yet.
+        if after_position > self.sources.tail.head() {
+            let head = self.head().await?;
+            if after_position > head {
+                return Err(Error::PositionBeyondHead {
+                    position: after_position,
+                    head,
+                });
+            }
         }
         let batch = if max_batch_size == 0 {
             BATCH
@@ -99,7 +110,7 @@ impl EventService for Events {
         let follow = request.follow;
         // One in the channel, one in the making: a subscriber that does not read holds no more.
         let (responses, sent) = mpsc::channel(1);
-        let subscription = self.subscription(request, responses)?;
+        let subscription = self.subscription(request, responses).await?;
         let place = Arc::clone(&self.subscribers)
             .try_acquire_owned()
             .map_err(|_| Error::Overloaded("too many subscribers"))?;
@@ -136,7 +147,7 @@ impl EventService for Events {
         _: Request<GetHeadRequest>,
     ) -> Result<Response<GetHeadResponse>, Status> {
         Ok(Response::new(GetHeadResponse {
-            position: self.sources.tail.head(),
+            position: self.head().await?,
             log_id: self.sources.reader.log_id().to_owned(),
         }))
     }

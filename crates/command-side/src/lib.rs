@@ -12,20 +12,23 @@ mod command_service;
 mod dispatch;
 mod event_service;
 mod filter;
+mod follow;
 mod header;
 mod record;
 mod subscription;
 mod tail;
 mod writer;
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
 pub use command_service::Commands;
 use dispatch::Dispatcher;
+use event_log::{Location, Log};
 pub use event_service::Events;
+pub use follow::Follow;
 use subscription::Sources;
 use tail::Tail;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 pub use writer::Writer;
 
@@ -40,6 +43,8 @@ pub struct CommandSide {
     pub writer: Writer,
     /// To be run beside the event service.
     pub dispatch: Dispatch,
+    /// To be run beside the event service too.
+    pub follow: Follow,
     /// Whether the store answers.
     pub available: watch::Receiver<bool>,
 }
@@ -59,19 +64,27 @@ impl Dispatch {
     }
 }
 
-/// Opens the log in a file; `stop` ends the streams and the dispatch.
+/// Opens the log; `stop` ends the streams, the dispatch and the follow.
 ///
 /// # Errors
 /// When the log cannot be used; it is unchanged then.
-pub async fn open(path: &Path, stop: CancellationToken) -> Result<CommandSide, event_log::Error> {
-    let (mut appender, reader) = event_log::sqlite::open(path, record::SCHEMA).await?;
+pub async fn open(
+    location: &Location,
+    stop: CancellationToken,
+) -> Result<CommandSide, event_log::Error> {
+    let Log {
+        mut appender,
+        reader,
+        news,
+    } = event_log::open(location, record::SCHEMA).await?;
     let head = appender.head().await?;
     let tail = Arc::new(Tail::new(head));
     let dispatcher = Dispatcher::new(head);
     let (sender, jobs) = mpsc::channel(writer::QUEUE);
     let (available, is_available) = watch::channel(true);
+    let appended = Arc::new(Notify::new());
     let sources = Sources {
-        reader,
+        reader: Arc::clone(&reader),
         tail: Arc::clone(&tail),
         dispatcher: Arc::clone(&dispatcher),
         stop: stop.clone(),
@@ -83,12 +96,20 @@ pub async fn open(path: &Path, stop: CancellationToken) -> Result<CommandSide, e
             jobs,
             appender,
             tail: Arc::clone(&tail),
+            appended: Arc::clone(&appended),
             available,
             hopeful: true,
         },
         dispatch: Dispatch {
             dispatcher,
+            tail: Arc::clone(&tail),
+            stop: stop.clone(),
+        },
+        follow: Follow {
+            news,
+            reader,
             tail,
+            appended,
             stop,
         },
         available: is_available,

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use contract::encoded::SubscribeResponse;
-use event_log::sqlite::Reader;
+use event_log::Reader;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -33,7 +33,7 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 /// What a stream reads from.
 #[derive(Debug, Clone)]
 pub(crate) struct Sources {
-    pub(crate) reader: Reader,
+    pub(crate) reader: Arc<dyn Reader>,
     pub(crate) tail: Arc<Tail>,
     pub(crate) dispatcher: Arc<Dispatcher>,
     /// Ends the streams.

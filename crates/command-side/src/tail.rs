@@ -24,6 +24,13 @@ impl Chunk {
         self.first + self.records.len() as u64 - 1
     }
 
+    /// Leaves out what lies up to a position.
+    fn skip(&mut self, upto: u64) {
+        let known = (upto + 1 - self.first) as usize;
+        self.records.drain(..known);
+        self.first = upto + 1;
+    }
+
     fn bytes(&self) -> usize {
         self.records.iter().map(Bytes::len).sum()
     }
@@ -75,19 +82,22 @@ impl Tail {
         if records.is_empty() {
             return;
         }
-        let chunk = Chunk { first, records };
+        let mut chunk = Chunk { first, records };
         let last = chunk.last();
         let dropped = {
             let mut recent = self.lock();
             let mut dropped = Vec::new();
-            // What lies between is in the store only, and so is what lies before, from here on.
-            if recent
-                .chunks
-                .back()
-                .is_some_and(|newest| newest.last() + 1 != first)
-            {
-                dropped.extend(recent.chunks.drain(..));
-                recent.bytes = 0;
+            let newest = recent.chunks.back().map(|newest| newest.last());
+            match newest {
+                Some(newest) if newest >= last => return,
+                // Two who bring the same: each brings what the other has not.
+                Some(newest) if newest >= first => chunk.skip(newest),
+                // What lies between is in the store only, and so is what lies before, from here on.
+                Some(newest) if newest + 1 < first => {
+                    dropped.extend(recent.chunks.drain(..));
+                    recent.bytes = 0;
+                }
+                _ => {}
             }
             recent.bytes += chunk.bytes();
             recent.chunks.push_back(Arc::new(chunk));
@@ -185,6 +195,17 @@ mod tests {
         assert_eq!(tail.head(), 10);
         assert_eq!(tail.after(5, 10), None, "7 and 8 were never here");
         assert_eq!(tail.after(8, 10), Some(records(9..11)));
+    }
+
+    #[test]
+    fn g6_what_two_bring_is_here_once() {
+        let tail = Tail::new(0);
+        tail.push(1, records(1..4));
+        tail.push(1, records(1..3));
+        assert_eq!(tail.head(), 3);
+        tail.push(2, records(2..6));
+        assert_eq!(tail.head(), 5);
+        assert_eq!(tail.after(0, 10), Some(records(1..6)));
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use event_log::{Batch, Encoder, Error, sqlite::Appender};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use event_log::{Appender, Batch, Encoder, Error};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use wire::Error as Refusal;
 
@@ -42,8 +42,10 @@ pub(crate) struct Job {
 #[derive(Debug)]
 pub struct Writer {
     pub(crate) jobs: mpsc::Receiver<Job>,
-    pub(crate) appender: Appender,
+    pub(crate) appender: Box<dyn Appender>,
     pub(crate) tail: Arc<Tail>,
+    /// Notified when something was appended.
+    pub(crate) appended: Arc<Notify>,
     /// Whether the store answered last time.
     pub(crate) available: watch::Sender<bool>,
     /// False while commands come that were answered before, as when an import runs again.
@@ -168,15 +170,24 @@ impl Writer {
 
     /// What each command came to, and the position of the first event of all.
     async fn commit(&mut self, commands: &[Command]) -> Result<Committed, Error> {
-        match self.attempt(commands, self.hopeful).await {
-            Err(Error::Conflict) => self.attempt(commands, false).await,
+        match self.attempt(commands, self.hopeful, false).await {
+            // This time for certain: with all of it loaded, and kept from others.
+            Err(Error::Conflict) => self.attempt(commands, false, true).await,
             committed => committed,
         }
     }
 
-    async fn attempt(&mut self, commands: &[Command], hopeful: bool) -> Result<Committed, Error> {
+    async fn attempt(
+        &mut self,
+        commands: &[Command],
+        hopeful: bool,
+        exclusively: bool,
+    ) -> Result<Committed, Error> {
         let (aggregates, request_ids) = needs(commands.iter(), hopeful);
-        let loaded = self.appender.load(&aggregates, &request_ids).await?;
+        let loaded = self
+            .appender
+            .load(&aggregates, &request_ids, exclusively)
+            .await?;
         self.hopeful = loaded.requests.is_empty();
         let mut decider = Decider::new(loaded, now())?;
         let mut outcomes = Vec::with_capacity(commands.len());
@@ -202,6 +213,7 @@ impl Writer {
             .zip(&batch.events)
             .map(|(position, event)| encoder.push(position, &event.record));
         self.tail.push(first, records.collect());
+        self.appended.notify_one();
     }
 }
 

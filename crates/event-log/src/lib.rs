@@ -1,19 +1,118 @@
 //! The log: every event of every aggregate, in the order of commits, at positions 1, 2, 3, ...
 //!
-//! [`sqlite`] keeps it in a file. There is one [`sqlite::Appender`], which writes a [`Batch`] of
-//! events and of the requests that led to them in one durable transaction, and any number of
-//! [`sqlite::Reader`]s. What an event says is opaque here but for what the log itself needs: which
+//! [`sqlite`] keeps it in a file, [`postgres`] in a database that several nodes share. An
+//! [`Appender`] writes a [`Batch`] of events and of the requests that led to them in one durable
+//! transaction; any number of [`Reader`]s read; [`News`] tells what other nodes append. What an event
+//! says is opaque here but for what the log itself needs: which
 //! aggregate it belongs to, at which version. A `record` is an encoded message whose field 1, the
 //! position, is left out when it is stored and written in front when it is read.
 
+#[cfg(test)]
+mod contract_suite;
+mod news;
 mod position;
+pub mod postgres;
+mod rows;
 mod schema;
 pub mod sqlite;
 
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+pub use news::News;
 pub use position::Encoder;
 pub use schema::Schema;
 
-use bytes::Bytes;
+/// Where a log is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// In this file.
+    File(PathBuf),
+    /// In this database.
+    Database(postgres::Database),
+}
+
+/// Opens the log, making it if it is missing.
+///
+/// # Errors
+/// When it cannot be used; it is unchanged then.
+pub async fn open(location: &Location, schema: Schema) -> Result<Log, Error> {
+    match location {
+        Location::File(path) => sqlite::open(path, schema).await,
+        Location::Database(database) => postgres::open(database, schema).await,
+    }
+}
+
+/// An open log.
+#[derive(Debug)]
+pub struct Log {
+    /// Writes it.
+    pub appender: Box<dyn Appender>,
+    /// Reads it.
+    pub reader: Arc<dyn Reader>,
+    /// What others write.
+    pub news: News,
+}
+
+/// The one writer of a node.
+#[async_trait]
+pub trait Appender: fmt::Debug + Send + Sync {
+    /// The position of the newest event; 0 if there is none.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    async fn head(&mut self) -> Result<u64, Error>;
+
+    /// The newest state of aggregates, and what was answered to request ids. `exclusively`: nobody
+    /// else appends from now on until the next [`Appender::append`] of this one, so that what is
+    /// loaded stays the newest.
+    ///
+    /// # Errors
+    /// When the store does not answer, or holds what cannot be understood.
+    async fn load(
+        &mut self,
+        aggregates: &[&Aggregate],
+        request_ids: &[&str],
+        exclusively: bool,
+    ) -> Result<Loaded, Error>;
+
+    /// Appends a batch in one transaction, and returns the position of its first event. When it
+    /// returns, the batch is durable. Do not drop the future half-way.
+    ///
+    /// # Errors
+    /// [`Error::Conflict`] when the batch is not in the log because of what is; any other when it
+    /// is not, or perhaps not.
+    async fn append(&mut self, batch: &Batch) -> Result<u64, Error>;
+
+    /// Lets go of the store.
+    async fn close(self: Box<Self>);
+}
+
+/// Reads a log; any number may, at the same time, while it is written.
+#[async_trait]
+pub trait Reader: fmt::Debug + Send + Sync {
+    /// The log's id: made with it, and kept with it.
+    fn log_id(&self) -> &str;
+
+    /// The position of the newest event, whoever appended it; 0 if there is none.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    async fn head(&self) -> Result<u64, Error>;
+
+    /// The events after `after`, up to `upto` and at most `limit`.
+    ///
+    /// # Errors
+    /// When the store does not answer, or holds what cannot be understood.
+    async fn page(&self, after: u64, upto: u64, limit: usize) -> Result<Page, Error>;
+
+    /// All events of one aggregate, in the order of versions; none if there is no such aggregate.
+    ///
+    /// # Errors
+    /// When the store does not answer, or holds what cannot be understood.
+    async fn history(&self, kind: i32, aggregate_id: &str) -> Result<Page, Error>;
+}
 
 /// Which aggregate: its type as the contract numbers it, and its id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -130,9 +229,12 @@ pub struct Page {
 /// Why the log cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It cannot be opened.
+    /// The file cannot be opened.
     #[error(transparent)]
-    Open(#[from] ::sqlite::Error),
+    File(#[from] ::sqlite::Error),
+    /// The database cannot be opened.
+    #[error(transparent)]
+    Database(#[from] postgres::OpenError),
     /// It does not answer, or refuses.
     #[error("the event store failed: {0}")]
     Store(#[source] sqlx::Error),

@@ -9,17 +9,25 @@ use std::{
     fmt::{self, Display},
     fs, io,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
+use event_log::Location;
 use tonic::transport::Endpoint;
 
 /// The file's name.
 const FILE: &str = "orderlog.toml";
 
 /// Every setting there is.
-const NAMES: [&str; 5] = ["listen", "data-dir", "drain-timeout", "insecure", "server"];
+const NAMES: [&str; 6] = [
+    "listen",
+    "data-dir",
+    "database-url",
+    "drain-timeout",
+    "insecure",
+    "server",
+];
 
 const MOST_DRAIN_SECONDS: u64 = 86_400;
 
@@ -80,6 +88,10 @@ pub struct ServeFlags {
     /// Folder that holds the log and the read models [env: ORDERLOG_DATA_DIR] [default: ./data]
     #[arg(long, value_name = "FOLDER")]
     data_dir: Option<String>,
+    /// Where the log is: sqlite:FILE, or postgres://USER@HOST/DATABASE, which several nodes may share
+    /// [env: ORDERLOG_DATABASE_URL] [default: sqlite:<data-dir>/events.db]
+    #[arg(long, value_name = "URL")]
+    database_url: Option<String>,
     /// How long calls in progress may take to finish after SIGTERM [env: ORDERLOG_DRAIN_TIMEOUT]
     /// [default: 20]
     #[arg(long, value_name = "SECONDS")]
@@ -95,8 +107,10 @@ pub struct ServeFlags {
 pub struct Serve {
     /// Where to serve gRPC.
     pub listen: SocketAddr,
-    /// The folder that holds the log and the read models.
+    /// The folder that holds the read models, and the log unless that is elsewhere.
     pub data_dir: PathBuf,
+    /// Where the log is.
+    pub log: Location,
     /// How long calls in progress may take to finish at shutdown.
     pub drain_timeout: Duration,
 }
@@ -171,6 +185,7 @@ impl<'a> Sources<'a> {
             |value| (!value.is_empty()).then(|| PathBuf::from(value)),
             "must be a folder",
         )?;
+        let log = self.log(flags.database_url.clone(), &data_dir.value)?;
         let drain_timeout = self.find(
             "drain-timeout",
             flags.drain_timeout.clone(),
@@ -201,8 +216,35 @@ impl<'a> Sources<'a> {
             _ => Ok(Serve {
                 listen: listen.value,
                 data_dir: data_dir.value,
+                log,
                 drain_timeout: drain_timeout.value,
             }),
+        }
+    }
+
+    /// Where the log is. What is wrong with it is told without the value, which may hold a password.
+    fn log(&self, flag: Option<String>, data_dir: &Path) -> Result<Location, Error> {
+        let found = self.find(
+            "database-url",
+            flag,
+            Location::File(data_dir.join("events.db")),
+            |value| match value.strip_prefix("sqlite:") {
+                Some(file) => (!file.is_empty()).then(|| Location::File(PathBuf::from(file))),
+                None if value.starts_with("postgres://") || value.starts_with("postgresql://") => {
+                    value.parse().ok().map(Location::Database)
+                }
+                None => None,
+            },
+            "must be sqlite:FILE or postgres://USER@HOST/DATABASE",
+        );
+        match found {
+            Ok(found) => Ok(found.value),
+            Err(Error::Wrong { origin, rule, .. }) => Err(Error::Wrong {
+                origin,
+                value: "...".to_owned(),
+                rule,
+            }),
+            Err(other) => Err(other),
         }
     }
 

@@ -38,6 +38,26 @@ impl Folder {
         })
     }
 
+    /// Takes the folder that a file lies in too, unless it is this one.
+    ///
+    /// # Errors
+    /// [`Error::Owned`] when another process has it.
+    pub fn own_that_of(&self, file: &Path) -> Result<Option<Self>, Error> {
+        let folder = match file.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        let unusable = |error| Error::Folder(folder.to_owned(), error);
+        fs::create_dir_all(folder).map_err(unusable)?;
+        let is_this = fs::canonicalize(folder).map_err(unusable)?
+            == fs::canonicalize(&self.path).map_err(unusable)?;
+        if is_this {
+            Ok(None)
+        } else {
+            Self::own(folder).map(Some)
+        }
+    }
+
     /// Where a file of this name lies.
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {

@@ -1,12 +1,14 @@
 //! What the tests share.
 //!
 //! [`Server`] is a real one, on a real socket, with a data folder of its own, to be driven through
-//! the contract; [`Process`] is one that can be killed. [`order`] makes requests that are right, for tests to change what they are about.
+//! the contract; [`Process`] is one that can be killed.
+//! [`postgres`] has real databases. [`order`] makes requests that are right, for tests to change what they are about.
 //! [`reason`] reads what an error tells a client. Waiting is for a condition, with a deadline:
 //! [`eventually`].
 
 mod clients;
 pub mod order;
+pub mod postgres;
 mod process;
 mod server;
 

@@ -18,17 +18,9 @@ pub struct Process {
     url: String,
 }
 
-impl Process {
-    /// Starts `program serve` on a port that the system picks, and returns when it serves.
-    ///
-    /// # Panics
-    /// When it does not start.
-    #[must_use]
-    pub fn start(program: &Path, data_dir: &Path) -> Self {
-        let mut serve = command(program);
-        serve
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(data_dir);
+impl From<Command> for Process {
+    /// Starts a command that serves, and returns when it does.
+    fn from(mut serve: Command) -> Self {
         let mut child = serve.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut told = Vec::new();
@@ -45,10 +37,25 @@ impl Process {
         // What it logs is read, so that it never waits for that.
         thread::spawn(move || log.for_each(drop));
         Self {
-            program: program.to_owned(),
+            program: serve.get_program().into(),
             child,
             url: format!("http://{address}"),
         }
+    }
+}
+
+impl Process {
+    /// Starts `program serve` on a port that the system picks, and returns when it serves.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn start(program: &Path, data_dir: &Path) -> Self {
+        let mut serve = command(program);
+        serve
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(data_dir);
+        serve.into()
     }
 
     /// Where it listens.

@@ -3,6 +3,7 @@ use std::{
     thread,
 };
 
+use event_log::Location;
 use server::{serve::Serve, settings};
 use tempfile::TempDir;
 use tokio::{runtime::Builder, sync::oneshot};
@@ -13,6 +14,8 @@ use crate::{Clients, DEADLINE};
 #[derive(Debug)]
 pub struct Server {
     folder: Option<TempDir>,
+    /// Where its log is, if not in its folder.
+    database: Option<String>,
     running: Option<Running>,
 }
 
@@ -29,11 +32,24 @@ impl Server {
     /// # Panics
     /// When it does not start.
     pub async fn start() -> Self {
+        Self::on(None).await
+    }
+
+    /// Starts a node on an empty folder and this Postgres database.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_on(database_url: &str) -> Self {
+        Self::on(Some(database_url.to_owned())).await
+    }
+
+    async fn on(database: Option<String>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let running = Some(Running::start(folder.path().to_owned()).await);
+        let running = Running::start(folder.path().to_owned(), database.clone()).await;
         Self {
             folder: Some(folder),
-            running,
+            database,
+            running: Some(running),
         }
     }
 
@@ -79,7 +95,8 @@ impl Server {
     /// When it does not start.
     pub async fn start_again(&mut self) {
         self.stop().await;
-        self.running = Some(Running::start(self.folder().to_owned()).await);
+        let (folder, database) = (self.folder().to_owned(), self.database.clone());
+        self.running = Some(Running::start(folder, database).await);
     }
 }
 
@@ -93,7 +110,11 @@ impl Drop for Server {
 }
 
 impl Running {
-    async fn start(data_dir: PathBuf) -> Self {
+    async fn start(data_dir: PathBuf, database: Option<String>) -> Self {
+        let log = match database {
+            Some(url) => Location::Database(url.parse().unwrap()),
+            None => Location::File(data_dir.join("events.db")),
+        };
         let (shutdown, until) = oneshot::channel();
         let (listening, address) = oneshot::channel();
         let thread = thread::spawn(move || {
@@ -104,6 +125,7 @@ impl Running {
                 let settings = settings::Serve {
                     listen,
                     data_dir,
+                    log,
                     drain_timeout,
                 };
                 let serve = Serve::bind(settings).await.unwrap();

@@ -1,7 +1,7 @@
 use contract::orders::v1::{
     CreateOrderItem, CreateOrderRequest, execute_commands_request::Command as Sent,
 };
-use event_log::sqlite::Reader;
+use event_log::{Log, Reader};
 use tempfile::TempDir;
 use wire::convert;
 
@@ -11,21 +11,23 @@ use crate::{command::Origin, record};
 struct Fixture {
     _folder: TempDir,
     jobs: mpsc::Sender<Job>,
-    reader: Reader,
+    reader: Arc<dyn Reader>,
     writer: Writer,
 }
 
 async fn fixture() -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("events.db");
-    let (appender, reader) = event_log::sqlite::open(&file, record::SCHEMA)
-        .await
-        .unwrap();
+    let log = event_log::sqlite::open(&file, record::SCHEMA).await;
+    let Log {
+        appender, reader, ..
+    } = log.unwrap();
     let (sender, jobs) = mpsc::channel(QUEUE);
     let writer = Writer {
         jobs,
         appender,
         tail: Arc::new(Tail::new(0)),
+        appended: Arc::default(),
         available: watch::Sender::new(true),
         hopeful: true,
     };

@@ -1,18 +1,16 @@
+use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use crate::{Aggregate, Answered, Batch, Encoder, Error, Event, Loaded, Request, Schema, Stored};
+use crate::{Aggregate, Batch, Error, Event, Loaded, Request, Schema, rows::LoadedRow};
 
 /// The one writer of a log.
 #[derive(Debug)]
-pub struct Appender {
+pub(super) struct Appender {
     connection: SqliteConnection,
     schema: Schema,
     /// The newest position; `None` after a failure, when only the file knows.
     head: Option<u64>,
 }
-
-/// Events and requests in one result: `kind` 0 is a request, anything else an aggregate's type.
-type Row = (i32, String, String, i64, i64, String, u32, Vec<u8>);
 
 /// One round trip whatever is asked. The cross joins make SQLite look each wanted one up.
 const LOAD: &str = "
@@ -33,98 +31,8 @@ impl Appender {
             schema,
             head: None,
         };
-        appender.head().await?;
+        crate::Appender::head(&mut appender).await?;
         Ok(appender)
-    }
-
-    /// The position of the newest event; 0 if there is none.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub async fn head(&mut self) -> Result<u64, Error> {
-        if let Some(head) = self.head {
-            return Ok(head);
-        }
-        let head: i64 = sqlx::query_scalar("SELECT coalesce(max(position), 0) FROM events")
-            .fetch_one(&mut self.connection)
-            .await?;
-        Ok(*self.head.insert(head.cast_unsigned()))
-    }
-
-    /// The newest state of aggregates, and what was answered to request ids.
-    ///
-    /// # Errors
-    /// When the file cannot be read.
-    pub async fn load(
-        &mut self,
-        aggregates: &[&Aggregate],
-        request_ids: &[&str],
-    ) -> Result<Loaded, Error> {
-        let mut loaded = Loaded::default();
-        if aggregates.is_empty() && request_ids.is_empty() {
-            return Ok(loaded);
-        }
-        let wanted: Vec<_> = aggregates
-            .iter()
-            .map(|aggregate| (aggregate.kind, &aggregate.id))
-            .collect();
-        let rows = sqlx::query_as(LOAD)
-            .bind(serde_json::json!(wanted).to_string())
-            .bind(serde_json::json!(request_ids).to_string())
-            .fetch_all(&mut self.connection)
-            .await;
-        // Whoever asks for the head after a failure wants to know whether the file can be read.
-        let rows: Vec<Row> = rows.inspect_err(|_| self.head = None)?;
-        for (kind, request_id, aggregate_id, version, position, event_type, schema, data) in rows {
-            let (version, position) = (version.cast_unsigned(), position.cast_unsigned());
-            if kind == 0 {
-                let fingerprint = data;
-                loaded.requests.push(Answered {
-                    request_id,
-                    fingerprint,
-                    aggregate_id,
-                    version,
-                    position,
-                });
-            } else {
-                let data = self.schema.read(position, &event_type, schema, data)?;
-                let record = Encoder::with_capacity(1, data.len()).push(position, &data);
-                let aggregate = Aggregate {
-                    kind,
-                    id: aggregate_id,
-                };
-                loaded.events.push(Stored {
-                    aggregate,
-                    version,
-                    position,
-                    record,
-                });
-            }
-        }
-        Ok(loaded)
-    }
-
-    /// Appends a batch in one transaction, and returns the position of its first event. When it
-    /// returns, the batch is durable. Do not drop the future half-way.
-    ///
-    /// # Errors
-    /// [`Error::Conflict`] when the batch is not in the log because of what is; any other when it
-    /// is not, or perhaps not.
-    pub async fn append(&mut self, batch: &Batch) -> Result<u64, Error> {
-        let first = self.head().await? + 1;
-        if batch.events.is_empty() && batch.requests.is_empty() {
-            return Ok(first);
-        }
-        self.head = None;
-        if let Err(error) = self.execute(batch, first).await {
-            // Fails when the transaction has ended already, which is as well.
-            let _ = sqlx::raw_sql("ROLLBACK")
-                .execute(&mut self.connection)
-                .await;
-            return Err(error.into());
-        }
-        self.head = Some(first + batch.events.len() as u64 - 1);
-        Ok(first)
     }
 
     /// The whole transaction as one text: each call to SQLite costs a hop to its thread and back.
@@ -183,9 +91,61 @@ impl Appender {
         }
         query.execute(&mut self.connection).await.map(|_| ())
     }
+}
 
-    /// Closes the file.
-    pub async fn close(self) {
+#[async_trait]
+impl crate::Appender for Appender {
+    async fn head(&mut self) -> Result<u64, Error> {
+        if let Some(head) = self.head {
+            return Ok(head);
+        }
+        let head: i64 = sqlx::query_scalar("SELECT coalesce(max(position), 0) FROM events")
+            .fetch_one(&mut self.connection)
+            .await?;
+        Ok(*self.head.insert(head.cast_unsigned()))
+    }
+
+    async fn load(
+        &mut self,
+        aggregates: &[&Aggregate],
+        request_ids: &[&str],
+        _exclusively: bool,
+    ) -> Result<Loaded, Error> {
+        if aggregates.is_empty() && request_ids.is_empty() {
+            return Ok(Loaded::default());
+        }
+        let wanted: Vec<_> = aggregates
+            .iter()
+            .map(|aggregate| (aggregate.kind, &aggregate.id))
+            .collect();
+        let rows = sqlx::query_as(LOAD)
+            .bind(serde_json::json!(wanted).to_string())
+            .bind(serde_json::json!(request_ids).to_string())
+            .fetch_all(&mut self.connection)
+            .await;
+        // Whoever asks for the head after a failure wants to know whether the file can be read.
+        let rows: Vec<LoadedRow> = rows.inspect_err(|_| self.head = None)?;
+        Loaded::of(rows, self.schema)
+    }
+
+    async fn append(&mut self, batch: &Batch) -> Result<u64, Error> {
+        let first = self.head().await? + 1;
+        if batch.events.is_empty() && batch.requests.is_empty() {
+            return Ok(first);
+        }
+        self.head = None;
+        if let Err(error) = self.execute(batch, first).await {
+            // Fails when the transaction has ended already, which is as well.
+            let _ = sqlx::raw_sql("ROLLBACK")
+                .execute(&mut self.connection)
+                .await;
+            return Err(error.into());
+        }
+        self.head = Some(first + batch.events.len() as u64 - 1);
+        Ok(first)
+    }
+
+    async fn close(self: Box<Self>) {
         ::sqlite::close(self.connection).await;
     }
 }

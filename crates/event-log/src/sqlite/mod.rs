@@ -3,15 +3,15 @@
 mod append;
 mod read;
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use ::sqlite::Durability;
-pub use append::Appender;
-pub use read::Reader;
+use append::Appender;
+use read::Reader;
 use sqlx::migrate::Migrator;
 use uuid::Uuid;
 
-use crate::{Error, Schema};
+use crate::{Error, Log, News, Schema};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
@@ -29,7 +29,7 @@ const READERS: u32 = 3;
 ///
 /// # Errors
 /// When the file cannot be used; it is unchanged then.
-pub async fn open(path: &Path, schema: Schema) -> Result<(Appender, Reader), Error> {
+pub async fn open(path: &Path, schema: Schema) -> Result<Log, Error> {
     let mut connection = ::sqlite::writer(path, &MIGRATIONS, DURABILITY).await?;
     sqlx::query("INSERT INTO log (only_row, id) VALUES (1, ?) ON CONFLICT DO NOTHING")
         .bind(Uuid::now_v7().to_string())
@@ -40,7 +40,11 @@ pub async fn open(path: &Path, schema: Schema) -> Result<(Appender, Reader), Err
         .await?;
     let appender = Appender::new(connection, schema).await?;
     let reader = Reader::new(::sqlite::readers(path, READERS).await?, log_id, schema);
-    Ok((appender, reader))
+    Ok(Log {
+        appender: Box::new(appender),
+        reader: Arc::new(reader),
+        news: News::default(),
+    })
 }
 
 #[cfg(test)]

@@ -1,10 +1,14 @@
+use async_trait::async_trait;
 use sqlx::SqlitePool;
 
-use crate::{Encoder, Error, Page, Schema};
+use crate::{
+    Encoder, Error, Page, Schema,
+    rows::{RecordRow, check_dense},
+};
 
 /// Reads a log; any number may, at the same time, while it is written.
 #[derive(Debug, Clone)]
-pub struct Reader {
+pub(super) struct Reader {
     pool: SqlitePool,
     log_id: String,
     schema: Schema,
@@ -29,9 +33,6 @@ type PageRow = (
     Option<Vec<u8>>,
 );
 
-/// Records that may be of any schema version.
-type RecordRow = (i64, String, u32, Vec<u8>);
-
 impl Reader {
     pub(super) fn new(pool: SqlitePool, log_id: String, schema: Schema) -> Self {
         Self {
@@ -41,17 +42,26 @@ impl Reader {
         }
     }
 
-    /// The log's id: made with it, and kept with it.
-    #[must_use]
-    pub fn log_id(&self) -> &str {
+    async fn page_of_any_schema(&self, first: i64, last: i64) -> Result<Page, Error> {
+        let rows: Vec<RecordRow> = sqlx::query_as(
+            "SELECT position, event_type, schema_version, record FROM events
+            WHERE position BETWEEN ? AND ? ORDER BY position",
+        )
+        .bind(first)
+        .bind(last)
+        .fetch_all(&self.pool)
+        .await?;
+        Page::of(rows, self.schema)
+    }
+}
+
+#[async_trait]
+impl crate::Reader for Reader {
+    fn log_id(&self) -> &str {
         &self.log_id
     }
 
-    /// The events after `after`, up to `upto` and at most `limit`.
-    ///
-    /// # Errors
-    /// When the file cannot be read, or holds what cannot be understood.
-    pub async fn page(&self, after: u64, upto: u64, limit: usize) -> Result<Page, Error> {
+    async fn page(&self, after: u64, upto: u64, limit: usize) -> Result<Page, Error> {
         let (count, first, last, oldest, newest, lengths, bytes): PageRow = sqlx::query_as(PAGE)
             .bind(after.cast_signed())
             .bind(upto.cast_signed())
@@ -61,11 +71,7 @@ impl Reader {
         if count == 0 {
             return Ok(Page::default());
         }
-        if first.cast_unsigned() != after + 1 || last - first + 1 != count {
-            return Err(Error::Damaged(format!(
-                "positions are missing after {after}"
-            )));
-        }
+        check_dense(after, first, last, count as usize)?;
         let current = Some(self.schema.current);
         if oldest != current || newest != current {
             return self.page_of_any_schema(first, last).await;
@@ -88,23 +94,14 @@ impl Reader {
         })
     }
 
-    async fn page_of_any_schema(&self, first: i64, last: i64) -> Result<Page, Error> {
-        let rows: Vec<RecordRow> = sqlx::query_as(
-            "SELECT position, event_type, schema_version, record FROM events
-            WHERE position BETWEEN ? AND ? ORDER BY position",
-        )
-        .bind(first)
-        .bind(last)
-        .fetch_all(&self.pool)
-        .await?;
-        self.upcast(rows)
+    async fn head(&self) -> Result<u64, Error> {
+        let head: i64 = sqlx::query_scalar("SELECT coalesce(max(position), 0) FROM events")
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(head.cast_unsigned())
     }
 
-    /// All events of one aggregate, in the order of versions; none if there is no such aggregate.
-    ///
-    /// # Errors
-    /// When the file cannot be read, or holds what cannot be understood.
-    pub async fn history(&self, kind: i32, aggregate_id: &str) -> Result<Page, Error> {
+    async fn history(&self, kind: i32, aggregate_id: &str) -> Result<Page, Error> {
         let rows: Vec<RecordRow> = sqlx::query_as(
             "SELECT position, event_type, schema_version, record FROM events
             WHERE aggregate_type = ? AND aggregate_id = ? ORDER BY version",
@@ -113,21 +110,6 @@ impl Reader {
         .bind(aggregate_id)
         .fetch_all(&self.pool)
         .await?;
-        self.upcast(rows)
-    }
-
-    fn upcast(&self, rows: Vec<RecordRow>) -> Result<Page, Error> {
-        let first = rows.first().map_or(0, |row| row.0.cast_unsigned());
-        let mut page = Page {
-            first,
-            records: Vec::with_capacity(rows.len()),
-        };
-        for (position, event_type, found, record) in rows {
-            let position = position.cast_unsigned();
-            let record = self.schema.read(position, &event_type, found, record)?;
-            page.records
-                .push(Encoder::with_capacity(1, record.len()).push(position, &record));
-        }
-        Ok(page)
+        Page::of(rows, self.schema)
     }
 }

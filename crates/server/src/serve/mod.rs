@@ -17,6 +17,7 @@ use contract::{
     },
 };
 use elsewhere::Elsewhere;
+use event_log::Location;
 use health::Health;
 use projector::{Documents, Indexer};
 use query_side::{Projections, Queries};
@@ -100,6 +101,8 @@ pub struct Serve {
     settings: settings::Serve,
     listener: TcpListener,
     folder: sqlite::Folder,
+    /// That of a log in a file elsewhere.
+    log_folder: Option<sqlite::Folder>,
 }
 
 impl Serve {
@@ -111,10 +114,15 @@ impl Serve {
         let refused = |error| Error::Listen(settings.listen, error);
         let listener = TcpListener::bind(settings.listen).await.map_err(refused)?;
         let folder = sqlite::Folder::own(&settings.data_dir)?;
+        let log_folder = match &settings.log {
+            Location::File(file) => folder.own_that_of(file)?,
+            Location::Database(_) => None,
+        };
         Ok(Self {
             settings,
             listener,
             folder,
+            log_folder,
         })
     }
 
@@ -135,6 +143,7 @@ impl Serve {
             settings,
             listener,
             folder,
+            log_folder: _log_folder,
         } = self;
         let read = Threads::for_reading().map_err(Error::Thread)?;
         // Who reads their own writes waits for the documents; the index has much to merge.
@@ -152,8 +161,9 @@ impl Serve {
             events,
             writer,
             dispatch,
+            follow,
             available,
-        } = command_side::open(&folder.file("events.db"), streams.clone()).await?;
+        } = command_side::open(&settings.log, streams.clone()).await?;
         // Opened on the threads they work on, for theirs inherit the priority.
         let read_db = folder.file("read.db");
         let documents_writer = documents_thread
@@ -170,6 +180,7 @@ impl Serve {
         let no_more_commands = CancellationToken::new();
         let writer = tokio::spawn(writer.run(no_more_commands.clone()));
         tasks.spawn_on(dispatch.run(), read.handle());
+        tasks.spawn_on(follow.run(), read.handle());
         let (in_process, in_process_server) =
             in_process::serve(events.clone(), projections.clone());
         tasks.spawn_on(in_process_server, documents_thread.handle());

@@ -24,6 +24,7 @@ fn without_any_source_the_defaults_hold() {
         Ok(Serve {
             listen: "127.0.0.1:50051".parse().unwrap(),
             data_dir: "./data".into(),
+            log: Location::File("./data/events.db".into()),
             drain_timeout: Duration::from_secs(20),
         })
     );
@@ -42,6 +43,45 @@ fn a_flag_beats_the_environment_which_beats_the_file() {
     let from_file = serve(&ServeFlags::default(), &environment, file).unwrap();
     assert_eq!(from_file.data_dir, PathBuf::from("elsewhere"));
     assert_eq!(from_file.drain_timeout, Duration::from_secs(7));
+}
+
+#[test]
+fn a_log_is_in_the_data_folder_or_where_the_url_says() {
+    let at = |url: &str| {
+        let environment = [("ORDERLOG_DATABASE_URL", url)];
+        serve(&ServeFlags::default(), &environment, "data-dir = 'here'").map(|serve| serve.log)
+    };
+    let default = serve(&ServeFlags::default(), &[], "data-dir = 'here'");
+    assert_eq!(
+        default.unwrap().log,
+        Location::File("here/events.db".into())
+    );
+    assert_eq!(
+        at("sqlite:there/log.db"),
+        Ok(Location::File("there/log.db".into()))
+    );
+    let database = at("postgres://ann:secret@db.example:5433/orders?sslmode=require").unwrap();
+    let told = format!("{database:?}");
+    assert!(
+        told.contains("postgres://ann@db.example:5433/orders"),
+        "{told}"
+    );
+    assert!(!told.contains("secret"), "{told}");
+    for wrong in [
+        "",
+        "sqlite:",
+        "mysql://ann:secret@host/db",
+        "postgres://ann:secret@host:port/db",
+    ] {
+        assert_eq!(
+            at(wrong),
+            Err(
+                "ORDERLOG_DATABASE_URL (environment variable): \"...\" must be sqlite:FILE or \
+                 postgres://USER@HOST/DATABASE"
+                    .into()
+            )
+        );
+    }
 }
 
 #[test]
@@ -73,7 +113,7 @@ fn the_file_is_refused_for_unknown_settings_and_bad_syntax() {
     assert_eq!(
         unknown,
         "orderlog.toml: there is no setting \"port\"; there are: \
-         listen, data-dir, drain-timeout, insecure, server"
+         listen, data-dir, database-url, drain-timeout, insecure, server"
     );
     let syntax = serve(&ServeFlags::default(), &[], "\nlisten = ").unwrap_err();
     assert!(syntax.starts_with("orderlog.toml: line 2: "), "{syntax}");

@@ -2,6 +2,8 @@
 
 use std::{fs, net::TcpListener, path::Path, process::Output};
 
+use testkit::Process;
+
 use crate::binary::{orderlog, start};
 
 fn serve(data_dir: &Path, listen: &str) -> Output {
@@ -115,6 +117,45 @@ fn a_data_folder_of_another_process_is_one_line_and_exit_code_1() {
     assert_eq!(code, 1);
     assert!(told.contains("in use by another process"), "{told}");
     server.ask(["status"]);
+}
+
+#[test]
+fn a_log_elsewhere_belongs_to_one_process_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = format!("sqlite:{}", folder.path().join("logs/log.db").display());
+    let serve = |data_dir: &str| {
+        let mut command = orderlog();
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--database-url", &log])
+            .arg("--data-dir")
+            .arg(folder.path().join(data_dir));
+        command
+    };
+    let server = Process::from(serve("one"));
+    server.ask(["product", "register", "tea", "Green Tea"]);
+    let (code, told) = refused(&serve("two").output().unwrap());
+    assert_eq!(code, 1);
+    assert!(told.contains("in use by another process"), "{told}");
+    drop(server);
+    let server = Process::from(serve("two"));
+    assert!(server.ask(["status"]).contains("documents"));
+    assert!(folder.path().join("logs/log.db").exists());
+}
+
+#[test]
+fn a_database_that_cannot_be_reached_is_one_line_without_its_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = "postgres://ann:secret@127.0.0.1:1/orders";
+    let output = orderlog()
+        .args(["serve", "--listen", "127.0.0.1:0", "--database-url", url])
+        .arg("--data-dir")
+        .arg(folder.path())
+        .output()
+        .unwrap();
+    let (code, told) = refused(&output);
+    assert_eq!(code, 1);
+    assert!(told.contains("postgres://ann@127.0.0.1:1/orders"), "{told}");
+    assert!(!told.contains("secret"), "{told}");
 }
 
 #[test]

@@ -1,0 +1,257 @@
+use std::{io, time::Duration};
+
+use async_trait::async_trait;
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
+
+use super::{ANSWER_TIMEOUT, CONNECT_TIMEOUT};
+use crate::{Aggregate, Batch, Error, Loaded, Position, Request, Schema};
+
+/// The one writer of a node. Other nodes have theirs.
+#[derive(Debug)]
+pub(super) struct Appender {
+    options: PgConnectOptions,
+    schema: Schema,
+    /// Whatever fails ends the connection, and with it what it had begun.
+    connection: Option<Connection>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    postgres: PgConnection,
+    /// Whether it has begun a transaction, in which it keeps others from appending.
+    exclusive: bool,
+}
+
+/// One round trip whatever is asked.
+const LOAD: &str = "
+    SELECT aggregate_type, '' AS request_id, aggregate_id, version, position, event_type,
+        schema_version, record
+    FROM events JOIN UNNEST($1::integer[], $2::text[]) AS wanted (kind, id)
+    ON aggregate_type = wanted.kind AND aggregate_id = wanted.id
+    UNION ALL
+    SELECT 0, request_id, aggregate_id, version, position, '', 0, fingerprint
+    FROM requests WHERE request_id = ANY($3)
+    ORDER BY version";
+
+/// The whole append as one statement: the lock on `log_head` is held from here to the end of the
+/// commit, and for no round trip between.
+const APPEND: &str = "
+    WITH head AS (
+        UPDATE log_head SET position = position + CARDINALITY($1::integer[])
+        RETURNING position - CARDINALITY($1::integer[]) AS before
+    ), appended AS (
+        INSERT INTO events (position, aggregate_type, aggregate_id, version, event_type,
+            schema_version, record)
+        SELECT before + index, kind, id, version, event_type, $6, record
+        FROM head, UNNEST($1, $2::text[], $3::bigint[], $4::text[], $5::bytea[])
+            WITH ORDINALITY AS event (kind, id, version, event_type, record, index)
+    ), answered AS (
+        INSERT INTO requests (request_id, fingerprint, aggregate_id, version, position)
+        SELECT id, fingerprint, aggregate_id, version,
+            CASE WHEN in_batch THEN before + position ELSE position END
+        FROM head, UNNEST($7::text[], $8::bytea[], $9::text[], $10::bigint[], $11::bigint[],
+            $12::boolean[])
+            AS request (id, fingerprint, aggregate_id, version, position, in_batch)
+    )
+    SELECT before + 1 FROM head";
+
+impl Appender {
+    pub(super) fn new(options: PgConnectOptions, schema: Schema) -> Self {
+        Self {
+            options,
+            schema,
+            connection: None,
+        }
+    }
+
+    /// The log's id; `new` if it had none.
+    pub(super) async fn log_id(&mut self, new: &str) -> Result<String, Error> {
+        let mut connection = self.take().await?;
+        let id = in_time(ANSWER_TIMEOUT, async {
+            sqlx::query("INSERT INTO log (only_row, id) VALUES (1, $1) ON CONFLICT DO NOTHING")
+                .bind(new)
+                .execute(&mut connection.postgres)
+                .await?;
+            sqlx::query_scalar("SELECT id FROM log")
+                .fetch_one(&mut connection.postgres)
+                .await
+        });
+        let id = id.await?;
+        self.connection = Some(connection);
+        Ok(id)
+    }
+
+    /// The connection, to be put back if it is still good.
+    async fn take(&mut self) -> Result<Connection, Error> {
+        match self.connection.take() {
+            Some(connection) => Ok(connection),
+            None => Ok(Connection {
+                postgres: in_time(CONNECT_TIMEOUT, connect(&self.options)).await?,
+                exclusive: false,
+            }),
+        }
+    }
+}
+
+#[async_trait]
+impl crate::Appender for Appender {
+    async fn head(&mut self) -> Result<u64, Error> {
+        let mut connection = self.take().await?;
+        let head = sqlx::query_scalar("SELECT position FROM log_head");
+        let head: i64 = in_time(ANSWER_TIMEOUT, head.fetch_one(&mut connection.postgres)).await?;
+        self.connection = Some(connection);
+        Ok(head.cast_unsigned())
+    }
+
+    async fn load(
+        &mut self,
+        aggregates: &[&Aggregate],
+        request_ids: &[&str],
+        exclusively: bool,
+    ) -> Result<Loaded, Error> {
+        // Of a batch that was given up: with the connection goes its lock.
+        self.connection.take_if(|connection| connection.exclusive);
+        if aggregates.is_empty() && request_ids.is_empty() && !exclusively {
+            return Ok(Loaded::default());
+        }
+        let mut connection = self.take().await?;
+        let kinds: Vec<_> = aggregates.iter().map(|aggregate| aggregate.kind).collect();
+        let ids: Vec<_> = aggregates.iter().map(|aggregate| &aggregate.id).collect();
+        let rows = in_time(ANSWER_TIMEOUT, async {
+            if exclusively {
+                sqlx::raw_sql("BEGIN; SELECT position FROM log_head FOR UPDATE")
+                    .execute(&mut connection.postgres)
+                    .await?;
+            }
+            sqlx::query_as(LOAD)
+                .bind(kinds)
+                .bind(ids)
+                .bind(request_ids)
+                .fetch_all(&mut connection.postgres)
+                .await
+        });
+        let loaded = Loaded::of(rows.await?, self.schema)?;
+        connection.exclusive = exclusively;
+        self.connection = Some(connection);
+        Ok(loaded)
+    }
+
+    async fn append(&mut self, batch: &Batch) -> Result<u64, Error> {
+        let mut connection = self.take().await?;
+        let appended = in_time(
+            ANSWER_TIMEOUT,
+            append(&mut connection, batch, self.schema.current),
+        );
+        match appended.await {
+            Ok(first) => {
+                connection.exclusive = false;
+                self.connection = Some(connection);
+                Ok(first.cast_unsigned())
+            }
+            Err(Error::Conflict) if !connection.exclusive => {
+                self.connection = Some(connection);
+                Err(Error::Conflict)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn close(self: Box<Self>) {
+        if let Some(connection) = self.connection {
+            // Nothing is under way on it: that it cannot be closed in order changes nothing.
+            let _ = connection.postgres.close().await;
+        }
+    }
+}
+
+async fn append(
+    connection: &mut Connection,
+    batch: &Batch,
+    schema: u32,
+) -> Result<i64, sqlx::Error> {
+    let Batch { events, requests } = batch;
+    let kinds: Vec<_> = events.iter().map(|event| event.aggregate.kind).collect();
+    let ids: Vec<_> = events.iter().map(|event| &event.aggregate.id).collect();
+    let versions: Vec<_> = events
+        .iter()
+        .map(|event| event.version.cast_signed())
+        .collect();
+    let types: Vec<_> = events.iter().map(|event| event.event_type).collect();
+    let records: Vec<_> = events.iter().map(|event| event.record.as_slice()).collect();
+    let answers = Answers::of(requests);
+    let first = sqlx::query_scalar(APPEND)
+        .bind(kinds)
+        .bind(ids)
+        .bind(versions)
+        .bind(types)
+        .bind(records)
+        .bind(schema.cast_signed())
+        .bind(answers.ids)
+        .bind(answers.fingerprints)
+        .bind(answers.aggregate_ids)
+        .bind(answers.versions)
+        .bind(answers.positions)
+        .bind(answers.in_batch)
+        .fetch_one(&mut connection.postgres)
+        .await?;
+    if connection.exclusive {
+        sqlx::raw_sql("COMMIT")
+            .execute(&mut connection.postgres)
+            .await?;
+    }
+    Ok(first)
+}
+
+/// Requests, column by column.
+#[derive(Default)]
+struct Answers<'a> {
+    ids: Vec<&'a str>,
+    fingerprints: Vec<&'a [u8]>,
+    aggregate_ids: Vec<&'a str>,
+    versions: Vec<i64>,
+    /// In the log, or, for those `in_batch`, among the batch's events, from 1.
+    positions: Vec<i64>,
+    in_batch: Vec<bool>,
+}
+
+impl<'a> Answers<'a> {
+    fn of(requests: &'a [Request]) -> Self {
+        let mut answers = Self::default();
+        for request in requests {
+            let (position, in_batch) = match request.position {
+                Position::Of(position) => (position.cast_signed(), false),
+                Position::InBatch(index) => (index as i64 + 1, true),
+            };
+            answers.ids.push(&request.id);
+            answers.fingerprints.push(&request.fingerprint);
+            answers.aggregate_ids.push(&request.aggregate_id);
+            answers.versions.push(request.version.cast_signed());
+            answers.positions.push(position);
+            answers.in_batch.push(in_batch);
+        }
+        answers
+    }
+}
+
+async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    let mut connection = options.connect().await?;
+    // What is stricter than `on` stays as it is.
+    sqlx::query(
+        "SELECT set_config('synchronous_commit', 'on', false)
+        WHERE current_setting('synchronous_commit') = 'off'",
+    )
+    .execute(&mut connection)
+    .await?;
+    Ok(connection)
+}
+
+/// What does not come in time has failed.
+async fn in_time<T>(
+    most: Duration,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(most, answer).await {
+        Ok(answered) => Ok(answered?),
+        Err(_) => Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into()).into()),
+    }
+}

@@ -1,0 +1,177 @@
+use std::{
+    fmt::{self, Display},
+    str::FromStr,
+    time::Duration,
+};
+
+use sqlx::{
+    ConnectOptions as _, Connection as _, PgConnection,
+    migrate::{MigrateError, Migrator},
+    postgres::PgConnectOptions,
+};
+
+use super::{CONNECT_TIMEOUT, STATEMENT_TIMEOUT};
+
+/// `server_version_num` of Postgres 14.
+const OLDEST: i32 = 140_000;
+
+/// A database, and who we are there. What it prints has no password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Database {
+    url: String,
+}
+
+/// Why a database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It cannot be reached, or does not let us in.
+    #[error("{database} cannot be used: {error}")]
+    Unusable {
+        /// Which one.
+        database: Database,
+        /// What it says.
+        #[source]
+        error: sqlx::Error,
+    },
+    /// It does not answer.
+    #[error("{0} does not answer")]
+    Silent(Database),
+    /// It is a Postgres before version 14.
+    #[error("{0} is too old: Postgres 14 or later is needed")]
+    TooOld(Database),
+    /// It keeps text in an encoding that cannot hold all of it.
+    #[error("{database} has encoding {encoding}: UTF8 is needed")]
+    Encoding {
+        /// Which one.
+        database: Database,
+        /// Its encoding.
+        encoding: String,
+    },
+    /// A newer version of orderlog has made its tables.
+    #[error("{0} was written by a newer version of orderlog")]
+    Newer(Database),
+}
+
+impl FromStr for Database {
+    type Err = sqlx::Error;
+
+    fn from_str(url: &str) -> Result<Self, sqlx::Error> {
+        let _: PgConnectOptions = url.parse()?;
+        Ok(Self {
+            url: url.to_owned(),
+        })
+    }
+}
+
+impl Database {
+    fn options(&self) -> PgConnectOptions {
+        // It was parsed when this was made.
+        self.url.parse().unwrap_or_else(|_| PgConnectOptions::new())
+    }
+
+    /// Every statement ends in time, and the commit is on the disk when it does, also where the
+    /// database's default is another.
+    pub(super) fn for_appending(&self) -> PgConnectOptions {
+        let options = self.limited();
+        // Each statement looks rows up by their keys. While the tables are small or not analysed,
+        // the planner would rather read them whole, and keep that plan.
+        options.options([
+            ("enable_seqscan", "off"),
+            ("enable_hashjoin", "off"),
+            ("enable_mergejoin", "off"),
+        ])
+    }
+
+    /// Nothing durable is written on these.
+    pub(super) fn for_reading(&self) -> PgConnectOptions {
+        self.limited().options([("synchronous_commit", "off")])
+    }
+
+    fn limited(&self) -> PgConnectOptions {
+        let timeout = milliseconds(STATEMENT_TIMEOUT);
+        self.options()
+            .application_name("orderlog")
+            .options([
+                ("statement_timeout", timeout.as_str()),
+                ("idle_in_transaction_session_timeout", timeout.as_str()),
+                ("default_transaction_isolation", "read committed"),
+                ("jit", "off"),
+            ])
+            .disable_statement_logging()
+    }
+
+    /// Checks the database, and brings its tables up to date; one node at a time.
+    pub(super) async fn prepare(&self, migrations: &Migrator) -> Result<(), OpenError> {
+        let unusable = |error| OpenError::Unusable {
+            database: self.clone(),
+            error,
+        };
+        // Without limits: while another node makes the tables, this one waits.
+        let options = self.options().application_name("orderlog");
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await;
+        let mut connection = connected
+            .map_err(|_| OpenError::Silent(self.clone()))?
+            .map_err(unusable)?;
+        self.check(&mut connection).await?;
+        // Not `run`, whose future cannot be spawned.
+        migrations
+            .run_direct(None, &mut connection, false)
+            .await
+            .map_err(|error| match error {
+                MigrateError::VersionMissing(_) => OpenError::Newer(self.clone()),
+                MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+                    unusable(error)
+                }
+                other => unusable(sqlx::Error::Migrate(Box::new(other))),
+            })?;
+        // It has done its work: that it cannot be closed any more changes nothing.
+        let _ = connection.close().await;
+        Ok(())
+    }
+
+    async fn check(&self, connection: &mut PgConnection) -> Result<(), OpenError> {
+        let (version, encoding): (String, String) = sqlx::query_as(
+            "SELECT current_setting('server_version_num'), current_setting('server_encoding')",
+        )
+        .fetch_one(connection)
+        .await
+        .map_err(|error| OpenError::Unusable {
+            database: self.clone(),
+            error,
+        })?;
+        if version.parse().unwrap_or(0) < OLDEST {
+            return Err(OpenError::TooOld(self.clone()));
+        }
+        if encoding != "UTF8" {
+            return Err(OpenError::Encoding {
+                database: self.clone(),
+                encoding,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn milliseconds(duration: Duration) -> String {
+    duration.as_millis().to_string()
+}
+
+impl Display for Database {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options = self.options();
+        write!(
+            to,
+            "postgres://{}@{}:{}/{}",
+            options.get_username(),
+            options.get_host(),
+            options.get_port(),
+            options.get_database().unwrap_or_default()
+        )
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Display::fmt(self, to)
+    }
+}

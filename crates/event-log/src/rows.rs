@@ -1,0 +1,77 @@
+//! What rows of the stores come to.
+
+use crate::{Aggregate, Answered, Encoder, Error, Loaded, Page, Schema, Stored};
+
+/// Events and requests in one result: type of the aggregate (0 for a request), request id, aggregate
+/// id, version, position, type of the event, its schema version, and the record or fingerprint.
+pub(crate) type LoadedRow = (i32, String, String, i64, i64, String, i32, Vec<u8>);
+
+/// Position, type of the event, its schema version, and the record.
+pub(crate) type RecordRow = (i64, String, i32, Vec<u8>);
+
+impl Loaded {
+    pub(crate) fn of(rows: Vec<LoadedRow>, schema: Schema) -> Result<Self, Error> {
+        let mut loaded = Self::default();
+        for (kind, request_id, aggregate_id, version, position, event_type, found, data) in rows {
+            let (version, position) = (version.cast_unsigned(), position.cast_unsigned());
+            if kind == 0 {
+                let fingerprint = data;
+                loaded.requests.push(Answered {
+                    request_id,
+                    fingerprint,
+                    aggregate_id,
+                    version,
+                    position,
+                });
+            } else {
+                let data = schema.read(position, &event_type, found.cast_unsigned(), data)?;
+                let record = Encoder::with_capacity(1, data.len()).push(position, &data);
+                let aggregate = Aggregate {
+                    kind,
+                    id: aggregate_id,
+                };
+                loaded.events.push(Stored {
+                    aggregate,
+                    version,
+                    position,
+                    record,
+                });
+            }
+        }
+        Ok(loaded)
+    }
+}
+
+impl Page {
+    pub(crate) fn of(rows: Vec<RecordRow>, schema: Schema) -> Result<Self, Error> {
+        let first = rows.first().map_or(0, |row| row.0.cast_unsigned());
+        let bytes = rows.iter().map(|row| row.3.len()).sum();
+        let mut encoder = Encoder::with_capacity(rows.len(), bytes);
+        let mut records = Vec::with_capacity(rows.len());
+        for (position, event_type, found, record) in rows {
+            let position = position.cast_unsigned();
+            let record = schema.read(position, &event_type, found.cast_unsigned(), record)?;
+            records.push(encoder.push(position, &record));
+        }
+        Ok(Self { first, records })
+    }
+
+    /// The rows right after a position.
+    pub(crate) fn dense(after: u64, rows: Vec<RecordRow>, schema: Schema) -> Result<Self, Error> {
+        if let Some((first, last)) = rows.first().zip(rows.last()) {
+            check_dense(after, first.0, last.0, rows.len())?;
+        }
+        Self::of(rows, schema)
+    }
+}
+
+/// So many positions that follow on each other, right after one.
+pub(crate) fn check_dense(after: u64, first: i64, last: i64, count: usize) -> Result<(), Error> {
+    if first.cast_unsigned() == after + 1 && last - first + 1 == count as i64 {
+        Ok(())
+    } else {
+        Err(Error::Damaged(format!(
+            "positions are missing after {after}"
+        )))
+    }
+}
