@@ -273,6 +273,13 @@ async fn g8_a_position_of_one_node_holds_on_another() {
             ..GetOrderRequest::default()
         };
         second.queries.get_order(get).await.unwrap();
+        let upto_now = SubscribeRequest {
+            after_position: created.position - 1,
+            ..SubscribeRequest::default()
+        };
+        let now = second.events.subscribe(upto_now).await.unwrap();
+        let now = upto(&mut now.into_inner(), created.position).await;
+        assert_eq!(positions(&now), [created.position]);
         let next = second.commands.create_order(order::create("", "bob")).await;
         let next = next.unwrap().into_inner().position;
         assert_eq!(positions(&upto(&mut stream, next).await), [next]);

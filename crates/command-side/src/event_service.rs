@@ -44,9 +44,7 @@ impl Events {
     /// Where the log ends, whichever node has appended there.
     async fn head(&self) -> Result<u64, Error> {
         let head = self.sources.reader.head().await;
-        let head = head.map_err(|error| store_error(&error))?;
-        self.sources.tail.reach(head);
-        Ok(head)
+        head.map_err(|error| store_error(&error))
     }
 
     async fn subscription(
@@ -111,12 +109,17 @@ impl EventService for Events {
         // One in the channel, one in the making: a subscriber that does not read holds no more.
         let (responses, sent) = mpsc::channel(1);
         let subscription = self.subscription(request, responses).await?;
+        // Also what another node has appended, and this one not heard of yet.
+        let upto = match follow {
+            true => None,
+            false => Some(self.head().await?),
+        };
         let place = Arc::clone(&self.subscribers)
             .try_acquire_owned()
             .map_err(|_| Error::Overloaded("too many subscribers"))?;
         // Ends with its stream: when all is sent, or the subscriber has gone.
         tokio::spawn(async move {
-            subscription.run(follow).await;
+            subscription.run(upto).await;
             drop(place);
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(sent))))

@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use event_log::{News, Reader};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::tail::Tail;
@@ -18,9 +18,19 @@ pub struct Follow {
     pub(crate) news: News,
     pub(crate) reader: Arc<dyn Reader>,
     pub(crate) tail: Arc<Tail>,
-    /// Notified by the writer.
-    pub(crate) appended: Arc<Notify>,
+    pub(crate) signals: Arc<Signals>,
+    /// Whether the store answered last time.
+    pub(crate) available: watch::Sender<bool>,
     pub(crate) stop: CancellationToken,
+}
+
+/// What the writer tells.
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    /// This node has appended.
+    pub(crate) appended: Notify,
+    /// There is something in the log that the tail does not have.
+    pub(crate) behind: Notify,
 }
 
 impl Follow {
@@ -31,7 +41,8 @@ impl Follow {
         stop.run_until_cancelled(async {
             loop {
                 tokio::select! {
-                    () = self.appended.notified() => {
+                    () = self.signals.behind.notified() => self.catch_up().await,
+                    () = self.signals.appended.notified() => {
                         self.news.tell().await;
                         tokio::time::sleep(PAUSE).await;
                     }
@@ -43,19 +54,26 @@ impl Follow {
     }
 
     async fn catch_up(&self) {
-        loop {
+        let answers = loop {
             match self
                 .reader
                 .page(self.tail.head(), i64::MAX as u64, PAGE)
                 .await
             {
-                Ok(page) if page.records.is_empty() => return,
-                Ok(page) => self.tail.push(page.first, page.records),
+                Ok(page) if page.records.is_empty() => break true,
+                Ok(page) => {
+                    self.tail.push(page.first, page.records);
+                }
                 Err(error) => {
-                    tracing::debug!(%error, "what other nodes append is not known for now");
-                    return;
+                    // Once, and not at every attempt.
+                    if *self.available.borrow() {
+                        tracing::error!(%error, "the event store cannot be followed");
+                    }
+                    break false;
                 }
             }
-        }
+        };
+        self.available
+            .send_if_modified(|available| std::mem::replace(available, answers) != answers);
     }
 }

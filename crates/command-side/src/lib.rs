@@ -26,9 +26,10 @@ use dispatch::Dispatcher;
 use event_log::{Location, Log};
 pub use event_service::Events;
 pub use follow::Follow;
+use follow::Signals;
 use subscription::Sources;
 use tail::Tail;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 pub use writer::Writer;
 
@@ -45,8 +46,8 @@ pub struct CommandSide {
     pub dispatch: Dispatch,
     /// To be run beside the event service too.
     pub follow: Follow,
-    /// Whether the store answers.
-    pub available: watch::Receiver<bool>,
+    /// Whether the store answers: those who write, and those who read what others write.
+    pub available: [watch::Receiver<bool>; 2],
 }
 
 /// Wakes subscribers.
@@ -82,7 +83,8 @@ pub async fn open(
     let dispatcher = Dispatcher::new(head);
     let (sender, jobs) = mpsc::channel(writer::QUEUE);
     let (available, is_available) = watch::channel(true);
-    let appended = Arc::new(Notify::new());
+    let signals = Arc::new(Signals::default());
+    let (readable, is_readable) = watch::channel(true);
     let sources = Sources {
         reader: Arc::clone(&reader),
         tail: Arc::clone(&tail),
@@ -96,7 +98,7 @@ pub async fn open(
             jobs,
             appender,
             tail: Arc::clone(&tail),
-            appended: Arc::clone(&appended),
+            signals: Arc::clone(&signals),
             available,
             hopeful: true,
         },
@@ -109,10 +111,11 @@ pub async fn open(
             news,
             reader,
             tail,
-            appended,
+            signals,
+            available: readable,
             stop,
         },
-        available: is_available,
+        available: [is_available, is_readable],
     })
 }
 

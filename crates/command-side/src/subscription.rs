@@ -88,12 +88,12 @@ impl Subscription {
         }
     }
 
-    /// Delivers until the subscriber goes, or, unless it follows, to the head of the moment.
-    pub(crate) async fn run(mut self, follow: bool) {
+    /// Delivers up to a position, or until the subscriber goes.
+    pub(crate) async fn run(mut self, upto: Option<u64>) {
         let stop = self.sources.stop.clone();
         let gone = self.responses.clone();
         let delivered = tokio::select! {
-            delivered = self.deliver(follow) => delivered,
+            delivered = self.deliver(upto) => delivered,
             () = gone.closed() => return,
             () = stop.cancelled() => Err(End::Failed(Error::ShuttingDown)),
         };
@@ -103,13 +103,13 @@ impl Subscription {
         }
     }
 
-    async fn deliver(&mut self, follow: bool) -> Result<(), End> {
-        let head = self.sources.tail.head();
+    async fn deliver(&mut self, upto: Option<u64>) -> Result<(), End> {
+        let head = upto.unwrap_or_else(|| self.sources.tail.head());
         self.catch_up(head).await?;
         if !self.caught_up {
             self.send(Vec::new(), self.position).await?;
         }
-        if !follow {
+        if upto.is_some() {
             return Ok(());
         }
         let (registration, from) = self.sources.dispatcher.register(self.filter.interests());

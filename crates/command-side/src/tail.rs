@@ -20,6 +20,7 @@ struct Chunk {
 }
 
 impl Chunk {
+    /// The position of the last one; that before the first if there is none.
     fn last(&self) -> u64 {
         self.first + self.records.len() as u64 - 1
     }
@@ -68,50 +69,37 @@ impl Tail {
         self.head.subscribe()
     }
 
-    /// The log is known to reach so far, by whatever came there.
-    pub(crate) fn reach(&self, head: u64) {
-        self.head.send_if_modified(|known| {
-            let is_news = head > *known;
-            *known = head.max(*known);
-            is_news
-        });
-    }
-
-    /// Adds what was committed behind the head.
-    pub(crate) fn push(&self, first: u64, records: Vec<Bytes>) {
-        if records.is_empty() {
-            return;
-        }
+    /// Adds what was committed behind the head; false if what lies between is not here, so that it
+    /// has to come first. What is here already does not come twice.
+    pub(crate) fn push(&self, first: u64, records: Vec<Bytes>) -> bool {
         let mut chunk = Chunk { first, records };
-        let last = chunk.last();
         let dropped = {
             let mut recent = self.lock();
-            let mut dropped = Vec::new();
-            let newest = recent.chunks.back().map(|newest| newest.last());
-            match newest {
-                Some(newest) if newest >= last => return,
-                // Two who bring the same: each brings what the other has not.
-                Some(newest) if newest >= first => chunk.skip(newest),
-                // What lies between is in the store only, and so is what lies before, from here on.
-                Some(newest) if newest + 1 < first => {
-                    dropped.extend(recent.chunks.drain(..));
-                    recent.bytes = 0;
-                }
-                _ => {}
+            let head = self.head();
+            if first > head + 1 {
+                return false;
             }
+            if chunk.last() <= head {
+                return true;
+            }
+            // Two who bring the same: each brings what the other has not.
+            chunk.skip(head);
+            let last = chunk.last();
             recent.bytes += chunk.bytes();
             recent.chunks.push_back(Arc::new(chunk));
+            let mut dropped = Vec::new();
             while recent.bytes > MOST_BYTES && recent.chunks.len() > 1 {
                 if let Some(oldest) = recent.chunks.pop_front() {
                     recent.bytes -= oldest.bytes();
                     dropped.push(oldest);
                 }
             }
+            self.head.send_replace(last);
             dropped
         };
         // Freeing memory is not for those who wait for the lock.
         drop(dropped);
-        self.reach(last);
+        true
     }
 
     /// Up to `limit` events after a position; `None` when the next one is not here.
@@ -183,27 +171,24 @@ mod tests {
     }
 
     #[test]
-    fn g6_what_is_missing_here_is_left_to_the_store() {
+    fn g6_what_lies_between_has_to_come_first() {
         let tail = Tail::new(4);
-        tail.push(5, records(5..7));
-        tail.reach(8);
-        assert_eq!(tail.head(), 8);
-        assert_eq!(tail.after(5, 10), Some(records(6..7)), "as far as it goes");
-        assert_eq!(tail.after(6, 10), None);
-        assert_eq!(tail.after(7, 10), None);
-        tail.push(9, records(9..11));
-        assert_eq!(tail.head(), 10);
-        assert_eq!(tail.after(5, 10), None, "7 and 8 were never here");
-        assert_eq!(tail.after(8, 10), Some(records(9..11)));
+        assert!(tail.push(5, records(5..7)));
+        assert!(!tail.push(9, records(9..11)));
+        assert_eq!(tail.head(), 6);
+        assert_eq!(tail.after(4, 10), Some(records(5..7)));
+        assert!(tail.push(7, records(7..9)));
+        assert!(tail.push(9, records(9..11)));
+        assert_eq!(tail.after(4, 10), Some(records(5..11)));
     }
 
     #[test]
     fn g6_what_two_bring_is_here_once() {
         let tail = Tail::new(0);
-        tail.push(1, records(1..4));
-        tail.push(1, records(1..3));
+        assert!(tail.push(1, records(1..4)));
+        assert!(tail.push(1, records(1..3)));
         assert_eq!(tail.head(), 3);
-        tail.push(2, records(2..6));
+        assert!(tail.push(2, records(2..6)));
         assert_eq!(tail.head(), 5);
         assert_eq!(tail.after(0, 10), Some(records(1..6)));
     }

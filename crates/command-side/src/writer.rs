@@ -6,13 +6,14 @@ use std::{
 };
 
 use event_log::{Appender, Batch, Encoder, Error};
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use wire::Error as Refusal;
 
 use crate::{
     batch::{Decider, Outcome, needs},
     command::Command,
+    follow::Signals,
     store_error,
     tail::Tail,
 };
@@ -44,8 +45,7 @@ pub struct Writer {
     pub(crate) jobs: mpsc::Receiver<Job>,
     pub(crate) appender: Box<dyn Appender>,
     pub(crate) tail: Arc<Tail>,
-    /// Notified when something was appended.
-    pub(crate) appended: Arc<Notify>,
+    pub(crate) signals: Arc<Signals>,
     /// Whether the store answered last time.
     pub(crate) available: watch::Sender<bool>,
     /// False while commands come that were answered before, as when an import runs again.
@@ -113,9 +113,9 @@ impl Writer {
                     () = stop.cancelled(), if !self.jobs.is_closed() => self.jobs.close(),
                 }
             };
-            if let Ok(head) = found {
+            if found.is_ok() {
                 // What failed may have been committed all the same.
-                self.tail.reach(head);
+                self.signals.behind.notify_one();
                 self.available.send_replace(true);
                 return true;
             }
@@ -172,7 +172,15 @@ impl Writer {
     async fn commit(&mut self, commands: &[Command]) -> Result<Committed, Error> {
         match self.attempt(commands, self.hopeful, false).await {
             // This time for certain: with all of it loaded, and kept from others.
-            Err(Error::Conflict) => self.attempt(commands, false, true).await,
+            Err(Error::Conflict) => {
+                let committed = self.attempt(commands, false, true).await;
+                committed.map_err(|error| match error {
+                    Error::Conflict => Error::Damaged(
+                        "a batch is in conflict with what nobody else has changed".to_owned(),
+                    ),
+                    other => other,
+                })
+            }
             committed => committed,
         }
     }
@@ -195,7 +203,7 @@ impl Writer {
             let outcome = decider.decide(command.clone());
             // It may be a repetition, whose first reply was not loaded.
             if hopeful && outcome.is_err() && !command.request_id.is_empty() {
-                return Err(Error::Conflict);
+                return Box::pin(self.attempt(commands, false, false)).await;
             }
             outcomes.push(outcome);
         }
@@ -212,8 +220,13 @@ impl Writer {
         let records = (first..)
             .zip(&batch.events)
             .map(|(position, event)| encoder.push(position, &event.record));
-        self.tail.push(first, records.collect());
-        self.appended.notify_one();
+        if batch.events.is_empty() {
+            return;
+        }
+        if !self.tail.push(first, records.collect()) {
+            self.signals.behind.notify_one();
+        }
+        self.signals.appended.notify_one();
     }
 }
 

@@ -89,7 +89,7 @@ pub struct ServeFlags {
     #[arg(long, value_name = "FOLDER")]
     data_dir: Option<String>,
     /// Where the log is: sqlite:FILE, or postgres://USER@HOST/DATABASE, which several nodes may share
-    /// [env: ORDERLOG_DATABASE_URL] [default: sqlite:<data-dir>/events.db]
+    /// [env: ORDERLOG_DATABASE_URL] [default: sqlite:events.db in the data folder]
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
     /// How long calls in progress may take to finish after SIGTERM [env: ORDERLOG_DRAIN_TIMEOUT]

@@ -27,7 +27,7 @@ async fn fixture() -> Fixture {
         jobs,
         appender,
         tail: Arc::new(Tail::new(0)),
-        appended: Arc::default(),
+        signals: Arc::default(),
         available: watch::Sender::new(true),
         hopeful: true,
     };

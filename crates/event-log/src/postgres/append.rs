@@ -1,18 +1,26 @@
-use std::{io, time::Duration};
+use std::fmt;
 
 use async_trait::async_trait;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
 
-use super::{ANSWER_TIMEOUT, CONNECT_TIMEOUT};
+use super::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, in_time};
 use crate::{Aggregate, Batch, Error, Loaded, Position, Request, Schema};
 
 /// The one writer of a node. Other nodes have theirs.
-#[derive(Debug)]
 pub(super) struct Appender {
     options: PgConnectOptions,
     schema: Schema,
     /// Whatever fails ends the connection, and with it what it had begun.
     connection: Option<Connection>,
+}
+
+/// Without the options, which hold a password.
+impl fmt::Debug for Appender {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_struct("Appender")
+            .field("connection", &self.connection)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Debug)]
@@ -170,6 +178,14 @@ async fn append(
     schema: u32,
 ) -> Result<i64, sqlx::Error> {
     let Batch { events, requests } = batch;
+    if events.is_empty() && requests.is_empty() {
+        if connection.exclusive {
+            sqlx::raw_sql("ROLLBACK")
+                .execute(&mut connection.postgres)
+                .await?;
+        }
+        return Ok(0);
+    }
     let kinds: Vec<_> = events.iter().map(|event| event.aggregate.kind).collect();
     let ids: Vec<_> = events.iter().map(|event| &event.aggregate.id).collect();
     let versions: Vec<_> = events
@@ -243,15 +259,4 @@ async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error
     .execute(&mut connection)
     .await?;
     Ok(connection)
-}
-
-/// What does not come in time has failed.
-async fn in_time<T>(
-    most: Duration,
-    answer: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, Error> {
-    match tokio::time::timeout(most, answer).await {
-        Ok(answered) => Ok(answered?),
-        Err(_) => Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into()).into()),
-    }
 }

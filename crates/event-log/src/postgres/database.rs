@@ -10,10 +10,25 @@ use sqlx::{
     postgres::PgConnectOptions,
 };
 
-use super::{CONNECT_TIMEOUT, STATEMENT_TIMEOUT};
+use super::{CONNECT_TIMEOUT, IDLE_TIMEOUT, STATEMENT_TIMEOUT};
 
 /// `server_version_num` of Postgres 14.
 const OLDEST: i32 = 140_000;
+
+/// What may stand behind the `?` of a URL.
+const PARAMETERS: [&str; 11] = [
+    "application_name",
+    "dbname",
+    "host",
+    "hostaddr",
+    "password",
+    "port",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "user",
+];
 
 /// A database, and who we are there. What it prints has no password.
 #[derive(Clone, PartialEq, Eq)]
@@ -56,6 +71,15 @@ impl FromStr for Database {
     type Err = sqlx::Error;
 
     fn from_str(url: &str) -> Result<Self, sqlx::Error> {
+        // sqlx would log one that it does not know, with its value, which may be a password.
+        let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
+        for parameter in parameters.split('&').filter(|text| !text.is_empty()) {
+            let name = parameter.split('=').next().unwrap_or_default();
+            if !PARAMETERS.contains(&name) {
+                let unknown = format!("there is no parameter {name}");
+                return Err(sqlx::Error::Configuration(unknown.into()));
+            }
+        }
         let _: PgConnectOptions = url.parse()?;
         Ok(Self {
             url: url.to_owned(),
@@ -88,12 +112,12 @@ impl Database {
     }
 
     fn limited(&self) -> PgConnectOptions {
-        let timeout = milliseconds(STATEMENT_TIMEOUT);
+        let (statement, idle) = (milliseconds(STATEMENT_TIMEOUT), milliseconds(IDLE_TIMEOUT));
         self.options()
             .application_name("orderlog")
             .options([
-                ("statement_timeout", timeout.as_str()),
-                ("idle_in_transaction_session_timeout", timeout.as_str()),
+                ("statement_timeout", statement.as_str()),
+                ("idle_in_transaction_session_timeout", idle.as_str()),
                 ("default_transaction_isolation", "read committed"),
                 ("jit", "off"),
             ])

@@ -9,7 +9,7 @@ mod database;
 mod news;
 mod read;
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use append::Appender;
 pub use database::{Database, OpenError};
@@ -28,6 +28,10 @@ const READERS: u32 = 5;
 
 /// How long a statement may take there, also while it waits for a lock.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long it waits for us in the midst of a transaction, in which nobody else can append: less than
+/// the others wait.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long we wait for an answer; later than the database itself gives up.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
@@ -52,6 +56,17 @@ pub async fn open(database: &Database, schema: Schema) -> Result<Log, Error> {
         news: News::new(pool.clone()).into(),
         reader: Arc::new(Reader::new(pool, log_id, schema)),
     })
+}
+
+/// What does not come in time has failed.
+async fn in_time<T>(
+    most: Duration,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(most, answer).await {
+        Ok(answered) => Ok(answered?),
+        Err(_) => Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into()).into()),
+    }
 }
 
 #[cfg(test)]

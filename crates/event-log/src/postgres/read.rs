@@ -1,6 +1,7 @@
 use async_trait::async_trait;
-use sqlx::PgPool;
+use sqlx::{PgPool, Postgres, pool::PoolConnection};
 
+use super::{ANSWER_TIMEOUT, in_time};
 use crate::{Error, Page, Schema, rows::RecordRow};
 
 /// Reads a log; any number may, at the same time, while it is written.
@@ -21,6 +22,17 @@ impl Reader {
     }
 }
 
+/// A connection that failed, or did not answer in time, is not given back to the pool.
+fn settled<T>(
+    connection: &mut PoolConnection<Postgres>,
+    answer: Result<T, Error>,
+) -> Result<T, Error> {
+    if answer.is_err() {
+        connection.close_on_drop();
+    }
+    answer
+}
+
 #[async_trait]
 impl crate::Reader for Reader {
     fn log_id(&self) -> &str {
@@ -28,34 +40,37 @@ impl crate::Reader for Reader {
     }
 
     async fn head(&self) -> Result<u64, Error> {
-        let head: i64 = sqlx::query_scalar("SELECT position FROM log_head")
-            .fetch_one(&self.pool)
-            .await?;
+        let mut connection = self.pool.acquire().await?;
+        let head = sqlx::query_scalar("SELECT position FROM log_head");
+        let head = in_time(ANSWER_TIMEOUT, head.fetch_one(&mut *connection)).await;
+        let head: i64 = settled(&mut connection, head)?;
         Ok(head.cast_unsigned())
     }
 
     async fn page(&self, after: u64, upto: u64, limit: usize) -> Result<Page, Error> {
-        let rows: Vec<RecordRow> = sqlx::query_as(
+        let mut connection = self.pool.acquire().await?;
+        let rows = sqlx::query_as(
             "SELECT position, event_type, schema_version, record FROM events
             WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3",
         )
         .bind(after.cast_signed())
         .bind(upto.cast_signed())
-        .bind(limit as i64)
-        .fetch_all(&self.pool)
-        .await?;
+        .bind(limit as i64);
+        let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
+        let rows: Vec<RecordRow> = settled(&mut connection, rows)?;
         Page::dense(after, rows, self.schema)
     }
 
     async fn history(&self, kind: i32, aggregate_id: &str) -> Result<Page, Error> {
-        let rows: Vec<RecordRow> = sqlx::query_as(
+        let mut connection = self.pool.acquire().await?;
+        let rows = sqlx::query_as(
             "SELECT position, event_type, schema_version, record FROM events
             WHERE aggregate_type = $1 AND aggregate_id = $2 ORDER BY version",
         )
         .bind(kind)
-        .bind(aggregate_id)
-        .fetch_all(&self.pool)
-        .await?;
+        .bind(aggregate_id);
+        let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
+        let rows: Vec<RecordRow> = settled(&mut connection, rows)?;
         Page::of(rows, self.schema)
     }
 }

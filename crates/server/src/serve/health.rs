@@ -41,11 +41,21 @@ impl Health {
     /// Tells whether the log answers, until `stop`.
     pub(super) async fn follow(
         self,
-        mut available: watch::Receiver<bool>,
+        available: [watch::Receiver<bool>; 2],
         stop: CancellationToken,
     ) {
-        while let Some(Ok(())) = stop.run_until_cancelled(available.changed()).await {
-            let is_available = *available.borrow_and_update();
+        let [mut writing, mut reading] = available;
+        loop {
+            let changed = async {
+                tokio::select! {
+                    changed = writing.changed() => changed,
+                    changed = reading.changed() => changed,
+                }
+            };
+            let Some(Ok(())) = stop.run_until_cancelled(changed).await else {
+                return;
+            };
+            let is_available = *writing.borrow_and_update() && *reading.borrow_and_update();
             let status = if is_available {
                 ServingStatus::Serving
             } else {
