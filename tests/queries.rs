@@ -519,6 +519,21 @@ async fn everything_wrong_with_a_search_is_told_at_once() {
 }
 
 #[tokio::test]
+async fn a_query_has_as_many_words_as_the_search_engine_finds_in_it() {
+    let server = Server::start().await;
+    let mut queries = server.clients().await.queries;
+    let mut search = async |words: usize| {
+        let request = SearchOrdersRequest {
+            query: vec!["a"; words].join(","),
+            ..SearchOrdersRequest::default()
+        };
+        queries.search_orders(request).await
+    };
+    search(40).await.unwrap();
+    assert_eq!(wrong_fields(&search(41).await.unwrap_err()), ["query"]);
+}
+
+#[tokio::test]
 async fn statistics_are_exact_per_currency_and_round_half_to_even() {
     let server = Server::start().await;
     let mut clients = server.clients().await;

@@ -3,7 +3,7 @@
 #![cfg(test)]
 
 use contract::orders::v1::*;
-use testkit::{Server, order};
+use testkit::{Server, eventually, order, reason};
 use tonic::Streaming;
 
 /// What the next response that says anything says: orders with their versions, and those that left.
@@ -144,6 +144,30 @@ async fn a_watch_that_is_late_still_ends_with_the_newest_state_of_every_order() 
     }
     assert_eq!(newest.len(), 300);
     assert!(newest.values().all(|version| *version == 2));
+}
+
+#[tokio::test]
+async fn g11_there_are_not_more_watchers_than_it_can_serve() {
+    let server = Server::start().await;
+    let mut streams = Vec::new();
+    let mut clients = server.clients().await;
+    for index in 0..1000 {
+        // A connection carries so many streams at once.
+        if index % 100 == 0 {
+            clients = server.clients().await;
+        }
+        let watch = clients.queries.watch_orders(WatchOrdersRequest::default());
+        streams.push(watch.await.unwrap());
+    }
+    let mut clients = server.clients().await;
+    let refused = clients.queries.watch_orders(WatchOrdersRequest::default());
+    assert_eq!(reason(&refused.await.unwrap_err()), "OVERLOADED");
+    drop(streams);
+    eventually("one that has gone leaves its place", async || {
+        let watch = clients.queries.watch_orders(WatchOrdersRequest::default());
+        watch.await.ok().map(drop)
+    })
+    .await;
 }
 
 #[tokio::test]
