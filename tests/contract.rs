@@ -2,7 +2,7 @@
 
 #![cfg(test)]
 
-use testkit::Server;
+use testkit::{Server, eventually};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -23,8 +23,11 @@ async fn every_service_is_serving() {
         let request = HealthCheckRequest {
             service: service.into(),
         };
-        let status = health.check(request).await.unwrap().into_inner().status();
-        assert_eq!(status, ServingStatus::Serving, "{service}");
+        eventually(format!("{service} is serving"), async || {
+            let status = health.check(request.clone()).await.unwrap().into_inner();
+            (status.status() == ServingStatus::Serving).then_some(())
+        })
+        .await;
     }
 }
 

@@ -9,7 +9,7 @@ use event_log::{Aggregate, Batch, Event, Location, Log, Schema};
 use prost::Message as _;
 use sqlx::{Connection as _, PgConnection, postgres::PgListener};
 use testkit::{Clients, DEADLINE, Server, eventually, order, postgres, reason};
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{runtime::Handle, task::JoinSet, time::timeout};
 use tonic::{Code, Streaming};
 
 /// Two nodes, and the URL of their database; `None` where there is no Postgres.
@@ -343,7 +343,7 @@ async fn open(database: &str) -> Result<Log, event_log::Error> {
         current: 1,
         upcast: |_, _, _| None,
     };
-    event_log::open(&location, schema).await
+    event_log::open(&location, schema, &Handle::current()).await
 }
 
 #[tokio::test]

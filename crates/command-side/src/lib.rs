@@ -29,7 +29,10 @@ pub use follow::Follow;
 use follow::Signals;
 use subscription::Sources;
 use tail::Tail;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, watch},
+};
 use tokio_util::sync::CancellationToken;
 pub use writer::Writer;
 
@@ -65,19 +68,20 @@ impl Dispatch {
     }
 }
 
-/// Opens the log; `stop` ends the streams, the dispatch and the follow.
+/// Opens the log, to be read on `runtime`; `stop` ends the streams, the dispatch and the follow.
 ///
 /// # Errors
 /// When the log cannot be used; it is unchanged then.
 pub async fn open(
     location: &Location,
+    runtime: &Handle,
     stop: CancellationToken,
 ) -> Result<CommandSide, event_log::Error> {
     let Log {
         mut appender,
         reader,
         news,
-    } = event_log::open(location, record::SCHEMA).await?;
+    } = event_log::open(location, record::SCHEMA, runtime).await?;
     let head = appender.head().await?;
     let tail = Arc::new(Tail::new(head));
     let dispatcher = Dispatcher::new(head);
@@ -89,6 +93,7 @@ pub async fn open(
         reader: Arc::clone(&reader),
         tail: Arc::clone(&tail),
         dispatcher: Arc::clone(&dispatcher),
+        available: is_readable.clone(),
         stop: stop.clone(),
     };
     Ok(CommandSide {

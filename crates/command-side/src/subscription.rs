@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use contract::encoded::SubscribeResponse;
 use event_log::Reader;
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use wire::Error;
@@ -36,6 +39,8 @@ pub(crate) struct Sources {
     pub(crate) reader: Arc<dyn Reader>,
     pub(crate) tail: Arc<Tail>,
     pub(crate) dispatcher: Arc<Dispatcher>,
+    /// Whether this node knows what others append.
+    pub(crate) available: watch::Receiver<bool>,
     /// Ends the streams.
     pub(crate) stop: CancellationToken,
 }
@@ -129,6 +134,10 @@ impl Subscription {
             self.position = cleared;
             self.catch_up(upto).await?;
             if due && self.last_sent.elapsed() >= HEARTBEAT {
+                // That this was all is more than it knows: another node may do better.
+                if !*self.sources.available.borrow() {
+                    return Err(End::Failed(Error::StoreUnavailable));
+                }
                 self.send(Vec::new(), self.position).await?;
             }
         }

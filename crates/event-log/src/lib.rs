@@ -23,6 +23,7 @@ use bytes::Bytes;
 pub use news::News;
 pub use position::Encoder;
 pub use schema::Schema;
+use tokio::runtime::Handle;
 
 /// Where a log is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,14 +34,15 @@ pub enum Location {
     Database(postgres::Database),
 }
 
-/// Opens the log, making it if it is missing.
+/// Opens the log, making it if it is missing. `runtime` is what it is read on, whoever reads: a
+/// connection to a database answers on the runtime that it was made on.
 ///
 /// # Errors
 /// When it cannot be used; it is unchanged then.
-pub async fn open(location: &Location, schema: Schema) -> Result<Log, Error> {
+pub async fn open(location: &Location, schema: Schema, runtime: &Handle) -> Result<Log, Error> {
     match location {
         Location::File(path) => sqlite::open(path, schema).await,
-        Location::Database(database) => postgres::open(database, schema).await,
+        Location::Database(database) => postgres::open(database, schema, runtime).await,
     }
 }
 

@@ -1,12 +1,12 @@
-use contract::orders::v1::{
-    SubscribeRequest, SubscribeResponse, event_service_client::EventServiceClient,
-};
-use read_model::store::{self, Writer};
-use tokio::sync::mpsc;
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tonic::{Status, Streaming, transport::Channel};
+use std::time::Duration;
 
-use crate::{Progress, retry::Retry};
+use contract::orders::v1::{SubscribeRequest, SubscribeResponse};
+use read_model::store::{self, Writer};
+use tokio::{sync::mpsc, time::timeout};
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tonic::{Status, Streaming};
+
+use crate::{Nodes, Progress, retry::Retry};
 
 /// Events in a response of the stream.
 const BATCH: u32 = 500;
@@ -17,12 +17,17 @@ const MOST: usize = 4000;
 /// Responses that are decoded while others are being applied.
 const AHEAD: usize = 4;
 
+/// A stream that says nothing for so long is given up: three of its heartbeats are missing.
+const SILENCE: Duration = Duration::from_secs(30);
+
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("the event stream failed: {}: {}", .0.code(), .0.message())]
     Stream(#[from] Status),
     #[error("the event stream ended")]
     Ended,
+    #[error("the event stream says nothing")]
+    Silent,
     #[error(transparent)]
     Store(#[from] store::Error),
 }
@@ -30,7 +35,7 @@ enum Error {
 /// Follows the log, and makes the documents.
 #[derive(Debug)]
 pub struct Documents {
-    events: EventServiceClient<Channel>,
+    nodes: Nodes,
     writer: Writer,
     progress: Progress,
 }
@@ -38,7 +43,7 @@ pub struct Documents {
 impl Documents {
     /// Goes on where the documents are.
     #[must_use]
-    pub fn new(events: EventServiceClient<Channel>, writer: Writer) -> Self {
+    pub fn new(nodes: Nodes, writer: Writer) -> Self {
         let (log_id, position, generation) = match writer.checkpoint() {
             Some(checkpoint) => (
                 checkpoint.log_id.clone(),
@@ -48,7 +53,7 @@ impl Documents {
             None => (String::new(), 0, crate::indexer::GENERATION),
         };
         Self {
-            events,
+            nodes,
             writer,
             progress: Progress::new(log_id, position, generation),
         }
@@ -65,6 +70,7 @@ impl Documents {
         let mut retry = Retry::new("documents");
         while !stop.is_cancelled() {
             if let Err(error) = self.follow(&stop, &mut retry).await {
+                self.nodes.turn();
                 retry.after(&error, &self.progress, &stop).await;
             }
         }
@@ -83,16 +89,15 @@ impl Documents {
             log_id,
             filter: None,
         };
-        let Some(stream) = stop
-            .run_until_cancelled(self.events.subscribe(request))
-            .await
-        else {
+        let mut node = self.nodes.current();
+        let subscribed = timeout(SILENCE, node.subscribe(request));
+        let Some(stream) = stop.run_until_cancelled(subscribed).await else {
             return Ok(());
         };
+        let stream = stream.map_err(|_| Error::Silent)??.into_inner();
         let (responses, mut received) = mpsc::channel(AHEAD);
         // Ends with this call, which drops it.
-        let _receiver =
-            AbortOnDropHandle::new(tokio::spawn(receive(stream?.into_inner(), responses)));
+        let _receiver = AbortOnDropHandle::new(tokio::spawn(receive(stream, responses)));
         while let Some(next) = stop.run_until_cancelled(received.recv()).await {
             let mut response = next.unwrap_or(Err(Error::Ended))?;
             let mut failed = None;
@@ -134,10 +139,11 @@ async fn receive(
     responses: mpsc::Sender<Result<SubscribeResponse, Error>>,
 ) {
     loop {
-        let next = match stream.message().await {
-            Ok(Some(response)) => Ok(response),
-            Ok(None) => Err(Error::Ended),
-            Err(status) => Err(status.into()),
+        let next = match timeout(SILENCE, stream.message()).await {
+            Ok(Ok(Some(response))) => Ok(response),
+            Ok(Ok(None)) => Err(Error::Ended),
+            Ok(Err(status)) => Err(status.into()),
+            Err(_) => Err(Error::Silent),
         };
         let ends = next.is_err();
         if responses.send(next).await.is_err() || ends {

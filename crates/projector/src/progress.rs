@@ -19,6 +19,9 @@ pub struct Report {
     pub answers: u64,
     /// The newest log position it has heard of.
     pub head: u64,
+    /// The first one it has heard of: only when it is there it has made up for the time in which it
+    /// did not run. `None` until it has heard of any.
+    pub goal: Option<u64>,
     /// When it was last known to be at the head; at first, when it started.
     pub at_head: Instant,
     /// Which build of the read model it works on.
@@ -37,6 +40,7 @@ impl Progress {
             position,
             answers: position,
             head: position,
+            goal: None,
             at_head: Instant::now(),
             generation,
             log_id,
@@ -65,6 +69,20 @@ impl Progress {
         let _ = report.wait_for(|report| report.answers >= position).await;
     }
 
+    /// Waits until it has made up for the time in which it did not run; returns the position at
+    /// which that was.
+    pub async fn made_up(&self) -> u64 {
+        let mut report = self.report.subscribe();
+        let up = |report: &Report| report.goal.is_some_and(|goal| report.answers >= goal);
+        // The sender is ours: it is not gone before.
+        report
+            .wait_for(up)
+            .await
+            .ok()
+            .and_then(|up| up.goal)
+            .unwrap_or_default()
+    }
+
     /// What it follows has moved on: if it was at the head, it was so until now.
     pub(crate) fn heard(&self) {
         self.report.send_modify(|report| {
@@ -84,6 +102,7 @@ impl Progress {
             report.position = position;
             report.answers = answers;
             report.head = head.max(position);
+            report.goal.get_or_insert(report.head);
             if position >= head {
                 report.at_head = Instant::now();
             }

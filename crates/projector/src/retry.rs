@@ -8,7 +8,7 @@ use crate::Progress;
 const SHORTEST: Duration = Duration::from_millis(100);
 
 /// The longest.
-const LONGEST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(2);
 
 /// Pauses between attempts, each twice as long as the one before.
 #[derive(Debug)]

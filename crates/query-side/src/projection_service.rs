@@ -2,10 +2,10 @@ use std::time::Duration;
 
 use contract::orders::v1::{
     GetHeadRequest, GetStatusRequest, GetStatusResponse, ProjectionState, ProjectionStatus,
-    event_service_client::EventServiceClient, projection_service_server::ProjectionService,
+    projection_service_server::ProjectionService,
 };
-use projector::{Progress, Report};
-use tonic::{Request, Response, Status, transport::Channel};
+use projector::{Nodes, Progress, Report};
+use tonic::{Request, Response, Status};
 
 /// How long the log may take to say where its head is.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
@@ -18,37 +18,35 @@ const LIVE: Duration = Duration::from_secs(1);
 pub struct Projections {
     documents: Progress,
     search: Progress,
-    events: EventServiceClient<Channel>,
+    nodes: Nodes,
 }
 
 impl Projections {
-    /// Of these two, which follow the log that `events` serves.
+    /// Of these two, which follow the log that these nodes stream.
     #[must_use]
-    pub fn new(documents: Progress, search: Progress, events: EventServiceClient<Channel>) -> Self {
+    pub fn new(documents: Progress, search: Progress, nodes: Nodes) -> Self {
         Self {
             documents,
             search,
-            events,
+            nodes,
         }
     }
 
     /// Where the log's head is now, for a projection that has stopped does not hear of it.
-    async fn head(&self) -> u64 {
-        let mut events = self.events.clone();
-        let head = tokio::time::timeout(HEAD_TIMEOUT, events.get_head(GetHeadRequest {})).await;
-        head.ok()
-            .and_then(Result::ok)
-            .map_or(0, |head| head.into_inner().position)
+    async fn head(&self) -> Option<u64> {
+        let mut node = self.nodes.current();
+        let head = tokio::time::timeout(HEAD_TIMEOUT, node.get_head(GetHeadRequest {})).await;
+        Some(head.ok()?.ok()?.into_inner().position)
     }
 }
 
-fn status(name: &str, report: Report, head: u64) -> ProjectionStatus {
-    let head_position = head.max(report.head).max(report.position);
+fn status(name: &str, report: Report, head: Option<u64>) -> ProjectionStatus {
+    let head_position = head.unwrap_or(report.head).max(report.position);
     let lag_events = head_position - report.position;
-    let lag = if lag_events == 0 {
-        Duration::ZERO
-    } else {
-        report.at_head.elapsed()
+    // Where the head is not known, it may have moved since it was last heard of.
+    let lag = match head {
+        Some(_) if lag_events == 0 => Duration::ZERO,
+        _ => report.at_head.elapsed(),
     };
     let state = match &report.error {
         Some(_) => ProjectionState::Failing,

@@ -4,6 +4,8 @@
 //! A setting has one name. `drain-timeout` is `--drain-timeout` as a flag, `ORDERLOG_DRAIN_TIMEOUT`
 //! in the environment and `drain-timeout` in the file.
 
+mod roles;
+
 use std::{
     ffi::OsString,
     fmt::{self, Display},
@@ -14,16 +16,20 @@ use std::{
 };
 
 use event_log::Location;
+use http::Uri;
+pub use roles::Roles;
 use tonic::transport::Endpoint;
 
 /// The file's name.
 const FILE: &str = "orderlog.toml";
 
 /// Every setting there is.
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 8] = [
     "listen",
     "data-dir",
     "database-url",
+    "roles",
+    "events-url",
     "drain-timeout",
     "insecure",
     "server",
@@ -92,6 +98,14 @@ pub struct ServeFlags {
     /// [env: ORDERLOG_DATABASE_URL] [default: sqlite:events.db in the data folder]
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
+    /// What this node is for: some of command, query and indexer, separated by commas
+    /// [env: ORDERLOG_ROLES] [default: command,query,indexer]
+    #[arg(long, value_name = "ROLES")]
+    roles: Option<String>,
+    /// The command nodes whose events the read models are made from, separated by commas: one of
+    /// them at a time, the next when it fails [env: ORDERLOG_EVENTS_URL] [default: this node]
+    #[arg(long, value_name = "URLS")]
+    events_url: Option<String>,
     /// How long calls in progress may take to finish after SIGTERM [env: ORDERLOG_DRAIN_TIMEOUT]
     /// [default: 20]
     #[arg(long, value_name = "SECONDS")]
@@ -111,6 +125,10 @@ pub struct Serve {
     pub data_dir: PathBuf,
     /// Where the log is.
     pub log: Location,
+    /// What the node is for.
+    pub roles: Roles,
+    /// The command nodes whose events the read models are made from; none: this node.
+    pub events: Vec<Uri>,
     /// How long calls in progress may take to finish at shutdown.
     pub drain_timeout: Duration,
 }
@@ -186,6 +204,36 @@ impl<'a> Sources<'a> {
             "must be a folder",
         )?;
         let log = self.log(flags.database_url.clone(), &data_dir.value)?;
+        let roles = self.find(
+            "roles",
+            flags.roles.clone(),
+            Roles::ALL,
+            Roles::parse,
+            "must be some of command, query and indexer, separated by commas; indexer needs query",
+        )?;
+        let events = self.find(
+            "events-url",
+            flags.events_url.clone(),
+            Vec::new(),
+            |value| {
+                value
+                    .split(',')
+                    .map(|url| url_of_node(url.trim()))
+                    .collect()
+            },
+            "must be URLs such as http://127.0.0.1:50051, separated by commas",
+        )?;
+        if let Some((origin, value)) = roles.given
+            && !roles.value.command
+            && events.value.is_empty()
+        {
+            return Err(Error::Wrong {
+                origin,
+                value,
+                rule: "needs events-url: without the role command a node has no events of its own"
+                    .to_owned(),
+            });
+        }
         let drain_timeout = self.find(
             "drain-timeout",
             flags.drain_timeout.clone(),
@@ -217,6 +265,8 @@ impl<'a> Sources<'a> {
                 listen: listen.value,
                 data_dir: data_dir.value,
                 log,
+                roles: roles.value,
+                events: events.value,
                 drain_timeout: drain_timeout.value,
             }),
         }
@@ -257,10 +307,7 @@ impl<'a> Sources<'a> {
             "server",
             flags.server.clone(),
             Endpoint::from_static("http://127.0.0.1:50051"),
-            |value| {
-                let endpoint = Endpoint::from_shared(value.to_owned()).ok()?;
-                (endpoint.uri().scheme_str() == Some("http")).then_some(endpoint)
-            },
+            |value| url_of_node(value).map(Endpoint::from),
             "must be a URL such as http://127.0.0.1:50051",
         )?;
         Ok(found.value)
@@ -320,6 +367,12 @@ impl<'a> Sources<'a> {
         };
         Some((Origin::File(name), value))
     }
+}
+
+/// A URL that a client can use.
+fn url_of_node(url: &str) -> Option<Uri> {
+    let url: Uri = url.parse().ok()?;
+    (url.scheme_str() == Some("http")).then_some(url)
 }
 
 #[cfg(test)]

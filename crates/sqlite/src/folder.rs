@@ -38,23 +38,21 @@ impl Folder {
         })
     }
 
-    /// Takes the folder that a file lies in too, unless it is this one.
+    /// Takes the folder that a file lies in, unless that is one we have.
     ///
     /// # Errors
     /// [`Error::Owned`] when another process has it.
-    pub fn own_that_of(&self, file: &Path) -> Result<Option<Self>, Error> {
+    pub fn own_that_of(file: &Path, ours: Option<&Self>) -> Result<Option<Self>, Error> {
         let folder = match file.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
         let unusable = |error| Error::Folder(folder.to_owned(), error);
         fs::create_dir_all(folder).map_err(unusable)?;
-        let is_this = fs::canonicalize(folder).map_err(unusable)?
-            == fs::canonicalize(&self.path).map_err(unusable)?;
-        if is_this {
-            Ok(None)
-        } else {
-            Self::own(folder).map(Some)
+        let canonical = |folder: &Path| fs::canonicalize(folder).map_err(unusable);
+        match ours {
+            Some(ours) if canonical(folder)? == canonical(&ours.path)? => Ok(None),
+            _ => Self::own(folder).map(Some),
         }
     }
 

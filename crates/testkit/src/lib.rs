@@ -1,7 +1,7 @@
 //! What the tests share.
 //!
 //! [`Server`] is a real one, on a real socket, with a data folder of its own, to be driven through
-//! the contract; [`Process`] is one that can be killed.
+//! the contract; [`Process`] is one that can be killed, and [`Proxy`] a network that can be cut.
 //! [`postgres`] has real databases. [`order`] makes requests that are right, for tests to change what they are about.
 //! [`reason`] reads what an error tells a client. Waiting is for a condition, with a deadline:
 //! [`eventually`].
@@ -10,12 +10,14 @@ mod clients;
 pub mod order;
 pub mod postgres;
 mod process;
+mod proxy;
 mod server;
 
 use std::{fmt, time::Duration};
 
 pub use clients::Clients;
 pub use process::{Process, command};
+pub use proxy::Proxy;
 pub use server::Server;
 use tokio::time::Instant;
 use tonic::Status;

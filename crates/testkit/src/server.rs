@@ -4,19 +4,30 @@ use std::{
 };
 
 use event_log::Location;
-use server::{serve::Serve, settings};
+use server::{
+    serve::Serve,
+    settings::{self, Roles},
+};
 use tempfile::TempDir;
 use tokio::{runtime::Builder, sync::oneshot};
 
 use crate::{Clients, DEADLINE};
 
-/// A system of its own, on a port that the system picked.
+/// A system of its own, or a node of one, on a port that the system picked.
 #[derive(Debug)]
 pub struct Server {
     folder: Option<TempDir>,
+    node: Node,
+    running: Option<Running>,
+}
+
+#[derive(Debug, Clone)]
+struct Node {
+    roles: Roles,
     /// Where its log is, if not in its folder.
     database: Option<String>,
-    running: Option<Running>,
+    /// Whose events it follows, if not its own.
+    events: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -32,7 +43,7 @@ impl Server {
     /// # Panics
     /// When it does not start.
     pub async fn start() -> Self {
-        Self::on(None).await
+        Self::with(Roles::ALL, None, &[]).await
     }
 
     /// Starts a node on an empty folder and this Postgres database.
@@ -40,15 +51,38 @@ impl Server {
     /// # Panics
     /// When it does not start.
     pub async fn start_on(database_url: &str) -> Self {
-        Self::on(Some(database_url.to_owned())).await
+        Self::with(Roles::ALL, Some(database_url), &[]).await
     }
 
-    async fn on(database: Option<String>) -> Self {
+    /// Starts a node that only takes commands, on an empty folder or this Postgres database.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_for_commands(database_url: Option<&str>) -> Self {
+        let (command, query) = (true, false);
+        Self::with(Roles { command, query }, database_url, &[]).await
+    }
+
+    /// Starts a node that only answers queries, on an empty folder, and follows these.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_for_queries(events_urls: &[&str]) -> Self {
+        let (command, query) = (false, true);
+        Self::with(Roles { command, query }, None, events_urls).await
+    }
+
+    async fn with(roles: Roles, database: Option<&str>, events: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let running = Running::start(folder.path().to_owned(), database.clone()).await;
+        let node = Node {
+            roles,
+            database: database.map(Into::into),
+            events: events.iter().copied().map(Into::into).collect(),
+        };
+        let running = Running::start(folder.path().to_owned(), node.clone()).await;
         Self {
             folder: Some(folder),
-            database,
+            node,
             running: Some(running),
         }
     }
@@ -95,8 +129,8 @@ impl Server {
     /// When it does not start.
     pub async fn start_again(&mut self) {
         self.stop().await;
-        let (folder, database) = (self.folder().to_owned(), self.database.clone());
-        self.running = Some(Running::start(folder, database).await);
+        let (folder, node) = (self.folder().to_owned(), self.node.clone());
+        self.running = Some(Running::start(folder, node).await);
     }
 }
 
@@ -110,11 +144,13 @@ impl Drop for Server {
 }
 
 impl Running {
-    async fn start(data_dir: PathBuf, database: Option<String>) -> Self {
-        let log = match database {
+    async fn start(data_dir: PathBuf, node: Node) -> Self {
+        let log = match node.database {
             Some(url) => Location::Database(url.parse().unwrap()),
             None => Location::File(data_dir.join("events.db")),
         };
+        let events = node.events.iter().map(|url| url.parse().unwrap());
+        let events = events.collect();
         let (shutdown, until) = oneshot::channel();
         let (listening, address) = oneshot::channel();
         let thread = thread::spawn(move || {
@@ -126,6 +162,8 @@ impl Running {
                     listen,
                     data_dir,
                     log,
+                    roles: node.roles,
+                    events,
                     drain_timeout,
                 };
                 let serve = Serve::bind(settings).await.unwrap();

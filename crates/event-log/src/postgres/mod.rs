@@ -16,6 +16,7 @@ pub use database::{Database, OpenError};
 pub use news::News;
 use read::Reader;
 use sqlx::{migrate::Migrator, postgres::PgPoolOptions};
+use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use crate::{Error, Log, Schema};
@@ -39,11 +40,11 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Opens the log in a database, making its tables if they are missing.
+/// Opens the log in a database, making its tables if they are missing; it is read on `runtime`.
 ///
 /// # Errors
 /// When the database cannot be used; it is unchanged then.
-pub async fn open(database: &Database, schema: Schema) -> Result<Log, Error> {
+pub async fn open(database: &Database, schema: Schema, runtime: &Handle) -> Result<Log, Error> {
     database.prepare(&MIGRATIONS).await?;
     let mut appender = Appender::new(database.for_appending(), schema);
     let log_id = appender.log_id(&Uuid::now_v7().to_string()).await?;
@@ -54,7 +55,12 @@ pub async fn open(database: &Database, schema: Schema) -> Result<Log, Error> {
     Ok(Log {
         appender: Box::new(appender),
         news: News::new(pool.clone()).into(),
-        reader: Arc::new(Reader::new(pool, log_id, schema)),
+        reader: Arc::new(Reader {
+            pool,
+            runtime: runtime.clone(),
+            log_id,
+            schema,
+        }),
     })
 }
 

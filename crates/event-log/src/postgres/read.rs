@@ -1,5 +1,6 @@
 use async_trait::async_trait;
 use sqlx::{PgPool, Postgres, pool::PoolConnection};
+use tokio::runtime::Handle;
 
 use super::{ANSWER_TIMEOUT, in_time};
 use crate::{Error, Page, Schema, rows::RecordRow};
@@ -7,18 +8,18 @@ use crate::{Error, Page, Schema, rows::RecordRow};
 /// Reads a log; any number may, at the same time, while it is written.
 #[derive(Debug, Clone)]
 pub(super) struct Reader {
-    pool: PgPool,
-    log_id: String,
-    schema: Schema,
+    pub(super) pool: PgPool,
+    pub(super) runtime: Handle,
+    pub(super) log_id: String,
+    pub(super) schema: Schema,
 }
 
 impl Reader {
-    pub(super) fn new(pool: PgPool, log_id: String, schema: Schema) -> Self {
-        Self {
-            pool,
-            log_id,
-            schema,
-        }
+    /// Made there if it is a new one.
+    async fn connection(&self) -> Result<PoolConnection<Postgres>, Error> {
+        let pool = self.pool.clone();
+        let acquired = self.runtime.spawn(async move { pool.acquire().await });
+        Ok(acquired.await.map_err(|_| sqlx::Error::PoolClosed)??)
     }
 }
 
@@ -40,7 +41,7 @@ impl crate::Reader for Reader {
     }
 
     async fn head(&self) -> Result<u64, Error> {
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = self.connection().await?;
         let head = sqlx::query_scalar("SELECT position FROM log_head");
         let head = in_time(ANSWER_TIMEOUT, head.fetch_one(&mut *connection)).await;
         let head: i64 = settled(&mut connection, head)?;
@@ -48,7 +49,7 @@ impl crate::Reader for Reader {
     }
 
     async fn page(&self, after: u64, upto: u64, limit: usize) -> Result<Page, Error> {
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = self.connection().await?;
         let rows = sqlx::query_as(
             "SELECT position, event_type, schema_version, record FROM events
             WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3",
@@ -62,7 +63,7 @@ impl crate::Reader for Reader {
     }
 
     async fn history(&self, kind: i32, aggregate_id: &str) -> Result<Page, Error> {
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = self.connection().await?;
         let rows = sqlx::query_as(
             "SELECT position, event_type, schema_version, record FROM events
             WHERE aggregate_type = $1 AND aggregate_id = $2 ORDER BY version",

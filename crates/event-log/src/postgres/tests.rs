@@ -17,7 +17,7 @@ impl Empty {
 impl Fixture for Empty {
     async fn open(&self, schema: Schema) -> Log {
         let database = Database::from_str(&self.0).unwrap();
-        open(&database, schema).await.unwrap()
+        open(&database, schema, &Handle::current()).await.unwrap()
     }
 
     async fn execute(&self, sql: &'static str) -> Result<(), sqlx::Error> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use futures_util::future::select_all;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic_health::{
@@ -10,17 +11,18 @@ use tonic_health::{
     server::HealthReporter,
 };
 
-/// The services that need nothing but themselves.
-const READ_SIDE: [&str; 2] = ["orders.v1.QueryService", "orders.v1.ProjectionService"];
-
-/// The services that need the log; "" is the server as a whole.
-const ON_THE_LOG: [&str; 3] = ["", "orders.v1.CommandService", "orders.v1.EventService"];
+/// The name of the server as a whole, which serves when all its services do.
+const WHOLE: &str = "";
 
 /// The health of each service.
 #[derive(Clone)]
 pub(super) struct Health {
     reporter: HealthReporter,
+    services: Vec<Needs>,
 }
+
+/// A service, and what has to be true for it to serve.
+pub(super) type Needs = (&'static str, Vec<watch::Receiver<bool>>);
 
 impl fmt::Debug for Health {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -29,58 +31,69 @@ impl fmt::Debug for Health {
 }
 
 impl Health {
-    /// All serving.
-    pub(super) async fn new() -> (Self, HealthServer<impl Service>) {
+    /// Of the services that this node has.
+    pub(super) async fn new(services: Vec<Needs>) -> (Self, HealthServer<impl Service>) {
         let (reporter, service) = tonic_health::server::health_reporter();
-        let health = Self { reporter };
-        health.set(&READ_SIDE, ServingStatus::Serving).await;
-        health.set(&ON_THE_LOG, ServingStatus::Serving).await;
+        let mut health = Self { reporter, services };
+        health.tell().await;
         (health, service)
     }
 
-    /// Tells whether the log answers, until `stop`.
-    pub(super) async fn follow(
-        self,
-        available: [watch::Receiver<bool>; 2],
-        stop: CancellationToken,
-    ) {
-        let [mut writing, mut reading] = available;
+    /// Tells what is true, until `stop`.
+    pub(super) async fn follow(mut self, stop: CancellationToken) {
         loop {
-            let changed = async {
-                tokio::select! {
-                    changed = writing.changed() => changed,
-                    changed = reading.changed() => changed,
-                }
-            };
-            let Some(Ok(())) = stop.run_until_cancelled(changed).await else {
+            let needs = self.services.iter_mut().flat_map(|(_, needs)| needs);
+            let changed = select_all(needs.map(|need| Box::pin(need.changed())));
+            let Some((Ok(()), ..)) = stop.run_until_cancelled(changed).await else {
                 return;
             };
-            let is_available = *writing.borrow_and_update() && *reading.borrow_and_update();
-            let status = if is_available {
-                ServingStatus::Serving
-            } else {
-                ServingStatus::NotServing
-            };
-            self.set(&ON_THE_LOG, status).await;
+            self.tell().await;
         }
     }
 
     /// Tells that calls should go elsewhere.
     pub(super) async fn drain(&self) {
-        self.set(&READ_SIDE, ServingStatus::NotServing).await;
-        self.set(&ON_THE_LOG, ServingStatus::NotServing).await;
+        for service in self.names() {
+            self.set(service, false).await;
+        }
     }
 
     /// Ends the streams of those who watch it, who would keep their connections for ever.
     pub(super) async fn close(&mut self) {
-        for service in READ_SIDE.iter().chain(&ON_THE_LOG) {
+        let names: Vec<_> = self.names().collect();
+        for service in names {
             self.reporter.clear_service_status(service).await;
         }
     }
 
-    async fn set(&self, services: &[&str], status: ServingStatus) {
-        for service in services {
-            self.reporter.set_service_status(service, status).await;
+    fn names(&self) -> impl Iterator<Item = &'static str> {
+        let services = self.services.iter().map(|(service, _)| *service);
+        services.chain([WHOLE])
+    }
+
+    async fn tell(&mut self) {
+        let mut all = true;
+        let mut told = Vec::new();
+        for (service, needs) in &mut self.services {
+            let mut serves = true;
+            for need in needs {
+                serves &= *need.borrow_and_update();
+            }
+            all &= serves;
+            told.push((*service, serves));
         }
+        told.push((WHOLE, all));
+        for (service, serves) in told {
+            self.set(service, serves).await;
+        }
+    }
+
+    async fn set(&self, service: &str, serves: bool) {
+        let status = if serves {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
+        self.reporter.set_service_status(service, status).await;
     }
 }

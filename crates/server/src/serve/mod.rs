@@ -1,42 +1,39 @@
-//! The whole system in one process.
+//! A node: the whole system in one process, or one of its sides.
 
 mod elsewhere;
 mod health;
-mod in_process;
+mod read_side;
 mod runtime;
+mod source;
+mod write_side;
 
-use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, time::Duration};
 
-use command_side::CommandSide;
 use contract::{
-    encoded::event_service_server::EventServiceServer,
+    encoded::event_service_server::{self, EventServiceServer},
     orders::v1::{
-        command_service_server::CommandServiceServer,
-        projection_service_server::ProjectionServiceServer,
-        query_service_server::QueryServiceServer,
+        command_service_server::{self, CommandServiceServer},
+        projection_service_server::{self, ProjectionServiceServer},
+        query_service_server::{self, QueryServiceServer},
     },
 };
 use elsewhere::Elsewhere;
 use event_log::Location;
 use health::Health;
-use projector::{Documents, Indexer};
-use query_side::{Projections, Queries};
-use read_model::{
-    search::{self, embedded::Index},
-    store::{self, Writer},
-};
-use runtime::{Threads, Yields};
+use read_model::{search, store};
+use read_side::ReadSide;
+use runtime::Threads;
+use source::Source;
+use sqlite::Folder;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::{Server, server::TcpIncoming};
+use write_side::WriteSide;
 
 use crate::settings;
-
-/// Connections that queries read the documents with.
-const READERS: u32 = 4;
 
 /// Calls of one connection that may be given up before they are looked at. Past that the connection
 /// is closed, with all its other calls: the default of 20 is met by an honest client whose calls
@@ -65,6 +62,9 @@ pub enum Error {
     /// The search index cannot be opened.
     #[error(transparent)]
     Search(#[from] search::Error),
+    /// The read models are to be made from events, and there is nobody who streams any.
+    #[error("there are no nodes to make the read models from")]
+    NoSource,
     /// A thread cannot be started.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),
@@ -100,9 +100,10 @@ pub async fn run(settings: settings::Serve) -> Result<(), Error> {
 pub struct Serve {
     settings: settings::Serve,
     listener: TcpListener,
-    folder: sqlite::Folder,
-    /// That of a log in a file elsewhere.
-    log_folder: Option<sqlite::Folder>,
+    /// That of the read models, if it has any.
+    folder: Option<Folder>,
+    /// That of the log, if it is a file elsewhere.
+    log_folder: Option<Folder>,
 }
 
 impl Serve {
@@ -113,10 +114,12 @@ impl Serve {
     pub async fn bind(settings: settings::Serve) -> Result<Self, Error> {
         let refused = |error| Error::Listen(settings.listen, error);
         let listener = TcpListener::bind(settings.listen).await.map_err(refused)?;
-        let folder = sqlite::Folder::own(&settings.data_dir)?;
+        let roles = settings.roles;
+        let folder = roles.query.then(|| Folder::own(&settings.data_dir));
+        let folder = folder.transpose()?;
         let log_folder = match &settings.log {
-            Location::File(file) => folder.own_that_of(file)?,
-            Location::Database(_) => None,
+            Location::File(file) if roles.command => Folder::own_that_of(file, folder.as_ref())?,
+            _ => None,
         };
         Ok(Self {
             settings,
@@ -146,92 +149,81 @@ impl Serve {
             log_folder: _log_folder,
         } = self;
         let read = Threads::for_reading().map_err(Error::Thread)?;
-        // Who reads their own writes waits for the documents; the index has much to merge.
-        let documents_thread =
-            Threads::in_background("documents", Yields::Mostly).map_err(Error::Thread)?;
-        let index_thread =
-            Threads::in_background("search", Yields::Always).map_err(Error::Thread)?;
         // Streams end first; what feeds them and what they feed, when they have ended.
         let streams = CancellationToken::new();
         let projections = CancellationToken::new();
         let tasks = TaskTracker::new();
+        let write_side = if settings.roles.command {
+            let log = &settings.log;
+            Some(WriteSide::start(log, read.handle(), &streams, &tasks).await?)
+        } else {
+            None
+        };
+        let read_side = if let Some(folder) = &folder {
+            let source = match &write_side {
+                Some(here) if settings.events.is_empty() => Source::Here(here.events.clone()),
+                _ => Source::Nodes(settings.events),
+            };
+            Some(ReadSide::start(folder, source, &streams, &projections, &tasks).await?)
+        } else {
+            None
+        };
 
-        let CommandSide {
-            commands,
-            events,
-            writer,
-            dispatch,
-            follow,
-            available,
-        } = command_side::open(&settings.log, streams.clone()).await?;
-        // Opened on the threads they work on, for theirs inherit the priority.
-        let read_db = folder.file("read.db");
-        let documents_writer = documents_thread
-            .run(async move { Writer::open(&read_db, projector::GENERATION).await })
-            .await??;
-        let documents = documents_writer.reader(READERS).await?;
-        let indexed = documents_writer.reader(1);
-        let search_folder = folder.file("search");
-        let (indexed, index) = index_thread
-            .run(async move { (indexed.await, Index::open(&search_folder)) })
-            .await?;
-        let index: Arc<dyn search::Engine> = Arc::new(index?);
-
-        let no_more_commands = CancellationToken::new();
-        let writer = tokio::spawn(writer.run(no_more_commands.clone()));
-        tasks.spawn_on(dispatch.run(), read.handle());
-        tasks.spawn_on(follow.run(), read.handle());
-        let (in_process, in_process_server) =
-            in_process::serve(events.clone(), projections.clone());
-        tasks.spawn_on(in_process_server, documents_thread.handle());
-        let projector = Documents::new(in_process.clone(), documents_writer);
-        let documents_progress = projector.progress();
-        tasks.spawn_on(
-            projector.run(projections.clone()),
-            documents_thread.handle(),
-        );
-        let indexer = Indexer::new(indexed?, Arc::clone(&index));
-        let index_progress = indexer.progress();
-        tasks.spawn_on(indexer.run(projections.clone()), index_thread.handle());
-
-        let queries = Queries::new(documents, index, index_progress.clone(), streams.clone());
-        let projection_service = Projections::new(documents_progress, index_progress, in_process);
-        let (mut health, health_service) = Health::new().await;
-        tasks.spawn(health.clone().follow(available, streams.clone()));
+        let mut needs = Vec::new();
+        if let Some(side) = &write_side {
+            needs.push((
+                command_service_server::SERVICE_NAME,
+                side.available.to_vec(),
+            ));
+            needs.push((event_service_server::SERVICE_NAME, side.available.to_vec()));
+        }
+        if let Some(side) = &read_side {
+            needs.push((query_service_server::SERVICE_NAME, vec![side.ready.clone()]));
+            needs.push((projection_service_server::SERVICE_NAME, Vec::new()));
+        }
         let reflection = || {
-            tonic_reflection::server::Builder::configure()
+            let builder = tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(contract::FILE_DESCRIPTOR_SET)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                .with_service_name(tonic_health::pb::health_server::SERVICE_NAME);
+            needs.iter().fold(builder, |builder, (service, _)| {
+                builder.with_service_name(*service)
+            })
         };
+        let (reflection, reflection_alpha) =
+            (reflection().build_v1()?, reflection().build_v1alpha()?);
+        let (mut health, health_service) = Health::new(needs).await;
+        tasks.spawn(health.clone().follow(streams.clone()));
         let address = listener
             .local_addr()
             .map_err(|error| Error::Listen(settings.listen, error))?;
         let stop_accepting = CancellationToken::new();
+        let (write, query) = (write_side.as_ref(), read_side.as_ref());
         let server = Server::builder()
             .http2_max_pending_accept_reset_streams(Some(GIVEN_UP))
             .http2_keepalive_interval(Some(KEEPALIVE))
             .add_service(health_service)
-            .add_service(reflection().build_v1()?)
-            .add_service(reflection().build_v1alpha()?)
-            .add_service(CommandServiceServer::new(commands))
-            .add_service(Elsewhere::new(
-                EventServiceServer::new(events),
-                read.handle(),
-            ))
-            .add_service(Elsewhere::new(
-                QueryServiceServer::new(queries),
-                read.handle(),
-            ))
-            .add_service(Elsewhere::new(
-                ProjectionServiceServer::new(projection_service),
-                read.handle(),
-            ))
+            .add_service(reflection)
+            .add_service(reflection_alpha)
+            .add_optional_service(
+                write.map(|side| CommandServiceServer::new(side.commands.clone())),
+            )
+            .add_optional_service(write.map(|side| {
+                Elsewhere::new(EventServiceServer::new(side.events.clone()), read.handle())
+            }))
+            .add_optional_service(query.map(|side| {
+                Elsewhere::new(QueryServiceServer::new(side.queries.clone()), read.handle())
+            }))
+            .add_optional_service(query.map(|side| {
+                let service = ProjectionServiceServer::new(side.projections.clone());
+                Elsewhere::new(service, read.handle())
+            }))
             .serve_with_incoming_shutdown(
                 TcpIncoming::from(listener).with_nodelay(Some(true)),
                 stop_accepting.clone().cancelled_owned(),
             );
         let mut server = pin!(server);
-        tracing::info!(%address, data_dir = %settings.data_dir.display(), "serving");
+        tracing::info!(%address, "serving");
 
         tokio::select! {
             failed = &mut server => failed?,
@@ -251,9 +243,9 @@ impl Serve {
         projections.cancel();
         tasks.close();
         tasks.wait().await;
-        // Calls that the drain timeout has cut off could go on for ever: the writer ends without them.
-        no_more_commands.cancel();
-        writer.await.map_err(|error| Error::Thread(error.into()))?;
+        if let Some(side) = write_side {
+            side.end().await?;
+        }
         Ok(())
     }
 }

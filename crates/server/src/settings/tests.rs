@@ -25,6 +25,8 @@ fn without_any_source_the_defaults_hold() {
             listen: "127.0.0.1:50051".parse().unwrap(),
             data_dir: "./data".into(),
             log: Location::File("./data/events.db".into()),
+            roles: Roles::ALL,
+            events: Vec::new(),
             drain_timeout: Duration::from_secs(20),
         })
     );
@@ -85,6 +87,46 @@ fn a_log_is_in_the_data_folder_or_where_the_url_says() {
 }
 
 #[test]
+fn a_node_without_the_role_command_needs_nodes_that_have_it() {
+    let roles = |roles: &str, events: &str| {
+        let environment = [("ORDERLOG_ROLES", roles), ("ORDERLOG_EVENTS_URL", events)];
+        let given = if events.is_empty() { 1 } else { 2 };
+        serve(&ServeFlags::default(), &environment[..given], "")
+            .map(|serve| (serve.roles.command, serve.roles.query, serve.events.len()))
+    };
+    assert_eq!(roles("command", ""), Ok((true, false, 0)));
+    assert_eq!(roles("query", "http://a:1"), Ok((false, true, 1)));
+    assert_eq!(
+        roles("query,indexer", "http://a:1, http://b:2"),
+        Ok((false, true, 2))
+    );
+    assert_eq!(roles("indexer, command, query", ""), Ok((true, true, 0)));
+    let alone = roles("query", "").unwrap_err();
+    assert!(
+        alone.starts_with("ORDERLOG_ROLES (environment variable): \"query\" needs events-url"),
+        "{alone}"
+    );
+    for wrong in ["", "indexer", "command,indexer", "command,", "reader"] {
+        assert_eq!(
+            roles(wrong, "http://a:1"),
+            Err(format!(
+                "ORDERLOG_ROLES (environment variable): {wrong:?} must be some of command, query \
+                 and indexer, separated by commas; indexer needs query"
+            ))
+        );
+    }
+    for wrong in ["a:1", "https://a:1", "http://a:1,"] {
+        assert_eq!(
+            roles("query", wrong),
+            Err(format!(
+                "ORDERLOG_EVENTS_URL (environment variable): {wrong:?} must be URLs such as \
+                 http://127.0.0.1:50051, separated by commas"
+            ))
+        );
+    }
+}
+
+#[test]
 fn a_wrong_value_is_named_with_its_source_and_rule() {
     let rule = "must be an address and a port, such as 127.0.0.1:50051";
     assert_eq!(
@@ -113,7 +155,7 @@ fn the_file_is_refused_for_unknown_settings_and_bad_syntax() {
     assert_eq!(
         unknown,
         "orderlog.toml: there is no setting \"port\"; there are: \
-         listen, data-dir, database-url, drain-timeout, insecure, server"
+         listen, data-dir, database-url, roles, events-url, drain-timeout, insecure, server"
     );
     let syntax = serve(&ServeFlags::default(), &[], "\nlisten = ").unwrap_err();
     assert!(syntax.starts_with("orderlog.toml: line 2: "), "{syntax}");

@@ -1,0 +1,55 @@
+use command_side::{CommandSide, Commands, Events};
+use event_log::Location;
+use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::Error;
+
+/// The role `command`, at work.
+#[derive(Debug)]
+pub(super) struct WriteSide {
+    pub(super) commands: Commands,
+    pub(super) events: Events,
+    /// Whether the log can be written and read.
+    pub(super) available: [watch::Receiver<bool>; 2],
+    writer: JoinHandle<()>,
+    no_more_commands: CancellationToken,
+}
+
+impl WriteSide {
+    /// Opens the log, and starts the writer on this thread and the rest on that of the readers;
+    /// `streams` ends that rest.
+    pub(super) async fn start(
+        log: &Location,
+        readers: &Handle,
+        streams: &CancellationToken,
+        tasks: &TaskTracker,
+    ) -> Result<Self, Error> {
+        let CommandSide {
+            commands,
+            events,
+            writer,
+            dispatch,
+            follow,
+            available,
+        } = command_side::open(log, readers, streams.clone()).await?;
+        let no_more_commands = CancellationToken::new();
+        let writer = tokio::spawn(writer.run(no_more_commands.clone()));
+        tasks.spawn_on(dispatch.run(), readers);
+        tasks.spawn_on(follow.run(), readers);
+        Ok(Self {
+            commands,
+            events,
+            available,
+            writer,
+            no_more_commands,
+        })
+    }
+
+    /// Ends the writer, also where calls that the drain timeout has cut off could go on for ever.
+    pub(super) async fn end(self) -> Result<(), Error> {
+        self.no_more_commands.cancel();
+        let ended = self.writer.await;
+        ended.map_err(|error| Error::Thread(error.into()))
+    }
+}
