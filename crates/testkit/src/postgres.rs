@@ -4,10 +4,11 @@
 
 use std::{
     env,
+    ffi::OsStr,
     fs::{self, Permissions},
     io::{BufRead as _, BufReader},
     os::unix::{
-        fs::{PermissionsExt as _, chown},
+        fs::{MetadataExt as _, PermissionsExt as _, chown},
         process::CommandExt as _,
     },
     path::{Path, PathBuf},
@@ -15,16 +16,16 @@ use std::{
     sync::OnceLock,
 };
 
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::PgConnectOptions};
 use uuid::Uuid;
 
-/// Makes a cluster, serves it on a socket in its folder until standard input ends, however this
-/// process does, and leaves nothing behind. Nothing in it is worth waiting for the disk.
+/// Makes a cluster, and serves it until standard input ends, however this process does; then leaves
+/// nothing behind. Nothing in it is worth waiting for the disk.
 const CLUSTER: &str = r#"
     set -e
     "$1/initdb" -D "$2/data" -U postgres -A trust -E UTF8 --locale=C --no-sync >"$2/log"
-    "$1/pg_ctl" -D "$2/data" -l "$2/log" -w -o "-c listen_addresses= -c unix_socket_directories=$2 \
-        -c fsync=off -c max_connections=300" start >/dev/null
+    echo "$3" >>"$2/data/postgresql.conf"
+    "$1/pg_ctl" -D "$2/data" -l "$2/log" -w start >/dev/null
     echo ready
     cat >/dev/null
     "$1/pg_ctl" -D "$2/data" -m immediate stop >/dev/null
@@ -36,7 +37,43 @@ const CLUSTER: &str = r#"
 /// # Panics
 /// When there is one, but it does not work; or when there is none and there has to be.
 pub async fn database() -> Option<String> {
-    let server = server()?;
+    static SHARED: OnceLock<Option<Cluster>> = OnceLock::new();
+    match env::var("TEST_DATABASE_URL") {
+        Ok(server) => Some(new_database(&server).await),
+        Err(_) => {
+            let cluster = SHARED.get_or_init(|| Cluster::start("")).as_ref()?;
+            Some(cluster.database().await)
+        }
+    }
+}
+
+/// Where a server of this URL listens, as [`crate::Proxy::to`] takes it, and the URL of the same
+/// database at another address and port.
+///
+/// # Panics
+/// When the URL is none.
+#[must_use]
+pub fn at(url: &str, address: &str) -> (String, String) {
+    let options: PgConnectOptions = url.parse().unwrap();
+    let server = match options.get_socket() {
+        Some(folder) => folder
+            .join(format!(".s.PGSQL.{}", options.get_port()))
+            .display()
+            .to_string(),
+        None => format!("{}:{}", options.get_host(), options.get_port()),
+    };
+    let (url, parameters) = url.split_once('?').unwrap_or((url, ""));
+    let user = url.rsplit_once('@').map_or("", |(before, _)| before);
+    let parameters: Vec<_> = parameters
+        .split('&')
+        .filter(|parameter| !parameter.starts_with("host=") && !parameter.starts_with("port="))
+        .collect();
+    let database = options.get_database().unwrap_or_default();
+    let parameters = parameters.join("&");
+    (server, format!("{user}@{address}/{database}?{parameters}"))
+}
+
+async fn new_database(server: &str) -> String {
     let name = format!("orderlog_test_{}", Uuid::now_v7().simple());
     let mut connection = PgConnection::connect(server).await.unwrap();
     sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}")))
@@ -44,10 +81,10 @@ pub async fn database() -> Option<String> {
         .await
         .unwrap();
     connection.close().await.unwrap();
-    Some(match server.split_once('?') {
+    match server.split_once('?') {
         Some((before, parameters)) => format!("{}/{name}?{parameters}", without_database(before)),
         None => format!("{}/{name}", without_database(server)),
-    })
+    }
 }
 
 /// `postgres://user@host` of a URL that may name a database.
@@ -59,55 +96,110 @@ fn without_database(url: &str) -> &str {
     }
 }
 
-fn server() -> Option<&'static str> {
-    static SERVER: OnceLock<Option<String>> = OnceLock::new();
-    let server = SERVER.get_or_init(|| {
-        let server = env::var("TEST_DATABASE_URL").ok().or_else(throw_away);
-        if server.is_none() {
+/// A throw-away cluster, gone when this process is.
+#[derive(Debug)]
+pub struct Cluster {
+    binaries: PathBuf,
+    folder: PathBuf,
+    /// Its standard input ends with this.
+    _process: Child,
+}
+
+impl Cluster {
+    /// Starts one on a socket in its folder, with these lines besides in `postgresql.conf`; `None`
+    /// where Postgres is not installed.
+    ///
+    /// # Panics
+    /// When it does not start; or when Postgres is not installed and has to be.
+    #[must_use]
+    pub fn start(configuration: &str) -> Option<Self> {
+        let Some(binaries) = binaries() else {
             assert!(env::var_os("REQUIRE_POSTGRES").is_none(), "no Postgres");
-            eprintln!("SKIPPED: no Postgres is installed, nor named by TEST_DATABASE_URL");
+            eprintln!("SKIPPED: no Postgres is installed");
+            return None;
+        };
+        let folder = env::temp_dir().join(format!("orderlog-{}", Uuid::now_v7().simple()));
+        fs::create_dir(&folder).unwrap();
+        fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
+        if fs::metadata(&folder).unwrap().uid() == 0
+            && let Some((user, group)) = unprivileged()
+        {
+            chown(&folder, Some(user), Some(group)).unwrap();
         }
-        server
-    });
-    server.as_deref()
+        let configuration = format!(
+            "listen_addresses = ''\nunix_socket_directories = '{}'\nfsync = off\n\
+             max_connections = 300\n{configuration}",
+            folder.display()
+        );
+        let mut command = command(&folder, "sh");
+        command
+            .args(["-c", CLUSTER, "sh"])
+            .args([&binaries, &folder])
+            .arg(configuration)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        let mut told = String::new();
+        BufReader::new(process.stdout.take().unwrap())
+            .read_line(&mut told)
+            .unwrap();
+        assert_eq!(told, "ready\n", "the cluster does not start");
+        Some(Self {
+            binaries,
+            folder,
+            _process: process,
+        })
+    }
+
+    /// The URL of a new, empty database.
+    ///
+    /// # Panics
+    /// When it cannot be made.
+    pub async fn database(&self) -> String {
+        let folder = self.folder.display();
+        new_database(&format!(
+            "postgres://postgres@localhost/postgres?host={folder}"
+        ))
+        .await
+    }
+
+    /// Stops it, without waiting for whoever is connected.
+    ///
+    /// # Panics
+    /// When it does not stop.
+    pub fn stop(&self) {
+        self.control("stop");
+    }
+
+    /// Starts it after it was stopped.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_again(&self) {
+        self.control("start");
+    }
+
+    fn control(&self, what: &str) {
+        let mut control = command(&self.folder, self.binaries.join("pg_ctl"));
+        control.arg("-D").arg(self.folder.join("data"));
+        control.arg("-l").arg(self.folder.join("log"));
+        control.args(["-w", "-m", "immediate", what]);
+        let status = control.stdout(Stdio::null()).status().unwrap();
+        assert!(status.success(), "{what}");
+    }
 }
 
-fn throw_away() -> Option<String> {
-    static CLUSTER_PROCESS: OnceLock<Child> = OnceLock::new();
-    let binaries = binaries()?;
-    let folder = env::temp_dir().join(format!("orderlog-{}", Uuid::now_v7().simple()));
-    fs::create_dir(&folder).unwrap();
-    fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
-    let mut command = Command::new("sh");
+/// A command in a cluster's folder, as the user who owns it.
+fn command(folder: &Path, program: impl AsRef<OsStr>) -> Command {
+    let owner = fs::metadata(folder).unwrap();
+    let mut command = Command::new(program);
+    command.uid(owner.uid()).gid(owner.gid());
+    command.current_dir(folder);
     command
-        .args(["-c", CLUSTER, "sh"])
-        .args([&binaries, &folder])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped());
-    if let Some((user, group)) = unprivileged(&folder) {
-        chown(&folder, Some(user), Some(group)).unwrap();
-        command.uid(user).gid(group);
-    }
-    let mut process = command.current_dir(&folder).spawn().unwrap();
-    let mut told = String::new();
-    BufReader::new(process.stdout.take().unwrap())
-        .read_line(&mut told)
-        .unwrap();
-    assert_eq!(told, "ready\n", "the cluster does not start");
-    // Its standard input ends with this process.
-    CLUSTER_PROCESS.get_or_init(|| process);
-    Some(format!(
-        "postgres://postgres@localhost/postgres?host={}",
-        folder.display()
-    ))
 }
 
-/// Postgres does not run as root: whom to run it as, if we are.
-fn unprivileged(folder: &Path) -> Option<(u32, u32)> {
-    use std::os::unix::fs::MetadataExt as _;
-    if fs::metadata(folder).unwrap().uid() != 0 {
-        return None;
-    }
+/// Whom to run as instead of root.
+fn unprivileged() -> Option<(u32, u32)> {
     let users = fs::read_to_string("/etc/passwd").unwrap();
     let entry = |name: &str| {
         users

@@ -1,8 +1,8 @@
 //! What is left when the process dies at any moment.
 
-use crate::binary::start;
+use crate::binary::{orderlog, start};
 use contract::orders::v1::*;
-use testkit::{Clients, Process, order};
+use testkit::{Clients, Process, order, postgres};
 use tokio::task::JoinSet;
 
 /// Every event of the log, in order.
@@ -49,12 +49,11 @@ async fn create_until_killed(
     (creates, acknowledged)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn g1_g2_g3_g5_nothing_acknowledged_is_lost_and_nothing_happens_twice() {
-    let folder = tempfile::tempdir().unwrap();
+/// Kills what `start` starts, again and again.
+async fn check_acknowledged(start: impl Fn() -> Process) {
     for round in 0..3 {
-        let (creates, acknowledged) = create_until_killed(start(folder.path()), round).await;
-        let process = start(folder.path());
+        let (creates, acknowledged) = create_until_killed(start(), round).await;
+        let process = start();
         let mut clients = process.clients().await;
         let events = log(&mut clients).await;
         for (index, event) in events.iter().enumerate() {
@@ -74,6 +73,26 @@ async fn g1_g2_g3_g5_nothing_acknowledged_is_lost_and_nothing_happens_twice() {
         );
         process.kill();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g1_g2_g3_g5_nothing_acknowledged_is_lost_and_nothing_happens_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    check_acknowledged(|| start(folder.path())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g1_g2_g3_g5_nothing_acknowledged_is_lost_and_nothing_happens_twice_in_postgres() {
+    let Some(database) = postgres::database().await else {
+        return;
+    };
+    let start = || {
+        let mut serve = orderlog();
+        serve.args(["serve", "--listen", "127.0.0.1:0", "--roles", "command"]);
+        serve.env("ORDERLOG_DATABASE_URL", &database);
+        serve.into()
+    };
+    check_acknowledged(start).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
