@@ -367,7 +367,8 @@ async fn g6_a_subscription_that_does_not_follow_ends_at_the_head_of_the_log_and_
                 id: "tea".into(),
             },
             version,
-            event_type: "ProductRenamed",
+            event_type: "ProductRenamed".into(),
+            schema_version: 1,
             record: renamed.encode_to_vec(),
         };
         let batch = Batch {

@@ -183,7 +183,8 @@ impl Decider {
             self.batch.events.push(Event {
                 aggregate: aggregate.clone(),
                 version,
-                event_type,
+                event_type: event_type.into(),
+                schema_version: record::SCHEMA.current,
                 record,
             });
         }

@@ -87,7 +87,8 @@ fn event(id: &str, version: u64, record: &[u8]) -> Event {
     Event {
         aggregate: aggregate(id),
         version,
-        event_type: "Happened",
+        event_type: "Happened".into(),
+        schema_version: SCHEMA.current,
         record: record.into(),
     }
 }
@@ -264,7 +265,11 @@ pub(crate) async fn old_records_are_upcast_wherever_they_are_read(fixture: &dyn 
         },
     };
     let mut log = reopened(fixture, log, newer).await;
-    append(&mut log, &batch([event("a", 2, b"new too")])).await;
+    let newer = Event {
+        schema_version: newer.current,
+        ..event("a", 2, b"new too")
+    };
+    append(&mut log, &batch([newer])).await;
     let expected = [&b"\x08\x01new"[..], b"\x08\x02new too"];
     assert_eq!(records(&log, 0).await, expected);
     assert_eq!(log.reader.history(1, "a").await.unwrap().records, expected);

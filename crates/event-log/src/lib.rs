@@ -2,13 +2,15 @@
 //!
 //! [`sqlite`] keeps it in a file, [`postgres`] in a database that several nodes share. An
 //! [`Appender`] writes a [`Batch`] of events and of the requests that led to them in one durable
-//! transaction; any number of [`Reader`]s read; [`News`] tells what other nodes append. What an event
+//! transaction; any number of [`Reader`]s read; [`News`] tells what other nodes append; [`copy`] moves
+//! a log to another store. What an event
 //! says is opaque here but for what the log itself needs: which
 //! aggregate it belongs to, at which version. A `record` is an encoded message whose field 1, the
 //! position, is left out when it is stored and written in front when it is read.
 
 #[cfg(test)]
 mod contract_suite;
+pub mod copy;
 mod news;
 mod position;
 pub mod postgres;
@@ -16,7 +18,12 @@ mod rows;
 mod schema;
 pub mod sqlite;
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{
+    borrow::Cow,
+    fmt::{self, Display},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -32,6 +39,15 @@ pub enum Location {
     File(PathBuf),
     /// In this database.
     Database(postgres::Database),
+}
+
+impl Display for Location {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(file) => write!(to, "sqlite:{}", file.display()),
+            Self::Database(database) => Display::fmt(database, to),
+        }
+    }
 }
 
 /// Opens the log, making it if it is missing. `runtime` is what it is read on, whoever reads: a
@@ -133,7 +149,9 @@ pub struct Event {
     /// Which one of that aggregate: 1, 2, 3, ...
     pub version: u64,
     /// What kind of event; decides, with the schema's version, how an old one is upcast.
-    pub event_type: &'static str,
+    pub event_type: Cow<'static, str>,
+    /// The version of the schema that the record was written with.
+    pub schema_version: u32,
     /// The event as it is sent, without its position.
     pub record: Vec<u8>,
 }
@@ -240,6 +258,9 @@ pub enum Error {
     /// It does not answer, or refuses.
     #[error("the event store failed: {0}")]
     Store(#[source] sqlx::Error),
+    /// It was copied here, and not to the end.
+    #[error("the log is a copy that is not finished: run `orderlog copy` again")]
+    NotWhole,
     /// A version or request id of the batch is in the log already.
     #[error("the log has a version or request id of the batch already")]
     Conflict,

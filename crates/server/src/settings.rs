@@ -278,14 +278,8 @@ impl<'a> Sources<'a> {
             "database-url",
             flag,
             Location::File(data_dir.join("events.db")),
-            |value| match value.strip_prefix("sqlite:") {
-                Some(file) => (!file.is_empty()).then(|| Location::File(PathBuf::from(file))),
-                None if value.starts_with("postgres://") || value.starts_with("postgresql://") => {
-                    value.parse().ok().map(Location::Database)
-                }
-                None => None,
-            },
-            "must be sqlite:FILE or postgres://USER@HOST/DATABASE",
+            location,
+            LOCATION,
         );
         match found {
             Ok(found) => Ok(found.value),
@@ -366,6 +360,31 @@ impl<'a> Sources<'a> {
             other => other.to_string(),
         };
         Some((Origin::File(name), value))
+    }
+}
+
+/// What a location must be.
+const LOCATION: &str = "must be sqlite:FILE or postgres://USER@HOST/DATABASE";
+
+/// Where a log is, as a flag says.
+///
+/// # Errors
+/// It is no URL of a log. That is told without the value, which may hold a password.
+pub fn location_of(flag: &'static str, url: &str) -> Result<Location, Error> {
+    location(url).ok_or_else(|| Error::Wrong {
+        origin: Origin::Flag(flag),
+        value: "...".to_owned(),
+        rule: LOCATION.to_owned(),
+    })
+}
+
+fn location(url: &str) -> Option<Location> {
+    match url.strip_prefix("sqlite:") {
+        Some(file) => (!file.is_empty()).then(|| Location::File(PathBuf::from(file))),
+        None if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
+            url.parse().ok().map(Location::Database)
+        }
+        None => None,
     }
 }
 

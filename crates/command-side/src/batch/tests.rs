@@ -157,12 +157,8 @@ fn a_customer_and_a_product_of_one_id_are_two() {
         ..RegisterProductRequest::default()
     }));
     assert_eq!(decider.decide(product).unwrap().version, 1);
-    let types: Vec<_> = decider
-        .finish()
-        .events
-        .iter()
-        .map(|event| event.event_type)
-        .collect();
+    let events = decider.finish().events;
+    let types: Vec<_> = events.iter().map(|event| &*event.event_type).collect();
     assert_eq!(types, ["CustomerRegistered", "ProductRegistered"]);
 }
 

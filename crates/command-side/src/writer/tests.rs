@@ -142,7 +142,8 @@ async fn one_command_that_meets_what_cannot_be_read_does_not_harm_the_others() {
     let damaged = event_log::Event {
         aggregate,
         version: 1,
-        event_type: "OrderCreated",
+        event_type: "OrderCreated".into(),
+        schema_version: record::SCHEMA.current,
         record: b"nonsense".to_vec(),
     };
     let batch = Batch {

@@ -50,9 +50,10 @@ const APPEND: &str = "
     ), appended AS (
         INSERT INTO events (position, aggregate_type, aggregate_id, version, event_type,
             schema_version, record)
-        SELECT before + index, kind, id, version, event_type, $6, record
-        FROM head, UNNEST($1, $2::text[], $3::bigint[], $4::text[], $5::bytea[])
-            WITH ORDINALITY AS event (kind, id, version, event_type, record, index)
+        SELECT before + index, kind, id, version, event_type, schema_version, record
+        FROM head, UNNEST($1, $2::text[], $3::bigint[], $4::text[], $5::integer[], $6::bytea[])
+            WITH ORDINALITY
+            AS event (kind, id, version, event_type, schema_version, record, index)
     ), answered AS (
         INSERT INTO requests (request_id, fingerprint, aggregate_id, version, position)
         SELECT id, fingerprint, aggregate_id, version,
@@ -80,13 +81,13 @@ impl Appender {
                 .bind(new)
                 .execute(&mut connection.postgres)
                 .await?;
-            sqlx::query_scalar("SELECT id FROM log")
+            sqlx::query_as("SELECT id, whole FROM log")
                 .fetch_one(&mut connection.postgres)
                 .await
         });
-        let id = id.await?;
+        let (id, whole) = id.await?;
         self.connection = Some(connection);
-        Ok(id)
+        if whole { Ok(id) } else { Err(Error::NotWhole) }
     }
 
     /// The connection, to be put back if it is still good.
@@ -146,11 +147,7 @@ impl crate::Appender for Appender {
 
     async fn append(&mut self, batch: &Batch) -> Result<u64, Error> {
         let mut connection = self.take().await?;
-        let appended = in_time(
-            ANSWER_TIMEOUT,
-            append(&mut connection, batch, self.schema.current),
-        );
-        match appended.await {
+        match in_time(ANSWER_TIMEOUT, append(&mut connection, batch)).await {
             Ok(first) => {
                 connection.exclusive = false;
                 self.connection = Some(connection);
@@ -172,11 +169,7 @@ impl crate::Appender for Appender {
     }
 }
 
-async fn append(
-    connection: &mut Connection,
-    batch: &Batch,
-    schema: u32,
-) -> Result<i64, sqlx::Error> {
+async fn append(connection: &mut Connection, batch: &Batch) -> Result<i64, sqlx::Error> {
     let Batch { events, requests } = batch;
     if events.is_empty() && requests.is_empty() {
         if connection.exclusive {
@@ -192,7 +185,14 @@ async fn append(
         .iter()
         .map(|event| event.version.cast_signed())
         .collect();
-    let types: Vec<_> = events.iter().map(|event| event.event_type).collect();
+    let types: Vec<_> = events
+        .iter()
+        .map(|event| event.event_type.as_ref())
+        .collect();
+    let schemas: Vec<_> = events
+        .iter()
+        .map(|event| event.schema_version.cast_signed())
+        .collect();
     let records: Vec<_> = events.iter().map(|event| event.record.as_slice()).collect();
     let answers = Answers::of(requests);
     let first = sqlx::query_scalar(APPEND)
@@ -200,8 +200,8 @@ async fn append(
         .bind(ids)
         .bind(versions)
         .bind(types)
+        .bind(schemas)
         .bind(records)
-        .bind(schema.cast_signed())
         .bind(answers.ids)
         .bind(answers.fingerprints)
         .bind(answers.aggregate_ids)

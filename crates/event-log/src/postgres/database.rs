@@ -124,18 +124,25 @@ impl Database {
             .disable_statement_logging()
     }
 
+    /// A connection without limits: what is done on it may wait, and take its time.
+    pub(super) async fn connect(&self) -> Result<PgConnection, OpenError> {
+        let options = self.options().application_name("orderlog");
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await;
+        connected
+            .map_err(|_| OpenError::Silent(self.clone()))?
+            .map_err(|error| OpenError::Unusable {
+                database: self.clone(),
+                error,
+            })
+    }
+
     /// Checks the database, and brings its tables up to date; one node at a time.
     pub(super) async fn prepare(&self, migrations: &Migrator) -> Result<(), OpenError> {
         let unusable = |error| OpenError::Unusable {
             database: self.clone(),
             error,
         };
-        // Without limits: while another node makes the tables, this one waits.
-        let options = self.options().application_name("orderlog");
-        let connected = tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await;
-        let mut connection = connected
-            .map_err(|_| OpenError::Silent(self.clone()))?
-            .map_err(unusable)?;
+        let mut connection = self.connect().await?;
         self.check(&mut connection).await?;
         // Not `run`, whose future cannot be spawned.
         migrations

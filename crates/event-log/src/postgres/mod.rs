@@ -15,8 +15,8 @@ use append::Appender;
 pub use database::{Database, OpenError};
 pub use news::News;
 use read::Reader;
-use sqlx::{migrate::Migrator, postgres::PgPoolOptions};
-use tokio::runtime::Handle;
+use sqlx::{PgConnection, migrate::Migrator, postgres::PgPoolOptions};
+use tokio::{runtime::Handle, time::Instant};
 use uuid::Uuid;
 
 use crate::{Error, Log, Schema};
@@ -36,6 +36,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long we wait for an answer; later than the database itself gives up.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
+
+/// From one look at who is connected to the next.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -62,6 +65,42 @@ pub async fn open(database: &Database, schema: Schema, runtime: &Handle) -> Resu
             schema,
         }),
     })
+}
+
+/// What appends to a log, whole or not.
+pub(crate) fn appender(database: &Database, schema: Schema) -> Box<dyn crate::Appender> {
+    Box::new(Appender::new(database.for_appending(), schema))
+}
+
+/// Whether a log's tables are in a database.
+pub(crate) async fn has_tables(database: &Database) -> Result<bool, Error> {
+    let mut connection = database.connect().await?;
+    let has_tables = sqlx::query_scalar("SELECT to_regclass('log_head') IS NOT NULL");
+    Ok(has_tables.fetch_one(&mut connection).await?)
+}
+
+/// A connection to a database that no node is running on, nor anything else of orderlog; `None` if
+/// something is. Its tables are made if they are missing.
+pub(crate) async fn alone(database: &Database) -> Result<Option<PgConnection>, Error> {
+    database.prepare(&MIGRATIONS).await?;
+    let mut connection = database.connect().await?;
+    let deadline = Instant::now() + CONNECT_TIMEOUT;
+    loop {
+        let others: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+            AND application_name = 'orderlog' AND pid <> pg_backend_pid()",
+        )
+        .fetch_one(&mut connection)
+        .await?;
+        if others == 0 {
+            return Ok(Some(connection));
+        }
+        if Instant::now() > deadline {
+            return Ok(None);
+        }
+        // What has just been closed may still be there.
+        tokio::time::sleep(AGAIN).await;
+    }
 }
 
 /// What does not come in time has failed.

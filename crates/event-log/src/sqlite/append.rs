@@ -63,6 +63,7 @@ impl Appender {
                 aggregate,
                 version,
                 event_type,
+                schema_version,
                 record,
             } = event;
             query = query
@@ -70,8 +71,8 @@ impl Appender {
                 .bind(aggregate.kind)
                 .bind(aggregate.id.as_str())
                 .bind(version.cast_signed())
-                .bind(*event_type)
-                .bind(i64::from(self.schema.current))
+                .bind(event_type.as_ref())
+                .bind(i64::from(*schema_version))
                 .bind(record.as_slice());
         }
         for Request {

@@ -8,7 +8,7 @@ use std::{path::Path, sync::Arc};
 use ::sqlite::Durability;
 use append::Appender;
 use read::Reader;
-use sqlx::migrate::Migrator;
+use sqlx::{SqliteConnection, migrate::Migrator};
 use uuid::Uuid;
 
 use crate::{Error, Log, News, Schema};
@@ -30,14 +30,17 @@ const READERS: u32 = 3;
 /// # Errors
 /// When the file cannot be used; it is unchanged then.
 pub async fn open(path: &Path, schema: Schema) -> Result<Log, Error> {
-    let mut connection = ::sqlite::writer(path, &MIGRATIONS, DURABILITY).await?;
+    let mut connection = connect(path).await?;
     sqlx::query("INSERT INTO log (only_row, id) VALUES (1, ?) ON CONFLICT DO NOTHING")
         .bind(Uuid::now_v7().to_string())
         .execute(&mut connection)
         .await?;
-    let log_id = sqlx::query_scalar("SELECT id FROM log")
+    let (log_id, whole): (_, bool) = sqlx::query_as("SELECT id, whole FROM log")
         .fetch_one(&mut connection)
         .await?;
+    if !whole {
+        return Err(Error::NotWhole);
+    }
     let appender = Appender::new(connection, schema).await?;
     let reader = Reader::new(::sqlite::readers(path, READERS).await?, log_id, schema);
     Ok(Log {
@@ -45,6 +48,19 @@ pub async fn open(path: &Path, schema: Schema) -> Result<Log, Error> {
         reader: Arc::new(reader),
         news: News::default(),
     })
+}
+
+/// A connection that may write, to a file that is made if it is missing.
+pub(crate) async fn connect(path: &Path) -> Result<SqliteConnection, Error> {
+    Ok(::sqlite::writer(path, &MIGRATIONS, DURABILITY).await?)
+}
+
+/// What appends to a log, whole or not.
+pub(crate) async fn appender(
+    path: &Path,
+    schema: Schema,
+) -> Result<Box<dyn crate::Appender>, Error> {
+    Ok(Box::new(Appender::new(connect(path).await?, schema).await?))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! a `Session` (the connection, and the choice between tables and JSON) and a [`Failure`] (what
 //! goes to stderr, and the exit code).
 
+mod copy;
 mod customer;
 mod event;
 mod failure;
@@ -62,6 +63,8 @@ enum Command {
     Serve(ServeFlags),
     /// Execute the commands of a file, many in flight
     Import(Client<import::Import>),
+    /// Copy a log from SQLite to Postgres, or back
+    Copy(copy::Copy),
     /// Show how far the read models are
     #[command(after_help = "Example:\n  orderlog status")]
     Status(Client<status::Status>),
@@ -112,6 +115,7 @@ impl Cli {
                 let served = serve::run(settings).await;
                 served.map_err(|error| Failure::Operation(error.to_string()))
             }
+            Command::Copy(copy) => copy.run().await,
             Command::Import(client) => client.run(&sources).await,
             Command::Status(client) => client.run(&sources).await,
             Command::Watch(client) => client.run(&sources).await,

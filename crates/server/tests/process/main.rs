@@ -4,5 +4,6 @@
 
 mod binary;
 mod command_line;
+mod copy;
 mod crash;
 mod import;

@@ -1,0 +1,208 @@
+//! A log as it is stored, in either store.
+
+use std::{fs, path::Path};
+
+use sqlx::{PgConnection, SqliteConnection};
+
+use super::Error;
+use crate::{Aggregate, Appender, Event, Location, Position, Request, Schema, postgres, sqlite};
+
+/// What is copied is not looked into.
+const ANY_SCHEMA: Schema = Schema {
+    current: 0,
+    upcast: |_, _, _| None,
+};
+
+/// The rows of a log, which nobody else uses.
+#[derive(Debug)]
+pub(super) struct Contents {
+    location: Location,
+    connection: Connection,
+    /// Of a file: the folder that it lies in.
+    folder: Option<::sqlite::Folder>,
+}
+
+#[derive(Debug)]
+enum Connection {
+    File(SqliteConnection),
+    Database(PgConnection),
+}
+
+/// The same text for both, which differ in the type of the connection only.
+macro_rules! on_either {
+    ($contents:expr, $connection:ident => $asked:expr) => {
+        match &mut $contents.connection {
+            Connection::File($connection) => $asked,
+            Connection::Database($connection) => $asked,
+        }
+    };
+}
+
+/// Whose log it is, and whether it is whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub(super) log_id: String,
+    pub(super) whole: bool,
+}
+
+impl Contents {
+    /// A log that is there already.
+    pub(super) async fn of(location: &Location) -> Result<Self, Error> {
+        let is_there = match location {
+            Location::File(file) => file.exists(),
+            Location::Database(database) => postgres::has_tables(database).await?,
+        };
+        if is_there {
+            Self::made(location, None).await
+        } else {
+            Err(Error::NoLog(location.clone()))
+        }
+    }
+
+    /// A log, or a place for one: its tables are made if they are missing. `beside` the one that is
+    /// open already.
+    pub(super) async fn made(location: &Location, beside: Option<&Self>) -> Result<Self, Error> {
+        let (connection, folder) = match location {
+            Location::File(file) => {
+                if beside.is_some_and(|beside| beside.is(file)) {
+                    return Err(Error::Itself);
+                }
+                let ours = beside.and_then(|beside| beside.folder.as_ref());
+                let folder =
+                    ::sqlite::Folder::own_that_of(file, ours).map_err(crate::Error::from)?;
+                (Connection::File(sqlite::connect(file).await?), folder)
+            }
+            Location::Database(database) => {
+                let connection = postgres::alone(database).await?;
+                let connection = connection.ok_or_else(|| Error::InUse(location.clone()))?;
+                (Connection::Database(connection), None)
+            }
+        };
+        Ok(Self {
+            location: location.clone(),
+            connection,
+            folder,
+        })
+    }
+
+    /// Whether it is in this file.
+    fn is(&self, file: &Path) -> bool {
+        let Location::File(ours) = &self.location else {
+            return false;
+        };
+        let is_same = |ours| fs::canonicalize(file).is_ok_and(|file| file == ours);
+        fs::canonicalize(ours).is_ok_and(is_same)
+    }
+
+    /// What appends there.
+    pub(super) async fn appender(&self) -> Result<Box<dyn Appender>, Error> {
+        Ok(match &self.location {
+            Location::File(file) => sqlite::appender(file, ANY_SCHEMA).await?,
+            Location::Database(database) => postgres::appender(database, ANY_SCHEMA),
+        })
+    }
+
+    /// `None` where there has not been a log yet.
+    pub(super) async fn identity(&mut self) -> Result<Option<Identity>, Error> {
+        let row: Option<(String, bool)> = on_either!(self, connection => {
+            sqlx::query_as("SELECT id, whole FROM log").fetch_optional(connection).await?
+        });
+        Ok(row.map(|(log_id, whole)| Identity { log_id, whole }))
+    }
+
+    pub(super) async fn identify(&mut self, identity: &Identity) -> Result<(), Error> {
+        let Identity { log_id, whole } = identity;
+        on_either!(self, connection => {
+            sqlx::query(
+                "INSERT INTO log (only_row, id, whole) VALUES (1, $1, $2)
+                ON CONFLICT (only_row) DO UPDATE SET id = excluded.id, whole = excluded.whole",
+            )
+            .bind(log_id)
+            .bind(whole)
+            .execute(connection)
+            .await?;
+        });
+        Ok(())
+    }
+
+    /// The position of the newest event.
+    pub(super) async fn head(&mut self) -> Result<u64, Error> {
+        let head: i64 = on_either!(self, connection => {
+            sqlx::query_scalar("SELECT coalesce(max(position), 0) FROM events")
+                .fetch_one(connection)
+                .await?
+        });
+        Ok(head.cast_unsigned())
+    }
+
+    /// How many request ids are known.
+    pub(super) async fn request_count(&mut self) -> Result<u64, Error> {
+        let count: i64 = on_either!(self, connection => {
+            sqlx::query_scalar("SELECT count(*) FROM requests").fetch_one(connection).await?
+        });
+        Ok(count.cast_unsigned())
+    }
+
+    /// The events right after a position, in their order.
+    pub(super) async fn events(&mut self, after: u64, limit: usize) -> Result<Vec<Event>, Error> {
+        type Row = (i64, i32, String, i64, String, i32, Vec<u8>);
+        let rows: Vec<Row> = on_either!(self, connection => {
+            sqlx::query_as(
+                "SELECT position, aggregate_type, aggregate_id, version, event_type,
+                    schema_version, record
+                FROM events WHERE position > $1 ORDER BY position LIMIT $2",
+            )
+            .bind(after.cast_signed())
+            .bind(limit as i64)
+            .fetch_all(connection)
+            .await?
+        });
+        if let Some((first, last)) = rows.first().zip(rows.last()) {
+            crate::rows::check_dense(after, first.0, last.0, rows.len())?;
+        }
+        let event = |(_, kind, id, version, event_type, schema_version, record): Row| Event {
+            aggregate: Aggregate { kind, id },
+            version: version.cast_unsigned(),
+            event_type: event_type.into(),
+            schema_version: schema_version.cast_unsigned(),
+            record,
+        };
+        Ok(rows.into_iter().map(event).collect())
+    }
+
+    /// What was answered to the request ids right after one, in the order of their bytes.
+    pub(super) async fn requests(
+        &mut self,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Request>, Error> {
+        type Row = (String, Vec<u8>, String, i64, i64);
+        let rows: Vec<Row> = on_either!(self, connection => {
+            sqlx::query_as(
+                "SELECT request_id, fingerprint, aggregate_id, version, position
+                FROM requests WHERE request_id > $1 ORDER BY request_id LIMIT $2",
+            )
+            .bind(after)
+            .bind(limit as i64)
+            .fetch_all(connection)
+            .await?
+        });
+        let request = |(id, fingerprint, aggregate_id, version, position): Row| Request {
+            id,
+            fingerprint,
+            aggregate_id,
+            version: version.cast_unsigned(),
+            position: Position::Of(position.cast_unsigned()),
+        };
+        Ok(rows.into_iter().map(request).collect())
+    }
+
+    /// Lets go of it.
+    pub(super) async fn close(self) {
+        match self.connection {
+            Connection::File(connection) => ::sqlite::close(connection).await,
+            // Nothing is under way on it: that it cannot be closed in order changes nothing.
+            Connection::Database(connection) => drop(sqlx::Connection::close(connection).await),
+        }
+    }
+}

@@ -1,0 +1,277 @@
+use tempfile::TempDir;
+use tokio::runtime::Handle;
+
+use super::*;
+use crate::{Aggregate, Event, Log, Position, Request, Schema};
+
+const SCHEMA: Schema = Schema {
+    current: 3,
+    upcast: |_, _, record| Some(record.to_vec()),
+};
+
+/// Places for a log: in a file and, where there is a Postgres, in a database.
+struct Places {
+    file: Location,
+    other_file: Location,
+    database: Location,
+    _folders: [TempDir; 2],
+}
+
+impl Places {
+    async fn new() -> Option<Self> {
+        let url = testkit::postgres::database().await?;
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let file = |folder: &TempDir| Location::File(folder.path().join("events.db"));
+        Some(Self {
+            file: file(&folders[0]),
+            other_file: file(&folders[1]),
+            database: Location::Database(url.parse().unwrap()),
+            _folders: folders,
+        })
+    }
+}
+
+async fn open(location: &Location) -> Log {
+    crate::open(location, SCHEMA, &Handle::current())
+        .await
+        .unwrap()
+}
+
+/// Appends events of versions `from` to `upto` of an order, each with a request id, the records in
+/// an older schema than that of the program.
+async fn append(location: &Location, id: &str, from: u64, upto: u64) {
+    let mut log = open(location).await;
+    let events: Vec<_> = (from..=upto)
+        .map(|version| Event {
+            aggregate: Aggregate {
+                kind: 1,
+                id: id.into(),
+            },
+            version,
+            event_type: "Happened".into(),
+            schema_version: 1 + version as u32 % 2,
+            record: format!("{id} {version}").into_bytes(),
+        })
+        .collect();
+    let requests = events
+        .iter()
+        .enumerate()
+        .map(|(index, event)| Request {
+            // Neither in the order of positions, nor in one that all collations agree on.
+            id: format!("{}-{id}-\u{e4}{}", event.version % 7, event.version),
+            fingerprint: vec![event.version as u8],
+            aggregate_id: id.into(),
+            version: event.version,
+            position: Position::InBatch(index),
+        })
+        .collect();
+    log.appender
+        .append(&Batch { events, requests })
+        .await
+        .unwrap();
+    log.appender.close().await;
+}
+
+async fn copy(from: &Location, to: &Location) -> Result<Copied, Error> {
+    run(from, to, &mut |_| {}).await
+}
+
+/// All of a log, as it is stored.
+async fn all(location: &Location) -> (Identity, Vec<Event>, Vec<Request>) {
+    let mut contents = Contents::of(location).await.unwrap();
+    let all = (
+        contents.identity().await.unwrap().unwrap(),
+        contents.events(0, 100_000).await.unwrap(),
+        contents.requests("", 100_000).await.unwrap(),
+    );
+    contents.close().await;
+    all
+}
+
+#[tokio::test]
+async fn a_log_goes_there_and_grows_and_comes_back_as_it_was() {
+    let Some(places) = Places::new().await else {
+        return;
+    };
+    append(&places.file, "a", 1, 2500).await;
+    let copied = copy(&places.file, &places.database).await.unwrap();
+    let (identity, events, requests) = all(&places.file).await;
+    assert_eq!(copied.log_id, identity.log_id);
+    assert_eq!((copied.events, copied.requests), (2500, 2500));
+    assert_eq!(
+        all(&places.database).await,
+        (identity.clone(), events.clone(), requests)
+    );
+
+    append(&places.database, "b", 1, 1200).await;
+    let copied = copy(&places.database, &places.file).await.unwrap();
+    assert_eq!((copied.events, copied.new_events), (3700, 1200));
+    let back = all(&places.file).await;
+    assert_eq!(back.0, identity);
+    assert_eq!(back.1[..2500], events);
+    assert_eq!(all(&places.database).await, back);
+
+    let again = copy(&places.database, &places.file).await.unwrap();
+    assert_eq!((again.events, again.new_events), (3700, 0));
+    append(&places.file, "c", 1, 1).await;
+    copy(&places.file, &places.other_file).await.unwrap();
+    assert_eq!(all(&places.file).await, all(&places.other_file).await);
+}
+
+/// Copies until so much of a stage is done, and is gone then.
+async fn copy_until(from: &Location, to: &Location, stage: Stage, done: u64) {
+    let (reached, stop) = tokio::sync::oneshot::channel();
+    let mut reached = Some(reached);
+    let mut tell = |progress: Progress| {
+        if progress.stage == stage
+            && progress.done >= done
+            && let Some(reached) = reached.take()
+        {
+            reached.send(()).unwrap();
+        }
+    };
+    tokio::select! {
+        biased;
+        reached = stop => reached.unwrap(),
+        copied = run(from, to, &mut tell) => panic!("{copied:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_is_broken_off_is_not_served_and_goes_on_where_it_was() {
+    let Some(places) = Places::new().await else {
+        return;
+    };
+    append(&places.file, "a", 1, 4000).await;
+    for (from, to) in [
+        (&places.file, &places.database),
+        (&places.database, &places.other_file),
+    ] {
+        for (stage, done) in [
+            (Stage::Events, 1000),
+            (Stage::Requests, 2000),
+            (Stage::Verifying, 3000),
+        ] {
+            copy_until(from, to, stage, done).await;
+            let refused = crate::open(to, SCHEMA, &Handle::current()).await;
+            assert!(
+                matches!(refused, Err(crate::Error::NotWhole)),
+                "{refused:?}"
+            );
+            let refused = copy(to, from).await;
+            assert!(matches!(refused, Err(Error::NotWhole(_))), "{refused:?}");
+        }
+        let mut first = None;
+        let mut tell = |progress: Progress| {
+            first.get_or_insert(progress.done);
+        };
+        let copied = run(from, to, &mut tell).await.unwrap();
+        assert_eq!((copied.events, copied.requests), (4000, 4000));
+        assert_eq!(
+            first,
+            Some(4000),
+            "events that were there are not copied again"
+        );
+        assert_eq!(all(from).await, all(to).await);
+        drop(open(to).await);
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_its_own_is_refused_and_left_as_it_is() {
+    let Some(places) = Places::new().await else {
+        return;
+    };
+    let nothing = copy(&places.file, &places.database).await;
+    assert!(matches!(nothing, Err(Error::NoLog(_))), "{nothing:?}");
+    let nothing = copy(&places.database, &places.file).await;
+    assert!(matches!(nothing, Err(Error::NoLog(_))), "{nothing:?}");
+
+    append(&places.file, "a", 1, 3).await;
+    append(&places.other_file, "b", 1, 1).await;
+    let before = all(&places.other_file).await;
+    let taken = copy(&places.file, &places.other_file).await;
+    assert!(matches!(taken, Err(Error::Taken(_))), "{taken:?}");
+    assert_eq!(all(&places.other_file).await, before);
+
+    // Somebody has tried it first: a log, but nothing in it.
+    open(&places.database).await.appender.close().await;
+    copy(&places.file, &places.database).await.unwrap();
+    // From here on they are two.
+    append(&places.file, "a", 4, 4).await;
+    append(&places.database, "b", 1, 1).await;
+    for (from, to) in [
+        (&places.file, &places.database),
+        (&places.database, &places.file),
+    ] {
+        let before = all(to).await;
+        let refused = copy(from, to).await;
+        assert!(
+            matches!(refused, Err(Error::Other { position: 4, .. })),
+            "{refused:?}"
+        );
+        assert_eq!(all(to).await, before);
+    }
+    append(&places.database, "b", 2, 2).await;
+    let refused = copy(&places.file, &places.database).await;
+    assert!(
+        matches!(refused, Err(Error::Other { position: 5, .. })),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_in_use_is_refused() {
+    let Some(places) = Places::new().await else {
+        return;
+    };
+    append(&places.file, "a", 1, 3).await;
+    let node = open(&places.database).await;
+    let used = copy(&places.file, &places.database).await;
+    assert!(matches!(used, Err(Error::InUse(_))), "{used:?}");
+    let used = copy(&places.database, &places.file).await;
+    assert!(matches!(used, Err(Error::InUse(_))), "{used:?}");
+    node.appender.close().await;
+    copy(&places.file, &places.database).await.unwrap();
+    let itself = copy(&places.database, &places.database).await;
+    assert!(matches!(itself, Err(Error::InUse(_))), "{itself:?}");
+    let itself = copy(&places.file, &places.file).await;
+    assert!(matches!(itself, Err(Error::Itself)), "{itself:?}");
+    drop(open(&places.file).await);
+}
+
+#[tokio::test]
+async fn what_differs_in_the_end_is_named() {
+    let Some(places) = Places::new().await else {
+        return;
+    };
+    append(&places.file, "a", 1, 1500).await;
+    copy(&places.file, &places.other_file).await.unwrap();
+    let Location::File(file) = &places.other_file else {
+        unreachable!()
+    };
+    for (damage, named) in [
+        (
+            "DROP TRIGGER requests_are_never_changed;
+            UPDATE requests SET position = 7 WHERE version = 1234",
+            "request id \"2-a-\u{e4}1234\"",
+        ),
+        (
+            "DROP TRIGGER events_are_never_changed;
+            UPDATE events SET record = x'00' WHERE position = 1234",
+            "event 1234",
+        ),
+    ] {
+        let mut connection = crate::sqlite::connect(file).await.unwrap();
+        sqlx::raw_sql(damage)
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        ::sqlite::close(connection).await;
+        let different = copy(&places.file, &places.other_file).await.unwrap_err();
+        assert_eq!(
+            different.to_string(),
+            format!("the copy differs from its source in {named}")
+        );
+    }
+}

@@ -1,0 +1,87 @@
+use std::io;
+
+use clap::Args;
+use event_log::{
+    Location,
+    copy::{self, Copied, Progress, Stage},
+};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{Failure, money, session::print};
+use crate::settings::location_of;
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Stop the nodes that run on either first. Broken off, it goes on when it is \
+                        run again.\n\nExample:\n  \
+                        orderlog copy --from sqlite:data/events.db --to postgres://ann@db/orders"
+)]
+pub(super) struct Copy {
+    /// The log to copy: sqlite:FILE or postgres://USER@HOST/DATABASE
+    #[arg(long, value_name = "URL")]
+    from: String,
+    /// Where to: what is empty, or an older or unfinished copy of it
+    #[arg(long, value_name = "URL")]
+    to: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Copy {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let from = location_of("from", &self.from)?;
+        let to = location_of("to", &self.to)?;
+        let bar = ProgressBar::new(0);
+        let template = "{msg:18} {bar:40} {human_pos} of {human_len}, {per_sec}, {eta} left";
+        let bar = match ProgressStyle::with_template(template) {
+            Ok(style) => bar.with_style(style),
+            Err(_) => bar,
+        };
+        let mut stage = None;
+        let copied = copy::run(&from, &to, &mut |progress| {
+            if stage.replace(progress.stage) != Some(progress.stage) {
+                bar.reset();
+                bar.set_message(doing(progress.stage));
+            }
+            let Progress { done, all, .. } = progress;
+            bar.set_length(all);
+            bar.set_position(done);
+        })
+        .await;
+        bar.finish_and_clear();
+        let copied = copied.map_err(|error| Failure::Operation(error.to_string()))?;
+        Ok(print(&if self.json {
+            let Copied {
+                log_id,
+                events,
+                requests,
+                new_events,
+            } = copied;
+            let summary = serde_json::json!({
+                "logId": log_id, "events": events, "requests": requests, "newEvents": new_events,
+            });
+            serde_json::to_string(&summary).map_err(io::Error::from)?
+        } else {
+            text(&copied, &to)
+        })?)
+    }
+}
+
+fn doing(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Events => "copying events",
+        Stage::Requests => "copying request ids",
+        Stage::Verifying => "comparing",
+    }
+}
+
+fn text(copied: &Copied, to: &Location) -> String {
+    format!(
+        "log {}: {} events ({} new) and {} request ids are in {to}, the same as in the source",
+        copied.log_id,
+        money::count(copied.events),
+        money::count(copied.new_events),
+        money::count(copied.requests),
+    )
+}

@@ -1,0 +1,2 @@
+-- False while a log is being copied to here: until it is whole, nobody may use it.
+ALTER TABLE log ADD COLUMN whole BOOLEAN NOT NULL DEFAULT TRUE;
