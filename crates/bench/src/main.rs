@@ -14,6 +14,7 @@ mod fill;
 mod freshness;
 mod load;
 mod memory;
+mod postgres;
 mod program;
 mod stream;
 mod subscribers;
@@ -53,6 +54,12 @@ enum Bench {
         #[arg(long, default_value_t = 4)]
         seconds: u64,
     },
+    /// CreateOrder on Postgres against bare inserts of as many rows, on one node and on two
+    Postgres {
+        /// How long each of twelve turns takes
+        #[arg(long, default_value_t = 4)]
+        seconds: u64,
+    },
     /// How far documents and search are behind: idle, at shares of the full command rate, and after
     /// the full one
     Freshness {
@@ -87,6 +94,7 @@ fn main() {
             Bench::Execute { commands } => execute::run(commands).await,
             Bench::Stream { events } => stream::run(events).await,
             Bench::Subscribers { idle, seconds } => subscribers::run(idle, seconds).await,
+            Bench::Postgres { seconds } => postgres::run(seconds).await,
             Bench::Freshness { orders, seconds } => freshness::run(orders, seconds).await,
             Bench::Memory { events, seconds } => memory::run(events, seconds).await,
         }

@@ -68,7 +68,8 @@ fn data(folder: &TempDir) -> PathBuf {
     folder.path().join("data")
 }
 
-fn binary() -> PathBuf {
+/// Where the program is.
+pub(crate) fn binary() -> PathBuf {
     let binary = env::current_exe().unwrap().with_file_name("orderlog");
     assert!(
         binary.exists(),

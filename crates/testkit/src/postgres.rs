@@ -7,6 +7,7 @@ use std::{
     ffi::OsStr,
     fs::{self, Permissions},
     io::{BufRead as _, BufReader},
+    net::TcpListener,
     os::unix::{
         fs::{MetadataExt as _, PermissionsExt as _, chown},
         process::CommandExt as _,
@@ -31,6 +32,9 @@ const CLUSTER: &str = r#"
     "$1/pg_ctl" -D "$2/data" -m immediate stop >/dev/null
     rm -rf "$2"
 "#;
+
+/// What the name of its socket ends with.
+const PORT: u16 = 5432;
 
 /// The URL of a new, empty database; `None` when there is no Postgres.
 ///
@@ -101,6 +105,7 @@ fn without_database(url: &str) -> &str {
 pub struct Cluster {
     binaries: PathBuf,
     folder: PathBuf,
+    port: u16,
     /// Its standard input ends with this.
     _process: Child,
 }
@@ -113,6 +118,31 @@ impl Cluster {
     /// When it does not start; or when Postgres is not installed and has to be.
     #[must_use]
     pub fn start(configuration: &str) -> Option<Self> {
+        Self::with(PORT, configuration, &[])
+    }
+
+    /// Starts one that also listens on a port, which is returned, with TLS. It signs itself: what
+    /// clients have to trust is `server.crt` in [`Cluster::folder`].
+    ///
+    /// # Panics
+    /// As [`Cluster::start`].
+    #[must_use]
+    pub fn start_with_tls() -> Option<(Self, u16)> {
+        let names = vec!["localhost".to_owned()];
+        let signed = rcgen::generate_simple_self_signed(names).unwrap();
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let configuration = "listen_addresses = 'localhost'\nssl = on\n\
+             ssl_cert_file = '../server.crt'\nssl_key_file = '../server.key'";
+        let files = [
+            ("server.crt", signed.cert.pem()),
+            ("server.key", signed.signing_key.serialize_pem()),
+        ];
+        Some((Self::with(port, configuration, &files)?, port))
+    }
+
+    fn with(port: u16, configuration: &str, files: &[(&str, String)]) -> Option<Self> {
         let Some(binaries) = binaries() else {
             assert!(env::var_os("REQUIRE_POSTGRES").is_none(), "no Postgres");
             eprintln!("SKIPPED: no Postgres is installed");
@@ -121,13 +151,20 @@ impl Cluster {
         let folder = env::temp_dir().join(format!("orderlog-{}", Uuid::now_v7().simple()));
         fs::create_dir(&folder).unwrap();
         fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
+        for (name, content) in files {
+            fs::write(folder.join(name), content).unwrap();
+            fs::set_permissions(folder.join(name), Permissions::from_mode(0o600)).unwrap();
+        }
         if fs::metadata(&folder).unwrap().uid() == 0
             && let Some((user, group)) = unprivileged()
         {
-            chown(&folder, Some(user), Some(group)).unwrap();
+            let names = files.iter().map(|(name, _)| folder.join(name));
+            for path in names.chain([folder.clone()]) {
+                chown(path, Some(user), Some(group)).unwrap();
+            }
         }
         let configuration = format!(
-            "listen_addresses = ''\nunix_socket_directories = '{}'\nfsync = off\n\
+            "listen_addresses = ''\nport = {port}\nunix_socket_directories = '{}'\nfsync = off\n\
              max_connections = 300\n{configuration}",
             folder.display()
         );
@@ -147,6 +184,7 @@ impl Cluster {
         Some(Self {
             binaries,
             folder,
+            port,
             _process: process,
         })
     }
@@ -156,11 +194,15 @@ impl Cluster {
     /// # Panics
     /// When it cannot be made.
     pub async fn database(&self) -> String {
-        let folder = self.folder.display();
-        new_database(&format!(
-            "postgres://postgres@localhost/postgres?host={folder}"
-        ))
-        .await
+        let (folder, port) = (self.folder.display(), self.port);
+        let server = format!("postgres://postgres@localhost/postgres?host={folder}&port={port}");
+        new_database(&server).await
+    }
+
+    /// Where its socket is.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Stops it, without waiting for whoever is connected.
