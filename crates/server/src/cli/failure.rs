@@ -4,7 +4,7 @@ use std::{
     process::ExitCode,
 };
 
-use tonic::Status;
+use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use crate::settings;
@@ -63,6 +63,9 @@ pub(super) fn reason(status: &Status) -> String {
 /// A refusal as one line, and one more for each bad field.
 fn told(status: &Status) -> String {
     let reason = reason(status);
+    if status.code() == Code::Unimplemented {
+        return format!("the node does not serve that: it has another role ({reason})");
+    }
     let violations = status
         .get_details_bad_request()
         .map(|request| request.field_violations)

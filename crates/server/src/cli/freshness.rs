@@ -1,6 +1,9 @@
 use clap::Args;
-use contract::orders::v1::{GetHeadRequest, event_service_client::EventServiceClient};
-use tonic::transport::Channel;
+use contract::orders::v1::{
+    GetHeadRequest, GetStatusRequest, event_service_client::EventServiceClient,
+    projection_service_client::ProjectionServiceClient,
+};
+use tonic::{Code, transport::Channel};
 
 use super::Failure;
 
@@ -18,14 +21,30 @@ impl Freshness {
     pub(super) async fn min_position(&self, channel: &Channel) -> Result<u64, Failure> {
         match self.min_position {
             Some(position) => Ok(position),
-            None => {
-                let mut events = EventServiceClient::new(channel.clone());
-                Ok(events
-                    .get_head(GetHeadRequest {})
-                    .await?
-                    .into_inner()
-                    .position)
-            }
+            None => head(channel).await,
         }
     }
+}
+
+async fn head(channel: &Channel) -> Result<u64, Failure> {
+    let mut events = EventServiceClient::new(channel.clone());
+    match events.get_head(GetHeadRequest {}).await {
+        Err(status) if status.code() == Code::Unimplemented => head_of_others(channel).await,
+        head => Ok(head?.into_inner().position),
+    }
+}
+
+/// Of a node that only answers queries: it asks those that have the log.
+async fn head_of_others(channel: &Channel) -> Result<u64, Failure> {
+    let mut projections = ProjectionServiceClient::new(channel.clone());
+    let status = projections.get_status(GetStatusRequest {}).await?;
+    let documents = status.into_inner().projections.into_iter().next();
+    let documents = documents.unwrap_or_default();
+    if documents.error.is_empty() {
+        return Ok(documents.head_position);
+    }
+    Err(Failure::Operation(format!(
+        "where the log ends is not known ({}); --min-position 0 asks for what there is",
+        documents.error
+    )))
 }

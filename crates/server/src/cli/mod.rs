@@ -66,7 +66,7 @@ enum Command {
     /// Copy a log from SQLite to Postgres, or back
     Copy(copy::Copy),
     /// Show how far the read models are
-    #[command(after_help = "Example:\n  orderlog status")]
+    #[command(after_help = "Example:\n  orderlog status\n  orderlog status --ready && echo up")]
     Status(Client<status::Status>),
     /// Follow the events as they happen
     Watch(Client<watch::Watch>),

@@ -4,21 +4,41 @@ use contract::orders::v1::{
     projection_service_client::ProjectionServiceClient,
 };
 
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+
 use super::{
-    Failure, Run, Session, money,
+    Failure, Run, Session, money, session,
     table::{self, Column, printable},
 };
 
 #[derive(Debug, Args)]
-pub(super) struct Status {}
+pub(super) struct Status {
+    /// Only tell whether the node serves all that it is for; if not, the exit code is 1
+    #[arg(long)]
+    ready: bool,
+}
 
 impl Run for Status {
     async fn run(self, session: &Session) -> Result<(), Failure> {
+        if self.ready {
+            return ready(session).await;
+        }
         let mut client = ProjectionServiceClient::new(session.connect().await?);
         let reply = client.get_status(GetStatusRequest {}).await?.into_inner();
         session.show("GetStatusResponse", &reply, |reply| {
             projections(&reply.projections)
         })
+    }
+}
+
+async fn ready(session: &Session) -> Result<(), Failure> {
+    let mut client = HealthClient::new(session.connect().await?);
+    let whole = HealthCheckRequest::default();
+    match client.check(whole).await?.into_inner().status() {
+        ServingStatus::Serving => Ok(session::print("ready")?),
+        _ => Err(Failure::Operation("not ready".to_owned())),
     }
 }
 

@@ -202,3 +202,44 @@ fn a_wrong_setting_is_one_line_that_names_it_and_exit_code_2() {
         "before anything was made"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_tells_scripts_whether_a_node_is_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    testkit::eventually("it is ready", async || {
+        let ready = server.run(["status", "--ready"]);
+        ready.status.success().then_some(())
+    })
+    .await;
+    let mut waits = orderlog();
+    waits.args(["serve", "--listen", "127.0.0.1:0", "--roles", "query"]);
+    waits.args(["--events-url", "http://127.0.0.1:1", "--data-dir"]);
+    waits.arg(folder.path().join("replica"));
+    let waits = Process::from(waits);
+    let (code, told) = refused(&waits.run(["status", "--ready"]));
+    assert_eq!((code, told.trim()), (1, "error: not ready"));
+}
+
+#[test]
+fn a_node_for_queries_shows_what_was_written_at_another_and_says_what_it_does_not_serve() {
+    let folder = tempfile::tempdir().unwrap();
+    let writes = start(folder.path());
+    let mut reads = orderlog();
+    reads.args(["serve", "--listen", "127.0.0.1:0", "--roles", "query"]);
+    reads.args(["--events-url", writes.url(), "--data-dir"]);
+    reads.arg(folder.path().join("replica"));
+    let reads = Process::from(reads);
+    for id in ["o-1", "o-2"] {
+        let item = ["--item", "tea:2:12.50", "--currency", "EUR"];
+        let create = ["order", "create", "--order-id", id, "--customer", "ann"];
+        writes.ask(create.iter().chain(&item));
+        assert!(reads.ask(["order", "get", id]).contains(id));
+    }
+    let (code, told) = refused(&reads.run(["order", "history", "o-1"]));
+    assert_eq!(code, 1);
+    assert!(told.contains("has another role"), "{told}");
+    drop(writes);
+    let output = reads.run(["order", "get", "o-1", "--min-position", "0"]);
+    assert!(output.status.success(), "{output:?}");
+}
