@@ -296,3 +296,40 @@ async fn g6_g8_a_query_node_leaves_a_command_node_that_cannot_reach_the_log_any_
         reading.queries.get_order(get).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_query_node_does_not_take_what_a_cut_off_node_knows_for_the_whole_log() {
+    let Some(database) = postgres::database().await else {
+        return;
+    };
+    let (cut_off, network, _) = node_behind(&database).await;
+    let other = Server::start_for_commands(Some(&database)).await;
+    let mut writing = cut_off.clients().await;
+    retried(&mut writing, &order::create("before", "ann")).await;
+    network.cut();
+    retried(&mut other.clients().await, &order::create("after", "ann")).await;
+    let reads = Server::start_for_queries(&[&cut_off.url()]).await;
+    let mut reading = reads.clients().await;
+    eventually("it says that it does not know the log", async || {
+        let status = reading.projections.get_status(GetStatusRequest {}).await;
+        let documents = status.unwrap().into_inner().projections.remove(0);
+        (!documents.error.is_empty()).then_some(())
+    })
+    .await;
+    let query = HealthCheckRequest {
+        service: "orders.v1.QueryService".into(),
+    };
+    let mut health = HealthClient::new(reading.channel.clone());
+    let status = health.check(query.clone()).await.unwrap().into_inner();
+    assert_eq!(status.status(), ServingStatus::NotServing);
+    network.mend();
+    eventually("it is ready", async || {
+        let status = health.check(query.clone()).await.unwrap().into_inner();
+        (status.status() == ServingStatus::Serving).then_some(())
+    })
+    .await;
+    let statistics = reading
+        .queries
+        .get_statistics(GetStatisticsRequest::default());
+    assert_eq!(statistics.await.unwrap().into_inner().total_orders, 2);
+}

@@ -19,13 +19,16 @@ pub(crate) async fn run(events: u64, seconds: u64) {
     fill::orders(&program.process().clients().await.commands, 0, events).await;
     fill::projected(program.process()).await;
     println!("with {events} events in the log");
-    println!("  after filling: {:.0} MB", program.memory("VmRSS:"));
+    println!(
+        "  after filling: {:.0} MB",
+        program.process().memory("VmRSS")
+    );
     let started = Instant::now();
     program.start_again().await;
     let seconds_to_start = started.elapsed().as_secs_f64();
     println!("  ended and serving again after {seconds_to_start:.2} s");
     tokio::time::sleep(SETTLE).await;
-    println!("  idle: {:.0} MB", program.memory("VmRSS:"));
+    println!("  idle: {:.0} MB", program.process().memory("VmRSS"));
 
     let url = program.process().url().to_owned();
     let subscribers = std::thread::spawn(move || follow(&url, seconds));
@@ -34,7 +37,10 @@ pub(crate) async fn run(events: u64, seconds: u64) {
     let delivered = subscribers.join().unwrap();
     println!("at {rate:.0} commands a second with {SUBSCRIBERS} subscribers");
     println!("  delivered: {delivered} events");
-    println!("  memory at most: {:.0} MB", program.memory("VmHWM:"));
+    println!(
+        "  memory at most: {:.0} MB",
+        program.process().memory("VmHWM")
+    );
 }
 
 fn follow(url: &str, seconds: u64) -> usize {

@@ -1,7 +1,7 @@
 //! The program that is measured.
 
 use std::{
-    env, fs,
+    env,
     path::{Path, PathBuf},
 };
 
@@ -49,18 +49,6 @@ impl Program {
             .url()
             .trim_start_matches("http://")
             .to_owned()
-    }
-
-    /// A line of what Linux tells of the process' memory, in MB: `VmRSS` is what it has now,
-    /// `VmHWM` the most it had.
-    pub(crate) fn memory(&self, line: &str) -> f64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.process().id())).unwrap();
-        let line = status
-            .lines()
-            .find_map(|text| text.strip_prefix(line))
-            .unwrap();
-        let kilobytes: f64 = line.split_whitespace().next().unwrap().parse().unwrap();
-        kilobytes / 1000.0
     }
 }
 

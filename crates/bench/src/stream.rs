@@ -32,7 +32,7 @@ pub(crate) async fn run(events: u64) {
     program.start_again().await;
     let first = first_response(program.process().url()).await;
     let bare = bare(first.clone(), events / first.events.len() as u64).await;
-    let memory = program.memory("VmRSS:");
+    let memory = program.process().memory("VmRSS");
     let (mut ours, mut bares) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         ours.push(rate(program.process().url()).await);
@@ -43,7 +43,7 @@ pub(crate) async fn run(events: u64) {
     println!("ratio: {:.2}", median(&ours) / median(&bares));
     println!(
         "memory of the server: {memory:.0} MB before, {:.0} MB at most",
-        program.memory("VmHWM:")
+        program.process().memory("VmHWM")
     );
 }
 

@@ -39,7 +39,10 @@ pub(crate) async fn run(idle: usize, seconds: u64) {
         median(&with_idle) / median(&alone),
         median(&with_stuck) / median(&alone)
     );
-    println!("memory at most: {:.0} MB", program.memory("VmHWM:"));
+    println!(
+        "memory at most: {:.0} MB",
+        program.process().memory("VmHWM")
+    );
 }
 
 /// Follow the events of a customer, or all, and read the first response only.

@@ -71,15 +71,13 @@ impl Events {
                 actual: actual.to_owned(),
             });
         }
-        // Another node may have told the position, and this one not have heard of it yet.
-        if after_position > self.sources.tail.head() {
-            let head = self.head().await?;
-            if after_position > head {
-                return Err(Error::PositionBeyondHead {
-                    position: after_position,
-                    head,
-                });
-            }
+        // Not that of the tail: another node may have appended, and this one not heard of it yet.
+        let head = self.head().await?;
+        if after_position > head {
+            return Err(Error::PositionBeyondHead {
+                position: after_position,
+                head,
+            });
         }
         let batch = if max_batch_size == 0 {
             BATCH
@@ -90,6 +88,7 @@ impl Events {
             self.sources.clone(),
             filter,
             after_position,
+            head,
             batch as usize,
             responses,
         ))
@@ -109,17 +108,12 @@ impl EventService for Events {
         // One in the channel, one in the making: a subscriber that does not read holds no more.
         let (responses, sent) = mpsc::channel(1);
         let subscription = self.subscription(request, responses).await?;
-        // Also what another node has appended, and this one not heard of yet.
-        let upto = match follow {
-            true => None,
-            false => Some(self.head().await?),
-        };
         let place = Arc::clone(&self.subscribers)
             .try_acquire_owned()
             .map_err(|_| Error::Overloaded("too many subscribers"))?;
         // Ends with its stream: when all is sent, or the subscriber has gone.
         tokio::spawn(async move {
-            subscription.run(upto).await;
+            subscription.run(follow).await;
             drop(place);
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(sent))))

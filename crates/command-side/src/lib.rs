@@ -80,6 +80,7 @@ pub async fn open(
     let Log {
         mut appender,
         reader,
+        follower,
         news,
     } = event_log::open(location, record::SCHEMA, runtime).await?;
     let head = appender.head().await?;
@@ -114,7 +115,7 @@ pub async fn open(
         },
         follow: Follow {
             news,
-            reader,
+            reader: follower,
             tail,
             signals,
             available: readable,

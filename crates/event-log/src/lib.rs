@@ -69,6 +69,8 @@ pub struct Log {
     pub appender: Box<dyn Appender>,
     /// Reads it.
     pub reader: Arc<dyn Reader>,
+    /// Reads it too, when there is news, and does not wait for those who read much.
+    pub follower: Arc<dyn Reader>,
     /// What others write.
     pub news: News,
 }

@@ -70,7 +70,9 @@ impl Documents {
         let mut retry = Retry::new("documents");
         while !stop.is_cancelled() {
             if let Err(error) = self.follow(&stop, &mut retry).await {
-                self.nodes.turn();
+                if !matches!(error, Error::Store(_)) {
+                    self.nodes.turn();
+                }
                 retry.after(&error, &self.progress, &stop).await;
             }
         }

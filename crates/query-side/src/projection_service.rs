@@ -13,6 +13,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 /// A projection that was at the head so recently is live, even if there is more by now.
 const LIVE: Duration = Duration::from_secs(1);
 
+/// What is wrong when nobody says where the log's head is.
+const UNKNOWN: &str = "where the log ends is not known";
+
 /// Tells how the projections are doing.
 #[derive(Debug, Clone)]
 pub struct Projections {
@@ -48,7 +51,9 @@ fn status(name: &str, report: Report, head: Option<u64>) -> ProjectionStatus {
         Some(_) if lag_events == 0 => Duration::ZERO,
         _ => report.at_head.elapsed(),
     };
-    let state = match &report.error {
+    let unknown = || head.is_none().then(|| UNKNOWN.to_owned());
+    let error = report.error.or_else(unknown);
+    let state = match &error {
         Some(_) => ProjectionState::Failing,
         None if lag < LIVE => ProjectionState::Live,
         None => ProjectionState::CatchingUp,
@@ -62,7 +67,7 @@ fn status(name: &str, report: Report, head: Option<u64>) -> ProjectionStatus {
         state: state.into(),
         parked_count: 0,
         generation: report.generation,
-        error: report.error.unwrap_or_default(),
+        error: error.unwrap_or_default(),
     }
 }
 

@@ -29,7 +29,7 @@ const CLUSTER: &str = r#"
     "$1/pg_ctl" -D "$2/data" -l "$2/log" -w start >/dev/null
     echo ready
     cat >/dev/null
-    "$1/pg_ctl" -D "$2/data" -m immediate stop >/dev/null
+    "$1/pg_ctl" -D "$2/data" -m immediate stop >/dev/null || true
     rm -rf "$2"
 "#;
 
@@ -130,9 +130,11 @@ impl Cluster {
     pub fn start_with_tls() -> Option<(Self, u16)> {
         let names = vec!["localhost".to_owned()];
         let signed = rcgen::generate_simple_self_signed(names).unwrap();
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+        // Out of the range from which systems give ports to others meanwhile.
+        let port = (0..1000)
+            .map(|_| 20_000 + (Uuid::now_v7().as_u128() % 10_000) as u16)
+            .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+            .unwrap();
         let configuration = "listen_addresses = 'localhost'\nssl = on\n\
              ssl_cert_file = '../server.crt'\nssl_key_file = '../server.key'";
         let files = [

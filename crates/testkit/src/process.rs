@@ -1,6 +1,7 @@
 use std::{
     env,
     ffi::OsStr,
+    fs,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -68,6 +69,22 @@ impl Process {
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// A line of what Linux tells of its memory, in MB: `VmRSS` is what it has now, `VmHWM` the most
+    /// it had.
+    ///
+    /// # Panics
+    /// Where the system is another, or does not say.
+    #[must_use]
+    pub fn memory(&self, line: &str) -> f64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let line = status
+            .lines()
+            .find_map(|text| text.strip_prefix(&format!("{line}:")))
+            .unwrap();
+        let kilobytes: f64 = line.split_whitespace().next().unwrap().parse().unwrap();
+        kilobytes / 1000.0
     }
 
     /// As `kill -9` does.

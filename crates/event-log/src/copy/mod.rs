@@ -5,12 +5,20 @@
 
 mod contents;
 
+use std::collections::HashSet;
+
 use contents::{Contents, Identity};
 
-use crate::{Batch, Location};
+use crate::{Appender, Batch, Event, Location, Request};
 
-/// Rows that are read and written at once.
+/// Rows that are read and written at once, at most.
 const PAGE: usize = 1000;
+
+/// Events that are read at first, when their size is not known.
+const FIRST_PAGE: usize = 10;
+
+/// Bytes of events that are read and written at once, more or less.
+const PAGE_BYTES: usize = 1 << 20;
 
 /// Why a log is not copied, or not to the end.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +55,12 @@ pub enum Error {
     /// The two are not the same in the end.
     #[error("the copy differs from its source in {0}")]
     Different(String),
+}
+
+impl Error {
+    fn of_request(id: &str) -> Self {
+        Self::Different(format!("request id {id:?}"))
+    }
 }
 
 impl From<sqlx::Error> for Error {
@@ -108,35 +122,36 @@ pub async fn run(
         return Err(Error::NotWhole(from.clone()));
     }
     let mut target = Contents::made(to, Some(&source)).await?;
-    let (before, all) = check_target(&mut source, &mut target, to, &log_id).await?;
+    let all = source.head().await?;
+    let before = check_target(&mut source, &mut target, to, &log_id).await?;
     let identity = |whole| Identity {
         log_id: log_id.clone(),
         whole,
     };
-    target.identify(&identity(false)).await?;
-    copy_events(&mut source, &target, before, &mut |done| {
-        tell(Progress {
-            stage: Stage::Events,
-            done,
-            all,
-        });
-    })
-    .await?;
     let requests = source.request_count().await?;
-    copy_requests(&mut source, &target, &mut |done| {
-        tell(Progress {
-            stage: Stage::Requests,
-            done,
-            all: requests,
-        });
+    let mut tell = |stage, done, all| tell(Progress { stage, done, all });
+    if target.identity().await? == Some(identity(true)) {
+        // What has been used is not touched before it is known to be a part of the source.
+        let whole = (before, Requests::Any);
+        compare(&mut source, &mut target, whole, &mut |done| {
+            tell(Stage::Verifying, done, before + requests);
+        })
+        .await?;
+    }
+    target.identify(&identity(false)).await?;
+    let mut appender = target.appender().await?;
+    copy_events(&mut source, appender.as_mut(), before, &mut |done| {
+        tell(Stage::Events, done, all);
     })
     .await?;
-    compare(&mut source, &mut target, &mut |done| {
-        tell(Progress {
-            stage: Stage::Verifying,
-            done,
-            all: all + requests,
-        });
+    copy_requests(&mut source, appender.as_mut(), &mut |done| {
+        tell(Stage::Requests, done, requests);
+    })
+    .await?;
+    appender.close().await;
+    let whole = (all, Requests::All);
+    compare(&mut source, &mut target, whole, &mut |done| {
+        tell(Stage::Verifying, done, all + requests);
     })
     .await?;
     if source.head().await? != all || source.request_count().await? != requests {
@@ -153,14 +168,14 @@ pub async fn run(
     })
 }
 
-/// Where the target ends, which is empty or a beginning of the source, and where the source does.
+/// Where the target ends, which is empty or, it seems, a beginning of the source.
 async fn check_target(
     source: &mut Contents,
     target: &mut Contents,
     to: &Location,
     log_id: &str,
-) -> Result<(u64, u64), Error> {
-    let (before, all) = (target.head().await?, source.head().await?);
+) -> Result<u64, Error> {
+    let before = target.head().await?;
     let is_empty = before == 0 && target.request_count().await? == 0;
     match target.identity().await? {
         Some(identity) if identity.log_id != log_id && !is_empty => {
@@ -175,22 +190,29 @@ async fn check_target(
             position: before,
         });
     }
-    Ok((before, all))
+    Ok(before)
+}
+
+/// How many events to read next, after these.
+fn page(events: &[Event]) -> usize {
+    let bytes: usize = events.iter().map(|event| event.record.len()).sum();
+    (PAGE_BYTES * events.len() / bytes.max(1)).clamp(1, PAGE)
 }
 
 async fn copy_events(
     source: &mut Contents,
-    target: &Contents,
+    appender: &mut dyn Appender,
     mut after: u64,
     tell: &mut (dyn FnMut(u64) + Send),
 ) -> Result<(), Error> {
-    let mut appender = target.appender().await?;
+    let mut limit = FIRST_PAGE;
     loop {
         tell(after);
-        let events = source.events(after, PAGE).await?;
+        let events = source.events(after, limit).await?;
         if events.is_empty() {
-            break;
+            return Ok(());
         }
+        limit = page(&events);
         let batch = Batch {
             events,
             requests: Vec::new(),
@@ -201,75 +223,105 @@ async fn copy_events(
         }
         after += batch.events.len() as u64;
     }
-    appender.close().await;
-    Ok(())
 }
 
 /// All of them, for those that are new may be anywhere between those that are there.
 async fn copy_requests(
     source: &mut Contents,
-    target: &Contents,
+    appender: &mut dyn Appender,
     tell: &mut (dyn FnMut(u64) + Send),
 ) -> Result<(), Error> {
-    let mut appender = target.appender().await?;
     let (mut after, mut done) = (String::new(), 0);
     loop {
         tell(done);
         let mut requests = source.requests(&after, PAGE).await?;
         let Some(last) = requests.last() else {
-            break;
+            return Ok(());
         };
         after.clone_from(&last.id);
         done += requests.len() as u64;
         let ids: Vec<_> = requests.iter().map(|request| request.id.as_str()).collect();
         let there = appender.load(&[], &ids, false).await?.requests;
-        requests.retain(|request| there.iter().all(|there| there.request_id != request.id));
+        let there: HashSet<_> = there.into_iter().map(|there| there.request_id).collect();
+        requests.retain(|request| !there.contains(&request.id));
         let batch = Batch {
             events: Vec::new(),
             requests,
         };
         appender.append(&batch).await?;
     }
-    appender.close().await;
-    Ok(())
 }
 
+/// What the target has to have of the requests: nothing that the source has not, and
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Requests {
+    /// all of them.
+    All,
+    /// any of them.
+    Any,
+}
+
+/// Compares the events up to a position, and the requests.
 async fn compare(
     source: &mut Contents,
     target: &mut Contents,
+    (upto, wanted): (u64, Requests),
     tell: &mut (dyn FnMut(u64) + Send),
 ) -> Result<(), Error> {
-    let mut position = 0;
-    loop {
+    let (mut position, mut limit) = (0, FIRST_PAGE);
+    while position < upto {
         tell(position);
-        let (ours, theirs) =
-            tokio::try_join!(source.events(position, PAGE), target.events(position, PAGE))?;
+        let limit_here = limit.min((upto - position) as usize);
+        let (ours, theirs) = tokio::try_join!(
+            source.events(position, limit_here),
+            target.events(position, limit_here)
+        )?;
         if let Some(index) = difference(&ours, &theirs) {
             let position = position + index as u64 + 1;
             return Err(Error::Different(format!("event {position}")));
         }
-        if ours.is_empty() {
-            break;
-        }
+        limit = page(&ours);
         position += ours.len() as u64;
     }
-    let (mut after, mut done) = (String::new(), position);
-    loop {
-        tell(done);
-        let (ours, theirs) =
-            tokio::try_join!(source.requests(&after, PAGE), target.requests(&after, PAGE))?;
-        if let Some(index) = difference(&ours, &theirs) {
-            let request = ours.get(index).or(theirs.get(index));
-            let id = request.map_or("", |request| &request.id);
-            return Err(Error::Different(format!("request id {id:?}")));
+    let (mut ours, mut theirs) = (Cursor::default(), Cursor::default());
+    let mut their = theirs.next(target).await?;
+    let mut done = position;
+    while let Some(our) = ours.next(source).await? {
+        let is_absent = their.as_ref().is_none_or(|their| their.id > our.id);
+        if their.as_ref() == Some(&our) {
+            their = theirs.next(target).await?;
+        } else if !is_absent || wanted == Requests::All {
+            return Err(Error::of_request(match &their {
+                Some(their) if their.id < our.id => &their.id,
+                _ => &our.id,
+            }));
         }
-        let Some(last) = ours.last() else {
-            break;
-        };
-        after.clone_from(&last.id);
-        done += ours.len() as u64;
+        done += 1;
+        if done % PAGE as u64 == 0 {
+            tell(done);
+        }
     }
-    Ok(())
+    their.map_or(Ok(()), |their| Err(Error::of_request(&their.id)))
+}
+
+/// One request after the other, in the order of their ids.
+#[derive(Debug, Default)]
+struct Cursor {
+    page: std::vec::IntoIter<Request>,
+    last: String,
+}
+
+impl Cursor {
+    async fn next(&mut self, contents: &mut Contents) -> Result<Option<Request>, Error> {
+        if self.page.len() == 0 {
+            self.page = contents.requests(&self.last, PAGE).await?.into_iter();
+        }
+        let next = self.page.next();
+        if let Some(next) = &next {
+            self.last.clone_from(&next.id);
+        }
+        Ok(next)
+    }
 }
 
 /// The index of the first row that one does not have, or has differently.

@@ -220,6 +220,45 @@ async fn what_is_not_its_own_is_refused_and_left_as_it_is() {
     );
 }
 
+/// Remembers what was answered to a request that changed nothing.
+async fn answer(location: &Location, id: &str) {
+    let mut log = open(location).await;
+    let request = Request {
+        id: id.into(),
+        fingerprint: Vec::new(),
+        aggregate_id: "a".into(),
+        version: 1,
+        position: Position::Of(1),
+    };
+    let batch = Batch {
+        events: Vec::new(),
+        requests: vec![request],
+    };
+    log.appender.append(&batch).await.unwrap();
+    log.appender.close().await;
+}
+
+#[tokio::test]
+async fn g5_requests_that_only_the_target_has_are_kept_and_served() {
+    let Some(places) = Places::new().await else {
+        return;
+    };
+    append(&places.file, "a", 1, 3).await;
+    copy(&places.file, &places.database).await.unwrap();
+    for id in ["", "4-a", "~"] {
+        answer(&places.database, &format!("{id}of the target")).await;
+        let before = all(&places.database).await;
+        let refused = copy(&places.file, &places.database).await;
+        assert!(matches!(refused, Err(Error::Different(_))), "{refused:?}");
+        assert_eq!(all(&places.database).await, before, "and it is whole");
+    }
+    // Those of the source are what a copy is for.
+    copy(&places.database, &places.file).await.unwrap();
+    answer(&places.file, "5 of the source").await;
+    copy(&places.file, &places.database).await.unwrap();
+    assert_eq!(all(&places.file).await, all(&places.database).await);
+}
+
 #[tokio::test]
 async fn what_is_in_use_is_refused() {
     let Some(places) = Places::new().await else {
@@ -269,9 +308,42 @@ async fn what_differs_in_the_end_is_named() {
             .unwrap();
         ::sqlite::close(connection).await;
         let different = copy(&places.file, &places.other_file).await.unwrap_err();
+        assert!(
+            all(&places.other_file).await.0.whole,
+            "it is left as it was"
+        );
         assert_eq!(
             different.to_string(),
             format!("the copy differs from its source in {named}")
         );
     }
+}
+
+#[tokio::test]
+async fn a_node_that_comes_back_while_its_log_is_copied_is_refused_until_that_is_done() {
+    let Some(places) = Places::new().await else {
+        return;
+    };
+    append(&places.database, "a", 1, 1).await;
+    let mut node = open(&places.database).await;
+    let Location::Database(database) = &places.database else {
+        unreachable!()
+    };
+    let mut killer = database.connect().await.unwrap();
+    sqlx::raw_sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+    .execute(&mut killer)
+    .await
+    .unwrap();
+    let copying = Contents::of(&places.database).await.unwrap();
+    for _ in 0..2 {
+        // The first may be that of the connection that was killed.
+        node.appender.head().await.unwrap_err();
+    }
+    let another = crate::open(&places.database, SCHEMA, &Handle::current()).await;
+    another.unwrap_err();
+    copying.close().await;
+    assert_eq!(node.appender.head().await.unwrap(), 1);
 }

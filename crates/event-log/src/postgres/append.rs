@@ -3,13 +3,17 @@ use std::fmt;
 use async_trait::async_trait;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
 
-use super::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, in_time};
+use super::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, USERS, in_time};
 use crate::{Aggregate, Batch, Error, Loaded, Position, Request, Schema};
 
 /// The one writer of a node. Other nodes have theirs.
 pub(super) struct Appender {
     options: PgConnectOptions,
     schema: Schema,
+    /// Whose log it is, once that is known: a node appends to no other.
+    log_id: Option<String>,
+    /// Whether it is a node's. Otherwise it is of the copy that keeps nodes away.
+    is_node: bool,
     /// Whatever fails ends the connection, and with it what it had begun.
     connection: Option<Connection>,
 }
@@ -65,11 +69,22 @@ const APPEND: &str = "
     SELECT before + 1 FROM head";
 
 impl Appender {
+    /// That of a node.
     pub(super) fn new(options: PgConnectOptions, schema: Schema) -> Self {
         Self {
             options,
             schema,
+            log_id: None,
+            is_node: true,
             connection: None,
+        }
+    }
+
+    /// That of a copy.
+    pub(super) fn of_copy(options: PgConnectOptions, schema: Schema) -> Self {
+        Self {
+            is_node: false,
+            ..Self::new(options, schema)
         }
     }
 
@@ -85,19 +100,48 @@ impl Appender {
                 .fetch_one(&mut connection.postgres)
                 .await
         });
-        let (id, whole) = id.await?;
+        let (id, whole): (String, bool) = id.await?;
+        if !whole {
+            return Err(Error::NotWhole);
+        }
         self.connection = Some(connection);
-        if whole { Ok(id) } else { Err(Error::NotWhole) }
+        self.log_id = Some(id.clone());
+        Ok(id)
+    }
+
+    /// Keeps copies away for as long as the connection lives; fails while one is at work, or when
+    /// one has made another log of this one.
+    async fn check(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        let (taken, log_id): (bool, Option<String>) =
+            sqlx::query_as("SELECT pg_try_advisory_lock_shared($1), (SELECT id FROM log)")
+                .bind(USERS)
+                .fetch_one(connection)
+                .await?;
+        if !taken {
+            return Err(sqlx::Error::Protocol("the log is being copied".to_owned()));
+        }
+        if self.log_id.is_some() && self.log_id != log_id {
+            return Err(sqlx::Error::Protocol(
+                "the log is another one now".to_owned(),
+            ));
+        }
+        Ok(())
     }
 
     /// The connection, to be put back if it is still good.
     async fn take(&mut self) -> Result<Connection, Error> {
         match self.connection.take() {
             Some(connection) => Ok(connection),
-            None => Ok(Connection {
-                postgres: in_time(CONNECT_TIMEOUT, connect(&self.options)).await?,
-                exclusive: false,
-            }),
+            None => {
+                let mut postgres = in_time(CONNECT_TIMEOUT, connect(&self.options)).await?;
+                if self.is_node {
+                    in_time(ANSWER_TIMEOUT, self.check(&mut postgres)).await?;
+                }
+                Ok(Connection {
+                    postgres,
+                    exclusive: false,
+                })
+            }
         }
     }
 }

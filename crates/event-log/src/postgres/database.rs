@@ -71,13 +71,20 @@ impl FromStr for Database {
     type Err = sqlx::Error;
 
     fn from_str(url: &str) -> Result<Self, sqlx::Error> {
+        let refused = |what: String| Err(sqlx::Error::Configuration(what.into()));
+        // Otherwise a part of a password that is not encoded would be taken for the database, which
+        // is told.
+        let place = url.split('?').next().unwrap_or_default();
+        let path = place.splitn(4, '/').nth(3).unwrap_or_default();
+        if path.contains(['/', '@']) {
+            return refused("what a URL reserves must be encoded in user and password".into());
+        }
         // sqlx would log one that it does not know, with its value, which may be a password.
         let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
         for parameter in parameters.split('&').filter(|text| !text.is_empty()) {
             let name = parameter.split('=').next().unwrap_or_default();
             if !PARAMETERS.contains(&name) {
-                let unknown = format!("there is no parameter {name}");
-                return Err(sqlx::Error::Configuration(unknown.into()));
+                return refused(format!("there is no parameter {name}"));
             }
         }
         let _: PgConnectOptions = url.parse()?;
@@ -125,7 +132,7 @@ impl Database {
     }
 
     /// A connection without limits: what is done on it may wait, and take its time.
-    pub(super) async fn connect(&self) -> Result<PgConnection, OpenError> {
+    pub(crate) async fn connect(&self) -> Result<PgConnection, OpenError> {
         let options = self.options().application_name("orderlog");
         let connected = tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await;
         connected

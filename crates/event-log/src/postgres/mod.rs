@@ -23,9 +23,12 @@ use crate::{Error, Log, Schema};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 
-/// Connections for reading: some for catching up, one for everybody else. They are made when they
-/// are needed.
-const READERS: u32 = 5;
+/// Connections for reading what is asked for. They are made when they are needed.
+const READERS: u32 = 4;
+
+/// Connections for following what others append, which nobody who reads can keep busy: to listen, to
+/// tell and to read.
+const FOLLOWERS: u32 = 3;
 
 /// How long a statement may take there, also while it waits for a lock.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,7 +40,10 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long we wait for an answer; later than the database itself gives up.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 
-/// From one look at who is connected to the next.
+/// The advisory lock on using a log: nodes share it, a copy has it alone.
+const USERS: i64 = 0x6f72_646c;
+
+/// From one attempt to have the log alone to the next.
 const AGAIN: Duration = Duration::from_millis(50);
 
 /// How long connecting may take.
@@ -51,25 +57,30 @@ pub async fn open(database: &Database, schema: Schema, runtime: &Handle) -> Resu
     database.prepare(&MIGRATIONS).await?;
     let mut appender = Appender::new(database.for_appending(), schema);
     let log_id = appender.log_id(&Uuid::now_v7().to_string()).await?;
-    let pool = PgPoolOptions::new()
-        .max_connections(READERS)
-        .acquire_timeout(CONNECT_TIMEOUT)
-        .connect_lazy_with(database.for_reading());
+    let pool = |connections| {
+        PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(CONNECT_TIMEOUT)
+            .connect_lazy_with(database.for_reading())
+    };
+    let reader = |pool| Reader {
+        pool,
+        runtime: runtime.clone(),
+        log_id: log_id.clone(),
+        schema,
+    };
+    let followers = pool(FOLLOWERS);
     Ok(Log {
         appender: Box::new(appender),
-        news: News::new(pool.clone()).into(),
-        reader: Arc::new(Reader {
-            pool,
-            runtime: runtime.clone(),
-            log_id,
-            schema,
-        }),
+        reader: Arc::new(reader(pool(READERS))),
+        follower: Arc::new(reader(followers.clone())),
+        news: News::new(followers).into(),
     })
 }
 
-/// What appends to a log, whole or not.
+/// What a copy appends with, which has the log [`alone`].
 pub(crate) fn appender(database: &Database, schema: Schema) -> Box<dyn crate::Appender> {
-    Box::new(Appender::new(database.for_appending(), schema))
+    Box::new(Appender::of_copy(database.for_appending(), schema))
 }
 
 /// Whether a log's tables are in a database.
@@ -79,26 +90,21 @@ pub(crate) async fn has_tables(database: &Database) -> Result<bool, Error> {
     Ok(has_tables.fetch_one(&mut connection).await?)
 }
 
-/// A connection to a database that no node is running on, nor anything else of orderlog; `None` if
-/// something is. Its tables are made if they are missing.
+/// A connection to a database that no node appends to, nor another copy uses, and none will for as
+/// long as it lives; `None` if one does. Its tables are made if they are missing.
 pub(crate) async fn alone(database: &Database) -> Result<Option<PgConnection>, Error> {
     database.prepare(&MIGRATIONS).await?;
     let mut connection = database.connect().await?;
     let deadline = Instant::now() + CONNECT_TIMEOUT;
     loop {
-        let others: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-            AND application_name = 'orderlog' AND pid <> pg_backend_pid()",
-        )
-        .fetch_one(&mut connection)
-        .await?;
-        if others == 0 {
+        let taken = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(USERS);
+        if taken.fetch_one(&mut connection).await? {
             return Ok(Some(connection));
         }
         if Instant::now() > deadline {
             return Ok(None);
         }
-        // What has just been closed may still be there.
+        // Whoever has just gone may not be gone there.
         tokio::time::sleep(AGAIN).await;
     }
 }

@@ -43,9 +43,12 @@ pub async fn open(path: &Path, schema: Schema) -> Result<Log, Error> {
     }
     let appender = Appender::new(connection, schema).await?;
     let reader = Reader::new(::sqlite::readers(path, READERS).await?, log_id, schema);
+    let reader = Arc::new(reader);
     Ok(Log {
         appender: Box::new(appender),
-        reader: Arc::new(reader),
+        // There are no others, whose news would have to be read.
+        follower: Arc::clone(&reader) as Arc<dyn crate::Reader>,
+        reader,
         news: News::default(),
     })
 }

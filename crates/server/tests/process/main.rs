@@ -7,3 +7,5 @@ mod command_line;
 mod copy;
 mod crash;
 mod import;
+#[cfg(target_os = "linux")]
+mod memory;

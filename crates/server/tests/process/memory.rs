@@ -1,0 +1,66 @@
+//! What the process holds for those who do not read.
+
+use contract::orders::v1::*;
+use testkit::{Process, order};
+use tokio::task::JoinSet;
+
+use crate::binary::start;
+
+/// Creates orders of many lines, on a few connections.
+async fn create(process: &Process, orders: usize) {
+    let mut calls = JoinSet::new();
+    for writer in 0..8 {
+        let mut commands = process.clients().await.commands;
+        calls.spawn(async move {
+            let mut create = order::create("", "ann");
+            let line = create.items[0].clone();
+            create.items = vec![line; 100];
+            for index in 0..orders / 8 {
+                create.request_id = format!("{writer}-{orders}-{index}");
+                commands.create_order(create.clone()).await.unwrap();
+            }
+        });
+    }
+    calls.join_all().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g11_memory_does_not_grow_with_what_subscribers_do_not_read() {
+    const SUBSCRIBERS: usize = 40;
+    /// What each may hold: a page as it was read, one in the channel, one on its way.
+    const EACH: f64 = 2.0;
+    let folder = tempfile::tempdir().unwrap();
+    let process = start(folder.path());
+    create(&process, 8000).await;
+    let log = std::fs::metadata(folder.path().join("events.db")).unwrap();
+    let log = log.len() as f64 / 1e6;
+    let before = process.memory("VmRSS");
+    let mut stuck = Vec::new();
+    for _ in 0..SUBSCRIBERS {
+        let follow = SubscribeRequest {
+            follow: true,
+            ..SubscribeRequest::default()
+        };
+        let mut clients = process.clients().await;
+        stuck.push(clients.events.subscribe(follow).await.unwrap().into_inner());
+    }
+    // Time enough for all of it to be read for them, if anything would hold it.
+    create(&process, 1600).await;
+    let grown = process.memory("VmHWM") - before;
+    let bound = SUBSCRIBERS as f64 * EACH + 64.0;
+    assert!(
+        SUBSCRIBERS as f64 * log > 3.0 * bound,
+        "{log} MB are too little to tell"
+    );
+    assert!(
+        grown < bound,
+        "{grown} MB for {SUBSCRIBERS} who do not read {log} MB"
+    );
+    for stream in &mut stuck {
+        let response = stream.message().await.unwrap().unwrap();
+        assert_eq!(
+            response.events[0].position, 1,
+            "and nothing is lost for them"
+        );
+    }
+}
