@@ -333,3 +333,23 @@ async fn a_query_node_does_not_take_what_a_cut_off_node_knows_for_the_whole_log(
         .get_statistics(GetStatisticsRequest::default());
     assert_eq!(statistics.await.unwrap().into_inner().total_orders, 2);
 }
+
+#[tokio::test]
+async fn g1_a_postgres_that_restarts_while_nobody_writes_costs_no_command() {
+    let Some(cluster) = Cluster::start("") else {
+        return;
+    };
+    let node = Server::start_on(&cluster.database().await).await;
+    let mut clients = node.clients().await;
+    retried(&mut clients, &order::create("before", "ann")).await;
+    let mut health = HealthClient::new(clients.channel.clone());
+    let service = "orders.v1.CommandService".to_owned();
+    let watch = health.watch(HealthCheckRequest { service }).await;
+    let mut watch = watch.unwrap().into_inner();
+    cluster.stop();
+    while watch.message().await.unwrap().unwrap().status() != ServingStatus::NotServing {}
+    cluster.start_again();
+    while watch.message().await.unwrap().unwrap().status() != ServingStatus::Serving {}
+    let create = clients.commands.create_order(order::create("after", "ann"));
+    create.await.unwrap();
+}

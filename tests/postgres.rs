@@ -509,3 +509,25 @@ async fn g1_a_database_that_answers_before_the_disk_has_it_is_made_to_wait() {
         .unwrap();
     assert_eq!(seen, ["on"]);
 }
+
+#[tokio::test]
+async fn a_database_of_another_program_is_refused_and_left_as_it_is() {
+    let Some(database) = postgres::database().await else {
+        return;
+    };
+    let mut connection = PgConnection::connect(&database).await.unwrap();
+    sqlx::raw_sql("CREATE TABLE events (whose TEXT)")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    let refused = open(&database).await.unwrap_err();
+    let told = refused.to_string();
+    assert!(told.contains("tables of other programs"), "{told}");
+    let tables: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!(tables, 1);
+}

@@ -43,8 +43,17 @@ impl Events {
 
     /// Where the log ends, whichever node has appended there.
     async fn head(&self) -> Result<u64, Error> {
+        self.check_available()?;
         let head = self.sources.reader.head().await;
         head.map_err(|error| store_error(&error))
+    }
+
+    /// Whoever asks while the store does not answer is told so at once.
+    fn check_available(&self) -> Result<(), Error> {
+        match *self.sources.available.borrow() {
+            true => Ok(()),
+            false => Err(Error::StoreUnavailable),
+        }
     }
 
     async fn subscription(
@@ -127,6 +136,7 @@ impl EventService for Events {
         let mut violations = Violations::default();
         violations.id("order_id", &order_id);
         violations.finish()?;
+        self.check_available()?;
         let history = self
             .sources
             .reader

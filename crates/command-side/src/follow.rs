@@ -1,4 +1,10 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use event_log::{News, Reader};
 use tokio::sync::{Notify, watch};
@@ -24,9 +30,11 @@ pub struct Follow {
     pub(crate) stop: CancellationToken,
 }
 
-/// What the writer tells.
+/// What the writer tells, and is told.
 #[derive(Debug, Default)]
 pub(crate) struct Signals {
+    /// The store answers again those who follow it, and may have let go of the writer meanwhile.
+    pub(crate) recovered: AtomicBool,
     /// This node has appended.
     pub(crate) appended: Notify,
     /// There is something in the log that the tail does not have.
@@ -73,6 +81,10 @@ impl Follow {
                 }
             }
         };
+        if answers && !*self.available.borrow() {
+            // Before anybody is told.
+            self.signals.recovered.store(true, Ordering::Relaxed);
+        }
         self.available
             .send_if_modified(|available| std::mem::replace(available, answers) != answers);
     }

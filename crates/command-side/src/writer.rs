@@ -1,7 +1,7 @@
 //! The one writer: takes all commands that wait, decides them, commits once, answers all.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -123,6 +123,11 @@ impl Writer {
     }
 
     async fn work(&mut self, jobs: &mut Vec<Job>) {
+        if self.signals.recovered.swap(false, Ordering::Relaxed) {
+            // A connection that is gone fails here, where no command is under way on it, and the
+            // next one is new.
+            let _ = self.appender.head().await;
+        }
         let mut waiting = Vec::with_capacity(jobs.len());
         let mut commands = Vec::with_capacity(jobs.len());
         for job in jobs.drain(..) {

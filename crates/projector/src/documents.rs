@@ -22,12 +22,12 @@ const SILENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("the event stream failed: {}: {}", .0.code(), .0.message())]
-    Stream(#[from] Status),
-    #[error("the event stream ended")]
-    Ended,
-    #[error("the event stream says nothing")]
-    Silent,
+    #[error("the event stream of {0} failed: {code}: {message}", code = .1.code(), message = .1.message())]
+    Stream(String, Status),
+    #[error("the event stream of {0} ended")]
+    Ended(String),
+    #[error("the event stream of {0} says nothing")]
+    Silent(String),
     #[error(transparent)]
     Store(#[from] store::Error),
 }
@@ -96,12 +96,18 @@ impl Documents {
         let Some(stream) = stop.run_until_cancelled(subscribed).await else {
             return Ok(());
         };
-        let stream = stream.map_err(|_| Error::Silent)??.into_inner();
+        let name = self.nodes.name().to_owned();
+        let stream = stream
+            .map_err(|_| Error::Silent(name.clone()))?
+            .map_err(|status| Error::Stream(name.clone(), status))?
+            .into_inner();
+        tracing::info!(node = name, after_position, "following");
         let (responses, mut received) = mpsc::channel(AHEAD);
         // Ends with this call, which drops it.
-        let _receiver = AbortOnDropHandle::new(tokio::spawn(receive(stream, responses)));
+        let _receiver =
+            AbortOnDropHandle::new(tokio::spawn(receive(name.clone(), stream, responses)));
         while let Some(next) = stop.run_until_cancelled(received.recv()).await {
-            let mut response = next.unwrap_or(Err(Error::Ended))?;
+            let mut response = next.unwrap_or_else(|| Err(Error::Ended(name.clone())))?;
             let mut failed = None;
             while response.events.len() < MOST && failed.is_none() {
                 match received.try_recv() {
@@ -137,15 +143,16 @@ impl Documents {
 }
 
 async fn receive(
+    name: String,
     mut stream: Streaming<SubscribeResponse>,
     responses: mpsc::Sender<Result<SubscribeResponse, Error>>,
 ) {
     loop {
         let next = match timeout(SILENCE, stream.message()).await {
             Ok(Ok(Some(response))) => Ok(response),
-            Ok(Ok(None)) => Err(Error::Ended),
-            Ok(Err(status)) => Err(status.into()),
-            Err(_) => Err(Error::Silent),
+            Ok(Ok(None)) => Err(Error::Ended(name.clone())),
+            Ok(Err(status)) => Err(Error::Stream(name.clone(), status)),
+            Err(_) => Err(Error::Silent(name.clone())),
         };
         let ends = next.is_err();
         if responses.send(next).await.is_err() || ends {

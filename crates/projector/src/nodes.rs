@@ -10,16 +10,19 @@ use tonic::transport::Channel;
 /// when it fails.
 #[derive(Debug, Clone)]
 pub struct Nodes {
-    channels: Arc<[Channel]>,
+    nodes: Arc<[(String, Channel)]>,
     failures: Arc<AtomicUsize>,
 }
 
 impl Nodes {
-    /// One, or several.
+    /// One, or several, each with what it is called in logs.
     #[must_use]
-    pub fn new(first: Channel, others: impl IntoIterator<Item = Channel>) -> Self {
+    pub fn new(
+        first: (String, Channel),
+        others: impl IntoIterator<Item = (String, Channel)>,
+    ) -> Self {
         Self {
-            channels: [first].into_iter().chain(others).collect(),
+            nodes: [first].into_iter().chain(others).collect(),
             failures: Arc::default(),
         }
     }
@@ -27,9 +30,17 @@ impl Nodes {
     /// The one that is followed now.
     #[must_use]
     pub fn current(&self) -> EventServiceClient<Channel> {
+        EventServiceClient::new(self.node().1.clone())
+    }
+
+    /// What it is called.
+    pub(crate) fn name(&self) -> &str {
+        &self.node().0
+    }
+
+    fn node(&self) -> &(String, Channel) {
         let failures = self.failures.load(Ordering::Relaxed);
-        let channel = &self.channels[failures % self.channels.len()];
-        EventServiceClient::new(channel.clone())
+        &self.nodes[failures % self.nodes.len()]
     }
 
     /// That one failed.

@@ -233,7 +233,7 @@ impl Error {
             Self::StoreUnavailable => parts(
                 Code::Unavailable,
                 "STORE_UNAVAILABLE",
-                "the store does not answer; a command's outcome is unknown: send it again with its request_id",
+                "the store does not answer; the outcome of a command is unknown then: send it again with its request_id",
             )
             .retry(),
             Self::SearchUnavailable => {

@@ -49,7 +49,7 @@ impl Contents {
     /// A log that is there already.
     pub(super) async fn of(location: &Location) -> Result<Self, Error> {
         let is_there = match location {
-            Location::File(file) => file.exists(),
+            Location::File(file) => file.is_file(),
             Location::Database(database) => postgres::has_tables(database).await?,
         };
         if is_there {

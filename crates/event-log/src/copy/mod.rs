@@ -41,6 +41,16 @@ pub enum Error {
     /// The target holds something else.
     #[error("{0} is not empty, and holds another log")]
     Taken(Location),
+    /// The target has more than the source.
+    #[error("{location} has gone on: it ends at {there}, the source at {here}")]
+    Ahead {
+        /// The target.
+        location: Location,
+        /// Where it ends.
+        there: u64,
+        /// Where the source ends.
+        here: u64,
+    },
     /// The target was written to by somebody else since it was the same.
     #[error("{location} is no copy: its event {position} is not the one of the source")]
     Other {
@@ -182,6 +192,14 @@ async fn check_target(
             return Err(Error::Taken(to.clone()));
         }
         _ => {}
+    }
+    let here = source.head().await?;
+    if before > here {
+        return Err(Error::Ahead {
+            location: to.clone(),
+            there: before,
+            here,
+        });
     }
     // Every event has an id of its own: who has the same newest one has the same before it.
     if before > 0 && source.events(before - 1, 1).await? != target.events(before - 1, 1).await? {

@@ -215,7 +215,14 @@ async fn what_is_not_its_own_is_refused_and_left_as_it_is() {
     append(&places.database, "b", 2, 2).await;
     let refused = copy(&places.file, &places.database).await;
     assert!(
-        matches!(refused, Err(Error::Other { position: 5, .. })),
+        matches!(
+            refused,
+            Err(Error::Ahead {
+                there: 5,
+                here: 4,
+                ..
+            })
+        ),
         "{refused:?}"
     );
 }

@@ -1,7 +1,8 @@
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
+use tokio::time::Instant;
 
 use super::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, USERS, in_time};
 use crate::{Aggregate, Batch, Error, Loaded, Position, Request, Schema};
@@ -30,9 +31,15 @@ impl fmt::Debug for Appender {
 #[derive(Debug)]
 struct Connection {
     postgres: PgConnection,
+    /// When it was last seen to be good.
+    used: Instant,
     /// Whether it has begun a transaction, in which it keeps others from appending.
     exclusive: bool,
 }
+
+/// A connection that was not used for so long may have gone meanwhile, with a restart of the database:
+/// better to know before a command is sent, whose outcome would be unknown.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// One round trip whatever is asked.
 const LOAD: &str = "
@@ -104,9 +111,14 @@ impl Appender {
         if !whole {
             return Err(Error::NotWhole);
         }
-        self.connection = Some(connection);
+        self.put_back(connection);
         self.log_id = Some(id.clone());
         Ok(id)
+    }
+
+    fn put_back(&mut self, mut connection: Connection) {
+        connection.used = Instant::now();
+        self.connection = Some(connection);
     }
 
     /// Keeps copies away for as long as the connection lives; fails while one is at work, or when
@@ -130,7 +142,17 @@ impl Appender {
 
     /// The connection, to be put back if it is still good.
     async fn take(&mut self) -> Result<Connection, Error> {
-        match self.connection.take() {
+        let connection = match self.connection.take() {
+            Some(connection) if connection.exclusive || connection.used.elapsed() < IDLE => {
+                return Ok(connection);
+            }
+            Some(mut connection) => {
+                let answer = in_time(ANSWER_TIMEOUT, connection.postgres.ping()).await;
+                answer.is_ok().then_some(connection)
+            }
+            None => None,
+        };
+        match connection {
             Some(connection) => Ok(connection),
             None => {
                 let mut postgres = in_time(CONNECT_TIMEOUT, connect(&self.options)).await?;
@@ -139,6 +161,7 @@ impl Appender {
                 }
                 Ok(Connection {
                     postgres,
+                    used: Instant::now(),
                     exclusive: false,
                 })
             }
@@ -152,7 +175,7 @@ impl crate::Appender for Appender {
         let mut connection = self.take().await?;
         let head = sqlx::query_scalar("SELECT position FROM log_head");
         let head: i64 = in_time(ANSWER_TIMEOUT, head.fetch_one(&mut connection.postgres)).await?;
-        self.connection = Some(connection);
+        self.put_back(connection);
         Ok(head.cast_unsigned())
     }
 
@@ -185,7 +208,7 @@ impl crate::Appender for Appender {
         });
         let loaded = Loaded::of(rows.await?, self.schema)?;
         connection.exclusive = exclusively;
-        self.connection = Some(connection);
+        self.put_back(connection);
         Ok(loaded)
     }
 
@@ -194,11 +217,11 @@ impl crate::Appender for Appender {
         match in_time(ANSWER_TIMEOUT, append(&mut connection, batch)).await {
             Ok(first) => {
                 connection.exclusive = false;
-                self.connection = Some(connection);
+                self.put_back(connection);
                 Ok(first.cast_unsigned())
             }
             Err(Error::Conflict) if !connection.exclusive => {
-                self.connection = Some(connection);
+                self.put_back(connection);
                 Err(Error::Conflict)
             }
             Err(error) => Err(error),

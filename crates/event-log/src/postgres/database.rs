@@ -62,6 +62,9 @@ pub enum OpenError {
         /// Its encoding.
         encoding: String,
     },
+    /// It has tables of the names that ours have.
+    #[error("{0} has tables of other programs, named as orderlog's are")]
+    Foreign(Database),
     /// A newer version of orderlog has made its tables.
     #[error("{0} was written by a newer version of orderlog")]
     Newer(Database),
@@ -76,7 +79,7 @@ impl FromStr for Database {
         // is told.
         let place = url.split('?').next().unwrap_or_default();
         let path = place.splitn(4, '/').nth(3).unwrap_or_default();
-        if path.contains(['/', '@']) {
+        if path.contains(['/', '@']) || url.contains('#') {
             return refused("what a URL reserves must be encoded in user and password".into());
         }
         // sqlx would log one that it does not know, with its value, which may be a password.
@@ -133,7 +136,10 @@ impl Database {
 
     /// A connection without limits: what is done on it may wait, and take its time.
     pub(crate) async fn connect(&self) -> Result<PgConnection, OpenError> {
-        let options = self.options().application_name("orderlog");
+        let options = self
+            .options()
+            .application_name("orderlog")
+            .options([("client_min_messages", "warning")]);
         let connected = tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await;
         connected
             .map_err(|_| OpenError::Silent(self.clone()))?
@@ -168,8 +174,11 @@ impl Database {
     }
 
     async fn check(&self, connection: &mut PgConnection) -> Result<(), OpenError> {
-        let (version, encoding): (String, String) = sqlx::query_as(
-            "SELECT current_setting('server_version_num'), current_setting('server_encoding')",
+        let (version, encoding, foreign): (String, String, bool) = sqlx::query_as(
+            "SELECT current_setting('server_version_num'), current_setting('server_encoding'),
+                to_regclass('_sqlx_migrations') IS NULL AND coalesce(to_regclass('log'),
+                    to_regclass('log_head'), to_regclass('events'), to_regclass('requests'))
+                    IS NOT NULL",
         )
         .fetch_one(connection)
         .await
@@ -185,6 +194,9 @@ impl Database {
                 database: self.clone(),
                 encoding,
             });
+        }
+        if foreign {
+            return Err(OpenError::Foreign(self.clone()));
         }
         Ok(())
     }

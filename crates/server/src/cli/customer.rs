@@ -9,7 +9,7 @@ use super::{
     freshness::Freshness,
     statistics::{Numbers, numbers},
     table::printable,
-    write::{Write, told},
+    write::{Write, answered, told},
 };
 
 #[derive(Debug, Args)]
@@ -64,7 +64,8 @@ impl Run for Register {
             occurred_at: self.write.occurred_at,
         };
         let mut client = CommandServiceClient::new(session.connect().await?);
-        let reply = client.register_customer(request).await?.into_inner();
+        let request_id = request.request_id.clone();
+        let reply = answered(client.register_customer(request).await, request_id)?;
         session.show("RegisterCustomerResponse", &reply, |reply| {
             told(
                 "customer",

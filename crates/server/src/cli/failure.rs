@@ -18,6 +18,14 @@ pub enum Failure {
     /// The server refused the call, or broke off.
     #[error("{}", told(.0))]
     Refused(Box<Status>),
+    /// A command may have been executed or not; with its request id it can be sent again.
+    #[error("{}\nthe same again, with --request-id {request_id}, has one effect only", told(.status))]
+    OutcomeUnknown {
+        /// What the server said, or this side when the connection broke.
+        status: Box<Status>,
+        /// What it was sent with.
+        request_id: String,
+    },
     /// The operation failed; one line says why.
     #[error("{0}")]
     Operation(String),

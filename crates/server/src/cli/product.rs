@@ -3,7 +3,7 @@ use contract::orders::v1::{RegisterProductRequest, command_service_client::Comma
 
 use super::{
     Failure, Run, Session,
-    write::{Write, told},
+    write::{Write, answered, told},
 };
 
 #[derive(Debug, Args)]
@@ -39,7 +39,8 @@ impl Run for Product {
             occurred_at: register.write.occurred_at,
         };
         let mut client = CommandServiceClient::new(session.connect().await?);
-        let reply = client.register_product(request).await?.into_inner();
+        let request_id = request.request_id.clone();
+        let reply = answered(client.register_product(request).await, request_id)?;
         session.show("RegisterProductResponse", &reply, |reply| {
             told("product", &reply.product_id, reply.version, reply.position)
         })

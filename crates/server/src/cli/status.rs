@@ -1,9 +1,12 @@
 use clap::Args;
-use contract::orders::v1::{
-    GetStatusRequest, ProjectionState, ProjectionStatus,
-    projection_service_client::ProjectionServiceClient,
+use contract::{
+    encoded::event_service_server,
+    orders::v1::{
+        GetStatusRequest, ProjectionState, ProjectionStatus, command_service_server,
+        projection_service_client::ProjectionServiceClient, projection_service_server,
+        query_service_server,
+    },
 };
-
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -35,11 +38,28 @@ impl Run for Status {
 
 async fn ready(session: &Session) -> Result<(), Failure> {
     let mut client = HealthClient::new(session.connect().await?);
-    let whole = HealthCheckRequest::default();
-    match client.check(whole).await?.into_inner().status() {
-        ServingStatus::Serving => Ok(session::print("ready")?),
-        _ => Err(Failure::Operation("not ready".to_owned())),
+    let mut serves = async |service: &str| {
+        let service = service.to_owned();
+        let checked = client.check(HealthCheckRequest { service }).await?;
+        Ok::<_, tonic::Status>(checked.into_inner().status() == ServingStatus::Serving)
+    };
+    if serves("").await? {
+        return Ok(session::print("ready")?);
     }
+    let mut waiting = Vec::new();
+    for service in [
+        command_service_server::SERVICE_NAME,
+        event_service_server::SERVICE_NAME,
+        query_service_server::SERVICE_NAME,
+        projection_service_server::SERVICE_NAME,
+    ] {
+        // What the node does not have, it does not wait for.
+        if serves(service).await.is_ok_and(|serves| !serves) {
+            waiting.push(service);
+        }
+    }
+    let waiting = waiting.join(", ");
+    Err(Failure::Operation(format!("not ready: {waiting}")))
 }
 
 fn projections(projections: &[ProjectionStatus]) -> String {

@@ -1,10 +1,13 @@
 //! What all commands that change something share.
 
+use std::error::Error as _;
+
 use clap::Args;
 use prost_types::Timestamp;
+use tonic::{Code, Response, Status};
 use uuid::Uuid;
 
-use super::time;
+use super::{Failure, time};
 
 /// The options of every command that changes something.
 #[derive(Debug, Args)]
@@ -24,6 +27,22 @@ impl Write {
         self.request_id
             .clone()
             .unwrap_or_else(|| Uuid::now_v7().to_string())
+    }
+}
+
+/// The reply to a command; if its outcome is unknown, how to find out.
+pub(super) fn answered<T>(
+    reply: Result<Response<T>, Status>,
+    request_id: String,
+) -> Result<T, Failure> {
+    match reply {
+        Ok(reply) => Ok(reply.into_inner()),
+        // Made on this side, when the connection broke, or on the other.
+        Err(status) if status.source().is_some() || status.code() == Code::Unavailable => {
+            let status = Box::new(status);
+            Err(Failure::OutcomeUnknown { status, request_id })
+        }
+        Err(status) => Err(status.into()),
     }
 }
 

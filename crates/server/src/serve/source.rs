@@ -40,10 +40,13 @@ impl Source {
     /// on this runtime. `None` if there is nobody to connect to.
     pub(super) fn connect(self, stop: CancellationToken, tasks: &TaskTracker) -> Option<Nodes> {
         match self {
-            Self::Here(events) => Some(Nodes::new(in_process(events, stop, tasks), [])),
+            Self::Here(events) => Some(Nodes::new(
+                ("this node".to_owned(), in_process(events, stop, tasks)),
+                [],
+            )),
             Self::Nodes(urls) => {
-                let mut channels = urls.into_iter().map(remote);
-                Some(Nodes::new(channels.next()?, channels))
+                let mut nodes = urls.into_iter().map(|url| (url.to_string(), remote(url)));
+                Some(Nodes::new(nodes.next()?, nodes))
             }
         }
     }

@@ -76,6 +76,7 @@ fn a_log_is_in_the_data_folder_or_where_the_url_says() {
         "postgres://ann:secret@host:port/db",
         "postgres://ann:/secret@host/db",
         "postgres://ann:12/secret@host/db",
+        "postgres://ann:12#secret@host/db",
     ] {
         assert_eq!(
             at(wrong),

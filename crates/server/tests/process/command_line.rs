@@ -218,7 +218,10 @@ async fn status_tells_scripts_whether_a_node_is_ready() {
     waits.arg(folder.path().join("replica"));
     let waits = Process::from(waits);
     let (code, told) = refused(&waits.run(["status", "--ready"]));
-    assert_eq!((code, told.trim()), (1, "error: not ready"));
+    assert_eq!(
+        (code, told.trim()),
+        (1, "error: not ready: orders.v1.QueryService")
+    );
 }
 
 #[test]
@@ -242,4 +245,26 @@ fn a_node_for_queries_shows_what_was_written_at_another_and_says_what_it_does_no
     drop(writes);
     let output = reads.run(["order", "get", "o-1", "--min-position", "0"]);
     assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn a_command_whose_outcome_is_unknown_tells_how_to_send_it_again() {
+    // It takes the call, and goes.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let gone = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut preface = [0; 24];
+        std::io::Read::read_exact(&mut client, &mut preface).unwrap();
+    });
+    let register = ["customer", "register", "ann", "Ann", "--request-id", "r-7"];
+    let output = orderlog()
+        .args(register)
+        .args(["--server", &url])
+        .output()
+        .unwrap();
+    gone.join().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("--request-id r-7"), "{told}");
 }

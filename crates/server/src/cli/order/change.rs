@@ -6,7 +6,7 @@ use contract::orders::v1::{
 
 use crate::cli::{
     Failure, Run, Session,
-    write::{Write, told},
+    write::{Write, answered, told},
 };
 
 /// What every change of an order takes.
@@ -65,7 +65,8 @@ impl Run for Ship {
             occurred_at: self.change.write.occurred_at,
         };
         let mut client = CommandServiceClient::new(session.connect().await?);
-        let reply = client.ship_order(request).await?.into_inner();
+        let request_id = request.request_id.clone();
+        let reply = answered(client.ship_order(request).await, request_id)?;
         session.show("ShipOrderResponse", &reply, |reply| {
             told("order", &reply.order_id, reply.version, reply.position)
         })
@@ -81,7 +82,8 @@ impl Run for Deliver {
             occurred_at: self.change.write.occurred_at,
         };
         let mut client = CommandServiceClient::new(session.connect().await?);
-        let reply = client.deliver_order(request).await?.into_inner();
+        let request_id = request.request_id.clone();
+        let reply = answered(client.deliver_order(request).await, request_id)?;
         session.show("DeliverOrderResponse", &reply, |reply| {
             told("order", &reply.order_id, reply.version, reply.position)
         })
@@ -98,7 +100,8 @@ impl Run for Cancel {
             occurred_at: self.change.write.occurred_at,
         };
         let mut client = CommandServiceClient::new(session.connect().await?);
-        let reply = client.cancel_order(request).await?.into_inner();
+        let request_id = request.request_id.clone();
+        let reply = answered(client.cancel_order(request).await, request_id)?;
         session.show("CancelOrderResponse", &reply, |reply| {
             told("order", &reply.order_id, reply.version, reply.position)
         })

@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 
 use crate::cli::{
     Failure, Run, Session, money,
-    write::{Write, told},
+    write::{Write, answered, told},
 };
 
 #[derive(Debug, Args)]
@@ -66,7 +66,8 @@ impl Run for Create {
             occurred_at: self.write.occurred_at,
         };
         let mut client = CommandServiceClient::new(session.connect().await?);
-        let reply = client.create_order(request).await?.into_inner();
+        let request_id = request.request_id.clone();
+        let reply = answered(client.create_order(request).await, request_id)?;
         session.show("CreateOrderResponse", &reply, |reply| {
             told("order", &reply.order_id, reply.version, reply.position)
         })
