@@ -8,11 +8,7 @@ use contract::orders::v1::{recorded_event::Payload, *};
 use event_log::{Aggregate, Batch, Event, Location, Log, Schema};
 use prost::Message as _;
 use sqlx::{Connection as _, PgConnection, postgres::PgListener};
-use testkit::{
-    Clients, DEADLINE, Server, eventually, order,
-    postgres::{self, Cluster},
-    reason,
-};
+use testkit::{Clients, DEADLINE, Server, eventually, order, postgres, reason};
 use tokio::{runtime::Handle, task::JoinSet, time::timeout};
 use tonic::{Code, Streaming};
 
@@ -315,13 +311,7 @@ async fn g1_g5_what_becomes_of_a_command_when_connections_are_killed_is_found_ou
     while let Some(reply) = calls.join_next().await {
         told.push(reply.unwrap());
         if told.len() % 20 == 0 {
-            sqlx::raw_sql(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                WHERE datname = current_database() AND pid <> pg_backend_pid()",
-            )
-            .execute(&mut killer)
-            .await
-            .unwrap();
+            postgres::terminate_others(&mut killer).await;
         }
     }
     let mut second = nodes[1].clients().await;
@@ -404,130 +394,4 @@ async fn nodes_tell_each_other() {
         .await
         .unwrap();
     timeout(DEADLINE, listener.recv()).await.unwrap().unwrap();
-}
-
-#[tokio::test]
-async fn a_database_of_a_newer_version_is_refused() {
-    let Some((nodes, database)) = nodes().await else {
-        return;
-    };
-    drop(nodes);
-    let mut connection = PgConnection::connect(&database).await.unwrap();
-    sqlx::raw_sql(
-        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
-        VALUES (9999, 'of tomorrow', true, '', 0)",
-    )
-    .execute(&mut connection)
-    .await
-    .unwrap();
-    let refused = open(&database).await.unwrap_err();
-    assert!(
-        refused
-            .to_string()
-            .ends_with("was written by a newer version of orderlog")
-    );
-}
-
-#[tokio::test]
-async fn a_database_is_spoken_to_over_tls_when_its_url_says_so() {
-    let Some((cluster, port)) = Cluster::start_with_tls() else {
-        return;
-    };
-    let by_socket = cluster.database().await;
-    let (server, _) = by_socket.split_once('?').unwrap();
-    let name = server.rsplit_once('/').unwrap().1;
-    let url = format!("postgres://postgres:secret@localhost:{port}/{name}");
-    let trusted = cluster.folder().join("server.crt");
-    let verified = format!("sslmode=verify-full&sslrootcert={}", trusted.display());
-    let mut witness = PgConnection::connect(&by_socket).await.unwrap();
-    for parameters in ["sslmode=require", &verified] {
-        let mut node = Server::start_on(&format!("{url}?{parameters}")).await;
-        let mut clients = node.clients().await;
-        clients
-            .commands
-            .create_order(order::create("", "ann"))
-            .await
-            .unwrap();
-        clients.head().await;
-        let (all, encrypted): (i64, i64) = sqlx::query_as(
-            "SELECT count(*), count(*) FILTER (WHERE ssl) FROM pg_stat_activity
-            JOIN pg_stat_ssl USING (pid) WHERE application_name = 'orderlog'",
-        )
-        .fetch_one(&mut witness)
-        .await
-        .unwrap();
-        assert!(all >= 2, "the writer's and the readers'");
-        assert_eq!(all, encrypted);
-        node.stop().await;
-    }
-    let untrusted = open(&format!("{url}?sslmode=verify-full"))
-        .await
-        .unwrap_err();
-    let told = untrusted.to_string();
-    assert!(told.contains("ertificate"), "{told}");
-    assert!(
-        !format!("{told} {untrusted:?}").contains("secret"),
-        "{told}"
-    );
-}
-
-#[tokio::test]
-async fn g1_a_database_that_answers_before_the_disk_has_it_is_made_to_wait() {
-    let Some(database) = postgres::database().await else {
-        return;
-    };
-    let mut witness = PgConnection::connect(&database).await.unwrap();
-    // What a session does not set, it takes from here.
-    sqlx::raw_sql(
-        "DO $$ BEGIN EXECUTE format(
-            'ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$;
-        CREATE TABLE seen (setting TEXT)",
-    )
-    .execute(&mut witness)
-    .await
-    .unwrap();
-    let node = Server::start_on(&database).await;
-    let mut clients = node.clients().await;
-    assert_eq!(clients.head().await, 0);
-    sqlx::raw_sql(
-        "CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-            INSERT INTO seen VALUES (current_setting('synchronous_commit')); RETURN NULL;
-        END $$;
-        CREATE TRIGGER see AFTER INSERT ON events FOR EACH STATEMENT EXECUTE FUNCTION see()",
-    )
-    .execute(&mut witness)
-    .await
-    .unwrap();
-    clients
-        .commands
-        .create_order(order::create("", "ann"))
-        .await
-        .unwrap();
-    let seen: Vec<String> = sqlx::query_scalar("SELECT setting FROM seen")
-        .fetch_all(&mut witness)
-        .await
-        .unwrap();
-    assert_eq!(seen, ["on"]);
-}
-
-#[tokio::test]
-async fn a_database_of_another_program_is_refused_and_left_as_it_is() {
-    let Some(database) = postgres::database().await else {
-        return;
-    };
-    let mut connection = PgConnection::connect(&database).await.unwrap();
-    sqlx::raw_sql("CREATE TABLE events (whose TEXT)")
-        .execute(&mut connection)
-        .await
-        .unwrap();
-    let refused = open(&database).await.unwrap_err();
-    let told = refused.to_string();
-    assert!(told.contains("tables of other programs"), "{told}");
-    let tables: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'",
-    )
-    .fetch_one(&mut connection)
-    .await
-    .unwrap();
-    assert_eq!(tables, 1);
 }

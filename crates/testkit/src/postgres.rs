@@ -77,6 +77,20 @@ pub fn at(url: &str, address: &str) -> (String, String) {
     (server, format!("{user}@{address}/{database}?{parameters}"))
 }
 
+/// Ends all other connections to the database that one is to.
+///
+/// # Panics
+/// When it does not work.
+pub async fn terminate_others(connection: &mut PgConnection) {
+    sqlx::raw_sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+    .execute(connection)
+    .await
+    .unwrap();
+}
+
 async fn new_database(server: &str) -> String {
     let name = format!("orderlog_test_{}", Uuid::now_v7().simple());
     let mut connection = PgConnection::connect(server).await.unwrap();

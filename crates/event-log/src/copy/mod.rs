@@ -270,12 +270,12 @@ async fn copy_requests(
     }
 }
 
-/// What the target has to have of the requests: nothing that the source has not, and
+/// How many of the source's requests the target has to have. It never may have others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Requests {
-    /// all of them.
+    /// It is a copy.
     All,
-    /// any of them.
+    /// It may become one.
     Any,
 }
 

@@ -337,13 +337,7 @@ async fn a_node_that_comes_back_while_its_log_is_copied_is_refused_until_that_is
         unreachable!()
     };
     let mut killer = database.connect().await.unwrap();
-    sqlx::raw_sql(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-        WHERE datname = current_database() AND pid <> pg_backend_pid()",
-    )
-    .execute(&mut killer)
-    .await
-    .unwrap();
+    testkit::postgres::terminate_others(&mut killer).await;
     let copying = Contents::of(&places.database).await.unwrap();
     for _ in 0..2 {
         // The first may be that of the connection that was killed.

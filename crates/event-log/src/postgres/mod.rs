@@ -15,8 +15,8 @@ use append::Appender;
 pub use database::{Database, OpenError};
 pub use news::News;
 use read::Reader;
-use sqlx::{PgConnection, migrate::Migrator, postgres::PgPoolOptions};
-use tokio::{runtime::Handle, time::Instant};
+use sqlx::{AssertSqlSafe, PgConnection, migrate::Migrator, postgres::PgPoolOptions};
+use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use crate::{Error, Log, Schema};
@@ -42,9 +42,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// The advisory lock on using a log: nodes share it, a copy has it alone.
 const USERS: i64 = 0x6f72_646c;
-
-/// From one attempt to have the log alone to the next.
-const AGAIN: Duration = Duration::from_millis(50);
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -95,18 +92,23 @@ pub(crate) async fn has_tables(database: &Database) -> Result<bool, Error> {
 pub(crate) async fn alone(database: &Database) -> Result<Option<PgConnection>, Error> {
     database.prepare(&MIGRATIONS).await?;
     let mut connection = database.connect().await?;
-    let deadline = Instant::now() + CONNECT_TIMEOUT;
-    loop {
-        let taken = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)").bind(USERS);
-        if taken.fetch_one(&mut connection).await? {
-            return Ok(Some(connection));
-        }
-        if Instant::now() > deadline {
-            return Ok(None);
-        }
-        // Whoever has just gone may not be gone there.
-        tokio::time::sleep(AGAIN).await;
+    // Whoever has just gone may not be gone there: worth a moment.
+    let wait = format!("SET lock_timeout = {}", CONNECT_TIMEOUT.as_millis());
+    sqlx::raw_sql(AssertSqlSafe(wait))
+        .execute(&mut connection)
+        .await?;
+    let lock = sqlx::query("SELECT pg_advisory_lock($1)").bind(USERS);
+    match lock.execute(&mut connection).await {
+        Ok(_) => Ok(Some(connection)),
+        Err(error) if is_lock_timeout(&error) => Ok(None),
+        Err(error) => Err(error.into()),
     }
+}
+
+fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    const LOCK_NOT_AVAILABLE: &str = "55P03";
+    let refused = error.as_database_error();
+    refused.is_some_and(|refused| refused.code().as_deref() == Some(LOCK_NOT_AVAILABLE))
 }
 
 /// What does not come in time has failed.

@@ -1,0 +1,147 @@
+//! What a node asks of its Postgres database.
+
+#![cfg(test)]
+
+use event_log::{Location, Log, Schema};
+use sqlx::{Connection as _, PgConnection};
+use testkit::{
+    Server, order,
+    postgres::{self, Cluster},
+};
+use tokio::runtime::Handle;
+
+/// The log in a database, without a node.
+async fn open(database: &str) -> Result<Log, event_log::Error> {
+    let location = Location::Database(database.parse().unwrap());
+    let schema = Schema {
+        current: 1,
+        upcast: |_, _, _| None,
+    };
+    event_log::open(&location, schema, &Handle::current()).await
+}
+
+#[tokio::test]
+async fn a_database_of_a_newer_version_is_refused() {
+    let Some(database) = postgres::database().await else {
+        return;
+    };
+    open(&database).await.unwrap();
+    let mut connection = PgConnection::connect(&database).await.unwrap();
+    sqlx::raw_sql(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+        VALUES (9999, 'of tomorrow', true, '', 0)",
+    )
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    let refused = open(&database).await.unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .ends_with("was written by a newer version of orderlog")
+    );
+}
+
+#[tokio::test]
+async fn a_database_is_spoken_to_over_tls_when_its_url_says_so() {
+    let Some((cluster, port)) = Cluster::start_with_tls() else {
+        return;
+    };
+    let by_socket = cluster.database().await;
+    let (server, _) = by_socket.split_once('?').unwrap();
+    let name = server.rsplit_once('/').unwrap().1;
+    let url = format!("postgres://postgres:secret@localhost:{port}/{name}");
+    let trusted = cluster.folder().join("server.crt");
+    let verified = format!("sslmode=verify-full&sslrootcert={}", trusted.display());
+    let mut witness = PgConnection::connect(&by_socket).await.unwrap();
+    for parameters in ["sslmode=require", &verified] {
+        let mut node = Server::start_on(&format!("{url}?{parameters}")).await;
+        let mut clients = node.clients().await;
+        clients
+            .commands
+            .create_order(order::create("", "ann"))
+            .await
+            .unwrap();
+        clients.head().await;
+        let (all, encrypted): (i64, i64) = sqlx::query_as(
+            "SELECT count(*), count(*) FILTER (WHERE ssl) FROM pg_stat_activity
+            JOIN pg_stat_ssl USING (pid) WHERE application_name = 'orderlog'",
+        )
+        .fetch_one(&mut witness)
+        .await
+        .unwrap();
+        assert!(all >= 2, "the writer's and the readers'");
+        assert_eq!(all, encrypted);
+        node.stop().await;
+    }
+    let untrusted = open(&format!("{url}?sslmode=verify-full"))
+        .await
+        .unwrap_err();
+    let told = untrusted.to_string();
+    assert!(told.contains("ertificate"), "{told}");
+    assert!(
+        !format!("{told} {untrusted:?}").contains("secret"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn g1_a_database_that_answers_before_the_disk_has_it_is_made_to_wait() {
+    let Some(database) = postgres::database().await else {
+        return;
+    };
+    let mut witness = PgConnection::connect(&database).await.unwrap();
+    // What a session does not set, it takes from here.
+    sqlx::raw_sql(
+        "DO $$ BEGIN EXECUTE format(
+            'ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$;
+        CREATE TABLE seen (setting TEXT)",
+    )
+    .execute(&mut witness)
+    .await
+    .unwrap();
+    let node = Server::start_on(&database).await;
+    let mut clients = node.clients().await;
+    assert_eq!(clients.head().await, 0);
+    sqlx::raw_sql(
+        "CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            INSERT INTO seen VALUES (current_setting('synchronous_commit')); RETURN NULL;
+        END $$;
+        CREATE TRIGGER see AFTER INSERT ON events FOR EACH STATEMENT EXECUTE FUNCTION see()",
+    )
+    .execute(&mut witness)
+    .await
+    .unwrap();
+    clients
+        .commands
+        .create_order(order::create("", "ann"))
+        .await
+        .unwrap();
+    let seen: Vec<String> = sqlx::query_scalar("SELECT setting FROM seen")
+        .fetch_all(&mut witness)
+        .await
+        .unwrap();
+    assert_eq!(seen, ["on"]);
+}
+
+#[tokio::test]
+async fn a_database_of_another_program_is_refused_and_left_as_it_is() {
+    let Some(database) = postgres::database().await else {
+        return;
+    };
+    let mut connection = PgConnection::connect(&database).await.unwrap();
+    sqlx::raw_sql("CREATE TABLE events (whose TEXT)")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    let refused = open(&database).await.unwrap_err();
+    let told = refused.to_string();
+    assert!(told.contains("tables of other programs"), "{told}");
+    let tables: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!(tables, 1);
+}
