@@ -27,10 +27,14 @@ fn check_unavailable(status: &Status) {
     assert!(status.get_details_retry_info().is_some());
 }
 
-/// Every event of the log, in order.
+/// Every event of the log, in order. Those who read it have lost their connections too.
 async fn log(clients: &mut Clients) -> Vec<RecordedEvent> {
-    let stream = clients.events.subscribe(SubscribeRequest::default()).await;
-    let mut stream = stream.unwrap().into_inner();
+    let mut stream = eventually("the log can be read", async || {
+        let stream = clients.events.subscribe(SubscribeRequest::default()).await;
+        let stream = stream.inspect_err(check_unavailable);
+        Some(stream.ok()?.into_inner())
+    })
+    .await;
     let mut events = Vec::new();
     while let Some(response) = stream.message().await.unwrap() {
         events.extend(response.events);
