@@ -51,7 +51,7 @@ impl Health {
         }
     }
 
-    /// Tells that calls should go elsewhere.
+    /// Tells that calls should go elsewhere, when [`Health::follow`] has ended.
     pub(super) async fn drain(&self) {
         for service in self.names() {
             self.set(service, false).await;

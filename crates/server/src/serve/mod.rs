@@ -193,7 +193,8 @@ impl Serve {
         let (reflection, reflection_alpha) =
             (reflection().build_v1()?, reflection().build_v1alpha()?);
         let (mut health, health_service) = Health::new(needs).await;
-        tasks.spawn(health.clone().follow(streams.clone()));
+        let draining = CancellationToken::new();
+        let health_followed = tokio::spawn(health.clone().follow(draining.clone()));
         let address = listener
             .local_addr()
             .map_err(|error| Error::Listen(settings.listen, error))?;
@@ -229,6 +230,9 @@ impl Serve {
             failed = &mut server => failed?,
             () = shutdown => {
                 tracing::info!("shutting down");
+                // Ended first: it would say what was true until now.
+                draining.cancel();
+                health_followed.await.map_err(|error| Error::Thread(error.into()))?;
                 health.drain().await;
                 streams.cancel();
                 stop_accepting.cancel();
