@@ -58,6 +58,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         "GetOrderHistoryRequest",
         "GetHeadRequest",
         "GetHeadResponse",
+        "VerifyLogRequest",
+        "VerifyLogResponse",
+        "LogDifference",
     ] {
         config = config.extern_path(
             format!(".orders.v1.{message}"),

@@ -6,7 +6,10 @@ use contract::{
         GetOrderHistoryResponse, SubscribeResponse,
         event_service_server::{EventService, EventServiceServer},
     },
-    orders::v1::{GetHeadRequest, GetHeadResponse, GetOrderHistoryRequest, SubscribeRequest},
+    orders::v1::{
+        GetHeadRequest, GetHeadResponse, GetOrderHistoryRequest, SubscribeRequest,
+        VerifyLogRequest, VerifyLogResponse,
+    },
 };
 use tokio::net::TcpListener;
 use tokio_stream::Stream;
@@ -96,6 +99,15 @@ impl EventService for Bare {
         let response = self.response.clone();
         let responses = (0..self.times).map(move |_| Ok(response.clone()));
         Ok(Response::new(Box::pin(tokio_stream::iter(responses))))
+    }
+
+    type VerifyLogStream = Pin<Box<dyn Stream<Item = Result<VerifyLogResponse, Status>> + Send>>;
+
+    async fn verify_log(
+        &self,
+        _: Request<VerifyLogRequest>,
+    ) -> Result<Response<Self::VerifyLogStream>, Status> {
+        Err(Status::unimplemented(""))
     }
 
     async fn get_order_history(

@@ -4,6 +4,7 @@ use contract::{
     encoded::{GetOrderHistoryResponse, SubscribeResponse, event_service_server::EventService},
     orders::v1::{
         AggregateType, GetHeadRequest, GetHeadResponse, GetOrderHistoryRequest, SubscribeRequest,
+        VerifyLogRequest, VerifyLogResponse,
     },
 };
 use tokio::sync::{Semaphore, mpsc};
@@ -15,6 +16,7 @@ use crate::{
     filter::Filter,
     store_error,
     subscription::{Sources, Subscription},
+    verify::Look,
 };
 
 /// Subscribers at the same time.
@@ -157,5 +159,31 @@ impl EventService for Events {
             position: self.head().await?,
             log_id: self.sources.reader.log_id().to_owned(),
         }))
+    }
+    type VerifyLogStream = Pin<Box<dyn Stream<Item = Result<VerifyLogResponse, Status>> + Send>>;
+
+    async fn verify_log(
+        &self,
+        _: Request<VerifyLogRequest>,
+    ) -> Result<Response<Self::VerifyLogStream>, Status> {
+        self.check_available()?;
+        let place = Arc::clone(&self.subscribers)
+            .try_acquire_owned()
+            .map_err(|_| Error::Overloaded("too many subscribers"))?;
+        let (responses, sent) = mpsc::channel(1);
+        let look = Look {
+            reader: Arc::clone(&self.sources.reader),
+            responses: responses.clone(),
+        };
+        let stop = self.sources.stop.clone();
+        // Ends with its stream, or at shutdown.
+        tokio::spawn(async move {
+            if stop.run_until_cancelled(look.run()).await.is_none() {
+                // Not as if all had been looked at. Fails when nobody listens any more.
+                let _ = responses.send(Err(Error::ShuttingDown.into())).await;
+            }
+            drop(place);
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(sent))))
     }
 }

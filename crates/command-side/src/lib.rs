@@ -17,6 +17,7 @@ mod header;
 mod record;
 mod subscription;
 mod tail;
+mod verify;
 mod writer;
 
 use std::sync::Arc;

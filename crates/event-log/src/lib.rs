@@ -132,6 +132,54 @@ pub trait Reader: fmt::Debug + Send + Sync {
     /// # Errors
     /// When the store does not answer, or holds what cannot be understood.
     async fn history(&self, kind: i32, aggregate_id: &str) -> Result<Page, Error>;
+
+    /// What is stored of the events after `after`, up to `upto` and at most `limit`, right or wrong.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    async fn inspect(&self, after: u64, upto: u64, limit: usize) -> Result<Vec<Inspected>, Error>;
+
+    /// What is stored of these request ids.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    async fn requests(&self, ids: &[String]) -> Result<Vec<Answer>, Error>;
+
+    /// What is stored of the request ids after one, by id and at most `limit`.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    async fn requests_after(&self, after: &str, limit: usize) -> Result<Vec<Answer>, Error>;
+}
+
+/// An event as the store has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspected {
+    /// Where it is.
+    pub position: u64,
+    /// Whose event it is.
+    pub aggregate: Aggregate,
+    /// Which one of that aggregate.
+    pub version: u64,
+    /// Where the one of the version before is, if there is one.
+    pub before: Option<u64>,
+    /// The event as it is sent, if it is of a schema that is known here.
+    pub record: Result<Bytes, String>,
+}
+
+/// What the store has of a request id, without what tells commands apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The client's id of it.
+    pub request_id: String,
+    /// The aggregate that was answered.
+    pub aggregate_id: String,
+    /// The version that was answered.
+    pub version: u64,
+    /// The position that was answered.
+    pub position: u64,
+    /// Whether there is such an event.
+    pub fits: bool,
 }
 
 /// Which aggregate: its type as the contract numbers it, and its id.

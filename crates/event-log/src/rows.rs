@@ -1,6 +1,6 @@
 //! What rows of the stores come to.
 
-use crate::{Aggregate, Answered, Encoder, Error, Loaded, Page, Schema, Stored};
+use crate::{Aggregate, Answer, Answered, Encoder, Error, Inspected, Loaded, Page, Schema, Stored};
 
 /// Events and requests in one result: type of the aggregate (0 for a request), request id, aggregate
 /// id, version, position, type of the event, its schema version, and the record or fingerprint.
@@ -8,6 +8,42 @@ pub(crate) type LoadedRow = (i32, String, String, i64, i64, String, i32, Vec<u8>
 
 /// Position, type of the event, its schema version, and the record.
 pub(crate) type RecordRow = (i64, String, i32, Vec<u8>);
+
+/// Position, type of the aggregate, its id, the version, type of the event, its schema version, the
+/// record, and the position of the version before.
+pub(crate) type InspectedRow = (i64, i32, String, i64, String, i32, Vec<u8>, Option<i64>);
+
+/// Request id, aggregate id, version, position, and whether there is such an event.
+pub(crate) type AnswerRow = (String, String, i64, i64, bool);
+
+impl Inspected {
+    pub(crate) fn of(row: InspectedRow, schema: Schema) -> Self {
+        let (position, kind, id, version, event_type, found, record, before) = row;
+        let position = position.cast_unsigned();
+        let record = schema.read(position, &event_type, found.cast_unsigned(), record);
+        Self {
+            position,
+            aggregate: Aggregate { kind, id },
+            version: version.cast_unsigned(),
+            before: before.map(i64::cast_unsigned),
+            record: record
+                .map(|record| Encoder::with_capacity(1, record.len()).push(position, &record))
+                .map_err(|error| error.to_string()),
+        }
+    }
+}
+
+impl From<AnswerRow> for Answer {
+    fn from((request_id, aggregate_id, version, position, fits): AnswerRow) -> Self {
+        Self {
+            request_id,
+            aggregate_id,
+            version: version.cast_unsigned(),
+            position: position.cast_unsigned(),
+            fits,
+        }
+    }
+}
 
 impl Loaded {
     pub(crate) fn of(rows: Vec<LoadedRow>, schema: Schema) -> Result<Self, Error> {

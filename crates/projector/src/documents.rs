@@ -1,33 +1,22 @@
-use std::time::Duration;
+use contract::orders::v1::{GetOrderHistoryRequest, SubscribeResponse};
+use read_model::{
+    generations::{Generation, Generations},
+    store::{self, Parked, Writer},
+};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
 
-use contract::orders::v1::{SubscribeRequest, SubscribeResponse};
-use read_model::store::{self, Writer};
-use tokio::{sync::mpsc, time::timeout};
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tonic::{Status, Streaming};
-
-use crate::{Nodes, Progress, retry::Retry};
-
-/// Events in a response of the stream.
-const BATCH: u32 = 500;
-
-/// Events that are applied in one transaction, or a response more.
-const MOST: usize = 4000;
-
-/// Responses that are decoded while others are being applied.
-const AHEAD: usize = 4;
-
-/// A stream that says nothing for so long is given up: three of its heartbeats are missing.
-const SILENCE: Duration = Duration::from_secs(30);
+use crate::{
+    Nodes, Progress,
+    retry::Retry,
+    stream::{self, Stream},
+};
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("the event stream of {0} failed: {code}: {message}", code = .1.code(), message = .1.message())]
-    Stream(String, Status),
-    #[error("the event stream of {0} ended")]
-    Ended(String),
-    #[error("the event stream of {0} says nothing")]
-    Silent(String),
+    #[error(transparent)]
+    Stream(#[from] stream::Error),
     #[error(transparent)]
     Store(#[from] store::Error),
 }
@@ -38,25 +27,134 @@ pub struct Documents {
     nodes: Nodes,
     writer: Writer,
     progress: Progress,
+    requests: mpsc::Receiver<Request>,
+    /// What takes the place of the writer as soon as it is as far.
+    successor: Option<Successor>,
+}
+
+/// Another generation, which is nearly as far as the one that is used.
+#[derive(Debug)]
+struct Successor {
+    writer: Writer,
+    switch: (Generations, Generation),
+    taken_over: oneshot::Sender<Result<(), store::Error>>,
+}
+
+/// What the one who writes the documents is asked to do.
+#[derive(Debug)]
+enum Request {
+    TakeOver(Successor),
+    Retry {
+        order_ids: Vec<String>,
+        retried: oneshot::Sender<Result<Retried, RetryError>>,
+    },
+    Park(Parked, oneshot::Sender<Result<(), store::Error>>),
+    OfferAgain(Vec<String>, oneshot::Sender<Result<(), store::Error>>),
+    Brought(Vec<u64>, oneshot::Sender<Result<(), store::Error>>),
+}
+
+/// What became of parked orders that were tried again.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Retried {
+    /// Those that are as they should be now.
+    pub projected: Vec<String>,
+    /// Those that are parked still.
+    pub parked: Vec<String>,
+}
+
+/// Why parked orders were not tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum RetryError {
+    /// The documents cannot be written.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The log does not answer.
+    #[error("the history of order {0} cannot be read: {1}")]
+    Log(String, Status),
+}
+
+/// Asks the one who writes the documents.
+#[derive(Debug, Clone)]
+pub struct Control(mpsc::Sender<Request>);
+
+impl Control {
+    /// One that nobody answers.
+    #[cfg(test)]
+    pub(crate) fn unanswered() -> Self {
+        Self(mpsc::channel(1).0)
+    }
+
+    async fn ask<T, E: From<store::Error>>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<Result<T, E>>) -> Request,
+    ) -> Result<T, E> {
+        let (answer, answered) = oneshot::channel();
+        let stopped = || E::from(store::Error::Stopped);
+        self.0.send(request(answer)).await.map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())?
+    }
+
+    /// Lets another generation, nearly as far as the one that is used, take its place. Returns when
+    /// it has.
+    pub(crate) async fn take_over(
+        &self,
+        writer: Writer,
+        switch: (Generations, Generation),
+    ) -> Result<(), store::Error> {
+        self.ask(|taken_over| {
+            Request::TakeOver(Successor {
+                writer,
+                switch,
+                taken_over,
+            })
+        })
+        .await
+    }
+
+    /// Projects the events of parked orders again: of these, or of all.
+    ///
+    /// # Errors
+    /// When the log does not answer or the documents cannot be written. What was tried until then
+    /// is done.
+    pub async fn retry(&self, order_ids: Vec<String>) -> Result<Retried, RetryError> {
+        self.ask(|retried| Request::Retry { order_ids, retried })
+            .await
+    }
+
+    /// Lets the index be brought orders again that it refused.
+    ///
+    /// # Errors
+    /// When the documents cannot be written.
+    pub async fn offer_again(&self, order_ids: Vec<String>) -> Result<(), store::Error> {
+        self.ask(|done| Request::OfferAgain(order_ids, done)).await
+    }
+
+    pub(crate) async fn park(&self, refused: Parked) -> Result<(), store::Error> {
+        self.ask(|done| Request::Park(refused, done)).await
+    }
+
+    pub(crate) async fn brought(&self, rows: Vec<u64>) -> Result<(), store::Error> {
+        self.ask(|done| Request::Brought(rows, done)).await
+    }
 }
 
 impl Documents {
     /// Goes on where the documents are.
     #[must_use]
-    pub fn new(nodes: Nodes, writer: Writer) -> Self {
-        let (log_id, position, generation) = match writer.checkpoint() {
-            Some(checkpoint) => (
-                checkpoint.log_id.clone(),
-                checkpoint.position,
-                checkpoint.generation,
-            ),
-            None => (String::new(), 0, crate::indexer::GENERATION),
+    pub fn new(nodes: Nodes, writer: Writer) -> (Self, Control) {
+        let (log_id, position) = match writer.checkpoint() {
+            Some(made) => (made.log_id.clone(), made.position),
+            None => (String::new(), 0),
         };
-        Self {
+        let (control, requests) = mpsc::channel(1);
+        let documents = Self {
             nodes,
+            progress: Progress::new(log_id, position, writer.generation()),
             writer,
-            progress: Progress::new(log_id, position, generation),
-        }
+            requests,
+            successor: None,
+        };
+        (documents, Control(control))
     }
 
     /// How far it is.
@@ -70,8 +168,9 @@ impl Documents {
         let mut retry = Retry::new("documents");
         while !stop.is_cancelled() {
             if let Err(error) = self.follow(&stop, &mut retry).await {
-                if !matches!(error, Error::Store(_)) {
-                    self.nodes.turn();
+                match error {
+                    Error::Store(_) => self.give_up_successor(),
+                    Error::Stream(_) => self.nodes.turn(),
                 }
                 retry.after(&error, &self.progress, &stop).await;
             }
@@ -80,52 +179,36 @@ impl Documents {
     }
 
     async fn follow(&mut self, stop: &CancellationToken, retry: &mut Retry) -> Result<(), Error> {
-        let (log_id, after_position) = match self.writer.checkpoint() {
-            Some(checkpoint) => (checkpoint.log_id.clone(), checkpoint.position),
-            None => (String::new(), 0),
-        };
-        let request = SubscribeRequest {
-            after_position,
-            follow: true,
-            max_batch_size: BATCH,
-            log_id,
-            filter: None,
-        };
-        let mut node = self.nodes.current();
-        let subscribed = timeout(SILENCE, node.subscribe(request));
-        let Some(stream) = stop.run_until_cancelled(subscribed).await else {
+        let target = self.successor.as_ref().map(|next| &next.writer);
+        let made = target.unwrap_or(&self.writer).checkpoint();
+        let subscribed = stop
+            .run_until_cancelled(Stream::open(&self.nodes, made, true))
+            .await;
+        let Some(stream) = subscribed else {
             return Ok(());
         };
-        let name = self.nodes.name().to_owned();
-        let stream = stream
-            .map_err(|_| Error::Silent(name.clone()))?
-            .map_err(|status| Error::Stream(name.clone(), status))?
-            .into_inner();
-        tracing::info!(node = name, after_position, "following");
-        let (responses, mut received) = mpsc::channel(AHEAD);
-        // Ends with this call, which drops it.
-        let _receiver =
-            AbortOnDropHandle::new(tokio::spawn(receive(name.clone(), stream, responses)));
-        while let Some(next) = stop.run_until_cancelled(received.recv()).await {
-            let mut response = next.unwrap_or_else(|| Err(Error::Ended(name.clone())))?;
-            let mut failed = None;
-            while response.events.len() < MOST && failed.is_none() {
-                match received.try_recv() {
-                    Ok(Ok(more)) => join(&mut response, more),
-                    Ok(Err(error)) => failed = Some(error),
-                    Err(_) => break,
+        let mut stream = stream?;
+        loop {
+            let request = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                // Nobody asks any more; the log goes on.
+                Some(request) = self.requests.recv() => request,
+                response = stream.next() => {
+                    // Not to be dropped half-way: it is not raced against anything.
+                    self.apply(response?).await?;
+                    retry.succeeded();
+                    continue;
                 }
+            };
+            if let Request::TakeOver(successor) = request {
+                self.successor = Some(successor);
+                // Which is not as far: it follows from where it is.
+                return Ok(());
             }
-            self.apply(response).await?;
-            retry.succeeded();
-            if let Some(error) = failed {
-                return Err(error);
-            }
+            self.answer(request).await;
         }
-        Ok(())
     }
 
-    /// Not to be dropped half-way: it is not raced against anything.
     async fn apply(&mut self, response: SubscribeResponse) -> Result<(), Error> {
         let SubscribeResponse {
             events,
@@ -134,36 +217,92 @@ impl Documents {
             log_id,
             ..
         } = response;
-        self.progress.heard();
-        self.writer.apply(&log_id, &events, position).await?;
-        self.progress
-            .reached(&log_id, position, position, head_position);
+        let reached = self.writer.checkpoint().map_or(0, |made| made.position);
+        if let Some(successor) = &mut self.successor {
+            successor.writer.apply(&log_id, &events, position).await?;
+            if position >= reached {
+                self.take_over().await;
+            }
+        } else {
+            self.progress.heard();
+            self.writer.apply(&log_id, &events, position).await?;
+        }
+        if self.successor.is_none() {
+            self.progress
+                .reached(&log_id, position, position, head_position);
+        }
         Ok(())
     }
-}
 
-async fn receive(
-    name: String,
-    mut stream: Streaming<SubscribeResponse>,
-    responses: mpsc::Sender<Result<SubscribeResponse, Error>>,
-) {
-    loop {
-        let next = match timeout(SILENCE, stream.message()).await {
-            Ok(Ok(Some(response))) => Ok(response),
-            Ok(Ok(None)) => Err(Error::Ended(name.clone())),
-            Ok(Err(status)) => Err(Error::Stream(name.clone(), status)),
-            Err(_) => Err(Error::Silent(name.clone())),
-        };
-        let ends = next.is_err();
-        if responses.send(next).await.is_err() || ends {
+    /// Puts the successor in the place of the writer.
+    async fn take_over(&mut self) {
+        let Some(successor) = self.successor.take() else {
             return;
+        };
+        let Successor {
+            mut writer,
+            switch: (generations, generation),
+            taken_over,
+        } = successor;
+        let switch = || generations.switch(&generation);
+        let taken = writer.succeed(&self.writer, switch).await;
+        if taken.is_ok() {
+            let old = std::mem::replace(&mut self.writer, writer);
+            old.close().await;
+            self.progress.is_of(generation.number);
+        }
+        // Fails when nobody waits for it any more.
+        let _ = taken_over.send(taken);
+    }
+
+    /// Goes on with the writer that there is.
+    fn give_up_successor(&mut self) {
+        if let Some(successor) = self.successor.take() {
+            // Fails when nobody waits for it any more.
+            let _ = successor.taken_over.send(Err(store::Error::Stopped));
         }
     }
-}
 
-/// What comes next, as if it had come in one response.
-fn join(response: &mut SubscribeResponse, next: SubscribeResponse) {
-    response.events.extend(next.events);
-    response.position = next.position;
-    response.head_position = next.head_position;
+    /// An answer fails to be sent when nobody waits for it any more.
+    async fn answer(&mut self, request: Request) {
+        match request {
+            Request::TakeOver(_) => {}
+            Request::Retry { order_ids, retried } => {
+                let _ = retried.send(self.retry(order_ids).await);
+            }
+            Request::Park(refused, done) => {
+                let _ = done.send(self.writer.park(&refused).await);
+            }
+            Request::OfferAgain(order_ids, done) => {
+                let mut offered = Ok(());
+                for order_id in order_ids {
+                    if offered.is_ok() {
+                        offered = self.writer.offer_again(&order_id).await;
+                    }
+                }
+                let _ = done.send(offered);
+            }
+            Request::Brought(rows, done) => {
+                let _ = done.send(self.writer.brought(&rows).await);
+            }
+        }
+    }
+
+    async fn retry(&mut self, order_ids: Vec<String>) -> Result<Retried, RetryError> {
+        let mut retried = Retried::default();
+        for order_id in order_ids {
+            let request = GetOrderHistoryRequest {
+                order_id: order_id.clone(),
+            };
+            let history = self.nodes.current().get_order_history(request).await;
+            let history = history.map_err(|status| RetryError::Log(order_id.clone(), status))?;
+            let events = history.into_inner().events;
+            if self.writer.retry(&order_id, &events).await? {
+                retried.projected.push(order_id);
+            } else {
+                retried.parked.push(order_id);
+            }
+        }
+        Ok(retried)
+    }
 }

@@ -110,6 +110,12 @@ impl Progress {
         });
     }
 
+    /// It works on another build from now on.
+    pub(crate) fn is_of(&self, generation: u64) {
+        self.report
+            .send_modify(|report| report.generation = generation);
+    }
+
     pub(crate) fn failed(&self, error: &str) {
         self.report
             .send_modify(|report| report.error = Some(error.to_owned()));

@@ -2,9 +2,12 @@
 //!
 //! [`Queries`] (QueryService) checks a request, waits for the position or version it asks for, and
 //! answers from the documents, or, with free text, from the search engine and then the documents.
-//! [`Projections`] (ProjectionService) tells operators how the projections are doing.
+//! [`Projections`] (ProjectionService) tells operators how the projections are doing, makes them
+//! again, looks whether they are right, and tries again what is set aside.
 
 mod check;
+mod operations;
+mod parked;
 mod projection_service;
 mod query_service;
 mod search;
@@ -12,7 +15,7 @@ mod token;
 mod wait;
 mod watch;
 
-pub use projection_service::Projections;
+pub use projection_service::{Projected, Projections};
 pub use query_service::Queries;
 
 /// Logs why the read model failed; clients are only told that it did.

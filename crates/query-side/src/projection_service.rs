@@ -1,11 +1,18 @@
-use std::time::Duration;
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use contract::orders::v1::{
-    GetHeadRequest, GetStatusRequest, GetStatusResponse, ProjectionState, ProjectionStatus,
+    GetHeadRequest, GetStatusRequest, GetStatusResponse, ListParkedRequest, ListParkedResponse,
+    ProjectionState, ProjectionStatus, RebuildRequest, RebuildResponse, RetryParkedRequest,
+    RetryParkedResponse, VerifyRequest, VerifyResponse,
     projection_service_server::ProjectionService,
 };
-use projector::{Nodes, Progress, Report};
+use projector::{Nodes, Progress, Rebuilds, Report, Verifier, documents::Control};
+use read_model::store::{Projection, Reader};
+use tokio_stream::Stream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
+
+use crate::{operations, parked, store_error};
 
 /// How long the log may take to say where its head is.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
@@ -16,30 +23,57 @@ const LIVE: Duration = Duration::from_secs(1);
 /// What is wrong when nobody says where the log's head is.
 const UNKNOWN: &str = "where the log ends is not known";
 
-/// Tells how the projections are doing.
+/// Tells how the projections are doing, and does about it what operators ask for.
 #[derive(Debug, Clone)]
-pub struct Projections {
-    documents: Progress,
-    search: Progress,
-    nodes: Nodes,
+pub struct Projections(Arc<Projected>);
+
+/// What is projected, and by whom.
+#[derive(Debug)]
+pub struct Projected {
+    /// How far the documents are.
+    pub documents: Progress,
+    /// How far the search index is.
+    pub search: Progress,
+    /// Who streams the log.
+    pub nodes: Nodes,
+    /// The documents.
+    pub reader: Reader,
+    /// The one who writes the documents.
+    pub control: Control,
+    /// Makes them again.
+    pub rebuilds: Rebuilds,
+    /// Looks at them.
+    pub verifier: Arc<Verifier>,
+    /// Ends the streams.
+    pub stop: CancellationToken,
 }
 
 impl Projections {
-    /// Of these two, which follow the log that these nodes stream.
+    /// Of these read models.
     #[must_use]
-    pub fn new(documents: Progress, search: Progress, nodes: Nodes) -> Self {
-        Self {
-            documents,
-            search,
-            nodes,
-        }
+    pub fn new(projected: Projected) -> Self {
+        Self(Arc::new(projected))
     }
 
     /// Where the log's head is now, for a projection that has stopped does not hear of it.
     async fn head(&self) -> Option<u64> {
-        let mut node = self.nodes.current();
+        let mut node = self.0.nodes.current();
         let head = tokio::time::timeout(HEAD_TIMEOUT, node.get_head(GetHeadRequest {})).await;
         Some(head.ok()?.ok()?.into_inner().position)
+    }
+
+    async fn status(
+        &self,
+        projection: Projection,
+        report: Report,
+        head: Option<u64>,
+    ) -> Result<ProjectionStatus, wire::Error> {
+        let parked = self.0.reader.parked_count(projection).await;
+        let parked_count = parked.map_err(|error| store_error(&error))?;
+        Ok(ProjectionStatus {
+            parked_count,
+            ..status(projection.name(), report, head)
+        })
     }
 }
 
@@ -71,22 +105,63 @@ fn status(name: &str, report: Report, head: Option<u64>) -> ProjectionStatus {
     }
 }
 
+type Responses<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
 #[tonic::async_trait]
 impl ProjectionService for Projections {
+    type RebuildStream = Responses<RebuildResponse>;
+    type VerifyStream = Responses<VerifyResponse>;
+
     async fn get_status(
         &self,
         _: Request<GetStatusRequest>,
     ) -> Result<Response<GetStatusResponse>, Status> {
         let head = self.head().await;
-        let documents = self.documents.report();
+        let documents = self.0.documents.report();
         let log_id = documents.log_id.clone();
         let projections = vec![
-            status("documents", documents, head),
-            status("search", self.search.report(), head),
+            self.status(Projection::Documents, documents, head).await?,
+            self.status(Projection::Search, self.0.search.report(), head)
+                .await?,
         ];
         Ok(Response::new(GetStatusResponse {
             projections,
             log_id,
         }))
+    }
+
+    async fn rebuild(
+        &self,
+        request: Request<RebuildRequest>,
+    ) -> Result<Response<Self::RebuildStream>, Status> {
+        let (rebuilds, stop) = (self.0.rebuilds.clone(), self.0.stop.clone());
+        let steps = operations::rebuild(request.into_inner(), rebuilds, stop)?;
+        Ok(Response::new(Box::pin(steps)))
+    }
+
+    async fn verify(
+        &self,
+        request: Request<VerifyRequest>,
+    ) -> Result<Response<Self::VerifyStream>, Status> {
+        let (verifier, stop) = (Arc::clone(&self.0.verifier), self.0.stop.clone());
+        let found = operations::verify(request.into_inner(), verifier, stop)?;
+        Ok(Response::new(Box::pin(found)))
+    }
+
+    async fn list_parked(
+        &self,
+        request: Request<ListParkedRequest>,
+    ) -> Result<Response<ListParkedResponse>, Status> {
+        let listed = parked::list(request.into_inner(), &self.0.reader).await?;
+        Ok(Response::new(listed))
+    }
+
+    async fn retry_parked(
+        &self,
+        request: Request<RetryParkedRequest>,
+    ) -> Result<Response<RetryParkedResponse>, Status> {
+        let (reader, control) = (&self.0.reader, &self.0.control);
+        let retried = parked::retry(request.into_inner(), reader, control).await?;
+        Ok(Response::new(retried))
     }
 }

@@ -90,6 +90,7 @@ impl Queries {
             after,
             limit,
             facets,
+            newest: self.documents.position(),
         };
         // Before the search: the index may only become newer.
         let answers = self.index.report().answers;
@@ -106,6 +107,7 @@ impl Queries {
             total_size: hits.total,
             facets: hits.facets,
             as_of_position: as_of.min(answers),
+            degraded: hits.degraded,
             ..SearchOrdersResponse::default()
         };
         Ok((response, hits.next))

@@ -46,14 +46,18 @@ pub enum Fault {
     Malformed(&'static str),
 }
 
-/// The document after an event of its order.
+/// Which version of this the documents are made by. Whoever changes what events make of a document
+/// raises it, and every node makes its documents again.
+pub const SCHEMA: u32 = 1;
+
+/// Makes an order's document what it is after an event.
 ///
 /// An event that this version of the contract does not know still gives the order its version,
 /// time and position.
 ///
 /// # Errors
-/// When the event is not the next one of that document, or is malformed.
-pub fn evolve(order: Option<Order>, event: &RecordedEvent) -> Result<Order, Error> {
+/// When the event is not the next one of that document, or is malformed; the document is as it was.
+pub fn evolve(order: &mut Option<Order>, event: &RecordedEvent) -> Result<(), Error> {
     next(order, event).map_err(|fault| Error {
         position: event.position,
         order_id: event.aggregate_id.clone(),
@@ -61,26 +65,53 @@ pub fn evolve(order: Option<Order>, event: &RecordedEvent) -> Result<Order, Erro
     })
 }
 
-fn next(order: Option<Order>, event: &RecordedEvent) -> Result<Order, Fault> {
+fn next(order: &mut Option<Order>, event: &RecordedEvent) -> Result<(), Fault> {
     let expected = order.as_ref().map_or(1, |order| order.version + 1);
     let at = event
         .occurred_at
         .filter(|time| convert::nanoseconds(time).is_some())
         .ok_or(Fault::Malformed("occurred_at"))?;
-    let mut order = match (order, &event.payload) {
-        (None, Some(Payload::OrderCreated(created))) => document(event, created, at)?,
-        (None, _) => return Err(Fault::Missing),
-        (Some(_), Some(Payload::OrderCreated(_))) => return Err(Fault::Exists),
-        (Some(order), _) => order,
-    };
+    if let (Some(_), Some(Payload::OrderCreated(_))) = (&order, &event.payload) {
+        return Err(Fault::Exists);
+    }
+    if order.is_none() && !matches!(event.payload, Some(Payload::OrderCreated(_))) {
+        return Err(Fault::Missing);
+    }
     if event.version != expected {
         return Err(Fault::Version {
             expected,
             actual: event.version,
         });
     }
+    if let Some(
+        Payload::CustomerRegistered(_)
+        | Payload::CustomerRenamed(_)
+        | Payload::ProductRegistered(_)
+        | Payload::ProductRenamed(_),
+    ) = event.payload
+    {
+        return Err(Fault::Malformed("payload"));
+    }
+    // From here on nothing fails but the making of a new document.
+    if let Some(Payload::OrderCreated(created)) = &event.payload {
+        *order = Some(document(event, created, at)?);
+    }
+    if let Some(order) = order {
+        change(order, event, at);
+    }
+    Ok(())
+}
+
+fn change(order: &mut Order, event: &RecordedEvent, at: Timestamp) {
     match &event.payload {
-        None | Some(Payload::OrderCreated(_)) => {}
+        None
+        | Some(
+            Payload::OrderCreated(_)
+            | Payload::CustomerRegistered(_)
+            | Payload::CustomerRenamed(_)
+            | Payload::ProductRegistered(_)
+            | Payload::ProductRenamed(_),
+        ) => {}
         Some(Payload::OrderShipped(shipped)) => {
             order.set_status(OrderStatus::Shipped);
             order.shipping_address.clone_from(&shipped.shipping_address);
@@ -96,17 +127,10 @@ fn next(order: Option<Order>, event: &RecordedEvent) -> Result<Order, Fault> {
             order.cancellation_reason.clone_from(&cancelled.reason);
             order.cancelled_at = Some(at);
         }
-        Some(
-            Payload::CustomerRegistered(_)
-            | Payload::CustomerRenamed(_)
-            | Payload::ProductRegistered(_)
-            | Payload::ProductRenamed(_),
-        ) => return Err(Fault::Malformed("payload")),
     }
     order.updated_at = Some(at);
     order.version = event.version;
     order.position = event.position;
-    Ok(order)
 }
 
 fn document(event: &RecordedEvent, created: &OrderCreated, at: Timestamp) -> Result<Order, Fault> {

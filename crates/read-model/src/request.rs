@@ -87,13 +87,15 @@ pub struct Sort {
     pub descending: bool,
 }
 
-/// The last order of a page: the next page begins behind it, whatever came in between.
+/// Where a page ends: the next one begins behind it, whatever came in between. It is what the store
+/// or the engine that made the page wants it to be; sorted by a field, its last order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
     /// Its value of what the page is sorted by: nanoseconds since 1970, 1/10,000 of a currency,
-    /// or a search engine's score.
+    /// a search engine's score, or how many hits came before.
     pub key: i64,
-    /// Its row: the position of the event that created it.
+    /// Its row: the position of the event that created it. For an engine that counts hits, the
+    /// newest row that was there when the first page was made.
     pub row: u64,
 }
 

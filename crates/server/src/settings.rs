@@ -24,10 +24,12 @@ use tonic::transport::Endpoint;
 const FILE: &str = "orderlog.toml";
 
 /// Every setting there is.
-const NAMES: [&str; 8] = [
+const NAMES: [&str; 10] = [
     "listen",
     "data-dir",
     "database-url",
+    "meilisearch-url",
+    "meilisearch-key",
     "roles",
     "events-url",
     "drain-timeout",
@@ -64,6 +66,20 @@ pub enum Error {
     Unreadable(#[from] io::Error),
 }
 
+impl Error {
+    /// For a value that may be a secret, or hold one.
+    fn without_value(self) -> Self {
+        match self {
+            Self::Wrong { origin, rule, .. } => Self::Wrong {
+                origin,
+                value: "...".to_owned(),
+                rule,
+            },
+            other => other,
+        }
+    }
+}
+
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -98,6 +114,14 @@ pub struct ServeFlags {
     /// [env: ORDERLOG_DATABASE_URL] [default: sqlite:events.db in the data folder]
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
+    /// The Meilisearch that answers text searches, instead of the index in the data folder
+    /// [env: ORDERLOG_MEILISEARCH_URL]
+    #[arg(long, value_name = "URL")]
+    meilisearch_url: Option<String>,
+    /// Its key, which others on this machine can see here: better set in the environment
+    /// [env: ORDERLOG_MEILISEARCH_KEY]
+    #[arg(long, value_name = "KEY")]
+    meilisearch_key: Option<String>,
     /// What this node is for: some of command, query and indexer, separated by commas
     /// [env: ORDERLOG_ROLES] [default: command,query,indexer]
     #[arg(long, value_name = "ROLES")]
@@ -125,12 +149,29 @@ pub struct Serve {
     pub data_dir: PathBuf,
     /// Where the log is.
     pub log: Location,
+    /// The Meilisearch that answers text searches; none: the embedded engine does.
+    pub meilisearch: Option<Meilisearch>,
     /// What the node is for.
     pub roles: Roles,
     /// The command nodes whose events the read models are made from; none: this node.
     pub events: Vec<Uri>,
     /// How long calls in progress may take to finish at shutdown.
     pub drain_timeout: Duration,
+}
+
+/// Where a Meilisearch is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Meilisearch {
+    /// Its URL.
+    pub url: String,
+    /// The key that opens it, if it needs one.
+    pub key: Option<String>,
+}
+
+impl fmt::Debug for Meilisearch {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_tuple("Meilisearch").field(&self.url).finish()
+    }
 }
 
 /// The flag of client commands, as typed.
@@ -204,6 +245,7 @@ impl<'a> Sources<'a> {
             "must be a folder",
         )?;
         let log = self.log(flags.database_url.clone(), &data_dir.value)?;
+        let meilisearch = self.meilisearch(flags)?;
         let roles = self.find(
             "roles",
             flags.roles.clone(),
@@ -265,10 +307,47 @@ impl<'a> Sources<'a> {
                 listen: listen.value,
                 data_dir: data_dir.value,
                 log,
+                meilisearch,
                 roles: roles.value,
                 events: events.value,
                 drain_timeout: drain_timeout.value,
             }),
+        }
+    }
+
+    fn meilisearch(&self, flags: &ServeFlags) -> Result<Option<Meilisearch>, Error> {
+        let url = self.find(
+            "meilisearch-url",
+            flags.meilisearch_url.clone(),
+            None,
+            |value| meilisearch_url(value).map(Some),
+            "must be a URL such as http://127.0.0.1:7700, without a user, a password or a query",
+        );
+        // One that is wrong may hold a password.
+        let url = url.map_err(Error::without_value)?;
+        let key = self.find(
+            "meilisearch-key",
+            flags.meilisearch_key.clone(),
+            None,
+            |value| {
+                let fits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());
+                fits.then(|| Some(value.to_owned()))
+            },
+            "must be letters, digits and signs, without spaces",
+        );
+        // A key that is wrong may still be one.
+        let key = key.map_err(Error::without_value)?;
+        match (url.value, key.given) {
+            (Some(url), _) => Ok(Some(Meilisearch {
+                url,
+                key: key.value,
+            })),
+            (None, Some((origin, _))) => Err(Error::Wrong {
+                origin,
+                value: "...".to_owned(),
+                rule: "needs meilisearch-url".to_owned(),
+            }),
+            (None, None) => Ok(None),
         }
     }
 
@@ -281,15 +360,7 @@ impl<'a> Sources<'a> {
             location,
             LOCATION,
         );
-        match found {
-            Ok(found) => Ok(found.value),
-            Err(Error::Wrong { origin, rule, .. }) => Err(Error::Wrong {
-                origin,
-                value: "...".to_owned(),
-                rule,
-            }),
-            Err(other) => Err(other),
-        }
+        found.map(|found| found.value).map_err(Error::without_value)
     }
 
     /// The server that a client command talks to.
@@ -392,6 +463,14 @@ fn location(url: &str) -> Option<Location> {
 fn url_of_node(url: &str) -> Option<Uri> {
     let url: Uri = url.parse().ok()?;
     (url.scheme_str() == Some("http")).then_some(url)
+}
+
+/// The URL of a Meilisearch, perhaps behind a path.
+fn meilisearch_url(url: &str) -> Option<String> {
+    let parsed: Uri = url.parse().ok()?;
+    let is_plain = !url.contains(['@', '?', '#']) && parsed.host().is_some();
+    let is_http = matches!(parsed.scheme_str(), Some("http" | "https"));
+    (is_http && is_plain).then(|| url.trim_end_matches('/').to_owned())
 }
 
 #[cfg(test)]

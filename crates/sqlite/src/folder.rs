@@ -56,6 +56,12 @@ impl Folder {
         }
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Where a file of this name lies.
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {

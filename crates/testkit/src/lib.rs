@@ -2,11 +2,12 @@
 //!
 //! [`Server`] is a real one, on a real socket, with a data folder of its own, to be driven through
 //! the contract; [`Process`] is one that can be killed, and [`Proxy`] a network that can be cut.
-//! [`postgres`] has real databases. [`order`] makes requests that are right, for tests to change what they are about.
+//! [`postgres`] has real databases, and [`meilisearch`] real search servers. [`order`] makes requests that are right, for tests to change what they are about.
 //! [`reason`] reads what an error tells a client. Waiting is for a condition, with a deadline:
 //! [`eventually`].
 
 mod clients;
+pub mod meilisearch;
 pub mod order;
 pub mod postgres;
 mod process;

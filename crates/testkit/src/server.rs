@@ -28,6 +28,8 @@ struct Node {
     database: Option<String>,
     /// Whose events it follows, if not its own.
     events: Vec<String>,
+    /// Who answers its text searches, if it does not itself.
+    meilisearch: Option<settings::Meilisearch>,
 }
 
 #[derive(Debug)]
@@ -59,8 +61,11 @@ impl Server {
     /// # Panics
     /// When it does not start.
     pub async fn start_for_commands(database_url: Option<&str>) -> Self {
-        let (command, query) = (true, false);
-        Self::with(Roles { command, query }, database_url, &[]).await
+        let roles = Roles {
+            command: true,
+            ..Roles::default()
+        };
+        Self::with(roles, database_url, &[]).await
     }
 
     /// Starts a node that only answers queries, on an empty folder, and follows these.
@@ -68,17 +73,63 @@ impl Server {
     /// # Panics
     /// When it does not start.
     pub async fn start_for_queries(events_urls: &[&str]) -> Self {
-        let (command, query) = (false, true);
-        Self::with(Roles { command, query }, None, events_urls).await
+        let roles = Roles {
+            query: true,
+            ..Roles::default()
+        };
+        Self::with(roles, None, events_urls).await
+    }
+
+    /// Starts on an empty folder, with a Meilisearch at this URL.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_with_meilisearch(url: &str, key: &str) -> Self {
+        Self::of(Node {
+            roles: Roles::ALL,
+            database: None,
+            events: Vec::new(),
+            meilisearch: Some(settings::Meilisearch {
+                url: url.to_owned(),
+                key: Some(key.to_owned()),
+            }),
+        })
+        .await
+    }
+
+    /// Starts a node that only answers queries, on an empty folder, follows these, and feeds the
+    /// Meilisearch at this URL.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_indexer(events_urls: &[&str], url: &str, key: &str) -> Self {
+        Self::of(Node {
+            roles: Roles {
+                command: false,
+                ..Roles::ALL
+            },
+            database: None,
+            events: events_urls.iter().copied().map(Into::into).collect(),
+            meilisearch: Some(settings::Meilisearch {
+                url: url.to_owned(),
+                key: Some(key.to_owned()),
+            }),
+        })
+        .await
     }
 
     async fn with(roles: Roles, database: Option<&str>, events: &[&str]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
         let node = Node {
             roles,
             database: database.map(Into::into),
             events: events.iter().copied().map(Into::into).collect(),
+            meilisearch: None,
         };
+        Self::of(node).await
+    }
+
+    async fn of(node: Node) -> Self {
+        let folder = tempfile::tempdir().unwrap();
         let running = Running::start(folder.path().to_owned(), node.clone()).await;
         Self {
             folder: Some(folder),
@@ -162,6 +213,7 @@ impl Running {
                     listen,
                     data_dir,
                     log,
+                    meilisearch: node.meilisearch,
                     roles: node.roles,
                     events,
                     drain_timeout,

@@ -65,6 +65,13 @@ pub enum Error {
         /// How far the read model is.
         position: u64,
     },
+    /// A read model cannot be made again now.
+    RebuildNotPossible {
+        /// Which one.
+        projection: &'static str,
+        /// What is in the way.
+        why: String,
+    },
     /// The event store does not answer.
     StoreUnavailable,
     /// The search engine does not answer.
@@ -230,6 +237,14 @@ impl Error {
                 format!("the read model did not reach {awaited} {wanted} in time: it is at position {position}"),
             )
             .metadata([("position", position.to_string()), (*awaited, wanted.to_string())]),
+            Self::RebuildNotPossible { projection, why } => parts(
+                Code::FailedPrecondition,
+                "REBUILD_NOT_POSSIBLE",
+                format!("{projection} cannot be made again: {why}"),
+            )
+            .with(|details| {
+                details.add_precondition_failure_violation("REBUILD_NOT_POSSIBLE", *projection, why);
+            }),
             Self::StoreUnavailable => parts(
                 Code::Unavailable,
                 "STORE_UNAVAILABLE",

@@ -3,7 +3,10 @@ use sqlx::{PgPool, Postgres, pool::PoolConnection};
 use tokio::runtime::Handle;
 
 use super::{ANSWER_TIMEOUT, in_time};
-use crate::{Error, Page, Schema, rows::RecordRow};
+use crate::{
+    Answer, Error, Inspected, Page, Schema,
+    rows::{AnswerRow, InspectedRow, RecordRow},
+};
 
 /// Reads a log; any number may, at the same time, while it is written.
 #[derive(Debug, Clone)]
@@ -73,5 +76,51 @@ impl crate::Reader for Reader {
         let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
         let rows: Vec<RecordRow> = settled(&mut connection, rows)?;
         Page::of(rows, self.schema)
+    }
+    async fn inspect(&self, after: u64, upto: u64, limit: usize) -> Result<Vec<Inspected>, Error> {
+        let mut connection = self.connection().await?;
+        let rows = sqlx::query_as(
+            "SELECT e.position, e.aggregate_type, e.aggregate_id, e.version, e.event_type,
+                e.schema_version, e.record, b.position
+            FROM events e LEFT JOIN events b ON b.aggregate_type = e.aggregate_type
+                AND b.aggregate_id = e.aggregate_id AND b.version = e.version - 1
+            WHERE e.position > $1 AND e.position <= $2 ORDER BY e.position LIMIT $3",
+        )
+        .bind(after.cast_signed())
+        .bind(upto.cast_signed())
+        .bind(limit as i64);
+        let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
+        let rows: Vec<InspectedRow> = settled(&mut connection, rows)?;
+        let inspected = rows.into_iter().map(|row| Inspected::of(row, self.schema));
+        Ok(inspected.collect())
+    }
+
+    async fn requests(&self, ids: &[String]) -> Result<Vec<Answer>, Error> {
+        let mut connection = self.connection().await?;
+        let rows = sqlx::query_as(
+            "SELECT r.request_id, r.aggregate_id, r.version, r.position, e.position IS NOT NULL
+            FROM requests r LEFT JOIN events e ON e.position = r.position
+                AND e.aggregate_id = r.aggregate_id AND e.version = r.version
+            WHERE r.request_id = ANY ($1)",
+        )
+        .bind(ids);
+        let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
+        let rows: Vec<AnswerRow> = settled(&mut connection, rows)?;
+        Ok(rows.into_iter().map(Answer::from).collect())
+    }
+
+    async fn requests_after(&self, after: &str, limit: usize) -> Result<Vec<Answer>, Error> {
+        let mut connection = self.connection().await?;
+        let rows = sqlx::query_as(
+            "SELECT r.request_id, r.aggregate_id, r.version, r.position, e.position IS NOT NULL
+            FROM requests r LEFT JOIN events e ON e.position = r.position
+                AND e.aggregate_id = r.aggregate_id AND e.version = r.version
+            WHERE r.request_id > $1 ORDER BY r.request_id LIMIT $2",
+        )
+        .bind(after)
+        .bind(limit as i64);
+        let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
+        let rows: Vec<AnswerRow> = settled(&mut connection, rows)?;
+        Ok(rows.into_iter().map(Answer::from).collect())
     }
 }

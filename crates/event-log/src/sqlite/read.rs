@@ -1,9 +1,9 @@
 use async_trait::async_trait;
-use sqlx::SqlitePool;
+use sqlx::{QueryBuilder, Sqlite, SqlitePool};
 
 use crate::{
-    Encoder, Error, Page, Schema,
-    rows::{RecordRow, check_dense},
+    Answer, Encoder, Error, Inspected, Page, Schema,
+    rows::{AnswerRow, InspectedRow, RecordRow, check_dense},
 };
 
 /// Reads a log; any number may, at the same time, while it is written.
@@ -111,5 +111,51 @@ impl crate::Reader for Reader {
         .fetch_all(&self.pool)
         .await?;
         Page::of(rows, self.schema)
+    }
+    async fn inspect(&self, after: u64, upto: u64, limit: usize) -> Result<Vec<Inspected>, Error> {
+        let rows: Vec<InspectedRow> = sqlx::query_as(
+            "SELECT e.position, e.aggregate_type, e.aggregate_id, e.version, e.event_type,
+                e.schema_version, e.record, b.position
+            FROM events e LEFT JOIN events b ON b.aggregate_type = e.aggregate_type
+                AND b.aggregate_id = e.aggregate_id AND b.version = e.version - 1
+            WHERE e.position > ? AND e.position <= ? ORDER BY e.position LIMIT ?",
+        )
+        .bind(after.cast_signed())
+        .bind(upto.cast_signed())
+        .bind(limit as i64)
+        .fetch_all(&self.pool)
+        .await?;
+        let inspected = rows.into_iter().map(|row| Inspected::of(row, self.schema));
+        Ok(inspected.collect())
+    }
+
+    async fn requests(&self, ids: &[String]) -> Result<Vec<Answer>, Error> {
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "SELECT r.request_id, r.aggregate_id, r.version, r.position, e.position IS NOT NULL
+            FROM requests r LEFT JOIN events e ON e.position = r.position
+                AND e.aggregate_id = r.aggregate_id AND e.version = r.version
+            WHERE r.request_id IN (",
+        );
+        let mut listed = query.separated(", ");
+        for id in ids {
+            listed.push_bind(id);
+        }
+        query.push(")");
+        let rows: Vec<AnswerRow> = query.build_query_as().fetch_all(&self.pool).await?;
+        Ok(rows.into_iter().map(Answer::from).collect())
+    }
+
+    async fn requests_after(&self, after: &str, limit: usize) -> Result<Vec<Answer>, Error> {
+        let rows: Vec<AnswerRow> = sqlx::query_as(
+            "SELECT r.request_id, r.aggregate_id, r.version, r.position, e.position IS NOT NULL
+            FROM requests r LEFT JOIN events e ON e.position = r.position
+                AND e.aggregate_id = r.aggregate_id AND e.version = r.version
+            WHERE r.request_id > ? ORDER BY r.request_id LIMIT ?",
+        )
+        .bind(after)
+        .bind(limit as i64)
+        .fetch_all(&self.pool)
+        .await?;
+        Ok(rows.into_iter().map(Answer::from).collect())
     }
 }

@@ -1,8 +1,10 @@
+use std::path::Path;
+
 use contract::orders::v1::{
     AggregateType, OrderCreated, OrderDelivered, RecordedEvent, recorded_event::Payload,
 };
 use read_model::{
-    search::{Document, Hits, Request},
+    search::{Appetite, Applied, Beside, Claimed, Difference, Document, Engine, Hits, Request},
     store::Writer,
 };
 use tokio::sync::Semaphore;
@@ -10,11 +12,12 @@ use wire::convert;
 
 use super::*;
 
-/// An engine that keeps nothing but its checkpoint, and writes when it is allowed to.
+/// An engine that keeps nothing but its checkpoint, and applies writes when it is allowed to.
 #[derive(Debug)]
 struct Gated {
-    writes: Semaphore,
+    writes: Arc<Semaphore>,
     checkpoint: watch::Sender<Option<Checkpoint>>,
+    appetite: Appetite,
 }
 
 #[async_trait::async_trait]
@@ -23,10 +26,28 @@ impl Engine for Gated {
         Ok(self.checkpoint.borrow().clone())
     }
 
-    async fn write(&self, _: Vec<Document>, checkpoint: Checkpoint) -> Result<(), search::Error> {
-        self.writes.acquire().await.unwrap().forget();
-        self.checkpoint.send_replace(Some(checkpoint));
-        Ok(())
+    async fn claim(&self) -> Result<Claimed, search::Error> {
+        Ok(Claimed {
+            checkpoint: self.checkpoint.borrow().clone(),
+            outdated: false,
+        })
+    }
+
+    async fn write(
+        &self,
+        _: Vec<Document>,
+        checkpoint: Checkpoint,
+    ) -> Result<Applied, search::Error> {
+        let (writes, stored) = (self.writes.clone(), self.checkpoint.clone());
+        Ok(Box::pin(async move {
+            writes.acquire().await.unwrap().forget();
+            stored.send_replace(Some(checkpoint));
+            Ok(())
+        }))
+    }
+
+    fn appetite(&self) -> Appetite {
+        self.appetite
     }
 
     async fn clear(&self) -> Result<(), search::Error> {
@@ -36,6 +57,30 @@ impl Engine for Gated {
 
     async fn search(&self, _: Request) -> Result<Hits, search::Error> {
         unreachable!("nobody searches")
+    }
+
+    async fn compare(
+        &self,
+        _: u64,
+        _: u64,
+        _: Vec<Document>,
+    ) -> Result<Vec<Difference>, search::Error> {
+        unreachable!("nobody compares")
+    }
+}
+
+#[async_trait::async_trait]
+impl Live for Gated {
+    async fn beside(&self, _: Beside) -> Result<Option<Arc<dyn Engine>>, search::Error> {
+        unreachable!("nobody rebuilds")
+    }
+
+    async fn switch(&self) -> Result<(), search::Error> {
+        unreachable!("nobody rebuilds")
+    }
+
+    async fn abandon(&self) -> Result<(), search::Error> {
+        unreachable!("nobody rebuilds")
     }
 }
 
@@ -58,41 +103,85 @@ fn created() -> Payload {
     })
 }
 
+/// An indexer of documents made of these events, and the engine that it feeds.
+async fn indexer(
+    folder: &Path,
+    events: &[RecordedEvent],
+    appetite: Appetite,
+) -> (Indexer, Arc<Gated>, Writer) {
+    let file = folder.join("read.db");
+    let mut writer = Writer::open(&file, 1).await.unwrap();
+    let last = events.last().unwrap().position;
+    writer.apply("log", events, last).await.unwrap();
+    let engine = Arc::new(Gated {
+        writes: Arc::new(Semaphore::new(0)),
+        checkpoint: watch::Sender::new(None),
+        appetite,
+    });
+    let reader = writer.reader(1).await.unwrap();
+    let control = documents::Control::unanswered();
+    let (indexer, _) = Indexer::new(reader, engine.clone(), control, true);
+    (indexer, engine, writer)
+}
+
 #[tokio::test]
 async fn g8_an_index_on_its_way_answers_from_nowhere_until_it_is_whole() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("read.db");
-    let mut writer = Writer::open(&file, GENERATION).await.unwrap();
     let events = [
         event(1, "a", 1, created()),
         event(2, "b", 1, created()),
         event(3, "c", 1, created()),
         event(4, "a", 2, Payload::OrderDelivered(OrderDelivered {})),
     ];
-    writer.apply("log", &events, 4).await.unwrap();
-    let engine = Arc::new(Gated {
-        writes: Semaphore::new(1),
-        checkpoint: watch::Sender::new(None),
-    });
+    let (documents, writes) = (2, 1);
+    let folder = tempfile::tempdir().unwrap();
+    let appetite = Appetite { documents, writes };
+    let (indexer, engine, _writer) = indexer(folder.path(), &events, appetite).await;
     let mut checkpoint = engine.checkpoint.subscribe();
-    let indexer = Indexer {
-        batch: 2,
-        ..Indexer::new(writer.reader(1).await.unwrap(), engine.clone())
-    };
     let progress = indexer.progress();
     let stop = CancellationToken::new();
     let running = tokio::spawn(indexer.run(stop.clone()));
 
-    // It has been told b, at 2; a, which was created at 1, is told where it was delivered.
+    // It has been told b and c, up to 3; a, which was created at 1, is told where it was delivered.
+    engine.writes.add_permits(1);
     let written = checkpoint.wait_for(Option::is_some).await.unwrap().clone();
-    assert_eq!(written.unwrap().position, 2);
+    let written = written.unwrap();
+    assert!(written.position < 4, "{written:?}");
+    assert_eq!(written.answers, 0);
     let mut report = progress.subscribe();
-    let on_its_way = report.wait_for(|report| report.position == 2).await;
+    let on_its_way = report.wait_for(|report| report.position > 0).await;
     assert_eq!(on_its_way.unwrap().answers, 0);
 
     engine.writes.add_permits(10);
     progress.wait_for(4).await;
     assert_eq!(progress.report().position, 4);
+    stop.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test]
+async fn g7_the_checkpoint_of_writes_that_overlap_is_that_of_the_ones_that_have_been_applied() {
+    let events: Vec<_> = (1..=6)
+        .map(|position| event(position, &format!("o{position}"), 1, created()))
+        .collect();
+    let (documents, writes) = (2, 3);
+    let folder = tempfile::tempdir().unwrap();
+    let appetite = Appetite { documents, writes };
+    let (indexer, engine, _writer) = indexer(folder.path(), &events, appetite).await;
+    let mut checkpoint = engine.checkpoint.subscribe();
+    let progress = indexer.progress();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(indexer.run(stop.clone()));
+    // The first one has nothing before it. The others are handed over while it is under way: if one
+    // is lost, its documents must not be passed over.
+    let mut positions = Vec::new();
+    for _ in 0..4 {
+        engine.writes.add_permits(1);
+        checkpoint.changed().await.unwrap();
+        let stored = checkpoint.borrow_and_update().clone().unwrap();
+        positions.push((stored.position, stored.answers));
+    }
+    assert_eq!(positions, [(2, 0), (0, 0), (0, 0), (6, 6)]);
+    progress.wait_for(6).await;
     stop.cancel();
     running.await.unwrap();
 }

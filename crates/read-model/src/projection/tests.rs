@@ -4,6 +4,17 @@ use contract::orders::v1::{
 
 use super::*;
 
+fn evolve(mut order: Option<Order>, event: &RecordedEvent) -> Result<Order, Error> {
+    let before = order.clone();
+    match super::evolve(&mut order, event) {
+        Ok(()) => Ok(order.unwrap()),
+        Err(error) => {
+            assert_eq!(order, before, "a document is not left half changed");
+            Err(error)
+        }
+    }
+}
+
 fn event(version: u64, seconds: i64, payload: Payload) -> RecordedEvent {
     RecordedEvent {
         position: 10 + version,

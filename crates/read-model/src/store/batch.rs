@@ -20,6 +20,17 @@ pub(super) struct Batch<'a> {
     pub(super) customer_names: BTreeMap<&'a str, Name<'a>>,
     pub(super) product_names: BTreeMap<&'a str, Name<'a>>,
     pub(super) statistics: Deltas,
+    /// Orders that are set aside, with what is new about them.
+    pub(super) parked: BTreeMap<String, Aside>,
+}
+
+/// What a batch adds to an order that is set aside.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    /// Why it is, if it is only now.
+    pub(super) error: Option<projection::Error>,
+    /// Events that could not be projected.
+    pub(super) events: u64,
 }
 
 /// A name, and the position of the event that gave it.
@@ -39,27 +50,32 @@ pub(super) fn order_ids<'a>(events: &[&'a RecordedEvent]) -> BTreeSet<&'a str> {
 }
 
 impl<'a> Batch<'a> {
-    /// Applies events to the stored documents of [`order_ids`].
+    /// Applies events to the stored documents of [`order_ids`]. Those of an order that is parked,
+    /// or of which one cannot be projected, wait: its document stays as it was before.
     pub(super) fn new(
         stored: Vec<Document>,
+        parked: impl IntoIterator<Item = String>,
         events: &[&'a RecordedEvent],
-    ) -> Result<Self, projection::Error> {
+    ) -> Self {
         let mut batch = Self::default();
+        batch
+            .parked
+            .extend(parked.into_iter().map(|id| (id, Aside::default())));
         for document in stored {
             batch.statistics.remove(&document.order);
             let id = document.order.order_id.clone();
             batch.orders.insert(id, document);
         }
         for event in events {
-            batch.apply(event)?;
+            batch.apply(event);
         }
         for document in batch.orders.values() {
             batch.statistics.add(&document.order);
         }
-        Ok(batch)
+        batch
     }
 
-    fn apply(&mut self, event: &'a RecordedEvent) -> Result<(), projection::Error> {
+    fn apply(&mut self, event: &'a RecordedEvent) {
         let id = event.aggregate_id.as_str();
         let name = |text| Name {
             text,
@@ -78,27 +94,34 @@ impl<'a> Batch<'a> {
             Some(Payload::ProductRenamed(product)) => {
                 self.product_names.insert(id, name(&product.name));
             }
-            _ if event.aggregate_type() == AggregateType::Order => self.order(event)?,
+            _ if event.aggregate_type() == AggregateType::Order => self.order(event),
             // An event that this version of the contract does not know, about something it does
             // not show.
             _ => {}
         }
-        Ok(())
     }
 
-    fn order(&mut self, event: &RecordedEvent) -> Result<(), projection::Error> {
-        let (row, before) = match self.orders.remove(&event.aggregate_id) {
+    fn order(&mut self, event: &RecordedEvent) {
+        let id = &event.aggregate_id;
+        if let Some(aside) = self.parked.get_mut(id) {
+            aside.events += 1;
+            return;
+        }
+        let (row, mut order) = match self.orders.remove(id) {
             Some(Document { row, order }) => (row, Some(order)),
             None => (event.position, None),
         };
-        let created = before.is_none();
-        let order = evolve(before, event)?;
-        if created {
-            let products = order.items.iter().map(|item| item.product_id.clone());
-            self.products.extend(products.map(|product| (product, row)));
+        let created = order.is_none();
+        if let Err(error) = evolve(&mut order, event) {
+            let error = Some(error);
+            self.parked.insert(id.clone(), Aside { error, events: 1 });
         }
-        self.orders
-            .insert(event.aggregate_id.clone(), Document { row, order });
-        Ok(())
+        if let Some(order) = order {
+            if created {
+                let products = order.items.iter().map(|item| item.product_id.clone());
+                self.products.extend(products.map(|product| (product, row)));
+            }
+            self.orders.insert(id.clone(), Document { row, order });
+        }
     }
 }

@@ -7,20 +7,22 @@
 
 mod batch;
 mod changes;
+mod comparison;
 mod filter;
 mod list;
+mod parked;
 mod reader;
 mod statistics;
 mod writer;
 
 pub use changes::{ChangeCursor, Changes};
+pub use comparison::{Comparison, Difference, Gone};
 pub use list::Listing;
+pub use parked::{Parked, Projection};
 pub use reader::Reader;
 use sqlite::Durability;
 use sqlx::{SqliteConnection, migrate::Migrator};
 pub use writer::Writer;
-
-use crate::{projection, search::Checkpoint};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/read_model");
 
@@ -40,9 +42,6 @@ pub enum Error {
     /// SQLite failed.
     #[error("the read model's file: {0}")]
     Sqlite(#[from] sqlx::Error),
-    /// An event does not fit the documents; none of its batch was applied.
-    #[error(transparent)]
-    Projection(#[from] projection::Error),
     /// The documents were made from another log.
     #[error("the read model was made from log {actual}, not {given}")]
     LogMismatch {
@@ -51,6 +50,9 @@ pub enum Error {
         /// The log of the documents.
         actual: String,
     },
+    /// The files of the documents cannot be put in their places.
+    #[error("the read model's files: {0}")]
+    Files(#[from] std::io::Error),
     /// A stored document cannot be decoded.
     #[error("the document in row {row} is damaged: {error}")]
     Damaged {
@@ -68,17 +70,32 @@ pub enum Error {
     Stopped,
 }
 
-/// Up to where the file's documents are made.
+/// Up to where documents are made, and of what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The log whose events they are made of.
+    pub log_id: String,
+    /// The log position up to which they are made.
+    pub position: u64,
+    /// Which build of the documents this is.
+    pub generation: u64,
+    /// Which version of the projection made them.
+    pub schema: u32,
+}
+
 async fn checkpoint(connection: &mut SqliteConnection) -> Result<Option<Checkpoint>, Error> {
-    let row: Option<(String, i64, i64)> =
-        sqlx::query_as("SELECT log_id, position, generation FROM checkpoint")
+    let row: Option<(String, i64, i64, u32)> =
+        sqlx::query_as("SELECT log_id, position, generation, schema FROM checkpoint")
             .fetch_optional(connection)
             .await?;
-    Ok(row.map(|(log_id, position, generation)| Checkpoint {
-        log_id,
-        position: position.cast_unsigned(),
-        generation: generation.cast_unsigned(),
-    }))
+    Ok(
+        row.map(|(log_id, position, generation, schema)| Checkpoint {
+            log_id,
+            position: position.cast_unsigned(),
+            generation: generation.cast_unsigned(),
+            schema,
+        }),
+    )
 }
 
 /// A list as one bound parameter, for `IN (SELECT value FROM json_each(?))`.

@@ -1,25 +1,84 @@
 //! The ones that read: each answer from one snapshot, with the names that documents show.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    io,
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use contract::orders::v1::Order;
 use prost::Message as _;
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
-use tokio::sync::watch;
+use tokio::{runtime::Handle, sync::watch};
 
-use super::{Error, json};
-use crate::search::{Checkpoint, Document};
+use super::{Checkpoint, Error, json};
+use crate::search::Document;
+
+/// Connections to the file that is used now.
+#[derive(Debug, Clone)]
+pub(super) struct Pool {
+    current: Arc<RwLock<SqlitePool>>,
+    connections: u32,
+    /// Where they were opened: their threads have the priority of the thread they are opened on.
+    runtime: Handle,
+}
+
+impl Pool {
+    pub(super) async fn open(path: &Path, connections: u32) -> Result<Self, Error> {
+        let pool = sqlite::readers(path, connections).await?;
+        Ok(Self {
+            current: Arc::new(RwLock::new(pool)),
+            connections,
+            runtime: Handle::current(),
+        })
+    }
+
+    /// Connections like these to another file.
+    pub(super) async fn open_beside(&self, path: &Path) -> Result<SqlitePool, Error> {
+        let (path, connections) = (path.to_owned(), self.connections);
+        let opening = self
+            .runtime
+            .spawn(async move { sqlite::readers(&path, connections).await });
+        let opened = opening.await.map_err(io::Error::other)?;
+        Ok(opened?)
+    }
+
+    /// Reads with others from now on; what is being read is read to its end.
+    pub(super) fn replace(&self, by: SqlitePool) {
+        // Held for an assignment, so nothing panics meanwhile.
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = by;
+    }
+
+    fn current(&self) -> SqlitePool {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.clone()
+    }
+}
 
 /// Answers from the documents. Clones share their connections.
 #[derive(Debug, Clone)]
 pub struct Reader {
-    pool: SqlitePool,
+    pool: Pool,
     position: watch::Receiver<u64>,
+    pub(super) again: watch::Receiver<()>,
 }
 
 impl Reader {
-    pub(super) fn new(pool: SqlitePool, position: watch::Receiver<u64>) -> Self {
-        Self { pool, position }
+    pub(super) fn new(
+        pool: Pool,
+        position: watch::Receiver<u64>,
+        again: watch::Receiver<()>,
+    ) -> Self {
+        Self {
+            pool,
+            position,
+            again,
+        }
+    }
+
+    pub(super) fn pool(&self) -> SqlitePool {
+        self.pool.current()
     }
 
     /// The log position up to which the documents are made.
@@ -52,7 +111,7 @@ impl Reader {
     /// # Errors
     /// When the file cannot be read.
     pub async fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
-        let mut connection = self.pool.acquire().await?;
+        let mut connection = self.pool().acquire().await?;
         super::checkpoint(&mut connection).await
     }
 
@@ -79,14 +138,39 @@ impl Reader {
     /// # Errors
     /// When the file cannot be read.
     pub async fn orders_by_rows(&self, rows: &[u64]) -> Result<(Vec<Order>, u64), Error> {
+        let (documents, as_of) = self.documents_by_rows(rows).await?;
+        let orders = documents.into_iter().map(|document| document.order);
+        Ok((orders.collect(), as_of))
+    }
+
+    /// The same, with their rows.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn documents_by_rows(&self, rows: &[u64]) -> Result<(Vec<Document>, u64), Error> {
         let mut snapshot = self.snapshot().await?;
         let documents = snapshot.documents_by_rows(rows).await?;
-        let orders = documents.into_iter().map(|document| document.order);
-        Ok((orders.collect(), snapshot.as_of))
+        Ok((documents, snapshot.as_of))
+    }
+
+    /// The orders behind a row, by row and at most `limit`, and the position they were read at.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn orders_after(&self, row: u64, limit: u32) -> Result<(Vec<Document>, u64), Error> {
+        let mut snapshot = self.snapshot().await?;
+        let rows =
+            sqlx::query_as("SELECT row, body FROM orders WHERE row > ? ORDER BY row LIMIT ?")
+                .bind(row.cast_signed())
+                .bind(limit)
+                .fetch_all(snapshot.connection())
+                .await?;
+        let documents = snapshot.documents(rows).await?;
+        Ok((documents, snapshot.as_of))
     }
 
     pub(super) async fn snapshot(&self) -> Result<Snapshot, Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.pool().begin().await?;
         // The first SELECT is what the transaction's snapshot begins with.
         let position: Option<i64> = sqlx::query_scalar("SELECT position FROM checkpoint")
             .fetch_optional(&mut *transaction)

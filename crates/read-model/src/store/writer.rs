@@ -2,7 +2,9 @@
 
 use std::{
     collections::BTreeMap,
+    io,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use contract::{google::r#type::Money, orders::v1::RecordedEvent};
@@ -19,12 +21,12 @@ use tokio::sync::watch;
 use wire::convert;
 
 use super::{
-    DURABILITY, Error, MIGRATIONS, Reader,
+    Checkpoint, DURABILITY, Error, MIGRATIONS, Parked, Projection, Reader,
     batch::{Batch, Name, order_ids},
     json,
-    reader::decode,
+    reader::{Pool, decode},
 };
-use crate::search::{Checkpoint, Document};
+use crate::{projection::SCHEMA, search::Document};
 
 /// A batch changes a page of nearly every index for each of its orders, so the cache holds those
 /// pages (32 MiB at most).
@@ -36,10 +38,15 @@ pub struct Writer {
     connection: SqliteConnection,
     generation: u64,
     checkpoint: Option<Checkpoint>,
+    /// Whether any order is parked.
+    has_parked: bool,
     /// Whether a transaction may have been left open, by an error or because a caller stopped
     /// waiting for it.
     unsettled: bool,
     position: watch::Sender<u64>,
+    again: watch::Sender<()>,
+    /// What the readers read with, to be led to another file.
+    pools: Arc<Mutex<Vec<Pool>>>,
     path: PathBuf,
 }
 
@@ -56,8 +63,11 @@ impl Writer {
             connection,
             generation,
             checkpoint: None,
+            has_parked: false,
             unsettled: false,
             position: watch::Sender::new(0),
+            again: watch::Sender::new(()),
+            pools: Arc::default(),
             path: path.to_owned(),
         };
         sqlx::raw_sql(CACHE).execute(&mut writer.connection).await?;
@@ -71,11 +81,60 @@ impl Writer {
     /// # Errors
     /// When the file cannot be opened.
     pub fn reader(&self, connections: u32) -> impl Future<Output = Result<Reader, Error>> + use<> {
-        let (path, position) = (self.path.clone(), self.position.subscribe());
+        let path = self.path.clone();
+        let (position, again) = (self.position.subscribe(), self.again.subscribe());
+        let pools = Arc::clone(&self.pools);
         async move {
-            let pool = sqlite::readers(&path, connections).await?;
-            Ok(Reader::new(pool, position))
+            let pool = Pool::open(&path, connections).await?;
+            let mut pools = pools.lock().unwrap_or_else(PoisonError::into_inner);
+            pools.push(pool.clone());
+            Ok(Reader::new(pool, position, again))
         }
+    }
+
+    /// Takes the place of another writer, which is at most as far: who has read what that one wrote
+    /// reads from now on what this one does. `switch` makes that last.
+    ///
+    /// # Errors
+    /// When the file cannot be opened by the readers, or `switch` fails; nothing has changed then.
+    pub async fn succeed(
+        &mut self,
+        old: &Self,
+        switch: impl FnOnce() -> io::Result<()>,
+    ) -> Result<(), Error> {
+        let pools = old
+            .pools
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let mut opened = Vec::new();
+        for pool in &pools {
+            opened.push(pool.open_beside(&self.path).await?);
+        }
+        switch()?;
+        self.pools = Arc::clone(&old.pools);
+        self.position = old.position.clone();
+        self.again = old.again.clone();
+        for (pool, opened) in pools.iter().zip(opened) {
+            pool.replace(opened);
+        }
+        let position = self.checkpoint.as_ref().map_or(0, |c| c.position);
+        self.position.send_replace(position);
+        Ok(())
+    }
+
+    /// Which build of the documents this is.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Whether it is a build of an older version of the projection.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        self.checkpoint
+            .as_ref()
+            .is_some_and(|made| made.schema != SCHEMA)
     }
 
     /// Up to where the documents are made; `None` while nothing has been applied.
@@ -120,20 +179,125 @@ impl Writer {
             log_id: log_id.to_owned(),
             position,
             generation: self.generation,
+            schema: self.checkpoint.as_ref().map_or(SCHEMA, |made| made.schema),
         };
         let stored = self.stored(&new).await?;
-        let batch = Batch::new(stored, &new)?;
-        let script = script(batch, &checkpoint).map_err(sqlx::Error::Encode)?;
-        self.unsettled = true;
-        if let Err(error) = script.run(&mut self.connection).await {
-            // Should this fail as well, the next batch begins with it.
-            let _ = self.settle().await;
-            return Err(error.into());
+        let parked = self.parked(&new).await?;
+        let batch = Batch::new(stored, parked, &new);
+        for (order_id, aside) in &batch.parked {
+            if let Some(error) = &aside.error {
+                tracing::error!(order_id, %error, "the order is parked");
+            }
         }
-        self.unsettled = false;
+        self.has_parked |= !batch.parked.is_empty();
+        let script = Script::begin()
+            .with(batch, Some(&checkpoint))
+            .map_err(sqlx::Error::Encode)?;
+        self.run(script).await?;
         self.checkpoint = Some(checkpoint);
         self.position.send_replace(position);
         Ok(())
+    }
+
+    /// Projects the events that wait behind the one for which an order was parked: `history` is all
+    /// of its events. False if one of them cannot be projected still; it stays parked then.
+    ///
+    /// # Errors
+    /// When the file cannot be written; nothing has changed then.
+    pub async fn retry(
+        &mut self,
+        order_id: &str,
+        history: &[RecordedEvent],
+    ) -> Result<bool, Error> {
+        self.settle().await?;
+        let reached = self.checkpoint.as_ref().map_or(0, |made| made.position);
+        let stored = self.stored(&history.iter().collect::<Vec<_>>()).await?;
+        let version = stored.first().map_or(0, |document| document.order.version);
+        let waiting: Vec<_> = history
+            .iter()
+            .filter(|event| event.version > version && event.position <= reached)
+            .collect();
+        let batch = Batch::new(stored, [], &waiting);
+        let done = batch.parked.is_empty();
+        let rows: Vec<_> = batch.orders.values().map(|document| document.row).collect();
+        let mut script = Script::begin();
+        script
+            .unpark(Projection::Documents, order_id)
+            .map_err(sqlx::Error::Encode)?;
+        script.again(rows).map_err(sqlx::Error::Encode)?;
+        let script = script.with(batch, None).map_err(sqlx::Error::Encode)?;
+        self.run(script).await?;
+        self.again.send_replace(());
+        Ok(done)
+    }
+
+    /// Sets an order aside that the search index refuses.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub async fn park(&mut self, refused: &Parked) -> Result<(), Error> {
+        self.settle().await?;
+        let mut script = Script::begin();
+        script
+            .park([(Projection::Search, refused.clone())])
+            .map_err(sqlx::Error::Encode)?;
+        self.run(script.commit()).await
+    }
+
+    /// Lets the search index be brought an order again that it refused.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub async fn offer_again(&mut self, order_id: &str) -> Result<(), Error> {
+        self.settle().await?;
+        let row: Option<i64> = sqlx::query_scalar("SELECT row FROM orders WHERE order_id = ?")
+            .bind(order_id)
+            .fetch_optional(&mut self.connection)
+            .await?;
+        let mut script = Script::begin();
+        script
+            .unpark(Projection::Search, order_id)
+            .map_err(sqlx::Error::Encode)?;
+        let rows = row.map(i64::cast_unsigned);
+        script.again(rows).map_err(sqlx::Error::Encode)?;
+        self.run(script.commit()).await?;
+        self.again.send_replace(());
+        Ok(())
+    }
+
+    /// What [`Reader::again`] told has been brought to the search index.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub async fn brought(&mut self, rows: &[u64]) -> Result<(), Error> {
+        self.settle().await?;
+        sqlx::query("DELETE FROM again WHERE row IN (SELECT value FROM json_each(?))")
+            .bind(json(rows)?)
+            .execute(&mut self.connection)
+            .await?;
+        Ok(())
+    }
+
+    /// Whether the file is sound and its statistics count the orders that are there; what is wrong,
+    /// if anything is.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn check(&mut self) -> Result<Option<String>, Error> {
+        let sound: String = sqlx::query_scalar("PRAGMA quick_check(1)")
+            .fetch_one(&mut self.connection)
+            .await?;
+        if sound != "ok" {
+            return Ok(Some(sound));
+        }
+        let (orders, counted): (i64, i64) = sqlx::query_as(
+            "SELECT (SELECT count(*) FROM orders), \
+             (SELECT coalesce(sum(orders), 0) FROM statistics WHERE scope = 0)",
+        )
+        .fetch_one(&mut self.connection)
+        .await?;
+        let wrong = || format!("there are {orders} orders, and {counted} in the statistics");
+        Ok((orders != counted).then(wrong))
     }
 
     /// Closes the file.
@@ -157,6 +321,33 @@ impl Writer {
             .collect()
     }
 
+    /// Those of the events' orders that are parked.
+    async fn parked(&mut self, events: &[&RecordedEvent]) -> Result<Vec<String>, Error> {
+        if !self.has_parked {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<_> = order_ids(events).into_iter().collect();
+        Ok(sqlx::query_scalar(
+            "SELECT order_id FROM parked WHERE projection = ? \
+             AND order_id IN (SELECT value FROM json_each(?))",
+        )
+        .bind(Projection::Documents.name())
+        .bind(json(&ids)?)
+        .fetch_all(&mut self.connection)
+        .await?)
+    }
+
+    async fn run(&mut self, script: Script) -> Result<(), Error> {
+        self.unsettled = true;
+        if let Err(error) = script.run(&mut self.connection).await {
+            // Should this fail as well, the next batch begins with it.
+            let _ = self.settle().await;
+            return Err(error.into());
+        }
+        self.unsettled = false;
+        Ok(())
+    }
+
     /// Ends a transaction that was left open, and finds out what was committed.
     async fn settle(&mut self) -> Result<(), Error> {
         if self.unsettled {
@@ -174,6 +365,9 @@ impl Writer {
         self.checkpoint = super::checkpoint(&mut self.connection).await?;
         if let Some(checkpoint) = &self.checkpoint {
             self.generation = checkpoint.generation;
+            self.has_parked = sqlx::query_scalar("SELECT EXISTS (SELECT * FROM parked)")
+                .fetch_one(&mut self.connection)
+                .await?;
             self.position.send_replace(checkpoint.position);
         }
         Ok(())
@@ -188,6 +382,56 @@ struct Script {
 }
 
 impl Script {
+    fn begin() -> Self {
+        Self {
+            sql: "BEGIN IMMEDIATE;".to_owned(),
+            ..Self::default()
+        }
+    }
+
+    fn commit(mut self) -> Self {
+        self.sql.push_str("COMMIT");
+        self
+    }
+
+    fn park(
+        &mut self,
+        orders: impl IntoIterator<Item = (Projection, Parked)>,
+    ) -> Result<(), BoxDynError> {
+        self.insert(
+            "INSERT INTO parked (projection, order_id, position, error, events) ",
+            5,
+            " ON CONFLICT (projection, order_id) DO UPDATE SET position = excluded.position, \
+             error = excluded.error, events = excluded.events",
+            orders,
+            |script, (projection, parked)| {
+                script.bind(projection.name())?;
+                script.bind(parked.order_id)?;
+                script.bind(parked.position.cast_signed())?;
+                script.bind(parked.error)?;
+                script.bind(parked.events.cast_signed())
+            },
+        )
+    }
+
+    fn unpark(&mut self, projection: Projection, order_id: &str) -> Result<(), BoxDynError> {
+        self.sql
+            .push_str("DELETE FROM parked WHERE projection = ? AND order_id = ?;");
+        self.bind(projection.name())?;
+        self.bind(order_id.to_owned())
+    }
+
+    fn again(&mut self, rows: impl IntoIterator<Item = u64>) -> Result<(), BoxDynError> {
+        let nothing = " ON CONFLICT DO NOTHING";
+        self.insert(
+            "INSERT INTO again (row) ",
+            1,
+            nothing,
+            rows,
+            |script, row| script.bind(row.cast_signed()),
+        )
+    }
+
     fn bind<'q>(
         &mut self,
         value: impl Encode<'q, Sqlite> + Type<Sqlite>,
@@ -230,12 +474,17 @@ impl Script {
     }
 }
 
-fn script(batch: Batch<'_>, checkpoint: &Checkpoint) -> Result<Script, BoxDynError> {
-    let mut script = Script::default();
-    script.sql.push_str("BEGIN IMMEDIATE;");
-    let mut orders: Vec<_> = batch.orders.into_values().collect();
-    orders.sort_unstable_by_key(|document| document.row);
-    script.insert(
+impl Script {
+    /// Adds what a batch changes, and commits.
+    fn with(
+        mut self,
+        batch: Batch<'_>,
+        checkpoint: Option<&Checkpoint>,
+    ) -> Result<Self, BoxDynError> {
+        let script = &mut self;
+        let mut orders: Vec<_> = batch.orders.into_values().collect();
+        orders.sort_unstable_by_key(|document| document.row);
+        script.insert(
         "INSERT INTO orders (row, order_id, customer_id, status, created_at, updated_at, total, \
          currency, position, body) ",
         10,
@@ -244,62 +493,87 @@ fn script(batch: Batch<'_>, checkpoint: &Checkpoint) -> Result<Script, BoxDynErr
         orders,
         bind_order,
     )?;
-    script.insert(
-        "INSERT INTO order_products (product_id, row) ",
-        2,
-        "",
-        batch.products,
-        |script, (product_id, row)| {
-            script.bind(product_id)?;
-            script.bind(row.cast_signed())
-        },
-    )?;
-    insert_names(
-        &mut script,
-        "INSERT INTO customers (customer_id, name, position) ",
-        " ON CONFLICT (customer_id) DO UPDATE SET name = excluded.name, \
+        script.insert(
+            "INSERT INTO order_products (product_id, row) ",
+            2,
+            "",
+            batch.products,
+            |script, (product_id, row)| {
+                script.bind(product_id)?;
+                script.bind(row.cast_signed())
+            },
+        )?;
+        insert_names(
+            script,
+            "INSERT INTO customers (customer_id, name, position) ",
+            " ON CONFLICT (customer_id) DO UPDATE SET name = excluded.name, \
          position = excluded.position",
-        batch.customer_names,
-    )?;
-    insert_names(
-        &mut script,
-        "INSERT INTO products (product_id, name, position) ",
-        " ON CONFLICT (product_id) DO UPDATE SET name = excluded.name, \
+            batch.customer_names,
+        )?;
+        insert_names(
+            script,
+            "INSERT INTO products (product_id, name, position) ",
+            " ON CONFLICT (product_id) DO UPDATE SET name = excluded.name, \
          position = excluded.position",
-        batch.product_names,
-    )?;
-    script.insert(
-        "INSERT INTO statistics (scope, subject, currency, status, orders, high, low) ",
-        7,
-        " ON CONFLICT (scope, subject, currency, status) DO UPDATE SET \
+            batch.product_names,
+        )?;
+        script.insert(
+            "INSERT INTO statistics (scope, subject, currency, status, orders, high, low) ",
+            7,
+            " ON CONFLICT (scope, subject, currency, status) DO UPDATE SET \
          orders = orders + excluded.orders, \
          high = high + excluded.high + ((low + excluded.low) >> 32), \
          low = (low + excluded.low) & 4294967295",
-        batch.statistics.into_changes(),
-        |script, (key, orders, sum)| {
-            script.bind(key.scope as i64)?;
-            script.bind(key.subject)?;
-            script.bind(key.currency)?;
-            script.bind(key.status)?;
-            script.bind(orders)?;
-            script.bind(sum.high)?;
-            script.bind(sum.low)
-        },
-    )?;
-    script.insert(
-        "INSERT INTO checkpoint (id, log_id, position, generation) ",
-        4,
-        " ON CONFLICT (id) DO UPDATE SET position = excluded.position",
-        [checkpoint],
-        |script, checkpoint| {
-            script.bind(1)?;
-            script.bind(checkpoint.log_id.clone())?;
-            script.bind(checkpoint.position.cast_signed())?;
-            script.bind(checkpoint.generation.cast_signed())
-        },
-    )?;
-    script.sql.push_str("COMMIT");
-    Ok(script)
+            batch.statistics.into_changes(),
+            |script, (key, orders, sum)| {
+                script.bind(key.scope as i64)?;
+                script.bind(key.subject)?;
+                script.bind(key.currency)?;
+                script.bind(key.status)?;
+                script.bind(orders)?;
+                script.bind(sum.high)?;
+                script.bind(sum.low)
+            },
+        )?;
+        script.insert(
+            "INSERT INTO checkpoint (id, log_id, position, generation, schema) ",
+            5,
+            " ON CONFLICT (id) DO UPDATE SET position = excluded.position",
+            checkpoint,
+            |script, checkpoint| {
+                script.bind(1)?;
+                script.bind(checkpoint.log_id.clone())?;
+                script.bind(checkpoint.position.cast_signed())?;
+                script.bind(checkpoint.generation.cast_signed())?;
+                script.bind(checkpoint.schema)
+            },
+        )?;
+        let (new, waiting): (Vec<_>, Vec<_>) = batch
+            .parked
+            .into_iter()
+            .filter(|(_, aside)| aside.events > 0)
+            .partition(|(_, aside)| aside.error.is_some());
+        let new = new.into_iter().filter_map(|(order_id, aside)| {
+            let error = aside.error?;
+            let parked = Parked {
+                order_id,
+                position: error.position,
+                error: error.fault.to_string(),
+                events: aside.events,
+            };
+            Some((Projection::Documents, parked))
+        });
+        script.park(new)?;
+        for (order_id, aside) in waiting {
+            script.sql.push_str(
+                "UPDATE parked SET events = events + ? WHERE projection = ? AND order_id = ?;",
+            );
+            script.bind(aside.events.cast_signed())?;
+            script.bind(Projection::Documents.name())?;
+            script.bind(order_id)?;
+        }
+        Ok(self.commit())
+    }
 }
 
 fn bind_order(script: &mut Script, Document { row, order }: Document) -> Result<(), BoxDynError> {

@@ -5,9 +5,8 @@ use event_log::{
     Location,
     copy::{self, Copied, Progress, Stage},
 };
-use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Failure, money, session::print};
+use super::{Failure, money, progress::Progress as Shown, session::print};
 use crate::settings::location_of;
 
 #[derive(Debug, Args)]
@@ -32,24 +31,13 @@ impl Copy {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let from = location_of("from", &self.from)?;
         let to = location_of("to", &self.to)?;
-        let bar = ProgressBar::new(0);
-        let template = "{msg:18} {bar:40} {human_pos} of {human_len}, {per_sec}, {eta} left";
-        let bar = match ProgressStyle::with_template(template) {
-            Ok(style) => bar.with_style(style),
-            Err(_) => bar,
-        };
-        let mut stage = None;
+        let mut shown = Shown::new();
         let copied = copy::run(&from, &to, &mut |progress| {
-            if stage.replace(progress.stage) != Some(progress.stage) {
-                bar.reset();
-                bar.set_message(doing(progress.stage));
-            }
-            let Progress { done, all, .. } = progress;
-            bar.set_length(all);
-            bar.set_position(done);
+            let Progress { stage, done, all } = progress;
+            shown.show(stage, doing(stage), done, all);
         })
         .await;
-        bar.finish_and_clear();
+        drop(shown);
         let copied = copied.map_err(|error| Failure::Operation(error.to_string()))?;
         Ok(print(&if self.json {
             let Copied {

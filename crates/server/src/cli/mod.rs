@@ -13,7 +13,10 @@ mod import;
 mod json;
 mod money;
 mod order;
+mod parked;
 mod product;
+mod progress;
+mod rebuild;
 mod retry;
 mod session;
 mod statistics;
@@ -22,6 +25,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod time;
+mod verify;
 mod watch;
 mod write;
 
@@ -68,6 +72,13 @@ enum Command {
     /// Show how far the read models are
     #[command(after_help = "Example:\n  orderlog status\n  orderlog status --ready && echo up")]
     Status(Client<status::Status>),
+    /// Make the read models again from the log, while the old ones answer
+    Rebuild(Client<rebuild::Rebuild>),
+    /// Compute everything again from the log, and name every difference
+    Verify(Client<verify::Verify>),
+    /// Orders that are set aside because they cannot be projected
+    #[command(arg_required_else_help = true)]
+    Parked(Client<parked::Parked>),
     /// Follow the events as they happen
     Watch(Client<watch::Watch>),
     /// Create, change and find orders
@@ -118,6 +129,9 @@ impl Cli {
             Command::Copy(copy) => copy.run().await,
             Command::Import(client) => client.run(&sources).await,
             Command::Status(client) => client.run(&sources).await,
+            Command::Rebuild(client) => client.run(&sources).await,
+            Command::Verify(client) => client.run(&sources).await,
+            Command::Parked(client) => client.run(&sources).await,
             Command::Watch(client) => client.run(&sources).await,
             Command::Order(client) => client.run(&sources).await,
             Command::Customer(client) => client.run(&sources).await,

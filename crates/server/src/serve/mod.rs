@@ -21,7 +21,7 @@ use elsewhere::Elsewhere;
 use event_log::Location;
 use health::Health;
 use read_model::{search, store};
-use read_side::ReadSide;
+use read_side::{Engine, ReadSide};
 use runtime::Threads;
 use source::Source;
 use sqlite::Folder;
@@ -164,7 +164,11 @@ impl Serve {
                 Some(here) if settings.events.is_empty() => Source::Here(here.events.clone()),
                 _ => Source::Nodes(settings.events),
             };
-            Some(ReadSide::start(folder, source, &streams, &projections, &tasks).await?)
+            let engine = Engine {
+                meilisearch: settings.meilisearch,
+                indexer: settings.roles.indexer,
+            };
+            Some(ReadSide::start(folder, source, engine, &streams, &projections, &tasks).await?)
         } else {
             None
         };

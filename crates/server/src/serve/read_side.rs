@@ -1,13 +1,17 @@
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex as StdMutex},
+    time::Duration,
+};
 
-use projector::{Documents, Indexer};
-use query_side::{Projections, Queries};
+use projector::{Documents, Indexer, Parts, Progress, Rebuilds, Verifier, rebuild};
+use query_side::{Projected, Projections, Queries};
 use read_model::{
-    search::{self, embedded::Index},
-    store::Writer,
+    generations::Generations,
+    search::{Beside, Live, embedded, meilisearch},
+    store::{self, Projection, Writer},
 };
 use sqlite::Folder;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -15,9 +19,13 @@ use super::{
     runtime::{Threads, Yields},
     source::Source,
 };
+use crate::settings::Meilisearch;
 
 /// Connections that queries read the documents with.
 const READERS: u32 = 4;
+
+/// Between attempts to make an outdated read model again.
+const PAUSE: Duration = Duration::from_secs(10);
 
 /// The role `query`, at work. The threads of the projections end with it.
 #[derive(Debug)]
@@ -29,12 +37,20 @@ pub(super) struct ReadSide {
     _threads: [Threads; 2],
 }
 
+/// Which search engine, and whether this node feeds it.
+#[derive(Debug)]
+pub(super) struct Engine {
+    pub(super) meilisearch: Option<Meilisearch>,
+    pub(super) indexer: bool,
+}
+
 impl ReadSide {
     /// Opens the read models and starts what keeps them. `streams` ends the streams of queries,
     /// `stop` the projections.
     pub(super) async fn start(
         folder: &Folder,
         source: Source,
+        engine: Engine,
         streams: &CancellationToken,
         stop: &CancellationToken,
         tasks: &TaskTracker,
@@ -45,38 +61,74 @@ impl ReadSide {
         let index_thread =
             Threads::in_background("search", Yields::Always).map_err(Error::Thread)?;
         // Opened on the threads they work on, for theirs inherit the priority.
-        let read_db = folder.file("read.db");
-        let documents_writer = documents_thread
-            .run(async move { Writer::open(&read_db, projector::GENERATION).await })
+        let path = folder.path().to_owned();
+        let (files, writer) = documents_thread
+            .run(async move {
+                let files = Generations::open(&path, "read.db").map_err(store::Error::Files)?;
+                let live = files.live().map_err(store::Error::Files)?;
+                Ok::<_, store::Error>((files, Writer::open(&live.path, live.number).await?))
+            })
             .await??;
-        let documents = documents_writer.reader(READERS).await?;
-        let indexed = documents_writer.reader(1);
-        let search_folder = folder.file("search");
+        let documents = writer.reader(READERS).await?;
+        let (indexed, looked_at) = (writer.reader(1), writer.reader(1));
+        let path = folder.path().to_owned();
+        // An index that this process has to itself is always fed by it.
+        let writes = engine.meilisearch.is_none() || engine.indexer;
         let (indexed, index) = index_thread
-            .run(async move { (indexed.await, Index::open(&search_folder)) })
-            .await?;
-        let index: Arc<dyn search::Engine> = Arc::new(index?);
+            .run(async move {
+                let index: Arc<dyn Live> = match engine.meilisearch {
+                    None => Arc::new(embedded::Indexes::open(&path)?),
+                    Some(Meilisearch { url, key }) => {
+                        Arc::new(meilisearch::Index::new(&url, key.as_deref())?)
+                    }
+                };
+                Ok::<_, Error>((indexed.await?, index))
+            })
+            .await??;
+        let looked_at = documents_thread.run(looked_at).await??;
 
         let (until, owner) = (stop.clone(), tasks.clone());
         let nodes = documents_thread
             .run(async move { source.connect(until, &owner) })
             .await?
             .ok_or(Error::NoSource)?;
-        let projector = Documents::new(nodes.clone(), documents_writer);
+        let is_outdated = writer.is_outdated();
+        let (projector, control) = Documents::new(nodes.clone(), writer);
         let documents_progress = projector.progress();
         tasks.spawn_on(projector.run(stop.clone()), documents_thread.handle());
-        let indexer = Indexer::new(indexed?, Arc::clone(&index));
+        let (engine, reader) = (Arc::clone(&index), looked_at.clone());
+        let (indexer, index_control) = Indexer::new(indexed, engine, control.clone(), writes);
         let index_progress = indexer.progress();
         tasks.spawn_on(indexer.run(stop.clone()), index_thread.handle());
+
+        let rebuilds = Rebuilds::new(Parts {
+            nodes: nodes.clone(),
+            files: files.clone(),
+            reader: looked_at.clone(),
+            documents: control.clone(),
+            documents_progress: documents_progress.clone(),
+            engine: Arc::clone(&index),
+            index: index_control,
+            index_progress: index_progress.clone(),
+            under_way: StdMutex::default(),
+        });
+        let again = rebuild_outdated(rebuilds.clone(), is_outdated, stop.clone());
+        tasks.spawn_on(again, documents_thread.handle());
+        let verifier = Verifier {
+            nodes: nodes.clone(),
+            files,
+            scratch: folder.file("verify.db"),
+            reader: looked_at,
+            engine: Arc::clone(&index),
+            index: index_progress.clone(),
+            turn: Mutex::default(),
+        };
 
         let (is_ready, ready) = watch::channel(false);
         let progress = (documents_progress.clone(), index_progress.clone());
         let until = stop.clone();
         let made_up = async move {
-            let (documents, index) = progress;
-            let goal = documents.made_up().await;
-            index.wait_for(goal).await;
-            tracing::info!(position = goal, "the read models are ready");
+            is_made_up(progress).await;
             is_ready.send_replace(true);
             // What is ready stays so; whoever watches goes first.
             is_ready.closed().await;
@@ -84,9 +136,48 @@ impl ReadSide {
         tasks.spawn(async move { until.run_until_cancelled(made_up).await });
         Ok(Self {
             queries: Queries::new(documents, index, index_progress.clone(), streams.clone()),
-            projections: Projections::new(documents_progress, index_progress, nodes),
+            projections: Projections::new(Projected {
+                documents: documents_progress,
+                search: index_progress,
+                nodes,
+                reader,
+                control,
+                rebuilds,
+                verifier: Arc::new(verifier),
+                stop: streams.clone(),
+            }),
             ready,
             _threads: [documents_thread, index_thread],
         })
     }
+}
+
+async fn is_made_up((documents, index): (Progress, Progress)) {
+    let goal = documents.made_up().await;
+    index.wait_for(goal).await;
+    tracing::info!(position = goal, "the read models are ready");
+}
+
+/// Makes read models again that an older version has made; until then, those answer.
+async fn rebuild_outdated(rebuilds: Rebuilds, documents: bool, stop: CancellationToken) {
+    let again = async |projection| loop {
+        let cancelled = stop.clone().cancelled_owned();
+        match rebuilds
+            .run(projection, Beside::New, |_| (), cancelled)
+            .await
+        {
+            Err(rebuild::Error::Cancelled) | Ok(()) => return,
+            Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+    };
+    let outdated = async {
+        if documents {
+            again(Projection::Documents).await;
+        }
+        loop {
+            rebuilds.index_is_outdated().await;
+            again(Projection::Search).await;
+        }
+    };
+    stop.run_until_cancelled(outdated).await;
 }

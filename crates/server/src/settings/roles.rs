@@ -5,6 +5,8 @@ pub struct Roles {
     pub command: bool,
     /// It keeps documents and a search index, and answers queries from them.
     pub query: bool,
+    /// It feeds a search index that several nodes share. An index of its own it feeds anyway.
+    pub indexer: bool,
 }
 
 impl Roles {
@@ -12,22 +14,21 @@ impl Roles {
     pub const ALL: Self = Self {
         command: true,
         query: true,
+        indexer: true,
     };
 
     /// `None` when one has no such name, or `indexer` comes without `query`: the index is fed from
-    /// the documents. An embedded one is part of the node that answers from it, and is fed there
-    /// whether `indexer` is named or not.
+    /// the documents.
     pub(super) fn parse(value: &str) -> Option<Self> {
         let mut roles = Self::default();
-        let mut indexer = false;
         for role in value.split(',') {
             match role.trim() {
                 "command" => roles.command = true,
                 "query" => roles.query = true,
-                "indexer" => indexer = true,
+                "indexer" => roles.indexer = true,
                 _ => return None,
             }
         }
-        (roles.query || !indexer).then_some(roles)
+        (roles.query || !roles.indexer).then_some(roles)
     }
 }

@@ -25,6 +25,7 @@ fn without_any_source_the_defaults_hold() {
             listen: "127.0.0.1:50051".parse().unwrap(),
             data_dir: "./data".into(),
             log: Location::File("./data/events.db".into()),
+            meilisearch: None,
             roles: Roles::ALL,
             events: Vec::new(),
             drain_timeout: Duration::from_secs(20),
@@ -87,6 +88,57 @@ fn a_log_is_in_the_data_folder_or_where_the_url_says() {
             )
         );
     }
+}
+
+#[test]
+fn a_meilisearch_is_a_url_with_or_without_a_key_that_is_never_told() {
+    let settings = |url: &str, key: &str| {
+        let both = [
+            ("ORDERLOG_MEILISEARCH_URL", url),
+            ("ORDERLOG_MEILISEARCH_KEY", key),
+        ];
+        let given: Vec<_> = both.into_iter().filter(|(_, it)| *it != "-").collect();
+        serve(&ServeFlags::default(), &given, "").map(|serve| serve.meilisearch)
+    };
+    let found = settings("https://search.example:7700/here/", "secret")
+        .unwrap()
+        .unwrap();
+    assert_eq!(found.url, "https://search.example:7700/here");
+    assert_eq!(found.key.as_deref(), Some("secret"));
+    assert!(!format!("{found:?}").contains("secret"));
+    let open = settings("http://127.0.0.1:7700", "-").unwrap().unwrap();
+    assert_eq!(open.key, None);
+    for wrong in [
+        "",
+        "search:7700",
+        "ftp://a",
+        "http://ann:secret@a",
+        "http://a?key=1",
+    ] {
+        assert_eq!(
+            settings(wrong, "-"),
+            Err(
+                "ORDERLOG_MEILISEARCH_URL (environment variable): \"...\" must be a URL such as \
+                 http://127.0.0.1:7700, without a user, a password or a query"
+                    .into()
+            ),
+            "{wrong}"
+        );
+    }
+    assert_eq!(
+        settings("http://a", "a secret"),
+        Err(
+            "ORDERLOG_MEILISEARCH_KEY (environment variable): \"...\" must be letters, digits and \
+             signs, without spaces"
+                .into()
+        )
+    );
+    assert_eq!(
+        settings("-", "secret"),
+        Err(
+            "ORDERLOG_MEILISEARCH_KEY (environment variable): \"...\" needs meilisearch-url".into()
+        )
+    );
 }
 
 #[test]
@@ -158,7 +210,8 @@ fn the_file_is_refused_for_unknown_settings_and_bad_syntax() {
     assert_eq!(
         unknown,
         "orderlog.toml: there is no setting \"port\"; there are: \
-         listen, data-dir, database-url, roles, events-url, drain-timeout, insecure, server"
+         listen, data-dir, database-url, meilisearch-url, meilisearch-key, roles, events-url, \
+         drain-timeout, insecure, server"
     );
     let syntax = serve(&ServeFlags::default(), &[], "\nlisten = ").unwrap_err();
     assert!(syntax.starts_with("orderlog.toml: line 2: "), "{syntax}");

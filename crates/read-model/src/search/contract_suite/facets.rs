@@ -3,7 +3,7 @@
 use contract::orders::v1::{Facet, FacetValue, OrderStatus};
 
 use super::{Document, Fixture, Request, document, everything, filled, item, search, with_words};
-use crate::request::{FACET_VALUES, FacetField, Filter};
+use crate::request::{FACET_VALUES, FacetField, Filter, Sort, SortField};
 
 fn facet(field: &str, values: &[(&str, u64)]) -> Facet {
     let value = |(value, count): &(&str, u64)| FacetValue {
@@ -51,12 +51,20 @@ pub(crate) async fn facets_count_all_matches_whatever_the_page(fixture: &dyn Fix
         ),
         facet("product_id", &[("p", 3), ("q", 1)]),
     ];
-    let first = search(&*engine, request.clone()).await;
-    assert_eq!(first.facets, expected);
-    request.after = first.next;
-    let second = search(&*engine, request).await;
-    assert_eq!((second.rows, second.total), (vec![3], 4));
-    assert_eq!(second.facets, expected);
+    let oldest = Sort {
+        field: SortField::CreatedAt,
+        descending: false,
+    };
+    for (sort, second) in [(None, 3), (Some(oldest), 2)] {
+        request.sort = sort;
+        request.after = None;
+        let page = search(&*engine, request.clone()).await;
+        assert_eq!((&page.facets[..], page.total), (&expected[..], 4));
+        request.after = page.next;
+        let page = search(&*engine, request.clone()).await;
+        assert_eq!((page.rows, page.total), (vec![second], 4));
+        assert_eq!(page.facets, expected);
+    }
 }
 
 pub(crate) async fn facets_count_only_what_matches(fixture: &dyn Fixture) {

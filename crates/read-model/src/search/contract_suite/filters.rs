@@ -6,7 +6,7 @@ use wire::convert::{self, UNIT};
 use super::{
     Document, Fixture, Request, customer, document, everything, filled, item, search, with_words,
 };
-use crate::request::{Bound, Filter};
+use crate::request::{Bound, FacetField, Filter};
 
 fn bound(amount: i64, currency: Option<&str>) -> Option<Bound> {
     Some(Bound {
@@ -152,4 +152,66 @@ pub(crate) async fn a_filter_does_not_change_which_match_is_better(fixture: &dyn
     let plain = search(&*engine, plain).await;
     assert_eq!(plain.rows, [1]);
     assert_eq!(search(&*engine, filtered).await, plain);
+}
+
+pub(crate) async fn filters_tell_ids_apart_that_differ_in_case_only(fixture: &dyn Fixture) {
+    let order = |row, id: &str| {
+        document(row, |order| {
+            order.order_id = id.into();
+            order.customer_id = id.into();
+            order.items = vec![item(id, "")];
+        })
+    };
+    let ids = ["A-b", "a-b", "a-B", "A_b"];
+    let documents = (1..).zip(ids).map(|(row, id)| order(row, id));
+    let engine = filled(fixture, documents.collect()).await;
+    for (row, id) in (1..).zip(ids) {
+        let only = || vec![id.to_owned()];
+        let filter = Filter::default();
+        for filter in [
+            Filter {
+                order_ids: only(),
+                ..filter.clone()
+            },
+            Filter {
+                customer_ids: only(),
+                ..filter.clone()
+            },
+            Filter {
+                product_ids: only(),
+                ..filter
+            },
+        ] {
+            let request = Request {
+                filter,
+                facets: vec![FacetField::CustomerId, FacetField::ProductId],
+                ..everything()
+            };
+            let hits = search(&*engine, request).await;
+            assert_eq!(hits.rows, [row], "{id}");
+            for facet in hits.facets {
+                let values: Vec<_> = facet.values.iter().map(|v| &v.value[..]).collect();
+                assert_eq!(values, [id], "{}", facet.field);
+            }
+        }
+    }
+}
+
+pub(crate) async fn a_filter_of_anything_is_a_value(fixture: &dyn Fixture) {
+    let engine = filled(fixture, vec![customer(1, "Lima")]).await;
+    for id in [
+        "\" OR row > 0 OR customer = \"",
+        "' OR 1 = 1",
+        "\\\"] OR row > 0",
+        "*",
+    ] {
+        let request = Request {
+            filter: Filter {
+                customer_ids: vec![id.to_owned()],
+                ..Filter::default()
+            },
+            ..with_words("lima")
+        };
+        assert_eq!(search(&*engine, request).await.total, 0, "{id}");
+    }
 }

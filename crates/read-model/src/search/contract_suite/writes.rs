@@ -1,12 +1,14 @@
 //! Writes: documents and checkpoint together, found at once, and still there after a restart.
 
-use super::{Checkpoint, Fixture, checkpoint, customer, everything, filled, found, search};
+use crate::search::Difference;
+
+use super::{Checkpoint, Fixture, checkpoint, customer, everything, filled, found, search, write};
 
 pub(crate) async fn a_document_replaces_the_one_of_its_row(fixture: &dyn Fixture) {
     let documents = vec![customer(1, "Berlin"), customer(2, "Berlin")];
     let engine = filled(fixture, documents).await;
     let documents = vec![customer(1, "London")];
-    engine.write(documents, checkpoint(2)).await.unwrap();
+    write(&*engine, documents, checkpoint(2)).await;
     assert_eq!(found(&*engine, "berlin").await, [2]);
     assert_eq!(found(&*engine, "london").await, [1]);
     assert_eq!(found(&*engine, "").await, [2, 1]);
@@ -32,17 +34,18 @@ pub(crate) async fn a_checkpoint_comes_back_as_it_was_written(fixture: &dyn Fixt
         let written = Checkpoint {
             log_id: "a log, \"this\" one".into(),
             position,
+            answers: position / 2,
             generation: 3,
         };
         let documents = vec![customer(1, "Berlin")];
-        engine.write(documents, written.clone()).await.unwrap();
+        write(&*engine, documents, written.clone()).await;
         assert_eq!(engine.checkpoint().await.unwrap(), Some(written));
     }
 }
 
 pub(crate) async fn a_write_without_documents_moves_the_checkpoint(fixture: &dyn Fixture) {
     let engine = filled(fixture, vec![customer(1, "Berlin")]).await;
-    engine.write(Vec::new(), checkpoint(9)).await.unwrap();
+    write(&*engine, Vec::new(), checkpoint(9)).await;
     assert_eq!(engine.checkpoint().await.unwrap(), Some(checkpoint(9)));
     assert_eq!(found(&*engine, "").await, [1]);
 }
@@ -50,13 +53,13 @@ pub(crate) async fn a_write_without_documents_moves_the_checkpoint(fixture: &dyn
 pub(crate) async fn a_restart_finds_everything(fixture: &dyn Fixture) {
     let engine = filled(fixture, vec![customer(1, "Berlin")]).await;
     let documents = vec![customer(2, "Berlin")];
-    engine.write(documents, checkpoint(2)).await.unwrap();
+    write(&*engine, documents, checkpoint(2)).await;
     drop(engine);
     let engine = fixture.open().await;
     assert_eq!(engine.checkpoint().await.unwrap(), Some(checkpoint(2)));
     assert_eq!(found(&*engine, "berlin").await, [2, 1]);
     let documents = vec![customer(1, "London")];
-    engine.write(documents, checkpoint(3)).await.unwrap();
+    write(&*engine, documents, checkpoint(3)).await;
     assert_eq!(found(&*engine, "berlin").await, [2]);
 }
 
@@ -70,7 +73,53 @@ pub(crate) async fn clearing_empties_the_index_for_good(fixture: &dyn Fixture) {
     assert_eq!(engine.checkpoint().await.unwrap(), None);
     assert!(found(&*engine, "").await.is_empty());
     let documents = vec![customer(2, "London")];
-    engine.write(documents, checkpoint(5)).await.unwrap();
+    write(&*engine, documents, checkpoint(5)).await;
     assert_eq!(engine.checkpoint().await.unwrap(), Some(checkpoint(5)));
     assert_eq!(found(&*engine, "").await, [2]);
+}
+
+pub(crate) async fn writes_that_are_under_way_together_are_applied_in_order(fixture: &dyn Fixture) {
+    let engine = filled(fixture, vec![customer(1, "Berlin")]).await;
+    let mut under_way = Vec::new();
+    for position in 2..6 {
+        let documents = vec![
+            customer(1, &format!("Lima{position}")),
+            customer(position, "x"),
+        ];
+        let applied = engine.write(documents, checkpoint(position)).await;
+        under_way.push(applied.unwrap());
+    }
+    for applied in under_way {
+        applied.await.unwrap();
+    }
+    assert_eq!(engine.checkpoint().await.unwrap(), Some(checkpoint(5)));
+    assert_eq!(found(&*engine, "lima5").await, [1]);
+    assert_eq!(found(&*engine, "").await, [5, 4, 3, 2, 1]);
+}
+
+pub(crate) async fn comparing_names_each_difference(fixture: &dyn Fixture) {
+    let there = vec![
+        customer(3, "Berlin"),
+        customer(4, "London"),
+        customer(6, "Extra"),
+        customer(9, "outside"),
+    ];
+    let engine = filled(fixture, there).await;
+    let should = vec![
+        customer(3, "Berlin"),
+        customer(4, "Lyon"),
+        customer(5, "Missing"),
+    ];
+    let mut differences = engine.compare(2, 8, should).await.unwrap();
+    differences.sort_by_key(|difference| format!("{difference:?}"));
+    assert_eq!(
+        differences,
+        [
+            Difference::Extra(6),
+            Difference::Missing(5),
+            Difference::Other(4)
+        ]
+    );
+    let same = vec![customer(9, "outside")];
+    assert_eq!(engine.compare(9, 9, same).await.unwrap(), []);
 }

@@ -1,14 +1,13 @@
 //! Counts the matches by the values of fields.
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use contract::orders::v1::{Facet, FacetValue};
+use contract::orders::v1::Facet;
 use tantivy::collector::{Collector, SegmentCollector};
 use tantivy::columnar::StrColumn;
 use tantivy::{DocId, Score, SegmentOrdinal, SegmentReader};
 
-use crate::request::{FACET_VALUES, FacetField};
+use crate::{request::FacetField, search};
 
 /// What to count by.
 pub(super) struct Count {
@@ -54,21 +53,8 @@ impl Collector for Count {
         }
         let facets = self.fields.iter().zip(sums);
         Ok(facets
-            .map(|(field, counts)| facet(*field, counts))
+            .map(|(field, counts)| search::facet(*field, counts))
             .collect())
-    }
-}
-
-fn facet(field: FacetField, counts: Counts) -> Facet {
-    let mut values: Vec<_> = counts
-        .into_iter()
-        .map(|(value, count)| FacetValue { value, count })
-        .collect();
-    values.sort_unstable_by(|a, b| (Reverse(a.count), &a.value).cmp(&(Reverse(b.count), &b.value)));
-    values.truncate(FACET_VALUES);
-    Facet {
-        field: field.name().to_owned(),
-        values,
     }
 }
 

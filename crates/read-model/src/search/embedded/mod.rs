@@ -3,9 +3,11 @@
 //! A commit of the index carries the checkpoint, so documents and checkpoint change together or
 //! not at all, whatever crashes. Searches answer from the last commit, each from one state.
 
+mod digest;
 mod facets;
 mod filter;
 mod folder;
+mod indexes;
 mod page;
 mod payload;
 mod schema;
@@ -13,12 +15,13 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 mod text;
-mod tokens;
 
+use std::future::ready;
 use std::path::Path;
 use std::sync::Arc;
 use std::{fmt, fs, io};
 
+use futures_util::FutureExt as _;
 use tantivy::directory::{Directory, INDEX_WRITER_LOCK};
 use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
 use tantivy::tokenizer::TokenizerManager;
@@ -26,9 +29,13 @@ use tantivy::{IndexReader, IndexSettings, IndexWriter, ReloadPolicy, TantivyErro
 use tokio::sync::{Mutex, watch};
 
 use self::folder::Folder;
+pub use self::indexes::Indexes;
 use self::schema::Fields;
 use self::snapshot::Snapshot;
-use super::{Checkpoint, Document, Engine, Error, Hits, Request};
+use super::{
+    Appetite, Applied, Checkpoint, Claimed, Difference, Document, Engine, Error, Hits, Request,
+    tokens,
+};
 
 /// What the writer gathers in memory before it writes a segment: the least that tantivy takes.
 const WRITER_MEMORY: usize = 15_000_000;
@@ -86,7 +93,7 @@ impl Index {
         let state = Arc::clone(&self.state);
         match tokio::task::spawn_blocking(move || work(&state)).await {
             Ok(result) => Ok(result?),
-            Err(panic) => Err(Error(panic.into())),
+            Err(panic) => Err(Error::failed(panic)),
         }
     }
 }
@@ -190,13 +197,33 @@ impl Engine for Index {
         Ok(self.state.newest().checkpoint.clone())
     }
 
-    async fn write(&self, documents: Vec<Document>, checkpoint: Checkpoint) -> Result<(), Error> {
+    async fn claim(&self) -> Result<Claimed, Error> {
+        // The folder is this process' alone, and an index of another version is emptied.
+        Ok(Claimed {
+            checkpoint: self.checkpoint().await?,
+            outdated: false,
+        })
+    }
+
+    async fn write(
+        &self,
+        documents: Vec<Document>,
+        checkpoint: Checkpoint,
+    ) -> Result<Applied, Error> {
         self.blocking(move |state| {
             state.commit(Some(&checkpoint), |writer| {
                 state.replace(writer, &documents)
             })
         })
-        .await
+        .await?;
+        Ok(ready(Ok(())).boxed())
+    }
+
+    fn appetite(&self) -> Appetite {
+        Appetite {
+            documents: 5_000,
+            writes: 1,
+        }
     }
 
     async fn clear(&self) -> Result<(), Error> {
@@ -210,6 +237,19 @@ impl Engine for Index {
         self.blocking(move |state| state.newest().search(&state.fields, request))
             .await
     }
+
+    async fn compare(
+        &self,
+        first: u64,
+        last: u64,
+        documents: Vec<Document>,
+    ) -> Result<Vec<Difference>, Error> {
+        self.blocking(move |state| {
+            let there = state.newest().digests(&state.fields, first, last)?;
+            Ok(digest::compare(there, &documents))
+        })
+        .await
+    }
 }
 
 impl fmt::Debug for Index {
@@ -220,6 +260,6 @@ impl fmt::Debug for Index {
 
 impl From<TantivyError> for Error {
     fn from(error: TantivyError) -> Self {
-        Self(error.into())
+        Self::failed(error)
     }
 }

@@ -1,4 +1,4 @@
-//! The checkpoint as the payload of a commit: `position generation log_id`.
+//! The checkpoint as the payload of a commit: `position answers generation log_id`.
 
 use tantivy::TantivyError;
 
@@ -8,18 +8,21 @@ pub(super) fn encode(checkpoint: &Checkpoint) -> String {
     let Checkpoint {
         log_id,
         position,
+        answers,
         generation,
     } = checkpoint;
-    format!("{position} {generation} {log_id}")
+    format!("{position} {answers} {generation} {log_id}")
 }
 
 pub(super) fn decode(payload: &str) -> tantivy::Result<Checkpoint> {
     let checkpoint = || {
         let (position, rest) = payload.split_once(' ')?;
+        let (answers, rest) = rest.split_once(' ')?;
         let (generation, log_id) = rest.split_once(' ')?;
         Some(Checkpoint {
             log_id: log_id.to_owned(),
             position: position.parse().ok()?,
+            answers: answers.parse().ok()?,
             generation: generation.parse().ok()?,
         })
     };

@@ -9,12 +9,16 @@ use tantivy::schema::{
 use tantivy::{TantivyDocument, Term};
 use wire::convert;
 
+use super::digest::digest;
 use super::tokens;
 use crate::request::{FacetField, SortField};
 use crate::search::Document;
 
 /// The column of the rows.
 pub(super) const ROW: &str = "row";
+
+/// The column of the digests.
+pub(super) const DIGEST: &str = "digest";
 
 /// A field that is searched by words.
 pub(super) struct TextField {
@@ -27,7 +31,8 @@ pub(super) struct TextField {
 
 /// The fields of the index.
 pub(super) struct Fields {
-    row: Field,
+    pub(super) row: Field,
+    digest: Field,
     pub(super) order_id: Field,
     pub(super) customer_id: Field,
     pub(super) status: Field,
@@ -73,6 +78,7 @@ impl Fields {
             product_name: text("product_name", 2, false),
             shipping_address: text("shipping_address", 1, false),
             row: schema.add_u64_field(ROW, FAST | INDEXED),
+            digest: schema.add_u64_field(DIGEST, FAST),
             order_id: schema.add_text_field("order_id", STRING),
             currency: schema.add_text_field("currency", STRING),
             customer_id: schema.add_text_field(FacetField::CustomerId.name(), STRING | FAST),
@@ -105,6 +111,7 @@ impl Fields {
     pub(super) fn document(&self, Document { row, order }: &Document) -> TantivyDocument {
         let mut document = TantivyDocument::new();
         document.add_u64(self.row, *row);
+        document.add_u64(self.digest, digest(order));
         self.add_values(&mut document, order);
         self.add_texts(&mut document, order);
         document

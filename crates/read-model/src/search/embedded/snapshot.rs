@@ -1,10 +1,13 @@
 //! One committed state of the index, to search in.
 
-use tantivy::query::{AllQuery, BooleanQuery, Query};
-use tantivy::{IndexReader, Searcher};
+use std::ops::Bound::Included;
+
+use tantivy::collector::DocSetCollector;
+use tantivy::query::{AllQuery, BooleanQuery, Query, RangeQuery};
+use tantivy::{IndexReader, Searcher, TantivyError, Term};
 
 use super::schema::Fields;
-use super::{facets, filter, page, payload, text, tokens};
+use super::{facets, filter, page, payload, schema, text, tokens};
 use crate::search::{Checkpoint, Hits, Request};
 
 /// The documents of a commit together with its checkpoint.
@@ -38,7 +41,32 @@ impl Snapshot {
             next: page.next,
             total: page.total,
             facets,
+            degraded: false,
         })
+    }
+
+    /// The rows from one to another, each with the digest of its document.
+    pub(super) fn digests(
+        &self,
+        fields: &Fields,
+        first: u64,
+        last: u64,
+    ) -> tantivy::Result<Vec<(u64, u64)>> {
+        let row = |row| Included(Term::from_field_u64(fields.row, row));
+        let range = RangeQuery::new(row(first), row(last));
+        let found = self.searcher.search(&range, &DocSetCollector)?;
+        let found = found.into_iter().map(|address| {
+            let columns = self
+                .searcher
+                .segment_reader(address.segment_ord)
+                .fast_fields();
+            let value = |column| {
+                let column = columns.u64(column)?;
+                Ok::<_, TantivyError>(column.first(address.doc_id).unwrap_or_default())
+            };
+            Ok((value(schema::ROW)?, value(schema::DIGEST)?))
+        });
+        found.collect()
     }
 }
 

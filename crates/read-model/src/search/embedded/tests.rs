@@ -7,10 +7,10 @@ use contract::orders::v1::Order;
 use tantivy::TantivyError;
 use tempfile::TempDir;
 
-use super::Index;
+use super::{Index, Indexes};
 use crate::request::Filter;
-use crate::search::contract_suite::{Fixture, contract_suite};
-use crate::search::{Checkpoint, Document, Engine, Request};
+use crate::search::contract_suite::{Fixture, contract_suite, spelling_suite};
+use crate::search::{Checkpoint, Document, Engine, Live, Request};
 
 struct Folder(TempDir);
 
@@ -22,12 +22,13 @@ impl Folder {
 
 #[async_trait::async_trait]
 impl Fixture for Folder {
-    async fn open(&self) -> Box<dyn Engine> {
-        Box::new(Index::open(&self.0.path().join("search")).unwrap())
+    async fn open(&self) -> Box<dyn Live> {
+        Box::new(Indexes::open(self.0.path()).unwrap())
     }
 }
 
-contract_suite!(Folder::new());
+contract_suite!(Some(Folder::new()));
+spelling_suite!(Some(Folder::new()));
 
 fn document(row: u64) -> Document {
     let order = Order {
@@ -41,8 +42,14 @@ fn checkpoint(position: u64) -> Checkpoint {
     Checkpoint {
         log_id: "log".into(),
         position,
+        answers: position,
         generation: 1,
     }
+}
+
+async fn write(index: &Index, documents: Vec<Document>, checkpoint: Checkpoint) {
+    let applied = index.write(documents, checkpoint).await.unwrap();
+    applied.await.unwrap();
 }
 
 async fn rows(index: &Index) -> Vec<u64> {
@@ -53,6 +60,7 @@ async fn rows(index: &Index) -> Vec<u64> {
         after: None,
         limit: 1000,
         facets: Vec::new(),
+        newest: u64::MAX,
     };
     index.search(request).await.unwrap().rows
 }
@@ -66,7 +74,7 @@ async fn content(index: &Index) -> (Vec<u64>, Option<u64>) {
 /// An index with one document, which is closed again.
 async fn fill(folder: &Path) {
     let index = Index::open(folder).unwrap();
-    index.write(vec![document(1)], checkpoint(1)).await.unwrap();
+    write(&index, vec![document(1)], checkpoint(1)).await;
 }
 
 #[tokio::test]
@@ -79,7 +87,7 @@ async fn a_crash_before_the_commit_leaves_the_last_one() {
         let mut writer = state.writer.blocking_lock().take().unwrap();
         state.replace(&writer, &[document(1), document(2)]).unwrap();
         // Its segment is on disk; what is missing is the commit.
-        writer.prepare_commit().unwrap().set_payload("2 1 log");
+        writer.prepare_commit().unwrap().set_payload("2 2 1 log");
     };
     tokio::task::spawn_blocking(dies).await.unwrap();
     drop(index);
@@ -107,7 +115,7 @@ async fn a_write_that_fails_leaves_nothing_for_the_next_one() {
     });
     assert!(panicking.await.is_err());
     assert_eq!(content(&index).await, (vec![1], Some(1)));
-    index.write(vec![document(4)], checkpoint(4)).await.unwrap();
+    write(&index, vec![document(4)], checkpoint(4)).await;
     assert_eq!(content(&index).await, (vec![4, 1], Some(4)));
 }
 
@@ -115,10 +123,10 @@ async fn a_write_that_fails_leaves_nothing_for_the_next_one() {
 async fn an_open_index_is_neither_opened_again_nor_emptied() {
     let folder = tempfile::tempdir().unwrap();
     let index = Index::open(folder.path()).unwrap();
-    index.write(vec![document(1)], checkpoint(1)).await.unwrap();
+    write(&index, vec![document(1)], checkpoint(1)).await;
     fs::write(folder.path().join("meta.json"), "broken").unwrap();
     assert!(Index::open(folder.path()).is_err());
-    index.write(vec![document(2)], checkpoint(2)).await.unwrap();
+    write(&index, vec![document(2)], checkpoint(2)).await;
     drop(index);
     let index = Index::open(folder.path()).unwrap();
     assert_eq!(content(&index).await, (vec![2, 1], Some(2)));
@@ -161,7 +169,7 @@ async fn what_is_broken_becomes_an_empty_index() {
         }),
         ("a checkpoint that is none", |folder| {
             let meta = fs::read_to_string(folder.join("meta.json")).unwrap();
-            fs::write(folder.join("meta.json"), meta.replace("1 1 log", "one")).unwrap();
+            fs::write(folder.join("meta.json"), meta.replace("1 1 1 log", "one")).unwrap();
         }),
         ("other words", |folder| {
             let meta = fs::read_to_string(folder.join("meta.json")).unwrap();
@@ -176,7 +184,7 @@ async fn what_is_broken_becomes_an_empty_index() {
         let index = Index::open(folder.path()).unwrap();
         assert_eq!(content(&index).await, (vec![], None), "{name}");
         assert!(!folder.path().join("folder").exists(), "{name}");
-        index.write(vec![document(2)], checkpoint(2)).await.unwrap();
+        write(&index, vec![document(2)], checkpoint(2)).await;
         drop(index);
         let index = Index::open(folder.path()).unwrap();
         assert_eq!(content(&index).await, (vec![2], Some(2)), "{name}");
@@ -188,10 +196,7 @@ async fn small_writes_do_not_pile_up_segments() {
     let folder = tempfile::tempdir().unwrap();
     let index = Index::open(folder.path()).unwrap();
     for row in 1..=100 {
-        index
-            .write(vec![document(row)], checkpoint(row))
-            .await
-            .unwrap();
+        write(&index, vec![document(row)], checkpoint(row)).await;
     }
     let state = index.state.clone();
     let merge = move || {

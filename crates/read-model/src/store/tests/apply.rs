@@ -1,7 +1,6 @@
 use sqlx::ConnectOptions as _;
 
 use super::*;
-use crate::projection::Fault;
 
 fn three_events() -> Log {
     let mut log = Log::default();
@@ -86,21 +85,6 @@ async fn g7_a_batch_that_fails_in_the_file_changes_neither_documents_nor_checkpo
         assert_eq!(store.order("o1").await.status(), OrderStatus::Shipped);
         assert_eq!(store.reader.position(), 4);
     }
-}
-
-#[tokio::test]
-async fn g7_a_batch_with_an_event_that_does_not_fit_changes_nothing() {
-    let mut store = Store::holding(&three_events()).await;
-    let before = everything(&store).await;
-    let mut log = three_events();
-    log.deliver("o1", 2 * DAY);
-    log.ship("unknown", 2 * DAY);
-    let refused = store.writer.apply(LOG, &log.events, 5).await;
-    assert!(
-        matches!(&refused, Err(Error::Projection(error)) if error.fault == Fault::Missing),
-        "{refused:?}"
-    );
-    assert_eq!(everything(&store).await, before);
 }
 
 #[tokio::test]

@@ -2,10 +2,13 @@
 
 mod apply;
 mod changes;
+mod comparison;
 mod list;
 mod names;
+mod parked;
 mod plans;
 mod statistics;
+mod succession;
 
 use std::collections::BTreeMap;
 
@@ -116,7 +119,9 @@ impl Log {
                 _ => {
                     let before = orders.remove(id);
                     let row = before.as_ref().map_or(event.position, |before| before.row);
-                    let order = evolve(before.map(|before| before.order), event).unwrap();
+                    let mut order = before.map(|before| before.order);
+                    evolve(&mut order, event).unwrap();
+                    let order = order.unwrap();
                     orders.insert(id, Document { row, order });
                     continue;
                 }
@@ -177,6 +182,15 @@ impl Store {
         let mut store = Self::new().await;
         store.follow(log, 1000).await;
         store
+    }
+
+    /// Changes the file behind the writer's back.
+    async fn change(&self, sql: &str) {
+        let options = sqlx::sqlite::SqliteConnectOptions::new();
+        let options = options.filename(self.dir.path().join("read.db"));
+        let mut other = sqlx::ConnectOptions::connect(&options).await.unwrap();
+        let sql = sqlx::AssertSqlSafe(sql.to_owned());
+        sqlx::raw_sql(sql).execute(&mut other).await.unwrap();
     }
 
     async fn order(&self, id: &str) -> Order {

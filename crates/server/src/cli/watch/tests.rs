@@ -1,5 +1,6 @@
 use contract::orders::v1::{
     GetHeadResponse, GetOrderHistoryRequest, GetOrderHistoryResponse, SubscribeResponse,
+    VerifyLogRequest, VerifyLogResponse,
     event_service_server::{EventService, EventServiceServer},
 };
 use futures_util::{StreamExt as _, stream};
@@ -39,6 +40,15 @@ impl EventService for Fake {
         &self,
         _: Request<GetOrderHistoryRequest>,
     ) -> Result<Response<GetOrderHistoryResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    type VerifyLogStream = Answers<VerifyLogResponse>;
+
+    async fn verify_log(
+        &self,
+        _: Request<VerifyLogRequest>,
+    ) -> Result<Response<Self::VerifyLogStream>, Status> {
         Err(Status::unimplemented(""))
     }
 

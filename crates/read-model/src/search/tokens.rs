@@ -24,13 +24,16 @@ pub(super) fn analyzer() -> TextAnalyzer {
 /// The words of a query. One that is too long for the index stays, so that it is not found,
 /// instead of being no condition.
 pub(super) fn words(query: &str) -> BTreeSet<String> {
-    let mut words = BTreeSet::new();
+    sequence(query).into_iter().collect()
+}
+
+/// The words of a text, in its order.
+pub(super) fn sequence(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
     folding()
         .build()
-        .token_stream(&composed(query))
-        .process(&mut |token| {
-            words.insert(token.text.clone());
-        });
+        .token_stream(&composed(text))
+        .process(&mut |token| words.push(token.text.clone()));
     words
 }
 

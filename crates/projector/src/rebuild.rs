@@ -1,0 +1,359 @@
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use read_model::{
+    generations::Generations,
+    search::{self, Beside, Checkpoint, Live},
+    store::{self, Projection, Reader, Writer},
+};
+
+use crate::{
+    Nodes, Progress, documents,
+    fill::{self, Fill},
+    indexer,
+    stream::{self, Stream},
+};
+
+/// How many events a generation may be behind when it is handed over: what comes to be projected
+/// while it waits for the rest.
+const NEARLY: u64 = 10_000;
+
+/// Times that one asks for the log in vain before the rebuild is given up, and the pause between.
+const ATTEMPTS: (u32, Duration) = (30, Duration::from_secs(1));
+
+/// Makes generations of the read models beside those that are used.
+#[derive(Debug, Clone)]
+pub struct Rebuilds(Arc<Parts>);
+
+/// What it takes.
+#[derive(Debug)]
+pub struct Parts {
+    /// Where the log is read.
+    pub nodes: Nodes,
+    /// Where the documents are.
+    pub files: Generations,
+    /// The documents, read for the index.
+    pub reader: Reader,
+    /// The one who writes the documents.
+    pub documents: documents::Control,
+    /// How far they are.
+    pub documents_progress: Progress,
+    /// The index.
+    pub engine: Arc<dyn Live>,
+    /// The one who writes it.
+    pub index: indexer::Control,
+    /// How far it is.
+    pub index_progress: Progress,
+    /// The rebuilds that are under way.
+    pub under_way: Mutex<Vec<Projection>>,
+}
+
+/// How far a rebuild is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// Of what.
+    pub projection: Projection,
+    /// What it does.
+    pub stage: Stage,
+    /// The log position it has reached.
+    pub done: u64,
+    /// The log position to be reached.
+    pub total: u64,
+    /// The build it makes.
+    pub generation: u64,
+}
+
+/// What a rebuild does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// It fills the new generation.
+    Filling,
+    /// It looks whether that is right.
+    Checking,
+    /// It puts it in the place of the one that is used.
+    Switching,
+    /// It is used.
+    Done,
+}
+
+/// Why a rebuild ended. The generation that was used before is used still.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// One is under way.
+    #[error("a rebuild of it is under way")]
+    UnderWay,
+    /// There is no generation to go back to.
+    #[error("there is no previous generation of it")]
+    NoPrevious,
+    /// Another process writes the index.
+    #[error("another node is the indexer of the search index")]
+    NotIndexer,
+    /// Nothing has been projected yet.
+    #[error("there is nothing to make it of yet")]
+    Empty,
+    /// What was made is not right.
+    #[error("the new generation is not right: {0}")]
+    Wrong(String),
+    /// The log cannot be read.
+    #[error("{0}")]
+    Log(String),
+    /// The documents cannot be made.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The index cannot be made.
+    #[error(transparent)]
+    Engine(#[from] search::Error),
+    /// Who asked for it does not want it any more.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl From<fill::Error> for Error {
+    fn from(error: fill::Error) -> Self {
+        match error {
+            fill::Error::Store(error) => error.into(),
+            fill::Error::Engine(error) => error.into(),
+        }
+    }
+}
+
+/// Its place among those that are under way.
+struct Place<'a>(&'a Parts, Projection);
+
+impl<'a> Place<'a> {
+    fn take(parts: &'a Parts, projection: Projection) -> Result<Self, Error> {
+        let mut under_way = parts
+            .under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if under_way.contains(&projection) {
+            return Err(Error::UnderWay);
+        }
+        under_way.push(projection);
+        Ok(Self(parts, projection))
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self
+            .0
+            .under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        under_way.retain(|projection| *projection != self.1);
+    }
+}
+
+impl Rebuilds {
+    /// Of these read models.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    /// Waits until it is known that the index is of another version, and has to be made again.
+    pub async fn index_is_outdated(&self) {
+        self.0.index.is_outdated().await;
+    }
+
+    /// Makes another generation, or goes on with the previous one, and lets it take the place of
+    /// the one that is used. `cancelled` ends that while it is being filled.
+    ///
+    /// # Errors
+    /// When it was not done; what was made until then is removed.
+    pub async fn run(
+        &self,
+        projection: Projection,
+        which: Beside,
+        mut tell: impl FnMut(Step) + Send,
+        cancelled: impl Future<Output = ()> + Send,
+    ) -> Result<(), Error> {
+        let parts = &*self.0;
+        let _place = Place::take(parts, projection)?;
+        tracing::info!(projection = projection.name(), ?which, "rebuilding");
+        let rebuilt = match projection {
+            Projection::Documents => parts.documents(which, &mut tell, cancelled).await,
+            Projection::Search => parts.search(which, &mut tell, cancelled).await,
+        };
+        match &rebuilt {
+            Ok(()) => tracing::info!(projection = projection.name(), "rebuilt"),
+            Err(error) => {
+                tracing::error!(projection = projection.name(), %error, "not rebuilt");
+            }
+        }
+        rebuilt
+    }
+}
+
+impl Parts {
+    async fn documents(
+        &self,
+        which: Beside,
+        tell: &mut (impl FnMut(Step) + Send),
+        cancelled: impl Future<Output = ()> + Send,
+    ) -> Result<(), Error> {
+        let found = on_files(&self.files, move |files| match which {
+            Beside::New => files.begin().map(Some),
+            Beside::Previous => files.previous(),
+        });
+        let generation = found.await?.ok_or(Error::NoPrevious)?;
+        let mut writer = Writer::open(&generation.path, generation.number).await?;
+        let step = |stage, writer: &Writer| Step {
+            projection: Projection::Documents,
+            stage,
+            done: writer.checkpoint().map_or(0, |made| made.position),
+            total: self.documents_progress.report().head,
+            generation: generation.number,
+        };
+        let made = async {
+            let mut told = |writer: &Writer| tell(step(Stage::Filling, writer));
+            let filled = self.fill_documents(&mut writer, &mut told);
+            tokio::select! {
+                filled = filled => filled?,
+                () = cancelled => return Err(Error::Cancelled),
+            }
+            tell(step(Stage::Checking, &writer));
+            match writer.check().await? {
+                Some(wrong) => Err(Error::Wrong(wrong)),
+                None => Ok(()),
+            }
+        };
+        if let Err(error) = made.await {
+            writer.close().await;
+            if which == Beside::New {
+                on_files(&self.files, move |files| files.discard(&generation)).await?;
+            }
+            return Err(error);
+        }
+        tell(step(Stage::Switching, &writer));
+        let done = step(Stage::Done, &writer);
+        let switch = (self.files.clone(), generation);
+        self.documents.take_over(writer, switch).await?;
+        tell(Step {
+            done: done.total,
+            ..done
+        });
+        Ok(())
+    }
+
+    /// Brings the documents of a generation to where those are that are used, nearly.
+    async fn fill_documents(
+        &self,
+        writer: &mut Writer,
+        tell: &mut (impl FnMut(&Writer) + Send),
+    ) -> Result<(), Error> {
+        let (most, pause) = ATTEMPTS;
+        let mut failures = 0;
+        loop {
+            let mut told = |writer: &Writer| {
+                failures = 0;
+                tell(writer);
+            };
+            match self.read_log(writer, &mut told).await {
+                Ok(()) => {}
+                Err(Error::Log(_)) if failures < most => {
+                    failures += 1;
+                    self.nodes.turn();
+                    tokio::time::sleep(pause).await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            }
+            let reached = writer.checkpoint().map_or(0, |made| made.position);
+            if reached + NEARLY >= self.reader.position() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn read_log(
+        &self,
+        writer: &mut Writer,
+        tell: &mut (impl FnMut(&Writer) + Send),
+    ) -> Result<(), Error> {
+        let failed = |error: stream::Error| Error::Log(error.to_string());
+        let opened = Stream::open(&self.nodes, writer.checkpoint(), false).await;
+        let mut stream = opened.map_err(failed)?;
+        loop {
+            let response = match stream.next().await {
+                Ok(response) => response,
+                // At the head of the moment.
+                Err(stream::Error::Ended(_)) => return Ok(()),
+                Err(error) => return Err(failed(error)),
+            };
+            let (log_id, position) = (&response.log_id, response.position);
+            writer.apply(log_id, &response.events, position).await?;
+            tell(writer);
+        }
+    }
+
+    async fn search(
+        &self,
+        which: Beside,
+        tell: &mut (impl FnMut(Step) + Send),
+        cancelled: impl Future<Output = ()> + Send,
+    ) -> Result<(), Error> {
+        if !self.index.writes() {
+            return Err(Error::NotIndexer);
+        }
+        let log_id = self.reader.checkpoint().await?.ok_or(Error::Empty)?.log_id;
+        let engine = self.engine.beside(which).await?.ok_or(Error::NoPrevious)?;
+        let claimed = engine.claim().await?;
+        let new = Checkpoint {
+            log_id,
+            position: 0,
+            answers: 0,
+            generation: self.index_progress.report().generation + 1,
+        };
+        let from = match claimed.checkpoint {
+            Some(previous) if previous.log_id == new.log_id && !claimed.outdated => previous,
+            Some(_) => return Err(Error::NoPrevious),
+            None => new,
+        };
+        let generation = from.generation;
+        let step = |stage, done| Step {
+            projection: Projection::Search,
+            stage,
+            done,
+            total: self.reader.position(),
+            generation,
+        };
+        let (documents, control) = (self.reader.clone(), self.documents.clone());
+        let mut fill = Fill::new(documents, engine, control, from);
+        let made = async {
+            while fill.settled().position + NEARLY < self.reader.position() && fill.step().await? {
+                tell(step(Stage::Filling, fill.settled().position));
+            }
+            fill.reach(self.reader.position()).await?;
+            Ok::<_, Error>(())
+        };
+        let made = tokio::select! {
+            made = made => made,
+            () = cancelled => Err(Error::Cancelled),
+        };
+        if let Err(error) = made {
+            drop(fill);
+            self.engine.abandon().await?;
+            return Err(error);
+        }
+        tell(step(Stage::Switching, fill.settled().position));
+        self.index.take_over(fill).await?;
+        let done = self.index_progress.report().position;
+        tell(step(Stage::Done, done));
+        Ok(())
+    }
+}
+
+async fn on_files<T: Send + 'static>(
+    files: &Generations,
+    work: impl FnOnce(&Generations) -> io::Result<T> + Send + 'static,
+) -> Result<T, Error> {
+    let files = files.clone();
+    let worked = tokio::task::spawn_blocking(move || work(&files)).await;
+    let worked = worked.map_err(io::Error::other).flatten();
+    Ok(worked.map_err(store::Error::Files)?)
+}

@@ -1,0 +1,301 @@
+use std::{collections::HashMap, fs, io, path::PathBuf, time::Duration};
+
+use contract::orders::v1::VerifyLogRequest;
+use read_model::{
+    generations::Generations,
+    search::{self, Document, Engine},
+    store::{self, Comparison, Difference, Gone, Projection, Reader, Writer},
+};
+use tokio::sync::{Mutex, mpsc};
+use tonic::Status;
+
+use crate::{
+    Nodes, Progress,
+    stream::{self, Stream},
+};
+
+/// Orders that are compared with the index in one go.
+const PAGE: u32 = 1000;
+
+/// How long the index may take to be where the documents were.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Times that an order is looked at again which has changed while it was.
+const LOOKS: u32 = 20;
+
+/// Looks whether everything is as the log says.
+#[derive(Debug)]
+pub struct Verifier {
+    /// Where the log is read.
+    pub nodes: Nodes,
+    /// Where the documents are.
+    pub files: Generations,
+    /// Where others are made, to compare them.
+    pub scratch: PathBuf,
+    /// The documents.
+    pub reader: Reader,
+    /// The index.
+    pub engine: std::sync::Arc<dyn search::Live>,
+    /// How far it is.
+    pub index: Progress,
+    /// One at a time has the scratch file.
+    pub turn: Mutex<()>,
+}
+
+/// What is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The log itself.
+    Log,
+    /// The documents, names and statistics.
+    Documents,
+    /// The search index.
+    Search,
+}
+
+/// What a look has come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// How far it is: so much of so much.
+    Progress(u64, u64),
+    /// Something is not as it should be.
+    Difference(Difference),
+}
+
+/// Why it was not looked at to the end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The log does not answer.
+    #[error("the log cannot be looked at: {0}")]
+    Log(Status),
+    /// The same, while the documents are made anew.
+    #[error("{0}")]
+    Stream(String),
+    /// The documents cannot be read, or others not be made.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The index does not answer.
+    #[error(transparent)]
+    Engine(#[from] search::Error),
+    /// The index is not as far as the documents.
+    #[error("the search index does not reach position {0}")]
+    Behind(u64),
+    /// Nobody listens any more.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl From<stream::Error> for Error {
+    fn from(error: stream::Error) -> Self {
+        Self::Stream(error.to_string())
+    }
+}
+
+impl From<Gone> for Error {
+    fn from(_: Gone) -> Self {
+        Self::Cancelled
+    }
+}
+
+impl From<Difference> for Finding {
+    fn from(difference: Difference) -> Self {
+        Self::Difference(difference)
+    }
+}
+
+/// Where what is found is sent to.
+type Found = mpsc::Sender<Finding>;
+
+async fn tell(found: &Found, finding: impl Into<Finding>) -> Result<(), Error> {
+    found
+        .send(finding.into())
+        .await
+        .map_err(|_| Error::Cancelled)
+}
+
+impl Verifier {
+    /// Looks at a part as it is now.
+    ///
+    /// # Errors
+    /// When it could not be looked at to the end.
+    pub async fn run(&self, part: Part, found: &Found) -> Result<(), Error> {
+        match part {
+            Part::Log => self.log(found).await,
+            Part::Documents => self.documents(found).await,
+            Part::Search => self.search(found).await,
+        }
+    }
+
+    async fn log(&self, found: &Found) -> Result<(), Error> {
+        let mut node = self.nodes.current();
+        let looked = node.verify_log(VerifyLogRequest {}).await;
+        let mut responses = looked.map_err(Error::Log)?.into_inner();
+        while let Some(response) = responses.message().await.map_err(Error::Log)? {
+            for difference in response.differences {
+                let difference = Difference {
+                    subject: difference.subject,
+                    problem: difference.problem,
+                };
+                tell(found, difference).await?;
+            }
+            let (done, total) = (response.done_position, response.total_position);
+            tell(found, Finding::Progress(done, total)).await?;
+        }
+        Ok(())
+    }
+
+    /// Projects the log anew, as far as the documents are, and compares.
+    async fn documents(&self, found: &Found) -> Result<(), Error> {
+        let _turn = self.turn.lock().await;
+        self.remove_scratch()?;
+        let looked = self.compare_documents(found).await;
+        self.remove_scratch()?;
+        looked
+    }
+
+    async fn compare_documents(&self, found: &Found) -> Result<(), Error> {
+        let mut truth = Writer::open(&self.scratch, 0).await?;
+        let live = self.files.live().map_err(store::Error::Files)?;
+        let comparison = Comparison::begin(&live.path, &self.scratch).await?;
+        if let Some(made) = comparison.checkpoint() {
+            let mut stream = Stream::open(&self.nodes, None, false).await?;
+            let mut reached = 0;
+            while reached < made.position {
+                let mut response = stream.next().await?;
+                let behind = |position| position <= made.position;
+                response.events.retain(|event| behind(event.position));
+                reached = response.position.min(made.position);
+                truth.apply(&made.log_id, &response.events, reached).await?;
+                tell(found, Finding::Progress(reached, made.position)).await?;
+            }
+        }
+        truth.close().await;
+        Ok(comparison.run(found).await?)
+    }
+
+    fn remove_scratch(&self) -> Result<(), store::Error> {
+        for suffix in ["", "-wal", "-shm"] {
+            let mut file = self.scratch.clone().into_os_string();
+            file.push(suffix);
+            match fs::remove_file(file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn search(&self, found: &Found) -> Result<(), Error> {
+        let engine: &dyn Engine = &*self.engine;
+        let mut after = 0;
+        loop {
+            let (documents, as_of) = self.reader.orders_after(after, PAGE).await?;
+            let is_last = documents.len() < PAGE as usize;
+            let last = match documents.last() {
+                Some(last) if !is_last => last.row,
+                // Orders created since then are not extra.
+                _ => as_of,
+            };
+            let differences = self
+                .compare(engine, after + 1, last, documents, as_of)
+                .await?;
+            for difference in differences {
+                tell(found, difference).await?;
+            }
+            tell(found, Finding::Progress(last, as_of)).await?;
+            if is_last {
+                return Ok(());
+            }
+            after = last;
+        }
+    }
+
+    /// Compares orders with the index when that is as far; those that have changed meanwhile once
+    /// more.
+    async fn compare(
+        &self,
+        engine: &dyn Engine,
+        first: u64,
+        last: u64,
+        mut documents: Vec<Document>,
+        mut as_of: u64,
+    ) -> Result<Vec<Difference>, Error> {
+        let mut rows: Option<Vec<u64>> = None;
+        for _ in 0..LOOKS {
+            let reached = tokio::time::timeout(PATIENCE, self.index.wait_for(as_of)).await;
+            reached.map_err(|_| Error::Behind(as_of))?;
+            let by_row: HashMap<_, _> = documents
+                .iter()
+                .map(|document| (document.row, document.order.clone()))
+                .collect();
+            let mut found = engine.compare(first, last, documents).await?;
+            if let Some(rows) = &rows {
+                found.retain(|difference| rows.contains(&row(difference)));
+            }
+            if found.is_empty() {
+                return Ok(Vec::new());
+            }
+            let again: Vec<_> = by_row
+                .keys()
+                .copied()
+                .chain(found.iter().map(row))
+                .collect();
+            let (orders, now) = self.reader.documents_by_rows(&again).await?;
+            let unchanged = |difference: &search::Difference| {
+                let now = orders
+                    .iter()
+                    .find(|d| d.row == row(difference))
+                    .map(|d| &d.order);
+                now == by_row.get(&row(difference))
+            };
+            if found.iter().all(unchanged) {
+                return self.described(found, &by_row).await;
+            }
+            rows = Some(found.iter().map(row).collect());
+            documents = orders;
+            as_of = now;
+        }
+        Err(Error::Behind(as_of))
+    }
+
+    /// What differs, in words; of what the index refuses, that it does.
+    async fn described(
+        &self,
+        found: Vec<search::Difference>,
+        orders: &HashMap<u64, contract::orders::v1::Order>,
+    ) -> Result<Vec<Difference>, Error> {
+        let mut described = Vec::new();
+        for difference in found {
+            let row = row(&difference);
+            let subject = match orders.get(&row) {
+                Some(order) => format!("order {}", order.order_id),
+                None => format!("the order of event {row}"),
+            };
+            let mut problem = match difference {
+                search::Difference::Missing(_) => "is missing in the search index",
+                search::Difference::Other(_) => "is another one in the search index",
+                search::Difference::Extra(_) => "is in the search index, and is no order",
+            }
+            .to_owned();
+            if let Some(order) = orders.get(&row) {
+                let refused = self
+                    .reader
+                    .is_parked(Projection::Search, &order.order_id)
+                    .await?;
+                if let Some(error) = refused {
+                    problem = format!("{problem}: it refuses it: {error}");
+                }
+            }
+            described.push(Difference { subject, problem });
+        }
+        Ok(described)
+    }
+}
+
+fn row(difference: &search::Difference) -> u64 {
+    match difference {
+        search::Difference::Missing(row)
+        | search::Difference::Other(row)
+        | search::Difference::Extra(row) => *row,
+    }
+}

@@ -1,0 +1,145 @@
+//! Orders that are set aside: which ones, and once more.
+
+use contract::orders::v1::{
+    ListParkedRequest, ListParkedResponse, ParkedAggregate, RetryParkedRequest, RetryParkedResponse,
+};
+use projector::documents::{Control, RetryError};
+use read_model::store::{Parked, Projection, Reader};
+use wire::{Error, Violations};
+
+use crate::store_error;
+
+/// Orders on a page, if the request does not say.
+const PAGE: u32 = 100;
+
+/// Orders on a page, or named in a request, at most.
+const MOST: usize = 1000;
+
+const BOTH: [Projection; 2] = [Projection::Documents, Projection::Search];
+
+/// The projections that a request means: none named is both.
+fn projections(name: &str, violations: &mut Violations) -> Vec<Projection> {
+    let named = BOTH
+        .into_iter()
+        .filter(|it| name.is_empty() || it.name() == name);
+    let named: Vec<_> = named.collect();
+    violations.check(
+        !named.is_empty(),
+        "projection",
+        "must be documents or search, or empty",
+    );
+    named
+}
+
+pub(crate) async fn list(
+    request: ListParkedRequest,
+    reader: &Reader,
+) -> Result<ListParkedResponse, Error> {
+    let mut violations = Violations::default();
+    let projections = projections(&request.projection, &mut violations);
+    let within = request.page_size as usize <= MOST;
+    violations.check(within, "page_size", "must be at most 1000");
+    violations.finish()?;
+    let limit = match request.page_size {
+        0 => PAGE,
+        size => size,
+    };
+    // A token is the projection and the id that a page ended with.
+    let after = match request.page_token.split_once(' ') {
+        None if request.page_token.is_empty() => None,
+        Some((name, id)) if projections.iter().any(|it| it.name() == name) => Some((name, id)),
+        _ => return Err(Error::InvalidPageToken),
+    };
+    let from = after.and_then(|(name, _)| projections.iter().position(|it| it.name() == name));
+    let mut parked = Vec::new();
+    for (index, projection) in projections.iter().enumerate().skip(from.unwrap_or(0)) {
+        let after = match after {
+            Some((_, id)) if from == Some(index) => id,
+            _ => "",
+        };
+        // One more than fits, to know whether more follow.
+        let room = limit + 1 - parked.len() as u32;
+        let found = reader.parked(*projection, after, room).await;
+        let found = found.map_err(|error| store_error(&error))?;
+        parked.extend(found.into_iter().map(|found| message(*projection, found)));
+        if parked.len() > limit as usize {
+            break;
+        }
+    }
+    let more = parked.len() > limit as usize;
+    parked.truncate(limit as usize);
+    let last = parked.last().filter(|_| more);
+    let next_page_token = last.map(|last| format!("{} {}", last.projection, last.order_id));
+    Ok(ListParkedResponse {
+        next_page_token: next_page_token.unwrap_or_default(),
+        parked,
+    })
+}
+
+fn message(projection: Projection, parked: Parked) -> ParkedAggregate {
+    ParkedAggregate {
+        projection: projection.name().to_owned(),
+        order_id: parked.order_id,
+        position: parked.position,
+        error: parked.error,
+        event_count: parked.events,
+    }
+}
+
+pub(crate) async fn retry(
+    request: RetryParkedRequest,
+    reader: &Reader,
+    control: &Control,
+) -> Result<RetryParkedResponse, Error> {
+    let mut violations = Violations::default();
+    let projections = projections(&request.projection, &mut violations);
+    violations.entries("order_ids", &request.order_ids, MOST);
+    for (index, id) in request.order_ids.iter().enumerate().take(MOST) {
+        violations.id(format!("order_ids[{index}]"), id);
+    }
+    violations.finish()?;
+    let mut response = RetryParkedResponse::default();
+    for projection in projections {
+        let mut after = String::new();
+        loop {
+            let page = reader.parked(projection, &after, PAGE).await;
+            let page = page.map_err(|error| store_error(&error))?;
+            let Some(last) = page.last() else { break };
+            after.clone_from(&last.order_id);
+            let wanted =
+                |id: &String| request.order_ids.is_empty() || request.order_ids.contains(id);
+            let ids: Vec<_> = page.into_iter().map(|parked| parked.order_id).collect();
+            let ids: Vec<_> = ids.into_iter().filter(wanted).collect();
+            let (recovered, parked) = again(projection, ids, control).await?;
+            response.recovered_count += recovered;
+            response.parked_count += parked;
+        }
+    }
+    Ok(response)
+}
+
+/// How many are as they should be now, and how many are not.
+async fn again(
+    projection: Projection,
+    ids: Vec<String>,
+    control: &Control,
+) -> Result<(u64, u64), Error> {
+    match projection {
+        Projection::Documents => {
+            let retried = control.retry(ids).await.map_err(|error| match error {
+                RetryError::Store(error) => store_error(&error),
+                error @ RetryError::Log(..) => {
+                    tracing::error!(%error, "parked orders were not tried again");
+                    Error::StoreUnavailable
+                }
+            })?;
+            Ok((retried.projected.len() as u64, retried.parked.len() as u64))
+        }
+        Projection::Search => {
+            let count = ids.len() as u64;
+            let offered = control.offer_again(ids).await;
+            offered.map_err(|error| store_error(&error))?;
+            Ok((count, 0))
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Generations: an index beside the one that answers, and the change of places.
+
+use super::{Beside, Checkpoint, Fixture, checkpoint, customer, filled, found, write};
+
+fn of_generation(generation: u64, position: u64) -> Checkpoint {
+    Checkpoint {
+        generation,
+        ..checkpoint(position)
+    }
+}
+
+pub(crate) async fn g9_the_index_beside_takes_the_place_of_the_one_that_answers(
+    fixture: &dyn Fixture,
+) {
+    let engine = filled(fixture, vec![customer(1, "Berlin")]).await;
+    assert!(engine.beside(Beside::Previous).await.unwrap().is_none());
+
+    let new = engine.beside(Beside::New).await.unwrap().unwrap();
+    assert_eq!(new.claim().await.unwrap().checkpoint, None);
+    write(&*new, vec![customer(1, "London")], of_generation(2, 2)).await;
+    assert_eq!(found(&*engine, "berlin").await, [1], "the old one answers");
+    engine.switch().await.unwrap();
+    drop(new);
+    assert_eq!(found(&*engine, "london").await, [1]);
+    let made = engine.claim().await.unwrap().checkpoint;
+    assert_eq!(made, Some(of_generation(2, 2)));
+    write(&*engine, vec![customer(2, "London")], of_generation(2, 3)).await;
+    drop(engine);
+
+    let engine = fixture.open().await;
+    assert_eq!(found(&*engine, "london").await, [2, 1]);
+    let previous = engine.beside(Beside::Previous).await.unwrap().unwrap();
+    assert_eq!(
+        previous.claim().await.unwrap().checkpoint,
+        Some(checkpoint(1))
+    );
+    write(&*previous, vec![customer(2, "Berlin")], checkpoint(3)).await;
+    engine.switch().await.unwrap();
+    assert_eq!(found(&*engine, "berlin").await, [2, 1]);
+    assert_eq!(
+        engine.claim().await.unwrap().checkpoint,
+        Some(checkpoint(3))
+    );
+}
+
+pub(crate) async fn g9_an_unfinished_index_is_gone_after_a_restart(fixture: &dyn Fixture) {
+    let engine = filled(fixture, vec![customer(1, "Berlin")]).await;
+    let new = engine.beside(Beside::New).await.unwrap().unwrap();
+    new.claim().await.unwrap();
+    write(&*new, vec![customer(1, "London")], of_generation(2, 2)).await;
+    drop((new, engine));
+    let engine = fixture.open().await;
+    assert_eq!(found(&*engine, "berlin").await, [1]);
+    assert!(engine.beside(Beside::Previous).await.unwrap().is_none());
+
+    let new = engine.beside(Beside::New).await.unwrap().unwrap();
+    new.claim().await.unwrap();
+    drop(new);
+    engine.abandon().await.unwrap();
+    assert!(engine.beside(Beside::Previous).await.unwrap().is_none());
+    assert_eq!(found(&*engine, "berlin").await, [1]);
+}

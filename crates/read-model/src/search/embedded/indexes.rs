@@ -1,0 +1,142 @@
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use super::Index;
+use crate::generations::{Generation, Generations};
+use crate::search::{
+    Appetite, Applied, Beside, Checkpoint, Claimed, Difference, Document, Engine, Error, Hits,
+    Live, Request,
+};
+
+/// The index that answers, and the generations beside it, each in a folder of its own.
+#[derive(Debug)]
+pub struct Indexes {
+    generations: Generations,
+    live: RwLock<Index>,
+    beside: Mutex<Option<(Generation, Index)>>,
+}
+
+impl Indexes {
+    /// Those in a folder that is this process' alone. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// If the folder cannot be read and written.
+    pub fn open(folder: &Path) -> Result<Self, Error> {
+        let generations = Generations::open(folder, "search").map_err(Error::failed)?;
+        let live = generations.live().map_err(Error::failed)?;
+        Ok(Self {
+            generations,
+            live: RwLock::new(Index::open(&live.path)?),
+            beside: Mutex::default(),
+        })
+    }
+
+    // The locks are held for an assignment at most, so nothing panics while they are.
+
+    fn live(&self) -> Index {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        live.clone()
+    }
+
+    fn replace_beside(&self, by: Option<(Generation, Index)>) -> Option<(Generation, Index)> {
+        let mut beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut beside, by)
+    }
+
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Generations) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let generations = self.generations.clone();
+        let worked = tokio::task::spawn_blocking(move || work(&generations)).await;
+        worked.map_err(Error::failed)?.map_err(Error::failed)
+    }
+}
+
+#[async_trait::async_trait]
+impl Engine for Indexes {
+    async fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
+        self.live().checkpoint().await
+    }
+
+    async fn claim(&self) -> Result<Claimed, Error> {
+        self.live().claim().await
+    }
+
+    async fn write(
+        &self,
+        documents: Vec<Document>,
+        checkpoint: Checkpoint,
+    ) -> Result<Applied, Error> {
+        self.live().write(documents, checkpoint).await
+    }
+
+    fn appetite(&self) -> Appetite {
+        self.live().appetite()
+    }
+
+    async fn clear(&self) -> Result<(), Error> {
+        self.live().clear().await
+    }
+
+    async fn search(&self, request: Request) -> Result<Hits, Error> {
+        self.live().search(request).await
+    }
+
+    async fn compare(
+        &self,
+        first: u64,
+        last: u64,
+        documents: Vec<Document>,
+    ) -> Result<Vec<Difference>, Error> {
+        self.live().compare(first, last, documents).await
+    }
+}
+
+#[async_trait::async_trait]
+impl Live for Indexes {
+    async fn beside(&self, which: Beside) -> Result<Option<Arc<dyn Engine>>, Error> {
+        // One that is open is closed before its folder is removed.
+        drop(self.replace_beside(None));
+        let opened = self.blocking(move |generations| {
+            let generation = match which {
+                Beside::New => Some(generations.begin()?),
+                Beside::Previous => generations.previous()?,
+            };
+            let open = |generation: Generation| {
+                let index = Index::open(&generation.path).map_err(io::Error::other)?;
+                Ok::<_, io::Error>((generation, index))
+            };
+            generation.map(open).transpose()
+        });
+        let opened = opened.await?;
+        let index = opened.as_ref().map(|(_, index)| index.clone());
+        self.replace_beside(opened);
+        Ok(index.map(|index| Arc::new(index) as Arc<dyn Engine>))
+    }
+
+    async fn switch(&self) -> Result<(), Error> {
+        let (generation, index) = self
+            .replace_beside(None)
+            .ok_or_else(|| Error::failed("there is no index to switch to"))?;
+        self.blocking(move |generations| generations.switch(&generation))
+            .await?;
+        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        *live = index;
+        Ok(())
+    }
+
+    async fn abandon(&self) -> Result<(), Error> {
+        let Some((generation, index)) = self.replace_beside(None) else {
+            return Ok(());
+        };
+        drop(index);
+        self.blocking(move |generations| match generations.previous()? {
+            Some(previous) if previous == generation => Ok(()),
+            _ => generations.discard(&generation),
+        })
+        .await
+    }
+}

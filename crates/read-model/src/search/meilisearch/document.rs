@@ -1,0 +1,130 @@
+//! An order as the index holds it.
+//!
+//! Hits are shown from the documents, so nothing here has to look like an order. Texts are words as
+//! the embedded engine has them. Meilisearch compares strings without regard to case, so ids are
+//! written in a way that keeps it; and its numbers are doubles, exact to 2^53, so larger ones are
+//! written in two halves that compare as the whole does.
+
+use std::collections::BTreeSet;
+
+use contract::orders::v1::Order;
+use serde::{Deserialize, Serialize};
+use wire::convert;
+
+use crate::search::{Document, tokens};
+
+/// The primary key.
+pub(super) const KEY: &str = "id";
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Indexed {
+    /// The row in digits.
+    pub(super) id: String,
+    pub(super) row: u64,
+    order_id: String,
+    tracking_number: String,
+    customer_name: String,
+    product_names: Vec<String>,
+    shipping_address: String,
+    order: String,
+    customer: String,
+    status: String,
+    products: BTreeSet<String>,
+    currency: String,
+    created_high: i64,
+    created_low: i64,
+    updated_high: i64,
+    updated_low: i64,
+    total_high: i64,
+    total_low: i64,
+}
+
+impl From<&Document> for Indexed {
+    fn from(Document { row, order }: &Document) -> Self {
+        let Order { items, .. } = order;
+        let total = order.total_amount.clone().unwrap_or_default();
+        let time = |time: &Option<_>| time.as_ref().and_then(convert::nanoseconds).unwrap_or(0);
+        let (created_high, created_low) = halves(time(&order.created_at));
+        let (updated_high, updated_low) = halves(time(&order.updated_at));
+        let (total_high, total_low) = halves(convert::amount(&total).unwrap_or(0));
+        let names: BTreeSet<_> = items.iter().map(|item| &item.product_name).collect();
+        let names = names.into_iter().map(|name| words(name));
+        Self {
+            id: row.to_string(),
+            row: *row,
+            order_id: words(&order.order_id),
+            tracking_number: words(&order.tracking_number),
+            customer_name: words(&order.customer_name),
+            product_names: names.filter(|name| !name.is_empty()).collect(),
+            shipping_address: words(&order.shipping_address),
+            order: key(&order.order_id),
+            customer: key(&order.customer_id),
+            status: order.status().as_str_name().to_owned(),
+            products: items.iter().map(|item| key(&item.product_id)).collect(),
+            currency: total.currency_code,
+            created_high,
+            created_low,
+            updated_high,
+            updated_low,
+            total_high,
+            total_low,
+        }
+    }
+}
+
+/// The words of a text, in its order.
+fn words(text: &str) -> String {
+    tokens::sequence(text).join(" ")
+}
+
+/// A number as `high` * 2^32 + `low`.
+pub(super) fn halves(number: i64) -> (i64, i64) {
+    (number >> 32, number & 0xffff_ffff)
+}
+
+/// An id in lower case: what was upper case has a dot before it, which ids do not have.
+pub(super) fn key(id: &str) -> String {
+    let mut key = String::with_capacity(id.len());
+    for character in id.chars() {
+        if character.is_ascii_uppercase() {
+            key.push('.');
+        }
+        key.push(character.to_ascii_lowercase());
+    }
+    key
+}
+
+/// The id that [`key`] was made of.
+pub(super) fn id(key: &str) -> String {
+    let mut id = String::with_capacity(key.len());
+    let mut characters = key.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '.' => id.extend(characters.next().map(|next| next.to_ascii_uppercase())),
+            _ => id.push(character),
+        }
+    }
+    id
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn ids_come_back_from_keys_that_have_no_upper_case(text in "[A-Za-z0-9_-]{1,64}") {
+            prop_assert_eq!(id(&key(&text)), text.clone());
+            prop_assert_eq!(key(&text).to_lowercase(), key(&text));
+        }
+
+        #[test]
+        fn halves_are_exact_doubles_and_compare_as_the_whole(one: i64, other: i64) {
+            prop_assert_eq!(halves(one).cmp(&halves(other)), one.cmp(&other));
+            let (high, low) = halves(one);
+            prop_assert!(high.abs() < 1 << 53 && (0..1 << 32).contains(&low));
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The SDK's requests over a client that gives up in time, which its own never does.
+
+use std::time::Duration;
+
+use futures_util::io::{AsyncRead, AsyncReadExt as _};
+use meilisearch_sdk::{
+    errors::Error,
+    request::{HttpClient, Method, parse_response},
+};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// How long connecting may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(800);
+
+/// A client that answers, one way or another, within its time.
+#[derive(Debug, Clone)]
+pub(super) struct Http(reqwest::Client);
+
+impl Http {
+    /// `timeout` is that of a whole call; `key` goes with each of them.
+    pub(super) fn new(key: Option<&str>, timeout: Duration) -> Result<Self, Error> {
+        let mut headers = HeaderMap::new();
+        if let Some(key) = key {
+            let mut value = HeaderValue::try_from(format!("Bearer {key}"))
+                .map_err(|_| Error::InvalidRequest)?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let client = reqwest::Client::builder()
+            .default_headers(headers)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(timeout)
+            .build();
+        client.map(Self).map_err(other)
+    }
+}
+
+fn other(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Other(Box::new(error))
+}
+
+/// The whole chain of causes: the first link of reqwest's only names the URL.
+fn failed(error: reqwest::Error) -> Error {
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    Error::Other(text.into())
+}
+
+#[async_trait::async_trait]
+impl HttpClient for Http {
+    async fn stream_request<
+        Query: Serialize + Send + Sync,
+        Body: AsyncRead + Send + Sync + 'static,
+        Output: DeserializeOwned + 'static,
+    >(
+        &self,
+        url: &str,
+        method: Method<Query, Body>,
+        content_type: &str,
+        expected_status_code: u16,
+    ) -> Result<Output, Error> {
+        // What this crate asks has its query in the URL.
+        if !serde_json::to_value(method.query())?.is_null() {
+            return Err(Error::InvalidRequest);
+        }
+        let verb = match &method {
+            Method::Get { .. } => reqwest::Method::GET,
+            Method::Post { .. } => reqwest::Method::POST,
+            Method::Patch { .. } => reqwest::Method::PATCH,
+            Method::Put { .. } => reqwest::Method::PUT,
+            Method::Delete { .. } => reqwest::Method::DELETE,
+        };
+        let mut request = self.0.request(verb, url);
+        if let Some(body) = method.into_body() {
+            let mut bytes = Vec::new();
+            let mut body = std::pin::pin!(body);
+            body.read_to_end(&mut bytes).await.map_err(other)?;
+            request = request.header(CONTENT_TYPE, content_type).body(bytes);
+        }
+        let response = request.send().await.map_err(failed)?;
+        let status = response.status().as_u16();
+        let body = response.bytes().await.map_err(failed)?;
+        let body = String::from_utf8_lossy(&body);
+        parse_response(status, expected_status_code, &body, url.to_owned())
+    }
+}

@@ -1,0 +1,593 @@
+//! Meilisearch as the search engine.
+//!
+//! One index, `orders`, holds the orders and among them one document that is the [`checkpoint`]. A
+//! task of Meilisearch is applied whole or not at all, so documents and checkpoint go together in
+//! one. Beside it `orders-beside` is the index that is being made, or the previous one; both change
+//! places in one task.
+//!
+//! [`checkpoint`]: Stored
+//!
+//! That one process writes is settled in the checkpoint: whoever claims the index raises its epoch,
+//! and who finds a newer one than theirs stops. Tasks that were under way then come in between the
+//! tasks of the new one, who sees that they did, and writes again from where it began.
+
+mod document;
+mod http;
+mod ownership;
+mod query;
+mod settings;
+mod tasks;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use contract::orders::v1::Facet;
+use futures_util::FutureExt as _;
+use meilisearch_sdk::{
+    client::{Client, SwapIndexes},
+    errors::{Error as SdkError, ErrorCode},
+    request::{HttpClient as _, Method},
+    search::SearchQuery,
+};
+use serde::{Deserialize, Serialize};
+
+use self::{
+    document::{Indexed, KEY},
+    http::Http,
+    ownership::{Held, Ownership},
+    query::Query,
+    tasks::Undone,
+};
+use super::{
+    Appetite, Applied, Beside, Checkpoint, Claimed, Difference, Document, Engine, Error, Hits,
+    Live, Request,
+};
+use crate::request::FacetField;
+
+/// The index that answers.
+const NAME: &str = "orders";
+
+/// How long a search may take: who asks learns within a second that there is no answer.
+const SEARCH_TIMEOUT: Duration = Duration::from_millis(900);
+
+/// How long the server may take to accept what is written, which it does not work on by then.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Why it is looked at again who writes.
+const INTERFERENCE: &str = "another process has written to the index";
+
+/// Words of a query that Meilisearch looks at.
+const WORDS: usize = 10;
+
+/// The key of the checkpoint among the documents; those have numbers.
+const CHECKPOINT: &str = "checkpoint";
+
+/// The checkpoint as the index holds it. Positions are text, for a double would not hold them all.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Stored {
+    id: String,
+    log_id: String,
+    position: String,
+    answers: String,
+    generation: String,
+    /// Who writes: the one with the highest epoch.
+    epoch: u64,
+    owner: String,
+    /// Of which version the documents are.
+    schema: String,
+    /// Whether it is being made, and never has been the one that answers.
+    unfinished: bool,
+}
+
+impl Stored {
+    /// `None` while nothing has been written.
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
+        if self.log_id.is_empty() {
+            return Ok(None);
+        }
+        let number = |text: &str| {
+            text.parse()
+                .map_err(|_| Error::failed(format!("{text:?} in the checkpoint is no number")))
+        };
+        Ok(Some(Checkpoint {
+            log_id: self.log_id.clone(),
+            position: number(&self.position)?,
+            answers: number(&self.answers)?,
+            generation: number(&self.generation)?,
+        }))
+    }
+}
+
+/// What a task writes.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Entry {
+    Order(Indexed),
+    Checkpoint(Stored),
+}
+
+/// Where the server is, and how it is talked to.
+#[derive(Debug, Clone)]
+struct Connection {
+    url: String,
+    searches: Http,
+    writes: Http,
+    client: Client<Http>,
+}
+
+/// A search index in a Meilisearch.
+pub struct Index {
+    connection: Connection,
+    uid: String,
+    /// Whether this is the one that is being made, or the previous one.
+    is_beside: bool,
+    schema: String,
+    ownership: Arc<Mutex<Ownership>>,
+    /// The index that is to take the place of this one.
+    beside: Mutex<Option<Arc<Index>>>,
+}
+
+impl fmt::Debug for Index {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_struct("Index")
+            .field("url", &self.connection.url)
+            .field("uid", &self.uid)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Index {
+    /// The index `orders` of the server at a URL, which need not be there yet.
+    ///
+    /// # Errors
+    /// When the key cannot be a key.
+    pub fn new(url: &str, key: Option<&str>) -> Result<Self, Error> {
+        Self::named(url, key, NAME)
+    }
+
+    fn named(url: &str, key: Option<&str>, name: &str) -> Result<Self, Error> {
+        let url = url.trim_end_matches('/').to_owned();
+        let searches = Http::new(key, SEARCH_TIMEOUT).map_err(failed)?;
+        let writes = Http::new(key, WRITE_TIMEOUT).map_err(failed)?;
+        let connection = Connection {
+            client: Client::new_with_client(url.clone(), None::<String>, writes.clone()),
+            url,
+            searches,
+            writes,
+        };
+        Ok(Self {
+            connection,
+            uid: name.to_owned(),
+            is_beside: false,
+            schema: settings::schema().map_err(Error::failed)?,
+            ownership: Arc::default(),
+            beside: Mutex::default(),
+        })
+    }
+
+    fn other(&self) -> Self {
+        Self {
+            connection: self.connection.clone(),
+            uid: format!("{}-beside", self.uid),
+            is_beside: true,
+            schema: self.schema.clone(),
+            ownership: Arc::default(),
+            beside: Mutex::default(),
+        }
+    }
+
+    fn owned<T>(&self, look: impl FnOnce(&mut Ownership) -> T) -> T {
+        // Nothing panics while it is locked.
+        look(
+            &mut self
+                .ownership
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
+    }
+
+    /// The checkpoint; `None` if there is none, or no index.
+    async fn stored(&self) -> Result<Option<Stored>, Error> {
+        let index = self.connection.client.index(&self.uid);
+        match index.get_document(CHECKPOINT).await {
+            Ok(stored) => Ok(Some(stored)),
+            Err(SdkError::Meilisearch(error))
+                if matches!(
+                    error.error_code,
+                    ErrorCode::IndexNotFound | ErrorCode::DocumentNotFound
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Makes the index, if it is not there, and gives it its settings.
+    async fn prepare(&self) -> Result<(), Error> {
+        let client = &self.connection.client;
+        let made = client.create_index(&self.uid, Some(KEY)).await;
+        // Refused if it exists.
+        match self.connection.done(made.map_err(failed)?.task_uid).await {
+            Ok(()) | Err(Error::Refused(_)) => {}
+            Err(error) => return Err(error),
+        }
+        let settings = settings::settings();
+        let set = client.index(&self.uid).set_settings(&settings).await;
+        self.connection.done(set.map_err(failed)?.task_uid).await
+    }
+
+    async fn delete(&self) -> Result<(), Error> {
+        let deleted = self.connection.client.index(&self.uid).delete().await;
+        let task = match deleted {
+            Ok(task) => task.task_uid,
+            Err(SdkError::Meilisearch(error)) if error.error_code == ErrorCode::IndexNotFound => {
+                return Ok(());
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        match self.connection.done(task).await {
+            // There was none.
+            Ok(()) | Err(Error::Refused(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Hands over a task; ours, and the next one of this index after the last of ours.
+    async fn hand_over(&self, entries: &[Entry], position: u64) -> Result<Applied, Error> {
+        let index = self.connection.client.index(&self.uid);
+        let accepted = index.add_or_replace(entries, Some(KEY)).await;
+        let task = match accepted {
+            Ok(task) => task.task_uid,
+            Err(error @ SdkError::Meilisearch(_)) => return Err(failed(error)),
+            Err(error) => {
+                // It may have been accepted, and be under way.
+                self.owned(|owned| owned.doubt(position));
+                return Err(failed(error));
+            }
+        };
+        let previous = self.owned(|owned| owned.last.replace(task));
+        let (connection, uid) = (self.connection.clone(), self.uid.clone());
+        let ownership = Arc::clone(&self.ownership);
+        Ok(async move {
+            let undone = match connection.written(&uid, previous, task).await {
+                Ok(()) => return Ok(()),
+                Err(undone) => undone,
+            };
+            let mut owned = ownership.lock().unwrap_or_else(PoisonError::into_inner);
+            match undone {
+                Undone::Failed(error) => Err(error),
+                Undone::Lost => {
+                    owned.last = None;
+                    Err(tasks::lost(task))
+                }
+                Undone::Interference => {
+                    owned.interfered();
+                    Err(Error::failed(INTERFERENCE))
+                }
+            }
+        }
+        .boxed())
+    }
+
+    fn entry(&self, checkpoint: &Checkpoint) -> Result<Entry, Error> {
+        let (epoch, owner) = self
+            .owned(|owned| owned.claim())
+            .ok_or_else(|| Error::failed("the index has not been claimed"))?;
+        Ok(Entry::Checkpoint(Stored {
+            id: CHECKPOINT.to_owned(),
+            log_id: checkpoint.log_id.clone(),
+            position: checkpoint.position.to_string(),
+            answers: checkpoint.answers.to_string(),
+            generation: checkpoint.generation.to_string(),
+            epoch,
+            owner,
+            schema: self.schema.clone(),
+            unfinished: self.is_beside,
+        }))
+    }
+
+    /// Asks for the entry of a checkpoint that is that of the index which answers.
+    async fn finish(&self) -> Result<(), Error> {
+        let stored = self.stored().await?;
+        let stored = stored.ok_or_else(|| Error::failed("the new index is gone"))?;
+        let finished = Entry::Checkpoint(Stored {
+            unfinished: false,
+            ..stored
+        });
+        self.hand_over(&[finished], 0).await?.await
+    }
+
+    async fn remove_unfinished(&self) -> Result<(), Error> {
+        let other = self.other();
+        if other
+            .stored()
+            .await?
+            .is_some_and(|stored| stored.unfinished)
+        {
+            other.delete().await?;
+        }
+        Ok(())
+    }
+
+    async fn find(&self, query: &Query) -> Result<Found, Error> {
+        let url = format!("{}/indexes/{}/search", self.connection.url, self.uid);
+        let ask = async |query: &SearchQuery<'_, Http>| {
+            let body = Method::<(), &SearchQuery<'_, Http>>::Post {
+                query: (),
+                body: query,
+            };
+            self.connection.searches.request(&url, body, 200).await
+        };
+        let found = query.ask(&self.connection.client, &self.uid, ask).await;
+        found.map_err(failed)
+    }
+
+    fn slot<T>(&self, look: impl FnOnce(&mut Option<Arc<Self>>) -> T) -> T {
+        look(&mut self.beside.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What a search answers.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Found {
+    hits: Vec<Hit>,
+    estimated_total_hits: Option<u64>,
+    facet_distribution: Option<HashMap<String, BTreeMap<String, u64>>>,
+    #[serde(default)]
+    degraded: bool,
+}
+
+#[derive(Debug, Deserialize)]
+struct Hit {
+    id: String,
+    /// What it is sorted by.
+    #[serde(flatten)]
+    numbers: HashMap<String, i64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Fetched {
+    results: Vec<Indexed>,
+}
+
+#[async_trait::async_trait]
+impl Engine for Index {
+    async fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
+        let Some(stored) = self.stored().await? else {
+            return Ok(None);
+        };
+        match self.owned(|owned| owned.look(stored.epoch, &stored.owner)) {
+            Held::Ours => stored.checkpoint(),
+            Held::Before => Err(Error::failed(INTERFERENCE)),
+            Held::After => Err(Error::Superseded),
+        }
+    }
+
+    async fn claim(&self) -> Result<Claimed, Error> {
+        if !self.is_beside {
+            self.remove_unfinished().await?;
+        }
+        let found = self.stored().await?;
+        let held = found.as_ref().map(|found| (found.epoch, &*found.owner));
+        let Some(rewind) = self.owned(|owned| owned.take(held)) else {
+            return Err(Error::Superseded);
+        };
+        let outdated = found
+            .as_ref()
+            .is_some_and(|found| found.schema != self.schema);
+        if found.is_none() {
+            self.prepare().await?;
+        }
+        let stored = found.as_ref().map_or(Ok(None), Stored::checkpoint)?;
+        let checkpoint = stored.map(|stored| Checkpoint {
+            position: rewind.map_or(stored.position, |to| stored.position.min(to)),
+            answers: rewind.map_or(stored.answers, |_| 0),
+            ..stored
+        });
+        let position = checkpoint
+            .as_ref()
+            .map_or(0, |checkpoint| checkpoint.position);
+        let claim = match self.entry(&checkpoint.clone().unwrap_or_else(nothing))? {
+            Entry::Checkpoint(claim) => Stored {
+                // What lies there is still of the version that made it.
+                schema: found
+                    .as_ref()
+                    .map_or(claim.schema, |found| found.schema.clone()),
+                unfinished: found.map_or(claim.unfinished, |found| found.unfinished),
+                ..claim
+            },
+            order @ Entry::Order(_) => return Err(Error::failed(format!("no claim: {order:?}"))),
+        };
+        self.hand_over(&[Entry::Checkpoint(claim)], position)
+            .await?
+            .await?;
+        self.owned(|owned| owned.claimed(position));
+        Ok(Claimed {
+            checkpoint,
+            outdated,
+        })
+    }
+
+    async fn write(
+        &self,
+        documents: Vec<Document>,
+        checkpoint: Checkpoint,
+    ) -> Result<Applied, Error> {
+        let mut entries: Vec<_> = documents.iter().map(|d| Entry::Order(d.into())).collect();
+        drop(documents);
+        entries.push(self.entry(&checkpoint)?);
+        self.hand_over(&entries, checkpoint.position).await
+    }
+
+    fn appetite(&self) -> Appetite {
+        Appetite {
+            documents: 10_000,
+            writes: 4,
+        }
+    }
+
+    async fn clear(&self) -> Result<(), Error> {
+        self.delete().await?;
+        self.owned(|owned| owned.last = None);
+        self.claim().await.map(|_| ())
+    }
+
+    async fn search(&self, request: Request) -> Result<Hits, Error> {
+        let (limit, facets) = (request.limit, request.facets.clone());
+        // A page behind another one is found by leaving out what is before it; all are counted.
+        let counted = request.sort.and(request.after).map(|_| Request {
+            after: None,
+            limit: 0,
+            ..request.clone()
+        });
+        let query = Query::from(request);
+        let counted = async {
+            match counted {
+                Some(request) => self.find(&Query::from(request)).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let (found, counted) = tokio::try_join!(self.find(&query), counted)?;
+        let mut hits = found.hits;
+        let more = hits.len() > limit;
+        hits.truncate(limit);
+        let rows = hits.iter().map(|hit| hit.id.parse());
+        let rows: Vec<u64> = rows.collect::<Result<_, _>>().map_err(Error::failed)?;
+        let next = match (hits.last(), rows.last()) {
+            (Some(hit), Some(row)) if more => Some(query.behind(&hit.numbers, *row)),
+            _ => None,
+        };
+        let degraded = found.degraded || query.words() > WORDS;
+        let (total, distribution) = match counted {
+            Some(counted) => (counted.estimated_total_hits, counted.facet_distribution),
+            None => (found.estimated_total_hits, found.facet_distribution),
+        };
+        let distribution = distribution.unwrap_or_default();
+        Ok(Hits {
+            rows,
+            next,
+            total: total.unwrap_or(0),
+            facets: facets
+                .into_iter()
+                .map(|field| facet(field, &distribution))
+                .collect(),
+            degraded,
+        })
+    }
+
+    async fn compare(
+        &self,
+        first: u64,
+        last: u64,
+        documents: Vec<Document>,
+    ) -> Result<Vec<Difference>, Error> {
+        let url = format!(
+            "{}/indexes/{}/documents/fetch",
+            self.connection.url, self.uid
+        );
+        let body = serde_json::json!({
+            "filter": format!("row >= {first} AND row <= {last}"),
+            "limit": 2 * documents.len() + 1000,
+        });
+        let fetched: Fetched = self
+            .connection
+            .writes
+            .request(&url, Method::Post { query: (), body }, 200)
+            .await
+            .map_err(failed)?;
+        let mut there: BTreeMap<_, _> = fetched
+            .results
+            .into_iter()
+            .map(|indexed| (indexed.row, indexed))
+            .collect();
+        let mut differences = Vec::new();
+        for document in &documents {
+            match there.remove(&document.row) {
+                None => differences.push(Difference::Missing(document.row)),
+                Some(indexed) if indexed != document.into() => {
+                    differences.push(Difference::Other(document.row));
+                }
+                Some(_) => {}
+            }
+        }
+        differences.extend(there.into_keys().map(Difference::Extra));
+        Ok(differences)
+    }
+}
+
+#[async_trait::async_trait]
+impl Live for Index {
+    async fn beside(&self, which: Beside) -> Result<Option<Arc<dyn Engine>>, Error> {
+        let other = self.other();
+        // Newer than what it takes the place of: who wrote there stops.
+        let epoch = self.owned(|owned| owned.claim().map_or(0, |(epoch, _)| epoch));
+        other.owned(|owned| owned.at_least(epoch));
+        match which {
+            Beside::New => other.delete().await?,
+            Beside::Previous if other.stored().await?.is_none() => return Ok(None),
+            Beside::Previous => {}
+        }
+        let other = Arc::new(other);
+        self.slot(|slot| *slot = Some(Arc::clone(&other)));
+        Ok(Some(other))
+    }
+
+    async fn switch(&self) -> Result<(), Error> {
+        let other = self.slot(|slot| slot.clone());
+        let other = other.ok_or_else(|| Error::failed("there is no index to switch to"))?;
+        other.finish().await?;
+        let swap = SwapIndexes {
+            indexes: (self.uid.clone(), other.uid.clone()),
+            rename: None,
+        };
+        let task = self.connection.client.swap_indexes([&swap]).await;
+        let task = task.map_err(failed)?.task_uid;
+        self.connection.done(task).await?;
+        let theirs = other.owned(|owned| owned.clone());
+        self.owned(|owned| {
+            *owned = theirs;
+            owned.last = Some(task);
+        });
+        self.slot(|slot| *slot = None);
+        Ok(())
+    }
+
+    async fn abandon(&self) -> Result<(), Error> {
+        self.slot(|slot| *slot = None);
+        self.remove_unfinished().await
+    }
+}
+
+/// The checkpoint of an index that has none.
+fn nothing() -> Checkpoint {
+    Checkpoint {
+        log_id: String::new(),
+        position: 0,
+        answers: 0,
+        generation: 0,
+    }
+}
+
+fn facet(field: FacetField, distribution: &HashMap<String, BTreeMap<String, u64>>) -> Facet {
+    let counts = distribution.get(query::facet(field));
+    let counts = counts.into_iter().flatten().map(|(value, &count)| {
+        let value = match field {
+            FacetField::Status => value.clone(),
+            FacetField::CustomerId | FacetField::ProductId => document::id(value),
+        };
+        (value, count)
+    });
+    super::facet(field, counts)
+}
+
+fn failed(error: SdkError) -> Error {
+    Error::failed(error)
+}

@@ -1,0 +1,153 @@
+//! Who writes the index, and what others may have spoilt.
+
+use uuid::Uuid;
+
+/// What this process knows of its writing.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ownership {
+    /// The name and the epoch under which it writes; `None` before it has claimed the index.
+    claim: Option<Claim>,
+    /// An epoch that its claim has to be beyond.
+    least: u64,
+    /// Its newest task: the next one of the index is to be its own.
+    pub(super) last: Option<u32>,
+    /// The position at which it took the index over. Whoever wrote before had come that far at
+    /// least, so what it still writes are documents that changed after that.
+    floor: Option<u64>,
+    /// Tasks of its own that may have been accepted although it was not told so, and the position
+    /// that the first of them began from.
+    doubts: Option<(u32, u64)>,
+    /// Where to begin again after something else was written in between.
+    rewind: Option<u64>,
+}
+
+#[derive(Debug, Clone)]
+struct Claim {
+    epoch: u64,
+    owner: String,
+}
+
+/// Whose an index is that this process has claimed, or never has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Held {
+    /// Its own, or it does not write.
+    Ours,
+    /// As it was before the claim: somebody wrote who did not know of that.
+    Before,
+    /// Somebody has claimed it since.
+    After,
+}
+
+impl Ownership {
+    /// Looks at whom the checkpoint names. Whoever has been superseded has no claim any more.
+    pub(super) fn look(&mut self, epoch: u64, owner: &str) -> Held {
+        match &self.claim {
+            Some(ours) if ours.owner == owner => Held::Ours,
+            Some(ours) if epoch >= ours.epoch => {
+                self.claim = None;
+                Held::After
+            }
+            Some(_) => {
+                self.interfered();
+                Held::Before
+            }
+            None => Held::Ours,
+        }
+    }
+
+    pub(super) fn claim(&self) -> Option<(u64, String)> {
+        let claim = self.claim.clone()?;
+        Some((claim.epoch, claim.owner))
+    }
+
+    /// Its claim is to be newer than this one.
+    pub(super) fn at_least(&mut self, epoch: u64) {
+        self.least = epoch;
+    }
+
+    /// Claims the index from whoever the checkpoint names. `None` if that is somebody who has taken
+    /// it over from here; else where to begin at the latest, if that is not at the checkpoint.
+    pub(super) fn take(&mut self, held: Option<(u64, &str)>) -> Option<Option<u64>> {
+        let (epoch, owner) = held.unwrap_or((0, ""));
+        if held.is_some() && self.look(epoch, owner) == Held::After {
+            return None;
+        }
+        let owner = match &self.claim {
+            Some(ours) => ours.owner.clone(),
+            None => Uuid::now_v7().to_string(),
+        };
+        let ours = self.claim.as_ref().map_or(0, |claim| claim.epoch);
+        self.claim = Some(Claim {
+            epoch: epoch.max(ours).max(self.least) + 1,
+            owner,
+        });
+        Some(self.rewind)
+    }
+
+    /// The claim is in the index, at this position.
+    pub(super) fn claimed(&mut self, position: u64) {
+        self.rewind = None;
+        self.floor = Some(self.floor.map_or(position, |floor| floor.min(position)));
+    }
+
+    /// A task was sent from this position, and nobody said whether it was accepted.
+    pub(super) fn doubt(&mut self, position: u64) {
+        let (count, from) = self.doubts.unwrap_or((0, position));
+        self.doubts = Some((count + 1, from.min(position)));
+    }
+
+    /// Something was written between two tasks: by such a task of ours, or else by another process.
+    pub(super) fn interfered(&mut self) {
+        let to = match self.doubts.take() {
+            Some((count, from)) => {
+                self.doubts = (count > 1).then_some((count - 1, from));
+                from
+            }
+            None => self.floor.unwrap_or(0),
+        };
+        self.rewind = Some(self.rewind.map_or(to, |earlier| earlier.min(to)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_finds_a_newer_epoch_stops() {
+        let (mut first, mut second) = (Ownership::default(), Ownership::default());
+        first.take(None).unwrap();
+        let (epoch, owner) = first.claim().unwrap();
+        assert_eq!(second.take(Some((epoch, &owner))), Some(None));
+        let (newer, other) = second.claim().unwrap();
+        assert!(newer > epoch);
+        assert_eq!(first.take(Some((newer, &other))), None);
+        // What the first writes late does not stop the second, which writes that again.
+        assert_eq!(second.look(epoch, &owner), Held::Before);
+        assert_eq!(second.take(Some((epoch, &owner))), Some(Some(0)));
+        assert_eq!(second.look(newer, &other), Held::Ours);
+    }
+
+    #[test]
+    fn what_another_process_wrote_in_between_is_written_again_from_the_claim_on() {
+        let mut owned = Ownership::default();
+        owned.take(None).unwrap();
+        owned.claimed(7);
+        owned.interfered();
+        let (epoch, owner) = owned.claim().unwrap();
+        assert_eq!(owned.take(Some((epoch, &owner))), Some(Some(7)));
+        owned.claimed(7);
+        assert_eq!(owned.take(Some((epoch, &owner))), Some(None));
+    }
+
+    #[test]
+    fn what_a_task_of_ours_wrote_late_is_written_again_from_its_position_on() {
+        let mut owned = Ownership::default();
+        owned.take(None).unwrap();
+        owned.claimed(7);
+        owned.doubt(70);
+        owned.interfered();
+        let (epoch, owner) = owned.claim().unwrap();
+        assert_eq!(owned.take(Some((epoch, &owner))), Some(Some(70)));
+    }
+}

@@ -1,0 +1,228 @@
+//! What is asked, in Meilisearch's words.
+
+use std::collections::HashMap;
+
+use meilisearch_sdk::{
+    client::Client,
+    search::{MatchingStrategies, SearchQuery, Selectors},
+};
+
+use super::{
+    document::{KEY, halves, key},
+    http::Http,
+};
+use crate::{
+    request::{Bound, Cursor, FacetField, Filter, Sort, SortField},
+    search::{Request, tokens},
+};
+
+/// A request as it is sent.
+pub(super) struct Query {
+    words: Vec<String>,
+    filter: String,
+    sort: Option<Sort>,
+    facets: Vec<&'static str>,
+    offset: usize,
+    limit: usize,
+    /// Orders after this row are left out: they would move the pages.
+    newest: u64,
+}
+
+/// A field that holds a number in two halves, by its name without them.
+fn field(sort: SortField) -> &'static str {
+    match sort {
+        SortField::CreatedAt => "created",
+        SortField::UpdatedAt => "updated",
+        SortField::TotalAmount => "total",
+    }
+}
+
+/// The field that is counted by.
+pub(super) fn facet(field: FacetField) -> &'static str {
+    match field {
+        FacetField::Status => "status",
+        FacetField::CustomerId => "customer",
+        FacetField::ProductId => "products",
+    }
+}
+
+impl From<Request> for Query {
+    fn from(request: Request) -> Self {
+        // What a page behind another one leaves out is counted all the same.
+        let counts = request.after.is_none() || request.sort.is_none();
+        let words: Vec<_> = tokens::sequence(&request.query);
+        let mut conditions = conditions(&request.filter);
+        if words.is_empty() {
+            // Anything matches, also what is no order.
+            conditions.push("row >= 0".to_owned());
+        }
+        let (mut offset, mut newest) = (0, request.newest);
+        match (request.sort, request.after) {
+            (_, None) => {}
+            (None, Some(after)) => {
+                offset = usize::try_from(after.key).unwrap_or(0);
+                newest = after.row;
+            }
+            (Some(sort), Some(after)) => conditions.push(behind(sort, after)),
+        }
+        if newest < u64::MAX {
+            conditions.push(format!("row <= {newest}"));
+        }
+        Self {
+            words,
+            filter: conditions.join(" AND "),
+            sort: request.sort,
+            facets: match counts {
+                true => request.facets.iter().map(|field| facet(*field)).collect(),
+                false => Vec::new(),
+            },
+            offset,
+            limit: request.limit,
+            newest,
+        }
+    }
+}
+
+impl Query {
+    /// Hands the request to `ask`, with one hit more than the page holds, to know whether more
+    /// follow.
+    pub(super) async fn ask<T>(
+        &self,
+        client: &Client<Http>,
+        uid: &str,
+        ask: impl AsyncFnOnce(&SearchQuery<'_, Http>) -> T,
+    ) -> T {
+        let index = client.index(uid);
+        let words = self.words.join(" ");
+        let sort = self.sort.map(order).unwrap_or_default();
+        let sort: Vec<_> = sort.iter().map(String::as_str).collect();
+        let numbers = self.sort.map(halves_of);
+        let shown: Vec<_> = numbers
+            .iter()
+            .flatten()
+            .map(String::as_str)
+            .chain([KEY])
+            .collect();
+        let mut query = SearchQuery::new(&index);
+        query
+            .with_query(&words)
+            .with_matching_strategy(MatchingStrategies::ALL)
+            .with_attributes_to_retrieve(Selectors::Some(&shown))
+            .with_offset(self.offset)
+            .with_limit(self.limit.saturating_add(1));
+        if !self.filter.is_empty() {
+            query.with_filter(&self.filter);
+        }
+        if !sort.is_empty() {
+            query.with_sort(&sort);
+        }
+        if !self.facets.is_empty() {
+            query.with_facets(Selectors::Some(&self.facets));
+        }
+        ask(&query).await
+    }
+
+    /// How many words are looked for.
+    pub(super) fn words(&self) -> usize {
+        self.words.len()
+    }
+
+    /// Where a page ends: at an order with these numbers. By relevance, after so many orders, of
+    /// those that were there when the first page was made.
+    pub(super) fn behind(&self, numbers: &HashMap<String, i64>, row: u64) -> Cursor {
+        let number = |name: &String| numbers.get(name).copied().unwrap_or(0);
+        match self.sort.map(halves_of) {
+            Some([high, low]) => Cursor {
+                key: number(&high) << 32 | number(&low),
+                row,
+            },
+            None => Cursor {
+                key: i64::try_from(self.offset + self.limit).unwrap_or(i64::MAX),
+                row: self.newest,
+            },
+        }
+    }
+}
+
+/// The fields that hold what is sorted by.
+fn halves_of(sort: Sort) -> [String; 2] {
+    ["high", "low"].map(|half| format!("{}_{half}", field(sort.field)))
+}
+
+fn order(sort: Sort) -> Vec<String> {
+    let direction = if sort.descending { "desc" } else { "asc" };
+    let fields = halves_of(sort).into_iter().chain(["row".to_owned()]);
+    fields.map(|field| format!("{field}:{direction}")).collect()
+}
+
+/// What comes behind a cursor.
+fn behind(
+    Sort {
+        field: by,
+        descending,
+    }: Sort,
+    after: Cursor,
+) -> String {
+    let by = field(by);
+    let beyond = if descending { "<" } else { ">" };
+    let (high, low) = halves(after.key);
+    let row = after.row;
+    format!(
+        "({by}_high {beyond} {high} OR ({by}_high = {high} AND ({by}_low {beyond} {low} \
+         OR ({by}_low = {low} AND row {beyond} {row}))))"
+    )
+}
+
+/// `number` compared with what the two halves of a field are; `strictly` as `<` or `>`.
+fn compared(by: &str, strictly: char, or_equal: bool, number: i64) -> String {
+    let (high, low) = halves(number);
+    let equal = if or_equal { "=" } else { "" };
+    format!(
+        "({by}_high {strictly} {high} OR ({by}_high = {high} AND {by}_low {strictly}{equal} {low}))"
+    )
+}
+
+fn conditions(filter: &Filter) -> Vec<String> {
+    let mut conditions = Vec::new();
+    let mut any = |field: &str, values: Vec<String>| {
+        if !values.is_empty() {
+            let values: Vec<_> = values.iter().map(|value| quoted(value)).collect();
+            conditions.push(format!("{field} IN [{}]", values.join(", ")));
+        }
+    };
+    let keys = |ids: &[String]| ids.iter().map(|id| key(id)).collect();
+    any("order", keys(&filter.order_ids));
+    any("customer", keys(&filter.customer_ids));
+    any("products", keys(&filter.product_ids));
+    let statuses = filter.statuses.iter();
+    any(
+        "status",
+        statuses
+            .map(|status| status.as_str_name().to_owned())
+            .collect(),
+    );
+    let currency = |bound: &Option<Bound>| {
+        let currency = bound.as_ref().and_then(|bound| bound.currency.clone());
+        currency.into_iter().collect()
+    };
+    any("currency", currency(&filter.min_total));
+    any("currency", currency(&filter.max_total));
+    if let Some(from) = filter.created_from {
+        conditions.push(compared("created", '>', true, from));
+    }
+    if let Some(to) = filter.created_to {
+        conditions.push(compared("created", '<', false, to));
+    }
+    if let Some(min) = &filter.min_total {
+        conditions.push(compared("total", '>', true, min.amount));
+    }
+    if let Some(max) = &filter.max_total {
+        conditions.push(compared("total", '<', true, max.amount));
+    }
+    conditions
+}
+
+/// A value that is nothing but a value, whatever is in it.
+fn quoted(value: &str) -> String {
+    format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
+}

@@ -1,0 +1,114 @@
+//! Waiting for tasks.
+//!
+//! The SDK's own waiting gives up after five seconds, takes a task that failed for one that is
+//! done, and does not know that one can be cancelled.
+
+use std::time::Duration;
+
+use meilisearch_sdk::request::{HttpClient as _, Method};
+use serde::Deserialize;
+
+use super::{Connection, failed};
+use crate::search::Error;
+
+/// The first pause between two looks at a task, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
+
+#[derive(Debug, Deserialize)]
+struct Tasks {
+    results: Vec<Task>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Task {
+    uid: u32,
+    status: String,
+    error: Option<Fault>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Fault {
+    message: String,
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+/// Why a task is not done.
+#[derive(Debug)]
+pub(super) enum Undone {
+    /// A task of somebody else wrote in between.
+    Interference,
+    /// The server does not know it any more.
+    Lost,
+    /// It failed, or the server does not answer.
+    Failed(Error),
+}
+
+impl Connection {
+    /// Waits for a task that is the next one after `previous` that writes documents of an index.
+    pub(super) async fn written(
+        &self,
+        uid: &str,
+        previous: Option<u32>,
+        task: u32,
+    ) -> Result<(), Undone> {
+        let from = previous.map_or(task, |previous| previous.saturating_add(1));
+        let url = format!(
+            "{}/tasks?indexUids={uid}&types=documentAdditionOrUpdate,documentEdition,\
+             documentDeletion&reverse=true&from={from}&limit=1",
+            self.url
+        );
+        self.wait(&url, task).await
+    }
+
+    /// Waits for any task.
+    pub(super) async fn done(&self, task: u32) -> Result<(), Error> {
+        let url = format!("{}/tasks?uids={task}", self.url);
+        self.wait(&url, task).await.map_err(|undone| match undone {
+            Undone::Failed(error) => error,
+            Undone::Lost | Undone::Interference => lost(task),
+        })
+    }
+
+    async fn wait(&self, url: &str, task: u32) -> Result<(), Undone> {
+        let (mut pause, longest) = PAUSES;
+        loop {
+            let tasks: Tasks = self
+                .writes
+                .request(url, Method::<(), ()>::Get { query: () }, 200)
+                .await
+                .map_err(|error| Undone::Failed(failed(error)))?;
+            match tasks.results.into_iter().next() {
+                Some(found) if found.uid < task => return Err(Undone::Interference),
+                Some(found) if found.uid == task => {
+                    if let Some(ended) = ended(found) {
+                        return ended.map_err(Undone::Failed);
+                    }
+                }
+                _ => return Err(Undone::Lost),
+            }
+            tokio::time::sleep(pause).await;
+            pause = longest.min(pause * 3 / 2);
+        }
+    }
+}
+
+pub(super) fn lost(task: u32) -> Error {
+    Error::failed(format!("task {task} is lost"))
+}
+
+/// How a task has ended; `None` if it has not.
+fn ended(task: Task) -> Option<Result<(), Error>> {
+    match task.status.as_str() {
+        "enqueued" | "processing" => None,
+        "succeeded" => Some(Ok(())),
+        "failed" => Some(Err(match task.error {
+            Some(Fault { message, kind }) if kind == "invalid_request" => Error::Refused(message),
+            error => {
+                let message = error.map(|error| error.message).unwrap_or_default();
+                Error::failed(format!("task {} failed: {message}", task.uid))
+            }
+        })),
+        other => Some(Err(Error::failed(format!("task {} is {other}", task.uid)))),
+    }
+}

@@ -1,0 +1,35 @@
+//! A real Meilisearch, through the suite that every engine runs.
+
+use testkit::meilisearch::shared;
+use uuid::Uuid;
+
+use super::Index;
+use crate::search::{
+    Engine as _, Live,
+    contract_suite::{Fixture, contract_suite},
+};
+
+struct Server {
+    url: String,
+    key: Option<String>,
+    name: String,
+}
+
+impl Server {
+    fn new() -> Option<Self> {
+        let (url, key) = shared()?;
+        let name = Uuid::now_v7().to_string();
+        Some(Self { url, key, name })
+    }
+}
+
+#[async_trait::async_trait]
+impl Fixture for Server {
+    async fn open(&self) -> Box<dyn Live> {
+        let index = Index::named(&self.url, self.key.as_deref(), &self.name).unwrap();
+        index.claim().await.unwrap();
+        Box::new(index)
+    }
+}
+
+contract_suite!(Server::new());

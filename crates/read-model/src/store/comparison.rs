@@ -1,0 +1,208 @@
+//! Compares documents with others that were made anew, table by table, within one state of each.
+
+use std::{future::ready, path::Path};
+
+use contract::orders::v1::Order;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
+use prost::Message as _;
+use sqlx::{ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use tokio::sync::mpsc;
+
+use super::{Checkpoint, Error, checkpoint};
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// What it is about.
+    pub subject: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// What each row is about, and what is wrong with it: `truth` is what should be. Each reads on in
+/// the order of a key, and holds one row of either.
+const DIFFERENCES: [&str; 13] = [
+    "SELECT 'order ' || t.order_id, 'is missing' FROM truth.orders t
+        LEFT JOIN main.orders m ON m.row = t.row WHERE m.row IS NULL",
+    "SELECT 'order ' || m.order_id, 'is not in the log' FROM main.orders m
+        LEFT JOIN truth.orders t ON t.row = m.row WHERE t.row IS NULL",
+    "SELECT 'order ' || t.order_id, 'is found by something else than it shows'
+        FROM truth.orders t JOIN main.orders m ON m.row = t.row
+        WHERE (m.order_id, m.customer_id, m.status, m.created_at, m.updated_at, m.total, m.currency,
+            m.position)
+        IS NOT (t.order_id, t.customer_id, t.status, t.created_at, t.updated_at, t.total, t.currency,
+            t.position)",
+    "SELECT 'order ' || o.order_id, 'is not found by product ' || t.product_id
+        FROM truth.order_products t JOIN truth.orders o ON o.row = t.row
+        LEFT JOIN main.order_products m ON m.product_id = t.product_id AND m.row = t.row
+        WHERE m.row IS NULL",
+    "SELECT 'product ' || m.product_id, 'finds the order of event ' || m.row || ', which has none'
+        FROM main.order_products m
+        LEFT JOIN truth.order_products t ON t.product_id = m.product_id AND t.row = m.row
+        WHERE t.row IS NULL",
+    "SELECT 'customer ' || t.customer_id,
+        coalesce('is called ' || m.name || ' since event ' || m.position, 'has no name')
+        || ', instead of ' || t.name || ' since event ' || t.position
+        FROM truth.customers t LEFT JOIN main.customers m USING (customer_id)
+        WHERE (m.name, m.position) IS NOT (t.name, t.position)",
+    "SELECT 'customer ' || m.customer_id, 'is not in the log' FROM main.customers m
+        LEFT JOIN truth.customers t USING (customer_id) WHERE t.name IS NULL",
+    "SELECT 'product ' || t.product_id,
+        coalesce('is called ' || m.name || ' since event ' || m.position, 'has no name')
+        || ', instead of ' || t.name || ' since event ' || t.position
+        FROM truth.products t LEFT JOIN main.products m USING (product_id)
+        WHERE (m.name, m.position) IS NOT (t.name, t.position)",
+    "SELECT 'product ' || m.product_id, 'is not in the log' FROM main.products m
+        LEFT JOIN truth.products t USING (product_id) WHERE t.name IS NULL",
+    "SELECT 'statistics of '
+        || CASE t.scope WHEN 0 THEN 'all orders' WHEN 1 THEN 'customer ' || t.subject
+            ELSE 'day ' || t.subject END,
+        'count ' || coalesce(m.orders, 0) || ' orders in state ' || t.status || ' and ' || t.currency
+        || ', with a sum of ' || (coalesce(m.high * 4294967296.0 + m.low, 0) / 10000) || ', instead of '
+        || t.orders || ' with ' || ((t.high * 4294967296.0 + t.low) / 10000)
+        FROM truth.statistics t LEFT JOIN main.statistics m USING (scope, subject, currency, status)
+        WHERE (coalesce(m.orders, 0), coalesce(m.high, 0), coalesce(m.low, 0))
+            IS NOT (t.orders, t.high, t.low)",
+    "SELECT 'statistics of '
+        || CASE m.scope WHEN 0 THEN 'all orders' WHEN 1 THEN 'customer ' || m.subject
+            ELSE 'day ' || m.subject END,
+        'count ' || m.orders || ' orders in state ' || m.status || ' and ' || m.currency
+        || ', where there are none'
+        FROM main.statistics m LEFT JOIN truth.statistics t USING (scope, subject, currency, status)
+        WHERE t.orders IS NULL AND (m.orders, m.high, m.low) IS NOT (0, 0, 0)",
+    "SELECT 'order ' || t.order_id, 'is not parked, although ' || t.error FROM truth.parked t
+        LEFT JOIN main.parked m USING (projection, order_id) WHERE m.error IS NULL",
+    "SELECT 'order ' || m.order_id, 'is parked, and could be projected' FROM main.parked m
+        LEFT JOIN truth.parked t USING (projection, order_id)
+        WHERE m.projection = 'documents' AND t.error IS NULL",
+];
+
+/// The documents that differ.
+const BODIES: &str = "SELECT t.order_id, m.body, t.body
+    FROM truth.orders t JOIN main.orders m ON m.row = t.row WHERE m.body <> t.body";
+
+/// A state of the documents, held, beside others that are made meanwhile.
+#[derive(Debug)]
+pub struct Comparison {
+    connection: SqliteConnection,
+    checkpoint: Option<Checkpoint>,
+}
+
+impl Comparison {
+    /// Holds the documents in `file` as they are now, beside those in `truth`, which is a file of the
+    /// same kind.
+    ///
+    /// # Errors
+    /// When one of them cannot be read.
+    pub async fn begin(file: &Path, truth: &Path) -> Result<Self, Error> {
+        let mut connection = SqliteConnectOptions::new()
+            .filename(file)
+            .read_only(true)
+            .disable_statement_logging()
+            .connect()
+            .await?;
+        sqlx::query("ATTACH ? AS truth")
+            .bind(truth.to_string_lossy().into_owned())
+            .execute(&mut connection)
+            .await?;
+        sqlx::raw_sql("BEGIN").execute(&mut connection).await?;
+        let checkpoint = checkpoint(&mut connection).await?;
+        Ok(Self {
+            connection,
+            checkpoint,
+        })
+    }
+
+    /// Up to where they are made; `None` while nothing has been.
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<&Checkpoint> {
+        self.checkpoint.as_ref()
+    }
+
+    /// Sends every difference, one after the other; what cannot be read is one.
+    ///
+    /// # Errors
+    /// When nobody receives them any more.
+    pub async fn run<T: From<Difference>>(mut self, found: &mpsc::Sender<T>) -> Result<(), Gone> {
+        let integrity = sqlx::query_scalar("PRAGMA main.integrity_check(100)")
+            .fetch(&mut self.connection)
+            .try_filter(|problem: &String| ready(problem != "ok"))
+            .map_ok(|problem| ("read.db".to_owned(), problem));
+        send_all(integrity.boxed(), found).await?;
+        for sql in DIFFERENCES {
+            send_all(sqlx::query_as(sql).fetch(&mut self.connection), found).await?;
+        }
+        let bodies = sqlx::query_as::<_, (String, Vec<u8>, Vec<u8>)>(BODIES);
+        let bodies = bodies
+            .fetch(&mut self.connection)
+            .map_ok(|(order_id, is, should)| {
+                let subject = format!("order {order_id}");
+                (subject, different(&is, &should))
+            });
+        send_all(bodies.boxed(), found).await
+    }
+}
+
+/// Nobody receives any more.
+#[derive(Debug)]
+pub struct Gone;
+
+async fn send_all<T: From<Difference>>(
+    mut rows: BoxStream<'_, Result<(String, String), sqlx::Error>>,
+    found: &mpsc::Sender<T>,
+) -> Result<(), Gone> {
+    loop {
+        let (difference, is_last) = match rows.try_next().await {
+            Ok(None) => return Ok(()),
+            Ok(Some((subject, problem))) => (Difference { subject, problem }, false),
+            Err(error) => {
+                let difference = Difference {
+                    subject: "read.db".to_owned(),
+                    problem: format!("cannot be read: {error}"),
+                };
+                (difference, true)
+            }
+        };
+        found.send(difference.into()).await.map_err(|_| Gone)?;
+        if is_last {
+            return Ok(());
+        }
+    }
+}
+
+/// How a stored document differs from what it should be.
+fn different(is: &[u8], should: &[u8]) -> String {
+    let (Ok(is), Ok(should)) = (Order::decode(is), Order::decode(should)) else {
+        return "cannot be decoded".to_owned();
+    };
+    let fields = [
+        ("order_id", is.order_id != should.order_id),
+        ("customer_id", is.customer_id != should.customer_id),
+        ("status", is.status != should.status),
+        ("items", is.items != should.items),
+        ("total_amount", is.total_amount != should.total_amount),
+        ("item_count", is.item_count != should.item_count),
+        (
+            "shipping_address",
+            is.shipping_address != should.shipping_address,
+        ),
+        (
+            "tracking_number",
+            is.tracking_number != should.tracking_number,
+        ),
+        (
+            "cancellation_reason",
+            is.cancellation_reason != should.cancellation_reason,
+        ),
+        ("created_at", is.created_at != should.created_at),
+        ("updated_at", is.updated_at != should.updated_at),
+        ("shipped_at", is.shipped_at != should.shipped_at),
+        ("delivered_at", is.delivered_at != should.delivered_at),
+        ("cancelled_at", is.cancelled_at != should.cancelled_at),
+        ("version", is.version != should.version),
+        ("position", is.position != should.position),
+    ];
+    let wrong = fields.into_iter().filter(|(_, differs)| *differs);
+    let wrong: Vec<_> = wrong.map(|(name, _)| name).collect();
+    format!("is wrong in {}", wrong.join(", "))
+}

@@ -1,0 +1,180 @@
+use super::*;
+
+/// Two orders, of which `bad` misses its second event.
+fn with_a_gap() -> (Log, Log) {
+    let mut whole = Log::default();
+    whole.create("bad", "c1", &["p1"], (100, "EUR"), 0);
+    whole.create("good", "c1", &["p1"], (200, "EUR"), 0);
+    whole.ship("bad", DAY);
+    whole.deliver("bad", 2 * DAY);
+    whole.ship("good", DAY);
+    whole.customer("c1", "Ann");
+    let mut gap = whole.clone();
+    // As a version of the contract may leave it that this one does not know.
+    gap.events[2].version = 7;
+    (whole, gap)
+}
+
+async fn parked(store: &Store) -> Vec<Parked> {
+    let parked = store.reader.parked(Projection::Documents, "", 10);
+    parked.await.unwrap()
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_projected_parks_its_order_and_no_other() {
+    let (_, gap) = with_a_gap();
+    for size in [1, 2, 10] {
+        let mut store = Store::new().await;
+        store.follow(&gap, size).await;
+        assert_eq!(store.reader.position(), 6, "{size}");
+        let expected = Parked {
+            order_id: "bad".into(),
+            position: 3,
+            error: "version 2 was expected, not 7".into(),
+            events: 2,
+        };
+        assert_eq!(parked(&store).await, [expected], "{size}");
+        let bad = store.order("bad").await;
+        assert_eq!((bad.status(), bad.version), (OrderStatus::Created, 1));
+        assert_eq!(bad.customer_name, "Ann");
+        assert_eq!(store.order("good").await.status(), OrderStatus::Shipped);
+        let statistics = store.reader.statistics(false).await.unwrap();
+        let counts: Vec<_> = statistics
+            .orders_by_status
+            .iter()
+            .map(|s| s.count)
+            .collect();
+        assert_eq!(counts, [1, 1]);
+    }
+}
+
+#[tokio::test]
+async fn a_parked_order_is_found_parked_after_a_restart_and_its_events_wait() {
+    let (_, mut log) = with_a_gap();
+    let Store { dir, writer, .. } = Store::holding(&log).await;
+    writer.close().await;
+    log.customer("c1", "Anna");
+    let late = RecordedEvent {
+        position: 8,
+        version: 4,
+        ..log.events[3].clone()
+    };
+    log.events.push(late);
+    let writer = Writer::open(&dir.path().join("read.db"), 1).await.unwrap();
+    let reader = writer.reader(2).await.unwrap();
+    let mut store = Store {
+        dir,
+        writer,
+        reader,
+    };
+    store.follow(&log, 1).await;
+    assert_eq!(parked(&store).await[0].events, 3);
+    assert_eq!(store.order("bad").await.version, 1);
+}
+
+#[tokio::test]
+async fn a_parked_order_is_right_after_the_retry_and_is_brought_to_the_index_again() {
+    let (whole, gap) = with_a_gap();
+    let mut store = Store::holding(&gap).await;
+    let bad = |log: &Log| {
+        let events = log.events.iter();
+        events
+            .filter(|e| e.aggregate_id == "bad")
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    assert!(!store.writer.retry("bad", &bad(&gap)).await.unwrap());
+    assert_eq!(parked(&store).await.len(), 1);
+
+    // What the log has further on comes by the stream.
+    let mut longer = whole.clone();
+    longer.customer("c1", "Anna");
+    let later = RecordedEvent {
+        position: 8,
+        version: 4,
+        ..whole.events[3].clone()
+    };
+    longer.events.push(later);
+    let mut told = store.reader.subscribe_again();
+    told.mark_unchanged();
+    assert!(store.writer.retry("bad", &bad(&longer)).await.unwrap());
+    assert!(told.has_changed().unwrap());
+    assert_eq!(parked(&store).await, []);
+    let documents = whole.documents(6);
+    let (orders, position) = store.reader.documents_by_rows(&[1, 2]).await.unwrap();
+    assert_eq!((&orders, position), (&documents, 6));
+    let again = store.reader.again(10).await.unwrap();
+    assert_eq!(again, documents[..1]);
+    store.writer.brought(&[1]).await.unwrap();
+    assert_eq!(store.reader.again(10).await.unwrap(), []);
+
+    let honest = Store::holding(&whole).await;
+    let statistics = |store: &Store| {
+        let reader = store.reader.clone();
+        async move { reader.statistics(true).await.unwrap() }
+    };
+    assert_eq!(statistics(&store).await, statistics(&honest).await);
+}
+
+#[tokio::test]
+async fn an_order_whose_first_event_cannot_be_projected_comes_with_the_retry() {
+    let (whole, _) = with_a_gap();
+    let mut gap = whole.clone();
+    gap.events[0].occurred_at = None;
+    let mut store = Store::holding(&gap).await;
+    assert_eq!(store.reader.order("bad").await.unwrap().0, None);
+    assert_eq!(parked(&store).await[0].events, 3);
+    let bad: Vec<_> = [0, 2, 3]
+        .map(|index: usize| whole.events[index].clone())
+        .into();
+    assert!(store.writer.retry("bad", &bad).await.unwrap());
+    let (orders, _) = store.reader.documents_by_rows(&[1, 2]).await.unwrap();
+    assert_eq!(orders, whole.documents(6));
+    let filter = Filter {
+        product_ids: vec!["p1".into()],
+        ..Filter::default()
+    };
+    let newest = Sort {
+        field: SortField::CreatedAt,
+        descending: true,
+    };
+    let found = store
+        .reader
+        .list(&filter, newest, None, 10, &[])
+        .await
+        .unwrap();
+    assert_eq!(found.total, 2);
+}
+
+#[tokio::test]
+async fn what_the_index_refuses_is_parked_and_offered_again() {
+    let (whole, _) = with_a_gap();
+    let mut store = Store::holding(&whole).await;
+    let refused = Parked {
+        order_id: "good".into(),
+        position: 6,
+        error: "too long".into(),
+        events: 0,
+    };
+    store.writer.park(&refused).await.unwrap();
+    let listed = store
+        .reader
+        .parked(Projection::Search, "", 10)
+        .await
+        .unwrap();
+    assert_eq!(listed, [refused]);
+    assert_eq!(
+        store.reader.parked_count(Projection::Search).await.unwrap(),
+        1
+    );
+    assert_eq!(parked(&store).await, []);
+    store.writer.offer_again("good").await.unwrap();
+    assert_eq!(
+        store.reader.parked_count(Projection::Search).await.unwrap(),
+        0
+    );
+    assert_eq!(
+        store.reader.again(10).await.unwrap(),
+        whole.documents(6)[1..]
+    );
+}

@@ -1,0 +1,45 @@
+//! Progress bars on long work; none where nobody looks.
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// What is being done, how much of it, how fast, and for how long still.
+const TEMPLATE: &str = "{msg:22} {bar:40} {human_pos} of {human_len}, {per_sec}, {eta} left";
+
+/// A bar for one thing after the other.
+pub(super) struct Progress<T> {
+    bar: ProgressBar,
+    doing: Option<T>,
+}
+
+impl<T: PartialEq> Progress<T> {
+    pub(super) fn new() -> Self {
+        let bar = ProgressBar::new(0);
+        let bar = match ProgressStyle::with_template(TEMPLATE) {
+            Ok(style) => bar.with_style(style),
+            Err(_) => bar,
+        };
+        Self { bar, doing: None }
+    }
+
+    /// So much of this is done; `told` is what people are told.
+    pub(super) fn show(&mut self, doing: T, told: &str, done: u64, all: u64) {
+        if self.doing.as_ref() != Some(&doing) {
+            self.bar.reset();
+            self.bar.set_message(told.to_owned());
+            self.doing = Some(doing);
+        }
+        self.bar.set_length(all);
+        self.bar.set_position(done);
+    }
+
+    /// Prints a line above the bar.
+    pub(super) fn print(&self, line: &str) -> std::io::Result<()> {
+        self.bar.suspend(|| super::session::print(line))
+    }
+}
+
+impl<T> Drop for Progress<T> {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}

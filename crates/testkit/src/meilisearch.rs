@@ -1,0 +1,194 @@
+//! A real Meilisearch: that of `TEST_MEILISEARCH_URL` (and `TEST_MEILISEARCH_KEY`), else one that is
+//! started from the `meilisearch` on the path. Where there is none, tests are skipped, loudly; with
+//! `REQUIRE_MEILISEARCH` set they fail.
+
+use std::{
+    env, fs,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+    thread,
+    time::Instant,
+};
+
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::DEADLINE;
+
+/// The key of those that are started here.
+const KEY: &str = "the-key-of-tests-only";
+
+/// Serves until standard input ends, however this process does.
+const SERVE: &str = r#"
+    cd "$1"
+    "$2" --no-analytics --http-addr "127.0.0.1:$3" --master-key "$4" >log 2>&1 &
+    cat >/dev/null
+    kill -9 $!
+    wait
+"#;
+
+/// URL and key of a server that tests share; `None` where there is none.
+///
+/// # Panics
+/// When there is one, but it does not start; or when there is none and there has to be.
+#[must_use]
+pub fn shared() -> Option<(String, Option<String>)> {
+    static SHARED: OnceLock<Option<Meilisearch>> = OnceLock::new();
+    if let Ok(url) = env::var("TEST_MEILISEARCH_URL") {
+        return Some((url, env::var("TEST_MEILISEARCH_KEY").ok()));
+    }
+    let server = SHARED.get_or_init(Meilisearch::start).as_ref()?;
+    Some((server.url(), Some(KEY.to_owned())))
+}
+
+/// A server of a test's own, gone when this process is.
+#[derive(Debug)]
+pub struct Meilisearch {
+    program: std::path::PathBuf,
+    folder: TempDir,
+    port: u16,
+    process: Option<Child>,
+}
+
+impl Meilisearch {
+    /// Starts one on an empty folder; `None` where none is installed.
+    ///
+    /// # Panics
+    /// When it does not start; or when none is installed and one has to be.
+    #[must_use]
+    pub fn start() -> Option<Self> {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let program = env::split_paths(&path)
+            .map(|folder| folder.join("meilisearch"))
+            .find(|program| program.is_file());
+        let Some(program) = program else {
+            assert!(
+                env::var_os("REQUIRE_MEILISEARCH").is_none(),
+                "no Meilisearch"
+            );
+            eprintln!("SKIPPED: no Meilisearch is installed");
+            return None;
+        };
+        // Out of the range from which systems give ports to others meanwhile.
+        let port = (0..1000)
+            .map(|_| 10_000 + (Uuid::now_v7().as_u128() % 10_000) as u16)
+            .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+            .unwrap();
+        let mut server = Self {
+            program,
+            folder: tempfile::tempdir().unwrap(),
+            port,
+            process: None,
+        };
+        server.start_again();
+        Some(server)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// The same, as [`crate::Proxy::to`] takes it.
+    #[must_use]
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Its key, which may do everything.
+    #[must_use]
+    pub fn key(&self) -> String {
+        KEY.to_owned()
+    }
+
+    /// As `kill -9` does.
+    ///
+    /// # Panics
+    /// When it cannot be killed.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            drop(process.stdin.take());
+            process.wait().unwrap();
+        }
+    }
+
+    /// Starts it after it was killed, on what it had, and returns when it answers.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn start_again(&mut self) {
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", SERVE, "sh"])
+            .arg(self.folder.path())
+            .arg(&self.program)
+            .args([&self.port.to_string(), KEY])
+            .stdin(Stdio::piped());
+        self.process = Some(command.spawn().unwrap());
+        let deadline = Instant::now() + DEADLINE;
+        while !self.answers() {
+            assert!(Instant::now() < deadline, "Meilisearch does not start");
+            thread::yield_now();
+        }
+    }
+
+    /// Kills it, and starts it on nothing.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn wipe(&mut self) {
+        self.kill();
+        for entry in fs::read_dir(self.folder.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                fs::remove_dir_all(path).unwrap();
+            }
+        }
+        self.start_again();
+    }
+
+    /// Where it keeps what it has, to be copied while it is killed.
+    #[must_use]
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// What it answers to a call: the status and the body.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[must_use]
+    pub fn call(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        self.try_call(method, path, body).unwrap()
+    }
+
+    fn answers(&self) -> bool {
+        self.try_call("GET", "/health", "")
+            .is_ok_and(|(status, _)| status == 200)
+    }
+
+    fn try_call(&self, method: &str, path: &str, body: &str) -> std::io::Result<(u16, String)> {
+        let mut stream = TcpStream::connect(self.address())?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.0\r\nAuthorization: Bearer {KEY}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+        Ok((status.unwrap_or(0), body.to_owned()))
+    }
+}
+
+impl Drop for Meilisearch {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
