@@ -16,6 +16,7 @@ mod load;
 mod memory;
 mod postgres;
 mod program;
+mod rebuild;
 mod stream;
 mod subscribers;
 
@@ -70,6 +71,12 @@ enum Bench {
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
+    /// Rebuilding and verifying: events a second against bare inserts, and memory
+    Rebuild {
+        /// Orders in the log
+        #[arg(long, default_value_t = 1_000_000)]
+        orders: u64,
+    },
     /// Memory and time to start with a large log
     Memory {
         /// Events in the log
@@ -96,6 +103,7 @@ fn main() {
             Bench::Subscribers { idle, seconds } => subscribers::run(idle, seconds).await,
             Bench::Postgres { seconds } => postgres::run(seconds).await,
             Bench::Freshness { orders, seconds } => freshness::run(orders, seconds).await,
+            Bench::Rebuild { orders } => rebuild::run(orders).await,
             Bench::Memory { events, seconds } => memory::run(events, seconds).await,
         }
     });

@@ -78,10 +78,18 @@ pub enum RetryError {
 pub struct Control(mpsc::Sender<Request>);
 
 impl Control {
-    /// One that nobody answers.
+    /// One that sets aside what it is told to, which is received from the channel.
     #[cfg(test)]
-    pub(crate) fn unanswered() -> Self {
-        Self(mpsc::channel(1).0)
+    pub(crate) fn that_parks() -> (Self, mpsc::Receiver<Parked>) {
+        let (control, mut requests) = mpsc::channel(1);
+        let (parks, parked) = mpsc::channel(10);
+        tokio::spawn(async move {
+            while let Some(Request::Park(order, done)) = requests.recv().await {
+                parks.send(order).await.unwrap();
+                done.send(Ok(())).unwrap();
+            }
+        });
+        (Self(control), parked)
     }
 
     async fn ask<T, E: From<store::Error>>(

@@ -201,7 +201,11 @@ impl Parts {
             Beside::Previous => files.previous(),
         });
         let generation = found.await?.ok_or(Error::NoPrevious)?;
-        let mut writer = Writer::open(&generation.path, generation.number).await?;
+        let (path, number) = (&generation.path, generation.number);
+        let mut writer = match which {
+            Beside::New => Writer::open_new(path, number).await?,
+            Beside::Previous => Writer::open(path, number).await?,
+        };
         let step = |stage, writer: &Writer| Step {
             projection: Projection::Documents,
             stage,
@@ -217,6 +221,7 @@ impl Parts {
                 () = cancelled => return Err(Error::Cancelled),
             }
             tell(step(Stage::Checking, &writer));
+            writer.finish().await?;
             match writer.check().await? {
                 Some(wrong) => Err(Error::Wrong(wrong)),
                 None => Ok(()),

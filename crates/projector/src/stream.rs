@@ -14,10 +14,10 @@ use crate::Nodes;
 const BATCH: u32 = 500;
 
 /// Events that are taken at once, or a response more.
-const MOST: usize = 4000;
+const MOST: usize = 8000;
 
 /// Responses that are decoded while others are being applied.
-const AHEAD: usize = 4;
+const AHEAD: usize = 16;
 
 /// A stream that says nothing for so long is given up: three of its heartbeats are missing.
 const SILENCE: Duration = Duration::from_secs(30);

@@ -154,7 +154,7 @@ impl Verifier {
     }
 
     async fn compare_documents(&self, found: &Found) -> Result<(), Error> {
-        let mut truth = Writer::open(&self.scratch, 0).await?;
+        let mut truth = Writer::open_new(&self.scratch, 0).await?;
         let live = self.files.live().map_err(store::Error::Files)?;
         let comparison = Comparison::begin(&live.path, &self.scratch).await?;
         if let Some(made) = comparison.checkpoint() {

@@ -1,11 +1,11 @@
-use std::path::Path;
+use std::{path::Path, sync::Mutex};
 
 use contract::orders::v1::{
     AggregateType, OrderCreated, OrderDelivered, RecordedEvent, recorded_event::Payload,
 };
 use read_model::{
     search::{Appetite, Applied, Beside, Claimed, Difference, Document, Engine, Hits, Request},
-    store::Writer,
+    store::{Parked, Writer},
 };
 use tokio::sync::Semaphore;
 use wire::convert;
@@ -18,6 +18,9 @@ struct Gated {
     writes: Arc<Semaphore>,
     checkpoint: watch::Sender<Option<Checkpoint>>,
     appetite: Appetite,
+    /// It never takes an order of this row.
+    refuses: Option<u64>,
+    rows: Mutex<Vec<u64>>,
 }
 
 #[async_trait::async_trait]
@@ -35,9 +38,15 @@ impl Engine for Gated {
 
     async fn write(
         &self,
-        _: Vec<Document>,
+        documents: Vec<Document>,
         checkpoint: Checkpoint,
     ) -> Result<Applied, search::Error> {
+        let rows: Vec<_> = documents.iter().map(|document| document.row).collect();
+        if self.refuses.is_some_and(|refused| rows.contains(&refused)) {
+            let refused = search::Error::Refused("too long".into());
+            return Ok(Box::pin(async { Err(refused) }));
+        }
+        self.rows.lock().unwrap().extend(rows);
         let (writes, stored) = (self.writes.clone(), self.checkpoint.clone());
         Ok(Box::pin(async move {
             writes.acquire().await.unwrap().forget();
@@ -108,7 +117,8 @@ async fn indexer(
     folder: &Path,
     events: &[RecordedEvent],
     appetite: Appetite,
-) -> (Indexer, Arc<Gated>, Writer) {
+    refuses: Option<u64>,
+) -> (Indexer, Arc<Gated>, Writer, mpsc::Receiver<Parked>) {
     let file = folder.join("read.db");
     let mut writer = Writer::open(&file, 1).await.unwrap();
     let last = events.last().unwrap().position;
@@ -117,11 +127,13 @@ async fn indexer(
         writes: Arc::new(Semaphore::new(0)),
         checkpoint: watch::Sender::new(None),
         appetite,
+        refuses,
+        rows: Mutex::default(),
     });
     let reader = writer.reader(1).await.unwrap();
-    let control = documents::Control::unanswered();
+    let (control, parked) = documents::Control::that_parks();
     let (indexer, _) = Indexer::new(reader, engine.clone(), control, true);
-    (indexer, engine, writer)
+    (indexer, engine, writer, parked)
 }
 
 #[tokio::test]
@@ -135,7 +147,7 @@ async fn g8_an_index_on_its_way_answers_from_nowhere_until_it_is_whole() {
     let (documents, writes) = (2, 1);
     let folder = tempfile::tempdir().unwrap();
     let appetite = Appetite { documents, writes };
-    let (indexer, engine, _writer) = indexer(folder.path(), &events, appetite).await;
+    let (indexer, engine, _writer, _) = indexer(folder.path(), &events, appetite, None).await;
     let mut checkpoint = engine.checkpoint.subscribe();
     let progress = indexer.progress();
     let stop = CancellationToken::new();
@@ -166,7 +178,7 @@ async fn g7_the_checkpoint_of_writes_that_overlap_is_that_of_the_ones_that_have_
     let (documents, writes) = (2, 3);
     let folder = tempfile::tempdir().unwrap();
     let appetite = Appetite { documents, writes };
-    let (indexer, engine, _writer) = indexer(folder.path(), &events, appetite).await;
+    let (indexer, engine, _writer, _) = indexer(folder.path(), &events, appetite, None).await;
     let mut checkpoint = engine.checkpoint.subscribe();
     let progress = indexer.progress();
     let stop = CancellationToken::new();
@@ -182,6 +194,34 @@ async fn g7_the_checkpoint_of_writes_that_overlap_is_that_of_the_ones_that_have_
     }
     assert_eq!(positions, [(2, 0), (0, 0), (0, 0), (6, 6)]);
     progress.wait_for(6).await;
+    stop.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_document_that_the_engine_refuses_is_looked_for_and_parked_and_no_other() {
+    let events: Vec<_> = (1..=40)
+        .map(|position| event(position, &format!("o{position}"), 1, created()))
+        .collect();
+    let folder = tempfile::tempdir().unwrap();
+    let (documents, writes) = (16, 3);
+    let appetite = Appetite { documents, writes };
+    let (indexer, engine, _writer, mut parked) =
+        indexer(folder.path(), &events, appetite, Some(23)).await;
+    engine.writes.add_permits(1000);
+    let progress = indexer.progress();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(indexer.run(stop.clone()));
+    progress.wait_for(40).await;
+    let refused = parked.recv().await.unwrap();
+    assert_eq!((&refused.order_id[..], refused.position), ("o23", 23));
+    assert_eq!(refused.error, "too long");
+    assert!(parked.try_recv().is_err());
+    let mut rows = engine.rows.lock().unwrap().clone();
+    rows.sort_unstable();
+    rows.dedup();
+    let others: Vec<_> = (1..=40).filter(|row| *row != 23).collect();
+    assert_eq!(rows, others);
     stop.cancel();
     running.await.unwrap();
 }

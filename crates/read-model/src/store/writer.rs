@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -48,7 +48,16 @@ pub struct Writer {
     /// What the readers read with, to be led to another file.
     pools: Arc<Mutex<Vec<Pool>>>,
     path: PathBuf,
+    /// The statements that make the indexes which a file in the making does without.
+    indexes: Vec<String>,
 }
+
+/// Makes a new file as fast as it can be: nothing of it outlives a crash, so nothing waits for the
+/// disk, and no page is written to a log first.
+const IN_THE_MAKING: &str = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF";
+
+/// As [`DURABILITY`] wants it.
+const MADE: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL";
 
 impl Writer {
     /// Opens the file, or makes it. `generation` is which build of the read model a new file is;
@@ -69,10 +78,56 @@ impl Writer {
             again: watch::Sender::new(()),
             pools: Arc::default(),
             path: path.to_owned(),
+            indexes: Vec::new(),
         };
         sqlx::raw_sql(CACHE).execute(&mut writer.connection).await?;
         writer.load_checkpoint().await?;
         Ok(writer)
+    }
+
+    /// Opens a file that is being made, and is thrown away if that is not brought to its end by
+    /// [`Writer::finish`]: until then it has no indexes but what it needs itself, each of which
+    /// costs more for an event than the event.
+    ///
+    /// # Errors
+    /// When it is not a read model's file, or cannot be opened.
+    pub async fn open_new(path: &Path, generation: u64) -> Result<Self, Error> {
+        let mut writer = Self::open(path, generation).await?;
+        let connection = &mut writer.connection;
+        let indexes: Vec<(String, String)> = sqlx::query_as(
+            "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL",
+        )
+        .fetch_all(&mut *connection)
+        .await?;
+        sqlx::raw_sql(IN_THE_MAKING)
+            .execute(&mut *connection)
+            .await?;
+        for (name, sql) in indexes {
+            let drop = format!("DROP INDEX {name}");
+            sqlx::raw_sql(AssertSqlSafe(drop))
+                .execute(&mut *connection)
+                .await?;
+            writer.indexes.push(sql);
+        }
+        Ok(writer)
+    }
+
+    /// Makes the indexes of a file of [`Writer::open_new`], and sees to it that all of it is on the
+    /// disk.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub async fn finish(&mut self) -> Result<(), Error> {
+        for sql in std::mem::take(&mut self.indexes) {
+            sqlx::raw_sql(AssertSqlSafe(sql))
+                .execute(&mut self.connection)
+                .await?;
+        }
+        let path = self.path.clone();
+        let synced = tokio::task::spawn_blocking(move || fs::File::open(path)?.sync_all());
+        synced.await.map_err(io::Error::other)??;
+        sqlx::raw_sql(MADE).execute(&mut self.connection).await?;
+        Ok(())
     }
 
     /// One that reads what this one writes, over so many connections. Their threads inherit the

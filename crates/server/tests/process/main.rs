@@ -9,3 +9,4 @@ mod crash;
 mod import;
 #[cfg(target_os = "linux")]
 mod memory;
+mod operations;

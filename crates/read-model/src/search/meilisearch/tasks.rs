@@ -112,3 +112,80 @@ fn ended(task: Task) -> Option<Result<(), Error>> {
         other => Some(Err(Error::failed(format!("task {} is {other}", task.uid)))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::{super::Index, *};
+
+    /// A server that gives one answer to every call.
+    async fn answering(body: &'static str) -> Connection {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request).await;
+                let length = body.len();
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+                );
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        Index::new(&format!("http://{address}"), None)
+            .unwrap()
+            .connection
+    }
+
+    async fn told(body: &'static str) -> String {
+        let connection = answering(body).await;
+        match connection.written("orders", Some(5), 7).await {
+            Ok(()) => "done".to_owned(),
+            Err(Undone::Failed(error)) => error.to_string(),
+            Err(undone) => format!("{undone:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn only_a_task_that_succeeded_is_done() {
+        for (body, what) in [
+            (
+                r#"{"results":[{"uid":7,"status":"succeeded","error":null}]}"#,
+                "done",
+            ),
+            (
+                r#"{"results":[{"uid":7,"status":"canceled"}]}"#,
+                "the search index failed: task 7 is canceled",
+            ),
+            (
+                r#"{"results":[{"uid":7,"status":"failed","error":
+                    {"message":"no space left","type":"internal"}}]}"#,
+                "the search index failed: task 7 failed: no space left",
+            ),
+            (
+                r#"{"results":[{"uid":7,"status":"failed","error":
+                    {"message":"bad id","type":"invalid_request"}}]}"#,
+                "the search index refuses a document: bad id",
+            ),
+            (
+                r#"{"results":[{"uid":7,"status":"of a newer version"}]}"#,
+                "the search index failed: task 7 is of a newer version",
+            ),
+            (r#"{"results":[]}"#, "Lost"),
+            (r#"{"results":[{"uid":8,"status":"succeeded"}]}"#, "Lost"),
+            (
+                r#"{"results":[{"uid":6,"status":"succeeded"}]}"#,
+                "Interference",
+            ),
+        ] {
+            assert_eq!(told(body).await, what, "{body}");
+        }
+        assert!(told("<html>").await.contains("the search index failed"));
+    }
+}
