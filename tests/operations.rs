@@ -538,3 +538,42 @@ async fn parked_orders_are_listed_in_pages() {
         ["projection", "page_size"]
     );
 }
+
+#[tokio::test]
+async fn an_event_that_cannot_be_decoded_parks_its_order_and_is_named() {
+    let mut server = Server::start().await;
+    let mut clients = server.clients().await;
+    fill(&mut clients, 4).await;
+    server.stop().await;
+    let log = server.folder().join("events.db");
+    change(&log, UNLOCK).await;
+    let right = recorded(&log, "o-1").await;
+    let mut wrong = RecordedEvent::decode(&right[..]).unwrap();
+    wrong.payload = None;
+    let mut wrong = wrong.encode_to_vec();
+    // `order_created`, of which the content is none.
+    wrong.extend([0xa2, 0x01, 0x03, 0xff, 0xff, 0xff]);
+    record(&log, "o-1", wrong).await;
+    for file in ["read-1.db", "read-1.db-wal", "read-1.db-shm"] {
+        // The last two are not there after an orderly end.
+        let _ = std::fs::remove_file(server.folder().join(file));
+    }
+    server.start_again().await;
+    let mut clients = server.clients().await;
+    let position = create_late(&mut clients).await;
+    assert_eq!(search(&mut clients, "", position).await.total_size, 4);
+    let found = verify(&mut clients, &["log"]).await;
+    assert!(found[0].starts_with("event 4 cannot be read"), "{found:?}");
+    assert_eq!(verify(&mut clients, &["documents"]).await, [""; 0]);
+    record(&log, "o-1", right).await;
+    let retry = RetryParkedRequest::default();
+    let retried = clients.projections.retry_parked(retry).await.unwrap();
+    assert_eq!(retried.into_inner().recovered_count, 1);
+    assert_eq!(search(&mut clients, "", position).await.total_size, 5);
+}
+
+async fn create_late(clients: &mut Clients) -> u64 {
+    let create = order::create("late", "c-0");
+    let created = clients.commands.create_order(create).await.unwrap();
+    created.into_inner().position
+}

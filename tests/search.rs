@@ -599,3 +599,76 @@ async fn g9_other_settings_lead_to_a_new_generation_while_the_old_one_answers() 
     at_the_head(&mut clients).await;
     agree(&mut clients).await;
 }
+
+#[tokio::test]
+async fn g7_an_index_that_somebody_deletes_or_empties_under_traffic_is_made_again() {
+    let Some(meilisearch) = Meilisearch::start() else {
+        return;
+    };
+    let (_server, mut clients) = start(&meilisearch).await;
+    create(&mut clients, "before", 60).await;
+    at_the_head(&mut clients).await;
+    for (round, what) in ["/indexes/orders", "/indexes/orders/documents"]
+        .iter()
+        .enumerate()
+    {
+        let (code, answer) = meilisearch.call("DELETE", what, "");
+        assert_eq!(code, 202, "{answer}");
+        create(&mut clients, &format!("r{round}"), 60).await;
+        let all = with_words("r0 0", 0);
+        eventually("everything is there again", async || {
+            let found = search(&mut clients, all.clone()).await.ok()?;
+            let none = differences(&mut clients).await.ok()?.is_empty();
+            (found.total_size > 0 && none).then_some(())
+        })
+        .await;
+        // With its settings: a filter works.
+        let filtered = SearchOrdersRequest {
+            customer_ids: vec!["c-1".into()],
+            ..with_words("before", 0)
+        };
+        assert!(search(&mut clients, filtered).await.unwrap().total_size > 0);
+    }
+}
+
+#[tokio::test]
+async fn g9_a_rollback_that_is_broken_off_keeps_the_previous_index() {
+    let Some(meilisearch) = Meilisearch::start() else {
+        return;
+    };
+    let (mut server, mut clients) = start(&meilisearch).await;
+    let position = create(&mut clients, "o", 50).await;
+    search(&mut clients, with_words("o", position))
+        .await
+        .unwrap();
+    let request = |rollback| RebuildRequest {
+        projections: vec!["search".into()],
+        rollback,
+    };
+    let mut steps = clients
+        .projections
+        .rebuild(request(false))
+        .await
+        .unwrap()
+        .into_inner();
+    while steps.message().await.unwrap().is_some() {}
+    let steps = clients.projections.rebuild(request(true)).await.unwrap();
+    drop(steps);
+    server.stop().await;
+    server.start_again().await;
+    let mut clients = server.clients().await;
+    at_the_head(&mut clients).await;
+    // It went back already, or it does now: either way there is one to go to.
+    let mut steps = clients
+        .projections
+        .rebuild(request(true))
+        .await
+        .unwrap()
+        .into_inner();
+    let mut done = false;
+    while let Some(step) = steps.message().await.unwrap() {
+        done |= step.stage() == RebuildStage::Done;
+    }
+    assert!(done);
+    agree(&mut clients).await;
+}

@@ -14,5 +14,6 @@ CREATE TABLE parked (
 
 -- Orders that changed otherwise than by the newest events, to be brought to the search index.
 CREATE TABLE again (
-    row INTEGER PRIMARY KEY
+    row   INTEGER PRIMARY KEY,
+    times INTEGER NOT NULL -- what has been brought when it was less is not all
 ) STRICT;

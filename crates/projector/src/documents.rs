@@ -1,17 +1,28 @@
+use std::{pin::pin, time::Duration};
+
 use contract::orders::v1::{GetOrderHistoryRequest, SubscribeResponse};
 use read_model::{
     generations::{Generation, Generations},
     store::{self, Parked, Writer},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::{
     Nodes, Progress,
     retry::Retry,
     stream::{self, Stream},
 };
+
+/// How long a node may take to tell the events of an order.
+const HISTORY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Parked orders that are tried again when new documents are used.
+const RETRIED: u32 = 1000;
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -50,7 +61,7 @@ enum Request {
     },
     Park(Parked, oneshot::Sender<Result<(), store::Error>>),
     OfferAgain(Vec<String>, oneshot::Sender<Result<(), store::Error>>),
-    Brought(Vec<u64>, oneshot::Sender<Result<(), store::Error>>),
+    Brought(Vec<(u64, i64)>, oneshot::Sender<Result<(), store::Error>>),
 }
 
 /// What became of parked orders that were tried again.
@@ -141,8 +152,8 @@ impl Control {
         self.ask(|done| Request::Park(refused, done)).await
     }
 
-    pub(crate) async fn brought(&self, rows: Vec<u64>) -> Result<(), store::Error> {
-        self.ask(|done| Request::Brought(rows, done)).await
+    pub(crate) async fn brought(&self, marks: Vec<(u64, i64)>) -> Result<(), store::Error> {
+        self.ask(|done| Request::Brought(marks, done)).await
     }
 }
 
@@ -180,22 +191,28 @@ impl Documents {
                     Error::Store(_) => self.give_up_successor(),
                     Error::Stream(_) => self.nodes.turn(),
                 }
-                retry.after(&error, &self.progress, &stop).await;
+                let progress = self.progress.clone();
+                self.answer_while(retry.after(&error, &progress, &stop))
+                    .await;
             }
         }
         self.writer.close().await;
     }
 
     async fn follow(&mut self, stop: &CancellationToken, retry: &mut Retry) -> Result<(), Error> {
+        let has_successor = self.successor.is_some();
         let target = self.successor.as_ref().map(|next| &next.writer);
-        let made = target.unwrap_or(&self.writer).checkpoint();
-        let subscribed = stop
-            .run_until_cancelled(Stream::open(&self.nodes, made, true))
-            .await;
-        let Some(stream) = subscribed else {
+        let made = target.unwrap_or(&self.writer).checkpoint().cloned();
+        let nodes = self.nodes.clone();
+        let subscribed = stop.run_until_cancelled(Stream::open(&nodes, made.as_ref(), true));
+        let Some(stream) = self.answer_while(subscribed).await else {
             return Ok(());
         };
         let mut stream = stream?;
+        if self.successor.is_some() != has_successor {
+            // Which is not as far: it follows from where it is.
+            return Ok(());
+        }
         loop {
             let request = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -208,11 +225,21 @@ impl Documents {
                     continue;
                 }
             };
-            if let Request::TakeOver(successor) = request {
-                self.successor = Some(successor);
-                // Which is not as far: it follows from where it is.
+            self.answer(request).await;
+            if self.successor.is_some() != has_successor {
                 return Ok(());
             }
+        }
+    }
+
+    /// Answers who asks while something else is waited for.
+    async fn answer_while<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            let request = tokio::select! {
+                worked = &mut work => return worked,
+                Some(request) = self.requests.recv() => request,
+            };
             self.answer(request).await;
         }
     }
@@ -255,9 +282,10 @@ impl Documents {
         let switch = || generations.switch(&generation);
         let taken = writer.succeed(&self.writer, switch).await;
         if taken.is_ok() {
-            let old = std::mem::replace(&mut self.writer, writer);
-            old.close().await;
+            // The old one is not closed but let go of: somebody may still be reading it.
+            self.writer = writer;
             self.progress.is_of(generation.number);
+            self.retry_parked().await;
         }
         // Fails when nobody waits for it any more.
         let _ = taken_over.send(taken);
@@ -274,7 +302,7 @@ impl Documents {
     /// An answer fails to be sent when nobody waits for it any more.
     async fn answer(&mut self, request: Request) {
         match request {
-            Request::TakeOver(_) => {}
+            Request::TakeOver(successor) => self.successor = Some(successor),
             Request::Retry { order_ids, retried } => {
                 let _ = retried.send(self.retry(order_ids).await);
             }
@@ -290,9 +318,21 @@ impl Documents {
                 }
                 let _ = done.send(offered);
             }
-            Request::Brought(rows, done) => {
-                let _ = done.send(self.writer.brought(&rows).await);
+            Request::Brought(marks, done) => {
+                let _ = done.send(self.writer.brought(&marks).await);
             }
+        }
+    }
+
+    /// What is parked in new documents was so when they were made; it may be right by now, as it was
+    /// in the old ones.
+    async fn retry_parked(&mut self) {
+        let parked = match self.writer.parked_orders(RETRIED).await {
+            Ok(parked) => parked,
+            Err(error) => return tracing::warn!(%error, "parked orders are not tried again"),
+        };
+        if let Err(error) = self.retry(parked).await {
+            tracing::warn!(%error, "parked orders are not tried again");
         }
     }
 
@@ -302,9 +342,18 @@ impl Documents {
             let request = GetOrderHistoryRequest {
                 order_id: order_id.clone(),
             };
-            let history = self.nodes.current().get_order_history(request).await;
-            let history = history.map_err(|status| RetryError::Log(order_id.clone(), status))?;
-            let events = history.into_inner().events;
+            let mut node = self.nodes.current();
+            let asked = timeout(HISTORY_TIMEOUT, node.get_order_history(request)).await;
+            let late = |_| Err(Status::deadline_exceeded("no answer"));
+            let events = match asked.unwrap_or_else(late) {
+                Ok(history) => history.into_inner().events,
+                // One that cannot be read is as wrong as before.
+                Err(status) if status.code() == Code::Internal => {
+                    retried.parked.push(order_id);
+                    continue;
+                }
+                Err(status) => return Err(RetryError::Log(order_id, status)),
+            };
             if self.writer.retry(&order_id, &events).await? {
                 retried.projected.push(order_id);
             } else {

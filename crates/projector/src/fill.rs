@@ -44,8 +44,12 @@ pub(crate) struct Fill {
     /// succeed where an earlier one fails.
     stored: Checkpoint,
     under_way: VecDeque<UnderWay>,
+    /// The same of the documents, which may be in the midst of those that show a new name.
+    settled_cursor: ChangeCursor,
     /// Documents in a write at most: fewer while one is looked for that is refused.
     most: usize,
+    /// Where that one is at the latest.
+    looked_for: ChangeCursor,
     /// Before that nothing is handed over, unless there is plenty.
     next_write: Instant,
 }
@@ -54,6 +58,7 @@ pub(crate) struct Fill {
 struct UnderWay {
     /// What is settled when it has been applied.
     settles: Checkpoint,
+    next: ChangeCursor,
     /// The checkpoint it has with it.
     stores: Checkpoint,
     /// The document, if it has but one.
@@ -84,15 +89,18 @@ impl Fill {
         control: Control,
         from: Checkpoint,
     ) -> Self {
+        let cursor = ChangeCursor {
+            position: from.position,
+            row: 0,
+        };
         Self {
             documents,
             most: engine.appetite().documents,
             engine,
             control,
-            cursor: ChangeCursor {
-                position: from.position,
-                row: 0,
-            },
+            cursor,
+            settled_cursor: cursor,
+            looked_for: ChangeCursor::default(),
             settled: from.clone(),
             stored: from,
             under_way: VecDeque::new(),
@@ -123,10 +131,15 @@ impl Fill {
             self.hand_over(batch).await?;
         } else if !self.under_way.is_empty() {
             self.settle().await?;
-        } else if self.stored != self.settled {
-            self.store().await?;
         } else {
-            return Ok(false);
+            if behind == 0 {
+                // All there is has been brought.
+                self.settled.answers = self.settled.position;
+            }
+            if self.stored == self.settled {
+                return Ok(false);
+            }
+            self.store().await?;
         }
         Ok(true)
     }
@@ -152,7 +165,9 @@ impl Fill {
     pub(crate) async fn look(&mut self) -> Result<(), Error> {
         let found = self.engine.checkpoint().await?;
         let is_fresh = found.is_none() && self.stored.position == 0;
-        if is_fresh || found.as_ref() == Some(&self.stored) {
+        // What is under way has its checkpoint with it.
+        let is_ours = found.is_some() && !self.under_way.is_empty();
+        if is_fresh || is_ours || found.as_ref() == Some(&self.stored) {
             return Ok(());
         }
         let changed = "the index is not as it was left: it is looked at again";
@@ -169,27 +184,36 @@ impl Fill {
 
     /// Brings the orders to the index that changed out of turn.
     pub(crate) async fn again(&mut self) -> Result<(), Error> {
+        self.rest().await?;
         loop {
-            let documents = self.documents.again(STEP as u32).await?;
-            if documents.is_empty() {
+            let again = self.documents.again(STEP as u32).await?;
+            if again.marks.is_empty() {
                 return Ok(());
             }
-            let rows = documents.iter().map(|document| document.row).collect();
-            for document in documents {
-                let single = parked(&document);
-                let applied = self
-                    .engine
-                    .write(vec![document], self.stored.clone())
-                    .await?;
-                match applied.await {
-                    Err(search::Error::Refused(error)) => {
-                        self.control.park(Parked { error, ..single }).await?;
-                    }
-                    applied => applied?,
-                }
-            }
-            self.control.brought(rows).await?;
+            self.bring(again.documents).await?;
+            self.control.brought(again.marks).await?;
         }
+    }
+
+    /// Brings documents to the index, all at once, or, if that refuses one, one by one. Nothing may
+    /// be under way.
+    pub(crate) async fn bring(&mut self, documents: Vec<Document>) -> Result<(), Error> {
+        let write = self.engine.write(documents.clone(), self.stored.clone());
+        match write.await?.await {
+            Err(search::Error::Refused(_)) => {}
+            applied => return Ok(applied?),
+        }
+        for document in documents {
+            let single = parked(&document);
+            let write = self.engine.write(vec![document], self.stored.clone());
+            match write.await?.await {
+                Err(search::Error::Refused(error)) => {
+                    self.control.park(Parked { error, ..single }).await?;
+                }
+                applied => applied?,
+            }
+        }
+        Ok(())
     }
 
     async fn gather(&mut self) -> Result<Batch, Error> {
@@ -197,12 +221,10 @@ impl Fill {
             next: self.cursor,
             ..Batch::default()
         };
-        let mut head = None;
         let mut bytes = 0;
         loop {
             let step = STEP.min(self.most - batch.documents.len());
             let changes = self.documents.changed_since(batch.next, step).await?;
-            let head = *head.get_or_insert(changes.as_of);
             bytes += changes
                 .documents
                 .iter()
@@ -212,7 +234,9 @@ impl Fill {
             batch.documents.extend(changes.documents);
             batch.is_all = batch.next.position >= changes.as_of;
             let is_full = batch.documents.len() >= self.most || bytes >= MOST_BYTES;
-            if is_full || batch.next.position >= head {
+            // Up to where the documents are now: an order that has changed since they were read
+            // before is still to come, and until it is there the index answers from nowhere new.
+            if is_full || batch.is_all {
                 return Ok(batch);
             }
         }
@@ -243,6 +267,7 @@ impl Fill {
         self.cursor = next;
         self.under_way.push_back(UnderWay {
             settles,
+            next,
             stores,
             single,
             applied,
@@ -261,11 +286,14 @@ impl Fill {
         match applied {
             Ok(()) => {
                 self.stored = oldest.stores;
-                self.most = self.engine.appetite().documents.min(self.most * 2);
+                let place = |cursor: ChangeCursor| (cursor.position, cursor.row);
+                if place(oldest.next) >= place(self.looked_for) {
+                    self.most = self.engine.appetite().documents;
+                }
             }
             Err(search::Error::Refused(error)) => match oldest.single {
                 Some(single) => self.control.park(Parked { error, ..single }).await?,
-                None => return self.look_closer().await,
+                None => return self.look_closer(oldest.next).await,
             },
             Err(error) => return Err(error.into()),
         }
@@ -273,12 +301,13 @@ impl Fill {
             answers: self.settled.answers.max(oldest.settles.answers),
             ..oldest.settles
         };
+        self.settled_cursor = oldest.next;
         Ok(())
     }
 
     /// One of the documents of the oldest write is refused, and with it all of them: they are
     /// handed over again, fewer at a time.
-    async fn look_closer(&mut self) -> Result<(), Error> {
+    async fn look_closer(&mut self, refused: ChangeCursor) -> Result<(), Error> {
         let mut later = std::mem::take(&mut self.under_way);
         while let Some(write) = later.pop_front() {
             match write.applied.await {
@@ -289,10 +318,8 @@ impl Fill {
             }
         }
         self.most = (self.most / 2).max(1);
-        self.cursor = ChangeCursor {
-            position: self.settled.position,
-            row: 0,
-        };
+        self.looked_for = refused;
+        self.cursor = self.settled_cursor;
         Ok(())
     }
 }

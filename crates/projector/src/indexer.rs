@@ -6,7 +6,7 @@ use read_model::{
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -199,6 +199,7 @@ impl Indexer {
         let mut again = self.documents.subscribe_again();
         again.mark_changed();
         let mut asked = None;
+        let mut looked = Instant::now();
         loop {
             let request = match asked.take() {
                 Some(request) => Some(request),
@@ -211,14 +212,18 @@ impl Indexer {
             let Some(fill) = &mut fill else {
                 return Err(store::Error::Stopped.into());
             };
-            if fill.step().await? {
-                self.tell(fill.settled());
-                retry.succeeded();
-                continue;
+            if looked.elapsed() >= LOOK {
+                fill.look().await?;
+                looked = Instant::now();
             }
             if again.has_changed().unwrap_or(false) {
                 again.mark_unchanged();
                 fill.again().await?;
+            }
+            if fill.step().await? {
+                self.tell(fill.settled());
+                retry.succeeded();
+                continue;
             }
             self.tell(fill.settled());
             retry.succeeded();
@@ -233,7 +238,7 @@ impl Indexer {
                     again.mark_changed();
                 }
                 Some(request) = self.requests.recv() => asked = Some(request),
-                () = sleep(LOOK) => fill.look().await?,
+                () = sleep(LOOK) => {}
             }
         }
     }
@@ -287,7 +292,13 @@ impl Indexer {
             if let Some(error) = &self.superseded {
                 self.progress.failed(error);
             }
-            sleep(GLANCE).await;
+            tokio::select! {
+                Some(request) = self.requests.recv() => {
+                    // Fails when nobody waits for it any more.
+                    let _ = request.taken_over.send(Err(search::Error::Superseded.into()));
+                }
+                () = sleep(GLANCE) => {}
+            }
         }
     }
 

@@ -30,7 +30,12 @@ impl Nodes {
     /// The one that is followed now.
     #[must_use]
     pub fn current(&self) -> EventServiceClient<Channel> {
-        EventServiceClient::new(self.node().1.clone())
+        EventServiceClient::new(self.channel())
+    }
+
+    /// The connection to it.
+    pub(crate) fn channel(&self) -> Channel {
+        self.node().1.clone()
     }
 
     /// What it is called.

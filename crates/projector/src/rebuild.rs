@@ -5,10 +5,12 @@ use std::{
 };
 
 use read_model::{
-    generations::Generations,
-    search::{self, Beside, Checkpoint, Live},
+    generations::{Generation, Generations},
+    search::{self, Beside, Checkpoint, Difference, Live},
     store::{self, Projection, Reader, Writer},
 };
+
+use tokio::runtime::Handle;
 
 use crate::{
     Nodes, Progress, documents,
@@ -20,6 +22,11 @@ use crate::{
 /// How many events a generation may be behind when it is handed over: what comes to be projected
 /// while it waits for the rest.
 const NEARLY: u64 = 10_000;
+
+/// Orders that are compared with an index in one go, and times that those are compared again which
+/// differ.
+const PAGE: u32 = 1000;
+const LOOKS: u32 = 20;
 
 /// Times that one asks for the log in vain before the rebuild is given up, and the pause between.
 const ATTEMPTS: (u32, Duration) = (30, Duration::from_secs(1));
@@ -47,6 +54,10 @@ pub struct Parts {
     pub index: indexer::Control,
     /// How far it is.
     pub index_progress: Progress,
+    /// Where the documents are made: of low priority, as the threads are that it starts.
+    pub documents_runtime: Handle,
+    /// Where the index is.
+    pub index_runtime: Handle,
     /// The rebuilds that are under way.
     pub under_way: Mutex<Vec<Projection>>,
 }
@@ -88,6 +99,9 @@ pub enum Error {
     /// There is no generation to go back to.
     #[error("there is no previous generation of it")]
     NoPrevious,
+    /// The previous generation was made by another version of the projection.
+    #[error("the previous generation of it is of another version")]
+    Outdated,
     /// Another process writes the index.
     #[error("another node is the indexer of the search index")]
     NotIndexer,
@@ -169,6 +183,24 @@ impl Rebuilds {
         &self,
         projection: Projection,
         which: Beside,
+        tell: impl FnMut(Step) + Send + 'static,
+        cancelled: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), Error> {
+        let runtime = match projection {
+            Projection::Documents => &self.0.documents_runtime,
+            Projection::Search => &self.0.index_runtime,
+        };
+        let this = self.clone();
+        let run = runtime.spawn(async move { this.work(projection, which, tell, cancelled).await });
+        run.await
+            .map_err(io::Error::other)
+            .map_err(store::Error::Files)?
+    }
+
+    async fn work(
+        &self,
+        projection: Projection,
+        which: Beside,
         mut tell: impl FnMut(Step) + Send,
         cancelled: impl Future<Output = ()> + Send,
     ) -> Result<(), Error> {
@@ -206,6 +238,10 @@ impl Parts {
             Beside::New => Writer::open_new(path, number).await?,
             Beside::Previous => Writer::open(path, number).await?,
         };
+        if writer.is_outdated() {
+            writer.close().await;
+            return Err(Error::Outdated);
+        }
         let step = |stage, writer: &Writer| Step {
             projection: Projection::Documents,
             stage,
@@ -215,11 +251,7 @@ impl Parts {
         };
         let made = async {
             let mut told = |writer: &Writer| tell(step(Stage::Filling, writer));
-            let filled = self.fill_documents(&mut writer, &mut told);
-            tokio::select! {
-                filled = filled => filled?,
-                () = cancelled => return Err(Error::Cancelled),
-            }
+            self.fill_documents(&mut writer, &mut told).await?;
             tell(step(Stage::Checking, &writer));
             writer.finish().await?;
             match writer.check().await? {
@@ -227,22 +259,38 @@ impl Parts {
                 None => Ok(()),
             }
         };
-        if let Err(error) = made.await {
+        let made = tokio::select! {
+            made = made => made,
+            () = cancelled => Err(Error::Cancelled),
+        };
+        if let Err(error) = made {
             writer.close().await;
-            if which == Beside::New {
-                on_files(&self.files, move |files| files.discard(&generation)).await?;
-            }
+            self.discard(which, generation).await?;
             return Err(error);
         }
         tell(step(Stage::Switching, &writer));
         let done = step(Stage::Done, &writer);
-        let switch = (self.files.clone(), generation);
-        self.documents.take_over(writer, switch).await?;
+        let switch = (self.files.clone(), generation.clone());
+        if let Err(error) = self.documents.take_over(writer, switch).await {
+            self.discard(which, generation).await?;
+            return Err(error.into());
+        }
         tell(Step {
             done: done.total,
             ..done
         });
         Ok(())
+    }
+
+    /// Removes a new generation that is not used.
+    async fn discard(&self, which: Beside, generation: Generation) -> Result<(), Error> {
+        let discarded = on_files(&self.files, move |files| {
+            if which == Beside::Previous || files.live()? == generation {
+                return Ok(());
+            }
+            files.discard(&generation)
+        });
+        discarded.await
     }
 
     /// Brings the documents of a generation to where those are that are used, nearly.
@@ -316,7 +364,10 @@ impl Parts {
         };
         let from = match claimed.checkpoint {
             Some(previous) if previous.log_id == new.log_id && !claimed.outdated => previous,
-            Some(_) => return Err(Error::NoPrevious),
+            Some(_) => {
+                self.engine.abandon().await?;
+                return Err(Error::Outdated);
+            }
             None => new,
         };
         let generation = from.generation;
@@ -334,7 +385,10 @@ impl Parts {
                 tell(step(Stage::Filling, fill.settled().position));
             }
             fill.reach(self.reader.position()).await?;
-            Ok::<_, Error>(())
+            self.check_index(&mut fill, &mut |position| {
+                tell(step(Stage::Checking, position))
+            })
+            .await
         };
         let made = tokio::select! {
             made = made => made,
@@ -346,10 +400,82 @@ impl Parts {
             return Err(error);
         }
         tell(step(Stage::Switching, fill.settled().position));
-        self.index.take_over(fill).await?;
+        if let Err(error) = self.index.take_over(fill).await {
+            self.engine.abandon().await?;
+            return Err(error.into());
+        }
         let done = self.index_progress.report().position;
         tell(step(Stage::Done, done));
         Ok(())
+    }
+}
+
+impl Parts {
+    /// Compares the index that is being made with the documents. What was brought out of turn to the
+    /// one that answers, this one may not have: it is brought it now.
+    async fn check_index(
+        &self,
+        fill: &mut Fill,
+        tell: &mut (impl FnMut(u64) + Send),
+    ) -> Result<(), Error> {
+        let mut after = 0;
+        let mut looks = 0;
+        loop {
+            let (documents, as_of) = self.reader.orders_after(after, PAGE).await?;
+            fill.reach(as_of).await?;
+            let is_last = documents.len() < PAGE as usize;
+            let last = match documents.last() {
+                Some(last) if !is_last => last.row,
+                _ => as_of,
+            };
+            let found = fill.engine.compare(after + 1, last, documents).await?;
+            let mut rows = Vec::new();
+            for difference in found {
+                match difference {
+                    Difference::Extra(row) => {
+                        let wrong =
+                            format!("the order of event {row} is in the index, and is none");
+                        return Err(Error::Wrong(wrong));
+                    }
+                    Difference::Missing(row) | Difference::Other(row) => rows.push(row),
+                }
+            }
+            if !self.bring(fill, &rows).await? {
+                tell(last);
+                if is_last {
+                    return Ok(());
+                }
+                (after, looks) = (last, 0);
+                continue;
+            }
+            looks += 1;
+            if looks > LOOKS {
+                let wrong = format!("{} orders are not in the index as they are", rows.len());
+                return Err(Error::Wrong(wrong));
+            }
+        }
+    }
+
+    /// Brings orders to the index that it does not refuse; false if there are none.
+    async fn bring(&self, fill: &mut Fill, rows: &[u64]) -> Result<bool, Error> {
+        let (mut documents, _) = self.reader.documents_by_rows(rows).await?;
+        let mut accepted = Vec::new();
+        for document in documents.drain(..) {
+            let id = &document.order.order_id;
+            if self
+                .reader
+                .is_parked(Projection::Search, id)
+                .await?
+                .is_none()
+            {
+                accepted.push(document);
+            }
+        }
+        let any = !accepted.is_empty();
+        if any {
+            fill.bring(accepted).await?;
+        }
+        Ok(any)
     }
 }
 

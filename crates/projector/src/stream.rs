@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
-use contract::orders::v1::{SubscribeRequest, SubscribeResponse};
+use contract::{
+    encoded,
+    orders::v1::{RecordedEvent, SubscribeRequest, SubscribeResponse},
+};
+use http::uri::PathAndQuery;
+use prost::Message as _;
 use read_model::store::Checkpoint;
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
-use tonic::{Status, Streaming};
+use tonic::{Status, Streaming, client::Grpc, transport::Channel};
+use tonic_prost::ProstCodec;
 
 use crate::Nodes;
 
@@ -56,13 +62,11 @@ impl Stream {
             log_id: after.map(|made| made.log_id.clone()).unwrap_or_default(),
             filter: None,
         };
-        let mut node = nodes.current();
         let name = nodes.name().to_owned();
-        let stream = timeout(SILENCE, node.subscribe(request))
+        let stream = timeout(SILENCE, subscribe(nodes.channel(), request))
             .await
             .map_err(|_| Error::Silent(name.clone()))?
-            .map_err(|status| Error::Failed(name.clone(), status))?
-            .into_inner();
+            .map_err(|status| Error::Failed(name.clone(), status))?;
         tracing::info!(node = name, after_position, "following");
         let (sender, responses) = mpsc::channel(AHEAD);
         let receiver = tokio::spawn(receive(name.clone(), stream, sender));
@@ -94,14 +98,79 @@ impl Stream {
     }
 }
 
+/// The same call as the generated client's, but for the events, which come as they are: one that
+/// cannot be decoded is not to be the end of all others.
+async fn subscribe(
+    channel: Channel,
+    request: SubscribeRequest,
+) -> Result<Streaming<encoded::SubscribeResponse>, Status> {
+    let mut client = Grpc::new(channel);
+    client
+        .ready()
+        .await
+        .map_err(|error| Status::unavailable(error.to_string()))?;
+    let path = PathAndQuery::from_static("/orders.v1.EventService/Subscribe");
+    let codec = ProstCodec::default();
+    let stream = client.server_streaming(tonic::Request::new(request), path, codec);
+    Ok(stream.await?.into_inner())
+}
+
+/// What even an event that cannot be decoded says of itself.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Header {
+    #[prost(uint64, tag = "1")]
+    position: u64,
+    #[prost(int32, tag = "3")]
+    aggregate_type: i32,
+    #[prost(string, tag = "4")]
+    aggregate_id: String,
+    #[prost(uint64, tag = "5")]
+    version: u64,
+}
+
+/// An event that cannot be decoded comes without its time and what it says, so that it cannot be
+/// projected.
+fn decode(event: &[u8]) -> Result<RecordedEvent, Status> {
+    let error = match RecordedEvent::decode(event) {
+        Ok(event) => return Ok(event),
+        Err(error) => error,
+    };
+    let damaged = |_| Status::data_loss(format!("an event cannot be decoded: {error}"));
+    let header = Header::decode(event).map_err(damaged)?;
+    tracing::error!(position = header.position, %error, "the event cannot be decoded");
+    Ok(RecordedEvent {
+        position: header.position,
+        aggregate_type: header.aggregate_type,
+        aggregate_id: header.aggregate_id,
+        version: header.version,
+        ..RecordedEvent::default()
+    })
+}
+
+fn decoded(response: &encoded::SubscribeResponse) -> Result<SubscribeResponse, Status> {
+    Ok(SubscribeResponse {
+        events: response
+            .events
+            .iter()
+            .map(|event| decode(event))
+            .collect::<Result<_, _>>()?,
+        position: response.position,
+        head_position: response.head_position,
+        caught_up: response.caught_up,
+        log_id: response.log_id.clone(),
+    })
+}
+
 async fn receive(
     name: String,
-    mut stream: Streaming<SubscribeResponse>,
+    mut stream: Streaming<encoded::SubscribeResponse>,
     responses: mpsc::Sender<Result<SubscribeResponse, Error>>,
 ) {
     loop {
         let next = match timeout(SILENCE, stream.message()).await {
-            Ok(Ok(Some(response))) => Ok(response),
+            Ok(Ok(Some(response))) => {
+                decoded(&response).map_err(|status| Error::Failed(name.clone(), status))
+            }
             Ok(Ok(None)) => Err(Error::Ended(name.clone())),
             Ok(Err(status)) => Err(Error::Failed(name.clone(), status)),
             Err(_) => Err(Error::Silent(name.clone())),

@@ -1,8 +1,8 @@
-use std::{collections::HashMap, fs, io, path::PathBuf, time::Duration};
+use std::{collections::HashMap, path::PathBuf, time::Duration};
 
 use contract::orders::v1::VerifyLogRequest;
 use read_model::{
-    generations::Generations,
+    generations::{self, Generations},
     search::{self, Document, Engine},
     store::{self, Comparison, Difference, Gone, Projection, Reader, Writer},
 };
@@ -20,8 +20,11 @@ const PAGE: u32 = 1000;
 /// How long the index may take to be where the documents were.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// From one look at an order to the next, where it is not as it should be.
+const BETWEEN: Duration = Duration::from_millis(250);
+
 /// Times that an order is looked at again which has changed while it was.
-const LOOKS: u32 = 20;
+const LOOKS: u32 = 5;
 
 /// Looks whether everything is as the log says.
 #[derive(Debug)]
@@ -147,9 +150,9 @@ impl Verifier {
     /// Projects the log anew, as far as the documents are, and compares.
     async fn documents(&self, found: &Found) -> Result<(), Error> {
         let _turn = self.turn.lock().await;
-        self.remove_scratch()?;
+        generations::remove(&self.scratch).map_err(store::Error::Files)?;
         let looked = self.compare_documents(found).await;
-        self.remove_scratch()?;
+        generations::remove(&self.scratch).map_err(store::Error::Files)?;
         looked
     }
 
@@ -171,18 +174,6 @@ impl Verifier {
         }
         truth.close().await;
         Ok(comparison.run(found).await?)
-    }
-
-    fn remove_scratch(&self) -> Result<(), store::Error> {
-        for suffix in ["", "-wal", "-shm"] {
-            let mut file = self.scratch.clone().into_os_string();
-            file.push(suffix);
-            match fs::remove_file(file) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-                _ => {}
-            }
-        }
-        Ok(())
     }
 
     async fn search(&self, found: &Found) -> Result<(), Error> {
@@ -210,8 +201,9 @@ impl Verifier {
         }
     }
 
-    /// Compares orders with the index when that is as far; those that have changed meanwhile once
-    /// more.
+    /// Compares orders with the index when that is as far. The index may be ahead of them, so those
+    /// that differ are looked at again; one that has changed at every look has been brought to the
+    /// index anew each time.
     async fn compare(
         &self,
         engine: &dyn Engine,
@@ -220,42 +212,46 @@ impl Verifier {
         mut documents: Vec<Document>,
         mut as_of: u64,
     ) -> Result<Vec<Difference>, Error> {
-        let mut rows: Option<Vec<u64>> = None;
-        for _ in 0..LOOKS {
+        let mut suspects: Option<Vec<u64>> = None;
+        let mut certain = Vec::new();
+        for look in 1..=LOOKS {
             let reached = tokio::time::timeout(PATIENCE, self.index.wait_for(as_of)).await;
             reached.map_err(|_| Error::Behind(as_of))?;
-            let by_row: HashMap<_, _> = documents
+            let orders: HashMap<_, _> = documents
                 .iter()
                 .map(|document| (document.row, document.order.clone()))
                 .collect();
             let mut found = engine.compare(first, last, documents).await?;
-            if let Some(rows) = &rows {
-                found.retain(|difference| rows.contains(&row(difference)));
+            if let Some(suspects) = &suspects {
+                found.retain(|difference| suspects.contains(&row(difference)));
             }
             if found.is_empty() {
-                return Ok(Vec::new());
+                break;
             }
-            let again: Vec<_> = by_row
+            if look > 1 {
+                tokio::time::sleep(BETWEEN).await;
+            }
+            let ahead = self.index.report().position;
+            let caught_up = tokio::time::timeout(PATIENCE, self.reader.wait_for(ahead)).await;
+            caught_up.map_err(|_| Error::Behind(ahead))??;
+            let rows: Vec<_> = orders
                 .keys()
                 .copied()
                 .chain(found.iter().map(row))
                 .collect();
-            let (orders, now) = self.reader.documents_by_rows(&again).await?;
-            let unchanged = |difference: &search::Difference| {
-                let now = orders
-                    .iter()
-                    .find(|d| d.row == row(difference))
-                    .map(|d| &d.order);
-                now == by_row.get(&row(difference))
-            };
-            if found.iter().all(unchanged) {
-                return self.described(found, &by_row).await;
+            (documents, as_of) = self.reader.documents_by_rows(&rows).await?;
+            let now: HashMap<_, _> = documents.iter().map(|d| (d.row, &d.order)).collect();
+            if look > 1 {
+                let unchanged = |row| now.get(&row).copied() == orders.get(&row);
+                let (same, changed): (Vec<_>, Vec<_>) = found
+                    .into_iter()
+                    .partition(|difference| unchanged(row(difference)));
+                certain.extend(self.described(same, &orders).await?);
+                found = changed;
             }
-            rows = Some(found.iter().map(row).collect());
-            documents = orders;
-            as_of = now;
+            suspects = Some(found.iter().map(row).collect());
         }
-        Err(Error::Behind(as_of))
+        Ok(certain)
     }
 
     /// What differs, in words; of what the index refuses, that it does.

@@ -74,18 +74,20 @@ pub(crate) fn rebuild(
     tokio::spawn(async move {
         for (_, projection) in chosen {
             let mut last = None;
-            let tell = |step: Step| {
+            let told = responses.clone();
+            let tell = move |step: Step| {
                 let is_news = step.stage != Stage::Filling;
                 if is_news || last.is_none_or(|last: Instant| last.elapsed() >= PACE) {
                     last = Some(Instant::now());
                     // One that does not fit is not worth waiting for: the next one says more.
-                    let _ = responses.try_send(Ok(message(step)));
+                    let _ = told.try_send(Ok(message(step)));
                 }
             };
-            let cancelled = async {
+            let (gone, ends) = (responses.clone(), stop.clone());
+            let cancelled = async move {
                 tokio::select! {
-                    () = responses.closed() => {}
-                    () = stop.cancelled() => {}
+                    () = gone.closed() => {}
+                    () = ends.cancelled() => {}
                 }
             };
             let run = rebuilds.run(projection, which, tell, cancelled);
@@ -125,6 +127,7 @@ fn failed_rebuild(
         rebuild::Error::Cancelled if stop.is_cancelled() => Error::ShuttingDown,
         rebuild::Error::UnderWay
         | rebuild::Error::NoPrevious
+        | rebuild::Error::Outdated
         | rebuild::Error::NotIndexer
         | rebuild::Error::Empty => Error::RebuildNotPossible {
             projection: projection.name(),

@@ -1,7 +1,8 @@
 //! Generations of a file or folder: one is used, and others are made beside it.
 //!
 //! `read.db` is a link to `read-3.db`, say. Another generation takes its place when the link is
-//! replaced, which is one step; so whatever crashes, one of them is the one that is used, whole. One
+//! replaced, which is one step; so whenever the process dies, one of them is the one that is used,
+//! whole. One
 //! that is being made has a mark, `read-4.db.unfinished`, and is removed when it is found with it.
 
 use std::{
@@ -103,21 +104,18 @@ impl Generations {
     /// Puts one in the place of the one that is used.
     ///
     /// # Errors
-    /// When the link cannot be replaced.
+    /// When the link cannot be replaced; it leads where it did then.
     pub fn switch(&self, to: &Generation) -> io::Result<()> {
         let new = self.folder.join(format!("{}.new", self.name));
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        remove_file(&new)?;
         symlink(to.path.file_name().unwrap_or_default(), &new)?;
         fs::rename(&new, self.link())?;
-        // What is removed after this is removed for good.
-        File::open(&self.folder)?.sync_all()?;
-        match fs::remove_file(marked(&to.path)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        // It is used from here on, whatever fails. What is removed after this is removed for good.
+        let synced = File::open(&self.folder).and_then(|folder| folder.sync_all());
+        if let Err(error) = synced.and_then(|()| remove_file(&marked(&to.path))) {
+            tracing::warn!(%error, path = %to.path.display(), "a change of places was not tidied up");
         }
+        Ok(())
     }
 
     /// Removes one that is not used.
@@ -126,10 +124,7 @@ impl Generations {
     /// When it cannot be removed.
     pub fn discard(&self, other: &Generation) -> io::Result<()> {
         remove(&other.path)?;
-        match fs::remove_file(marked(&other.path)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        remove_file(&marked(&other.path))
     }
 
     fn link(&self) -> PathBuf {
@@ -204,20 +199,26 @@ fn marked(path: &Path) -> PathBuf {
     beside(path, MARK)
 }
 
-fn remove(path: &Path) -> io::Result<()> {
-    let removed = match fs::symlink_metadata(path) {
-        Ok(there) if there.is_dir() => return fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    let sides = SIDES.map(|side| fs::remove_file(beside(path, side)));
-    for removed in [removed].into_iter().chain(sides) {
-        match removed {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+/// Removes a file, with what SQLite has beside it, or a folder; it need not be there.
+///
+/// # Errors
+/// When it is there and cannot be removed.
+pub fn remove(path: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(path).is_ok_and(|there| there.is_dir()) {
+        return fs::remove_dir_all(path);
+    }
+    remove_file(path)?;
+    for side in SIDES {
+        remove_file(&beside(path, side))?;
     }
     Ok(())
+}
+
+fn remove_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 #[cfg(test)]

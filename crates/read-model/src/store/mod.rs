@@ -18,7 +18,7 @@ mod writer;
 pub use changes::{ChangeCursor, Changes};
 pub use comparison::{Comparison, Difference, Gone};
 pub use list::Listing;
-pub use parked::{Parked, Projection};
+pub use parked::{Again, Parked, Projection};
 pub use reader::Reader;
 use sqlite::Durability;
 use sqlx::{SqliteConnection, migrate::Migrator};

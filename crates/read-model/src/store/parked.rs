@@ -41,6 +41,15 @@ pub struct Parked {
     pub events: u64,
 }
 
+/// Orders that are to be brought to the search index out of turn.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Again {
+    /// Their newest state.
+    pub documents: Vec<Document>,
+    /// What tells that they have been brought, and not what has changed since.
+    pub marks: Vec<(u64, i64)>,
+}
+
 impl Reader {
     /// The orders that are set aside, behind one of them by id, and at most so many.
     ///
@@ -98,14 +107,22 @@ impl Reader {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub async fn again(&self, limit: u32) -> Result<Vec<Document>, Error> {
+    pub async fn again(&self, limit: u32) -> Result<Again, Error> {
         let mut snapshot = self.snapshot().await?;
-        let rows: Vec<i64> = sqlx::query_scalar("SELECT row FROM again ORDER BY row LIMIT ?")
-            .bind(limit)
-            .fetch_all(snapshot.connection())
-            .await?;
-        let rows: Vec<_> = rows.into_iter().map(i64::cast_unsigned).collect();
-        snapshot.documents_by_rows(&rows).await
+        let marks: Vec<(i64, i64)> =
+            sqlx::query_as("SELECT row, times FROM again ORDER BY row LIMIT ?")
+                .bind(limit)
+                .fetch_all(snapshot.connection())
+                .await?;
+        let marks = marks
+            .into_iter()
+            .map(|(row, times)| (row.cast_unsigned(), times));
+        let marks: Vec<_> = marks.collect();
+        let rows: Vec<_> = marks.iter().map(|(row, _)| *row).collect();
+        Ok(Again {
+            documents: snapshot.documents_by_rows(&rows).await?,
+            marks,
+        })
     }
 
     /// Told whenever there may be more of those.

@@ -56,6 +56,18 @@ pub struct Writer {
 /// disk, and no page is written to a log first.
 const IN_THE_MAKING: &str = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF";
 
+/// What only the old documents knew: what the search index has still to be brought, and what it
+/// refuses; and the orders that are otherwise in the new ones.
+const INHERIT: &str = "
+    BEGIN IMMEDIATE;
+    INSERT INTO main.again SELECT * FROM old.again WHERE true ON CONFLICT DO NOTHING;
+    INSERT INTO main.parked SELECT * FROM old.parked WHERE projection = 'search'
+        ON CONFLICT DO NOTHING;
+    INSERT INTO main.again SELECT n.row, 1 FROM main.orders n LEFT JOIN old.orders o ON o.row = n.row
+        WHERE o.body IS NOT n.body AND n.position <= (SELECT position FROM old.checkpoint)
+        ON CONFLICT DO NOTHING;
+    COMMIT";
+
 /// As [`DURABILITY`] wants it.
 const MADE: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL";
 
@@ -148,15 +160,17 @@ impl Writer {
     }
 
     /// Takes the place of another writer, which is at most as far: who has read what that one wrote
-    /// reads from now on what this one does. `switch` makes that last.
+    /// reads from now on what this one does. `switch` makes that last. What the search index has been
+    /// brought of the old documents, and is otherwise in the new ones, it is to be brought again.
     ///
     /// # Errors
-    /// When the file cannot be opened by the readers, or `switch` fails; nothing has changed then.
+    /// When a file cannot be read or written, or `switch` fails; the old one goes on then.
     pub async fn succeed(
         &mut self,
         old: &Self,
         switch: impl FnOnce() -> io::Result<()>,
     ) -> Result<(), Error> {
+        self.inherit(old).await?;
         let pools = old
             .pools
             .lock()
@@ -175,6 +189,24 @@ impl Writer {
         }
         let position = self.checkpoint.as_ref().map_or(0, |c| c.position);
         self.position.send_replace(position);
+        self.again.send_replace(());
+        Ok(())
+    }
+
+    async fn inherit(&mut self, old: &Self) -> Result<(), Error> {
+        sqlx::query("ATTACH ? AS old")
+            .bind(old.path.to_string_lossy().into_owned())
+            .execute(&mut self.connection)
+            .await?;
+        let inherited = sqlx::raw_sql(INHERIT).execute(&mut self.connection).await;
+        // Fails when a statement before it failed within its transaction, which then ends with it.
+        let _ = sqlx::raw_sql("ROLLBACK")
+            .execute(&mut self.connection)
+            .await;
+        sqlx::raw_sql("DETACH old")
+            .execute(&mut self.connection)
+            .await?;
+        inherited?;
         Ok(())
     }
 
@@ -202,9 +234,11 @@ impl Writer {
     /// up to which there is no other event: all of it, or nothing. Events at or below the
     /// checkpoint are skipped, so that a batch can be given again.
     ///
+    /// An event that does not fit parks its order.
+    ///
     /// # Errors
-    /// When an event does not fit the documents, or is another log's, or the file cannot be
-    /// written; nothing has changed then, and the batch can be given again.
+    /// When the events are another log's, or the file cannot be written; nothing has changed then,
+    /// and the batch can be given again.
     pub async fn apply(
         &mut self,
         log_id: &str,
@@ -286,6 +320,20 @@ impl Writer {
         Ok(done)
     }
 
+    /// Orders of which an event could not be projected, at most so many.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn parked_orders(&mut self, limit: u32) -> Result<Vec<String>, Error> {
+        Ok(
+            sqlx::query_scalar("SELECT order_id FROM parked WHERE projection = ? LIMIT ?")
+                .bind(Projection::Documents.name())
+                .bind(limit)
+                .fetch_all(&mut self.connection)
+                .await?,
+        )
+    }
+
     /// Sets an order aside that the search index refuses.
     ///
     /// # Errors
@@ -320,16 +368,20 @@ impl Writer {
         Ok(())
     }
 
-    /// What [`Reader::again`] told has been brought to the search index.
+    /// What [`Reader::again`] told has been brought to the search index; what has changed since
+    /// stays.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub async fn brought(&mut self, rows: &[u64]) -> Result<(), Error> {
+    pub async fn brought(&mut self, brought: &[(u64, i64)]) -> Result<(), Error> {
         self.settle().await?;
-        sqlx::query("DELETE FROM again WHERE row IN (SELECT value FROM json_each(?))")
-            .bind(json(rows)?)
-            .execute(&mut self.connection)
-            .await?;
+        sqlx::query(
+            "DELETE FROM again WHERE (row, times) IN \
+             (SELECT value ->> 0, value ->> 1 FROM json_each(?))",
+        )
+        .bind(json(brought)?)
+        .execute(&mut self.connection)
+        .await?;
         Ok(())
     }
 
@@ -477,13 +529,16 @@ impl Script {
     }
 
     fn again(&mut self, rows: impl IntoIterator<Item = u64>) -> Result<(), BoxDynError> {
-        let nothing = " ON CONFLICT DO NOTHING";
+        let again = " ON CONFLICT (row) DO UPDATE SET times = times + 1";
         self.insert(
-            "INSERT INTO again (row) ",
-            1,
-            nothing,
+            "INSERT INTO again (row, times) ",
+            2,
+            again,
             rows,
-            |script, row| script.bind(row.cast_signed()),
+            |script, row| {
+                script.bind(row.cast_signed())?;
+                script.bind(1)
+            },
         )
     }
 

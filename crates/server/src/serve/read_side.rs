@@ -6,7 +6,7 @@ use std::{
 use projector::{Documents, Indexer, Parts, Progress, Rebuilds, Verifier, rebuild};
 use query_side::{Projected, Projections, Queries};
 use read_model::{
-    generations::Generations,
+    generations::{self, Generations},
     search::{Beside, Live, embedded, meilisearch},
     store::{self, Projection, Writer},
 };
@@ -110,14 +110,19 @@ impl ReadSide {
             engine: Arc::clone(&index),
             index: index_control,
             index_progress: index_progress.clone(),
+            documents_runtime: documents_thread.handle().clone(),
+            index_runtime: index_thread.handle().clone(),
             under_way: StdMutex::default(),
         });
         let again = rebuild_outdated(rebuilds.clone(), is_outdated, stop.clone());
         tasks.spawn_on(again, documents_thread.handle());
+        let scratch = folder.file("verify.db");
+        // Left over when the process died meanwhile.
+        generations::remove(&scratch).map_err(store::Error::Files)?;
         let verifier = Verifier {
             nodes: nodes.clone(),
             files,
-            scratch: folder.file("verify.db"),
+            scratch,
             reader: looked_at,
             engine: Arc::clone(&index),
             index: index_progress.clone(),

@@ -83,6 +83,8 @@ struct Stored {
     schema: String,
     /// Whether it is being made, and never has been the one that answers.
     unfinished: bool,
+    /// When the server made the index: another one of the same name was not filled from here.
+    created: String,
 }
 
 impl Stored {
@@ -125,8 +127,10 @@ struct Connection {
 pub struct Index {
     connection: Connection,
     uid: String,
-    /// Whether this is the one that is being made, or the previous one.
+    /// Whether this is the one beside the one that answers.
     is_beside: bool,
+    /// Whether it is being made.
+    unfinished: bool,
     schema: String,
     ownership: Arc<Mutex<Ownership>>,
     /// The index that is to take the place of this one.
@@ -165,17 +169,19 @@ impl Index {
             connection,
             uid: name.to_owned(),
             is_beside: false,
+            unfinished: false,
             schema: settings::schema().map_err(Error::failed)?,
             ownership: Arc::default(),
             beside: Mutex::default(),
         })
     }
 
-    fn other(&self) -> Self {
+    fn other(&self, unfinished: bool) -> Self {
         Self {
             connection: self.connection.clone(),
             uid: format!("{}-beside", self.uid),
             is_beside: true,
+            unfinished,
             schema: self.schema.clone(),
             ownership: Arc::default(),
             beside: Mutex::default(),
@@ -192,20 +198,23 @@ impl Index {
         )
     }
 
-    /// The checkpoint; `None` if there is none, or no index.
+    /// When the server made the index; `None` if there is none.
+    async fn created(&self) -> Result<Option<String>, Error> {
+        let url = format!("{}/indexes/{}", self.connection.url, self.uid);
+        let get = Method::<(), ()>::Get { query: () };
+        let found: Option<Made> = found(self.connection.writes.request(&url, get, 200).await)?;
+        Ok(found.map(|made| made.created_at))
+    }
+
+    /// The checkpoint; `None` if there is none, or no index, or one that was filled otherwise.
     async fn stored(&self) -> Result<Option<Stored>, Error> {
         let index = self.connection.client.index(&self.uid);
-        match index.get_document(CHECKPOINT).await {
-            Ok(stored) => Ok(Some(stored)),
-            Err(SdkError::Meilisearch(error))
-                if matches!(
-                    error.error_code,
-                    ErrorCode::IndexNotFound | ErrorCode::DocumentNotFound
-                ) =>
-            {
-                Ok(None)
+        let stored: Option<Stored> = found(index.get_document(CHECKPOINT).await)?;
+        match stored {
+            Some(stored) if self.created().await?.as_ref() == Some(&stored.created) => {
+                Ok(Some(stored))
             }
-            Err(error) => Err(failed(error)),
+            _ => Ok(None),
         }
     }
 
@@ -267,8 +276,8 @@ impl Index {
                     owned.last = None;
                     Err(tasks::lost(task))
                 }
-                Undone::Interference => {
-                    owned.interfered();
+                Undone::Interference { removed } => {
+                    owned.interfered(removed);
                     Err(Error::failed(INTERFERENCE))
                 }
             }
@@ -289,7 +298,8 @@ impl Index {
             epoch,
             owner,
             schema: self.schema.clone(),
-            unfinished: self.is_beside,
+            unfinished: self.unfinished,
+            created: self.owned(|owned| owned.created.clone()),
         }))
     }
 
@@ -304,8 +314,24 @@ impl Index {
         self.hand_over(&[finished], 0).await?.await
     }
 
+    /// Before the index that answers is claimed: if that is the one that was beside it, the change of
+    /// places was done although nobody said so; and one that nobody is making is removed.
+    async fn settle_beside(&self, live: Option<&Stored>) -> Result<(), Error> {
+        let Some(beside) = self.slot(|slot| slot.clone()) else {
+            return self.remove_unfinished().await;
+        };
+        let theirs = beside.owned(|owned| owned.clone());
+        let is_theirs = |live: &Stored| theirs.claim().is_some_and(|(_, it)| it == live.owner);
+        if live.is_some_and(is_theirs) {
+            self.owned(|owned| *owned = theirs);
+            self.owned(|owned| owned.last = None);
+            self.slot(|slot| *slot = None);
+        }
+        Ok(())
+    }
+
     async fn remove_unfinished(&self) -> Result<(), Error> {
-        let other = self.other();
+        let other = self.other(false);
         if other
             .stored()
             .await?
@@ -331,6 +357,29 @@ impl Index {
 
     fn slot<T>(&self, look: impl FnOnce(&mut Option<Arc<Self>>) -> T) -> T {
         look(&mut self.beside.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// What the server tells of an index.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Made {
+    created_at: String,
+}
+
+/// What was asked for, if it is there.
+fn found<T>(answer: Result<T, SdkError>) -> Result<Option<T>, Error> {
+    match answer {
+        Ok(found) => Ok(Some(found)),
+        Err(SdkError::Meilisearch(error))
+            if matches!(
+                error.error_code,
+                ErrorCode::IndexNotFound | ErrorCode::DocumentNotFound
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(failed(error)),
     }
 }
 
@@ -372,20 +421,22 @@ impl Engine for Index {
     }
 
     async fn claim(&self) -> Result<Claimed, Error> {
-        if !self.is_beside {
-            self.remove_unfinished().await?;
-        }
         let found = self.stored().await?;
+        if !self.is_beside {
+            self.settle_beside(found.as_ref()).await?;
+        }
         let held = found.as_ref().map(|found| (found.epoch, &*found.owner));
         let Some(rewind) = self.owned(|owned| owned.take(held)) else {
             return Err(Error::Superseded);
         };
-        let outdated = found
-            .as_ref()
-            .is_some_and(|found| found.schema != self.schema);
         if found.is_none() {
+            // What lies there, if anything, was not made as it has to be.
+            self.delete().await?;
             self.prepare().await?;
+            self.owned(|owned| owned.last = None);
         }
+        let created = self.created().await?.unwrap_or_default();
+        self.owned(|owned| owned.created = created);
         let stored = found.as_ref().map_or(Ok(None), Stored::checkpoint)?;
         let checkpoint = stored.map(|stored| Checkpoint {
             position: rewind.map_or(stored.position, |to| stored.position.min(to)),
@@ -395,13 +446,13 @@ impl Engine for Index {
         let position = checkpoint
             .as_ref()
             .map_or(0, |checkpoint| checkpoint.position);
+        let outdated = found
+            .as_ref()
+            .is_some_and(|found| found.schema != self.schema);
         let claim = match self.entry(&checkpoint.clone().unwrap_or_else(nothing))? {
             Entry::Checkpoint(claim) => Stored {
                 // What lies there is still of the version that made it.
-                schema: found
-                    .as_ref()
-                    .map_or(claim.schema, |found| found.schema.clone()),
-                unfinished: found.map_or(claim.unfinished, |found| found.unfinished),
+                schema: found.map_or(claim.schema, |found| found.schema),
                 ..claim
             },
             order @ Entry::Order(_) => return Err(Error::failed(format!("no claim: {order:?}"))),
@@ -526,7 +577,7 @@ impl Engine for Index {
 #[async_trait::async_trait]
 impl Live for Index {
     async fn beside(&self, which: Beside) -> Result<Option<Arc<dyn Engine>>, Error> {
-        let other = self.other();
+        let other = self.other(which == Beside::New);
         // Newer than what it takes the place of: who wrote there stops.
         let epoch = self.owned(|owned| owned.claim().map_or(0, |(epoch, _)| epoch));
         other.owned(|owned| owned.at_least(epoch));

@@ -11,11 +11,13 @@ pub(super) struct Ownership {
     least: u64,
     /// Its newest task: the next one of the index is to be its own.
     pub(super) last: Option<u32>,
+    /// When the server made the index that it writes to.
+    pub(super) created: String,
     /// The position at which it took the index over. Whoever wrote before had come that far at
     /// least, so what it still writes are documents that changed after that.
     floor: Option<u64>,
-    /// Tasks of its own that may have been accepted although it was not told so, and the position
-    /// that the first of them began from.
+    /// Tasks of its own that may have been accepted although it was not told so, and a position up to
+    /// which all was there before the first of them.
     doubts: Option<(u32, u64)>,
     /// Where to begin again after something else was written in between.
     rewind: Option<u64>,
@@ -48,7 +50,7 @@ impl Ownership {
                 Held::After
             }
             Some(_) => {
-                self.interfered();
+                self.interfered(false);
                 Held::Before
             }
             None => Held::Ours,
@@ -96,9 +98,11 @@ impl Ownership {
         self.doubts = Some((count + 1, from.min(position)));
     }
 
-    /// Something was written between two tasks: by such a task of ours, or else by another process.
-    pub(super) fn interfered(&mut self) {
+    /// Something was written between two tasks: by such a task of ours, or else by another process,
+    /// which may have removed what was there.
+    pub(super) fn interfered(&mut self, removed: bool) {
         let to = match self.doubts.take() {
+            _ if removed => 0,
             Some((count, from)) => {
                 self.doubts = (count > 1).then_some((count - 1, from));
                 from
@@ -133,7 +137,7 @@ mod tests {
         let mut owned = Ownership::default();
         owned.take(None).unwrap();
         owned.claimed(7);
-        owned.interfered();
+        owned.interfered(false);
         let (epoch, owner) = owned.claim().unwrap();
         assert_eq!(owned.take(Some((epoch, &owner))), Some(Some(7)));
         owned.claimed(7);
@@ -146,7 +150,7 @@ mod tests {
         owned.take(None).unwrap();
         owned.claimed(7);
         owned.doubt(70);
-        owned.interfered();
+        owned.interfered(false);
         let (epoch, owner) = owned.claim().unwrap();
         assert_eq!(owned.take(Some((epoch, &owner))), Some(Some(70)));
     }

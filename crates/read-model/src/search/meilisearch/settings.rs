@@ -8,7 +8,7 @@ use meilisearch_sdk::settings::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::request::FACET_VALUES;
+use crate::{projection::SCHEMA, request::FACET_VALUES};
 
 /// What a document of the index is made of: whoever changes how [`super::document`] makes it
 /// changes this number, and every index is made again.
@@ -100,10 +100,11 @@ pub(super) fn settings() -> Settings {
         .with_search_cutoff(CUT_OFF)
 }
 
-/// What tells these settings and documents from those of another version.
+/// What tells these settings and documents from those of another version: also what they are made of
+/// is of some version.
 pub(super) fn schema() -> Result<String, serde_json::Error> {
     // Through a map, whose keys have an order.
     let settings = serde_json::to_value(settings())?;
-    let digest = Sha256::digest(format!("{MAPPING} {settings}"));
+    let digest = Sha256::digest(format!("{MAPPING} {SCHEMA} {settings}"));
     Ok(digest.iter().take(8).map(|b| format!("{b:02x}")).collect())
 }

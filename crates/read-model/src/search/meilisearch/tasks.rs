@@ -23,6 +23,8 @@ struct Tasks {
 struct Task {
     uid: u32,
     status: String,
+    #[serde(default, rename = "type")]
+    kind: String,
     error: Option<Fault>,
 }
 
@@ -36,8 +38,11 @@ struct Fault {
 /// Why a task is not done.
 #[derive(Debug)]
 pub(super) enum Undone {
-    /// A task of somebody else wrote in between.
-    Interference,
+    /// A task of somebody else wrote in between, or took documents away.
+    Interference {
+        /// Whether it may have taken any away.
+        removed: bool,
+    },
     /// The server does not know it any more.
     Lost,
     /// It failed, or the server does not answer.
@@ -55,7 +60,7 @@ impl Connection {
         let from = previous.map_or(task, |previous| previous.saturating_add(1));
         let url = format!(
             "{}/tasks?indexUids={uid}&types=documentAdditionOrUpdate,documentEdition,\
-             documentDeletion&reverse=true&from={from}&limit=1",
+             documentDeletion,indexDeletion&reverse=true&from={from}&limit=1",
             self.url
         );
         self.wait(&url, task).await
@@ -66,7 +71,7 @@ impl Connection {
         let url = format!("{}/tasks?uids={task}", self.url);
         self.wait(&url, task).await.map_err(|undone| match undone {
             Undone::Failed(error) => error,
-            Undone::Lost | Undone::Interference => lost(task),
+            Undone::Lost | Undone::Interference { .. } => lost(task),
         })
     }
 
@@ -79,7 +84,10 @@ impl Connection {
                 .await
                 .map_err(|error| Undone::Failed(failed(error)))?;
             match tasks.results.into_iter().next() {
-                Some(found) if found.uid < task => return Err(Undone::Interference),
+                Some(found) if found.uid < task => {
+                    let removed = found.kind != "documentAdditionOrUpdate";
+                    return Err(Undone::Interference { removed });
+                }
                 Some(found) if found.uid == task => {
                     if let Some(ended) = ended(found) {
                         return ended.map_err(Undone::Failed);
@@ -180,8 +188,12 @@ mod tests {
             (r#"{"results":[]}"#, "Lost"),
             (r#"{"results":[{"uid":8,"status":"succeeded"}]}"#, "Lost"),
             (
-                r#"{"results":[{"uid":6,"status":"succeeded"}]}"#,
-                "Interference",
+                r#"{"results":[{"uid":6,"status":"succeeded","type":"documentAdditionOrUpdate"}]}"#,
+                "Interference { removed: false }",
+            ),
+            (
+                r#"{"results":[{"uid":6,"status":"enqueued","type":"indexDeletion"}]}"#,
+                "Interference { removed: true }",
             ),
         ] {
             assert_eq!(told(body).await, what, "{body}");

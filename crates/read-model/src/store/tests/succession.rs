@@ -40,6 +40,37 @@ async fn g9_readers_read_on_from_the_writer_that_takes_over() {
 }
 
 #[tokio::test]
+async fn g9_what_the_index_is_to_be_brought_is_not_forgotten() {
+    let mut log = log();
+    let mut store = Store::holding(&log).await;
+    store.writer.offer_again("o2").await.unwrap();
+    let refused = Parked {
+        order_id: "o1".into(),
+        position: 2,
+        error: "too long".into(),
+        events: 0,
+    };
+    store.writer.park(&refused).await.unwrap();
+    // As if the projection made something else of the first order now.
+    let Some(Payload::OrderCreated(created)) = &mut log.events[0].payload else {
+        panic!("it is created first");
+    };
+    created.items[0].quantity = 2;
+    let mut new = successor(&store, &log, 3).await;
+    new.succeed(&store.writer, || Ok(())).await.unwrap();
+    let again = store.reader.again(10).await.unwrap().documents;
+    let rows: Vec<_> = again.iter().map(|document| document.row).collect();
+    assert_eq!(rows, [1, 3]);
+    assert_eq!(again[0].order.items[0].quantity, 2);
+    let parked = store
+        .reader
+        .parked(Projection::Search, "", 10)
+        .await
+        .unwrap();
+    assert_eq!(parked, [refused]);
+}
+
+#[tokio::test]
 async fn g9_where_the_switch_fails_the_old_one_goes_on() {
     let log = log();
     let mut store = Store::new().await;
