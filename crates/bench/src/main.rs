@@ -17,6 +17,7 @@ mod memory;
 mod postgres;
 mod program;
 mod rebuild;
+mod search;
 mod stream;
 mod subscribers;
 
@@ -77,6 +78,13 @@ enum Bench {
         #[arg(long, default_value_t = 1_000_000)]
         orders: u64,
     },
+    /// Meilisearch: filling it and searching in it, against the same without anything between; the
+    /// `meilisearch` on the path
+    Search {
+        /// Orders in the index
+        #[arg(long, default_value_t = 50_000)]
+        orders: u64,
+    },
     /// Memory and time to start with a large log
     Memory {
         /// Events in the log
@@ -104,6 +112,7 @@ fn main() {
             Bench::Postgres { seconds } => postgres::run(seconds).await,
             Bench::Freshness { orders, seconds } => freshness::run(orders, seconds).await,
             Bench::Rebuild { orders } => rebuild::run(orders).await,
+            Bench::Search { orders } => search::run(orders).await,
             Bench::Memory { events, seconds } => memory::run(events, seconds).await,
         }
     });

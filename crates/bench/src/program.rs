@@ -3,6 +3,7 @@
 use std::{
     env,
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use tempfile::TempDir;
@@ -36,6 +37,22 @@ impl Program {
         let ended = tokio::task::spawn_blocking(|| process.terminate()).await;
         assert_eq!(ended.unwrap(), Some(0));
         self.process = Some(Process::start(&binary(), &data(&self.folder)));
+    }
+
+    /// The same, with a Meilisearch; returns when it was started.
+    pub(crate) async fn start_with(&mut self, url: &str, key: &str) -> Instant {
+        let process = self.process.take().unwrap();
+        let ended = tokio::task::spawn_blocking(|| process.terminate()).await;
+        assert_eq!(ended.unwrap(), Some(0));
+        let mut serve = testkit::command(&binary());
+        serve
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(data(&self.folder))
+            .args(["--meilisearch-url", url])
+            .env("ORDERLOG_MEILISEARCH_KEY", key);
+        let started = Instant::now();
+        self.process = Some(serve.into());
+        started
     }
 
     /// A folder on the same disk.

@@ -20,7 +20,7 @@ const PACE: Duration = Duration::from_millis(40);
 const STEP: usize = 500;
 
 /// Bytes of documents in a write, or one document more.
-const MOST_BYTES: usize = 16 << 20;
+const MOST_BYTES: usize = 24 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {

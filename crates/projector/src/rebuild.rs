@@ -6,11 +6,13 @@ use std::{
 
 use read_model::{
     generations::{Generation, Generations},
-    search::{self, Beside, Checkpoint, Difference, Live},
+    search::{self, Beside, Checkpoint, Live},
     store::{self, Projection, Reader, Writer},
 };
 
 use tokio::runtime::Handle;
+
+mod check;
 
 use crate::{
     Nodes, Progress, documents,
@@ -22,11 +24,6 @@ use crate::{
 /// How many events a generation may be behind when it is handed over: what comes to be projected
 /// while it waits for the rest.
 const NEARLY: u64 = 10_000;
-
-/// Orders that are compared with an index in one go, and times that those are compared again which
-/// differ.
-const PAGE: u32 = 1000;
-const LOOKS: u32 = 20;
 
 /// Times that one asks for the log in vain before the rebuild is given up, and the pause between.
 const ATTEMPTS: (u32, Duration) = (30, Duration::from_secs(1));
@@ -407,75 +404,6 @@ impl Parts {
         let done = self.index_progress.report().position;
         tell(step(Stage::Done, done));
         Ok(())
-    }
-}
-
-impl Parts {
-    /// Compares the index that is being made with the documents. What was brought out of turn to the
-    /// one that answers, this one may not have: it is brought it now.
-    async fn check_index(
-        &self,
-        fill: &mut Fill,
-        tell: &mut (impl FnMut(u64) + Send),
-    ) -> Result<(), Error> {
-        let mut after = 0;
-        let mut looks = 0;
-        loop {
-            let (documents, as_of) = self.reader.orders_after(after, PAGE).await?;
-            fill.reach(as_of).await?;
-            let is_last = documents.len() < PAGE as usize;
-            let last = match documents.last() {
-                Some(last) if !is_last => last.row,
-                _ => as_of,
-            };
-            let found = fill.engine.compare(after + 1, last, documents).await?;
-            let mut rows = Vec::new();
-            for difference in found {
-                match difference {
-                    Difference::Extra(row) => {
-                        let wrong =
-                            format!("the order of event {row} is in the index, and is none");
-                        return Err(Error::Wrong(wrong));
-                    }
-                    Difference::Missing(row) | Difference::Other(row) => rows.push(row),
-                }
-            }
-            if !self.bring(fill, &rows).await? {
-                tell(last);
-                if is_last {
-                    return Ok(());
-                }
-                (after, looks) = (last, 0);
-                continue;
-            }
-            looks += 1;
-            if looks > LOOKS {
-                let wrong = format!("{} orders are not in the index as they are", rows.len());
-                return Err(Error::Wrong(wrong));
-            }
-        }
-    }
-
-    /// Brings orders to the index that it does not refuse; false if there are none.
-    async fn bring(&self, fill: &mut Fill, rows: &[u64]) -> Result<bool, Error> {
-        let (mut documents, _) = self.reader.documents_by_rows(rows).await?;
-        let mut accepted = Vec::new();
-        for document in documents.drain(..) {
-            let id = &document.order.order_id;
-            if self
-                .reader
-                .is_parked(Projection::Search, id)
-                .await?
-                .is_none()
-            {
-                accepted.push(document);
-            }
-        }
-        let any = !accepted.is_empty();
-        if any {
-            fill.bring(accepted).await?;
-        }
-        Ok(any)
     }
 }
 

@@ -4,6 +4,7 @@
 //! A setting has one name. `drain-timeout` is `--drain-timeout` as a flag, `ORDERLOG_DRAIN_TIMEOUT`
 //! in the environment and `drain-timeout` in the file.
 
+mod meilisearch;
 mod roles;
 
 use std::{
@@ -17,6 +18,7 @@ use std::{
 
 use event_log::Location;
 use http::Uri;
+pub use meilisearch::Meilisearch;
 pub use roles::Roles;
 use tonic::transport::Endpoint;
 
@@ -157,21 +159,6 @@ pub struct Serve {
     pub events: Vec<Uri>,
     /// How long calls in progress may take to finish at shutdown.
     pub drain_timeout: Duration,
-}
-
-/// Where a Meilisearch is.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Meilisearch {
-    /// Its URL.
-    pub url: String,
-    /// The key that opens it, if it needs one.
-    pub key: Option<String>,
-}
-
-impl fmt::Debug for Meilisearch {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.debug_tuple("Meilisearch").field(&self.url).finish()
-    }
 }
 
 /// The flag of client commands, as typed.
@@ -315,42 +302,6 @@ impl<'a> Sources<'a> {
         }
     }
 
-    fn meilisearch(&self, flags: &ServeFlags) -> Result<Option<Meilisearch>, Error> {
-        let url = self.find(
-            "meilisearch-url",
-            flags.meilisearch_url.clone(),
-            None,
-            |value| meilisearch_url(value).map(Some),
-            "must be a URL such as http://127.0.0.1:7700, without a user, a password or a query",
-        );
-        // One that is wrong may hold a password.
-        let url = url.map_err(Error::without_value)?;
-        let key = self.find(
-            "meilisearch-key",
-            flags.meilisearch_key.clone(),
-            None,
-            |value| {
-                let fits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());
-                fits.then(|| Some(value.to_owned()))
-            },
-            "must be letters, digits and signs, without spaces",
-        );
-        // A key that is wrong may still be one.
-        let key = key.map_err(Error::without_value)?;
-        match (url.value, key.given) {
-            (Some(url), _) => Ok(Some(Meilisearch {
-                url,
-                key: key.value,
-            })),
-            (None, Some((origin, _))) => Err(Error::Wrong {
-                origin,
-                value: "...".to_owned(),
-                rule: "needs meilisearch-url".to_owned(),
-            }),
-            (None, None) => Ok(None),
-        }
-    }
-
     /// Where the log is. What is wrong with it is told without the value, which may hold a password.
     fn log(&self, flag: Option<String>, data_dir: &Path) -> Result<Location, Error> {
         let found = self.find(
@@ -463,14 +414,6 @@ fn location(url: &str) -> Option<Location> {
 fn url_of_node(url: &str) -> Option<Uri> {
     let url: Uri = url.parse().ok()?;
     (url.scheme_str() == Some("http")).then_some(url)
-}
-
-/// The URL of a Meilisearch, perhaps behind a path.
-fn meilisearch_url(url: &str) -> Option<String> {
-    let parsed: Uri = url.parse().ok()?;
-    let is_plain = !url.contains(['@', '?', '#']) && parsed.host().is_some();
-    let is_http = matches!(parsed.scheme_str(), Some("http" | "https"));
-    (is_http && is_plain).then(|| url.trim_end_matches('/').to_owned())
 }
 
 #[cfg(test)]

@@ -12,7 +12,9 @@ mod filter;
 mod list;
 mod parked;
 mod reader;
+mod script;
 mod statistics;
+mod succession;
 mod writer;
 
 pub use changes::{ChangeCursor, Changes};

@@ -1,8 +1,9 @@
 //! Orders that are set aside, and those to be brought to the search index out of turn.
 
+use contract::orders::v1::RecordedEvent;
 use tokio::sync::watch;
 
-use super::{Error, Reader};
+use super::{Error, Reader, Writer, batch::Batch, json, script::Script};
 use crate::search::Document;
 
 /// What has set an order aside.
@@ -129,5 +130,104 @@ impl Reader {
     #[must_use]
     pub fn subscribe_again(&self) -> watch::Receiver<()> {
         self.again.clone()
+    }
+}
+
+impl Writer {
+    /// Projects the events that wait behind the one for which an order was parked: `history` is all
+    /// of its events. False if one of them cannot be projected still; it stays parked then.
+    ///
+    /// # Errors
+    /// When the file cannot be written; nothing has changed then.
+    pub async fn retry(
+        &mut self,
+        order_id: &str,
+        history: &[RecordedEvent],
+    ) -> Result<bool, Error> {
+        self.settle().await?;
+        let reached = self.checkpoint.as_ref().map_or(0, |made| made.position);
+        let stored = self.stored(&history.iter().collect::<Vec<_>>()).await?;
+        let version = stored.first().map_or(0, |document| document.order.version);
+        let waiting: Vec<_> = history
+            .iter()
+            .filter(|event| event.version > version && event.position <= reached)
+            .collect();
+        let batch = Batch::new(stored, [], &waiting);
+        let done = batch.parked.is_empty();
+        let rows: Vec<_> = batch.orders.values().map(|document| document.row).collect();
+        let mut script = Script::begin();
+        script
+            .unpark(Projection::Documents, order_id)
+            .map_err(sqlx::Error::Encode)?;
+        script.again(rows).map_err(sqlx::Error::Encode)?;
+        let script = script.with(batch, None).map_err(sqlx::Error::Encode)?;
+        self.run(script).await?;
+        self.again.send_replace(());
+        Ok(done)
+    }
+
+    /// Orders of which an event could not be projected, at most so many.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn parked_orders(&mut self, limit: u32) -> Result<Vec<String>, Error> {
+        Ok(
+            sqlx::query_scalar("SELECT order_id FROM parked WHERE projection = ? LIMIT ?")
+                .bind(Projection::Documents.name())
+                .bind(limit)
+                .fetch_all(&mut self.connection)
+                .await?,
+        )
+    }
+
+    /// Sets an order aside that the search index refuses.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub async fn park(&mut self, refused: &Parked) -> Result<(), Error> {
+        self.settle().await?;
+        let mut script = Script::begin();
+        script
+            .park([(Projection::Search, refused.clone())])
+            .map_err(sqlx::Error::Encode)?;
+        self.run(script.commit()).await
+    }
+
+    /// Lets the search index be brought an order again that it refused.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub async fn offer_again(&mut self, order_id: &str) -> Result<(), Error> {
+        self.settle().await?;
+        let row: Option<i64> = sqlx::query_scalar("SELECT row FROM orders WHERE order_id = ?")
+            .bind(order_id)
+            .fetch_optional(&mut self.connection)
+            .await?;
+        let mut script = Script::begin();
+        script
+            .unpark(Projection::Search, order_id)
+            .map_err(sqlx::Error::Encode)?;
+        let rows = row.map(i64::cast_unsigned);
+        script.again(rows).map_err(sqlx::Error::Encode)?;
+        self.run(script.commit()).await?;
+        self.again.send_replace(());
+        Ok(())
+    }
+
+    /// What [`Reader::again`] told has been brought to the search index; what has changed since
+    /// stays.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub async fn brought(&mut self, brought: &[(u64, i64)]) -> Result<(), Error> {
+        self.settle().await?;
+        sqlx::query(
+            "DELETE FROM again WHERE (row, times) IN \
+             (SELECT value ->> 0, value ->> 1 FROM json_each(?))",
+        )
+        .bind(json(brought)?)
+        .execute(&mut self.connection)
+        .await?;
+        Ok(())
     }
 }

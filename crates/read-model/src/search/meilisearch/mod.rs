@@ -5,7 +5,7 @@
 //! one. Beside it `orders-beside` is the index that is being made, or the previous one; both change
 //! places in one task.
 //!
-//! [`checkpoint`]: Stored
+//! [`checkpoint`]: stored::Stored
 //!
 //! That one process writes is settled in the checkpoint: whoever claims the index raises its epoch,
 //! and who finds a newer one than theirs stops. Tasks that were under way then come in between the
@@ -13,9 +13,11 @@
 
 mod document;
 mod http;
+mod live;
 mod ownership;
 mod query;
 mod settings;
+mod stored;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -30,23 +32,23 @@ use std::{
 use contract::orders::v1::Facet;
 use futures_util::FutureExt as _;
 use meilisearch_sdk::{
-    client::{Client, SwapIndexes},
+    client::Client,
     errors::{Error as SdkError, ErrorCode},
     request::{HttpClient as _, Method},
     search::SearchQuery,
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use self::{
     document::{Indexed, KEY},
     http::Http,
     ownership::{Held, Ownership},
     query::Query,
+    stored::{Entry, Stored, nothing},
     tasks::Undone,
 };
 use super::{
-    Appetite, Applied, Beside, Checkpoint, Claimed, Difference, Document, Engine, Error, Hits,
-    Live, Request,
+    Appetite, Applied, Checkpoint, Claimed, Difference, Document, Engine, Error, Hits, Request,
 };
 use crate::request::FacetField;
 
@@ -67,52 +69,6 @@ const WORDS: usize = 10;
 
 /// The key of the checkpoint among the documents; those have numbers.
 const CHECKPOINT: &str = "checkpoint";
-
-/// The checkpoint as the index holds it. Positions are text, for a double would not hold them all.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Stored {
-    id: String,
-    log_id: String,
-    position: String,
-    answers: String,
-    generation: String,
-    /// Who writes: the one with the highest epoch.
-    epoch: u64,
-    owner: String,
-    /// Of which version the documents are.
-    schema: String,
-    /// Whether it is being made, and never has been the one that answers.
-    unfinished: bool,
-    /// When the server made the index: another one of the same name was not filled from here.
-    created: String,
-}
-
-impl Stored {
-    /// `None` while nothing has been written.
-    fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
-        if self.log_id.is_empty() {
-            return Ok(None);
-        }
-        let number = |text: &str| {
-            text.parse()
-                .map_err(|_| Error::failed(format!("{text:?} in the checkpoint is no number")))
-        };
-        Ok(Some(Checkpoint {
-            log_id: self.log_id.clone(),
-            position: number(&self.position)?,
-            answers: number(&self.answers)?,
-            generation: number(&self.generation)?,
-        }))
-    }
-}
-
-/// What a task writes.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-enum Entry {
-    Order(Indexed),
-    Checkpoint(Stored),
-}
 
 /// Where the server is, and how it is talked to.
 #[derive(Debug, Clone)]
@@ -303,45 +259,6 @@ impl Index {
         }))
     }
 
-    /// Asks for the entry of a checkpoint that is that of the index which answers.
-    async fn finish(&self) -> Result<(), Error> {
-        let stored = self.stored().await?;
-        let stored = stored.ok_or_else(|| Error::failed("the new index is gone"))?;
-        let finished = Entry::Checkpoint(Stored {
-            unfinished: false,
-            ..stored
-        });
-        self.hand_over(&[finished], 0).await?.await
-    }
-
-    /// Before the index that answers is claimed: if that is the one that was beside it, the change of
-    /// places was done although nobody said so; and one that nobody is making is removed.
-    async fn settle_beside(&self, live: Option<&Stored>) -> Result<(), Error> {
-        let Some(beside) = self.slot(|slot| slot.clone()) else {
-            return self.remove_unfinished().await;
-        };
-        let theirs = beside.owned(|owned| owned.clone());
-        let is_theirs = |live: &Stored| theirs.claim().is_some_and(|(_, it)| it == live.owner);
-        if live.is_some_and(is_theirs) {
-            self.owned(|owned| *owned = theirs);
-            self.owned(|owned| owned.last = None);
-            self.slot(|slot| *slot = None);
-        }
-        Ok(())
-    }
-
-    async fn remove_unfinished(&self) -> Result<(), Error> {
-        let other = self.other(false);
-        if other
-            .stored()
-            .await?
-            .is_some_and(|stored| stored.unfinished)
-        {
-            other.delete().await?;
-        }
-        Ok(())
-    }
-
     async fn find(&self, query: &Query) -> Result<Found, Error> {
         let url = format!("{}/indexes/{}/search", self.connection.url, self.uid);
         let ask = async |query: &SearchQuery<'_, Http>| {
@@ -353,10 +270,6 @@ impl Index {
         };
         let found = query.ask(&self.connection.client, &self.uid, ask).await;
         found.map_err(failed)
-    }
-
-    fn slot<T>(&self, look: impl FnOnce(&mut Option<Arc<Self>>) -> T) -> T {
-        look(&mut self.beside.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -480,8 +393,8 @@ impl Engine for Index {
 
     fn appetite(&self) -> Appetite {
         Appetite {
-            documents: 10_000,
-            writes: 4,
+            documents: 25_000,
+            writes: 3,
         }
     }
 
@@ -571,59 +484,6 @@ impl Engine for Index {
         }
         differences.extend(there.into_keys().map(Difference::Extra));
         Ok(differences)
-    }
-}
-
-#[async_trait::async_trait]
-impl Live for Index {
-    async fn beside(&self, which: Beside) -> Result<Option<Arc<dyn Engine>>, Error> {
-        let other = self.other(which == Beside::New);
-        // Newer than what it takes the place of: who wrote there stops.
-        let epoch = self.owned(|owned| owned.claim().map_or(0, |(epoch, _)| epoch));
-        other.owned(|owned| owned.at_least(epoch));
-        match which {
-            Beside::New => other.delete().await?,
-            Beside::Previous if other.stored().await?.is_none() => return Ok(None),
-            Beside::Previous => {}
-        }
-        let other = Arc::new(other);
-        self.slot(|slot| *slot = Some(Arc::clone(&other)));
-        Ok(Some(other))
-    }
-
-    async fn switch(&self) -> Result<(), Error> {
-        let other = self.slot(|slot| slot.clone());
-        let other = other.ok_or_else(|| Error::failed("there is no index to switch to"))?;
-        other.finish().await?;
-        let swap = SwapIndexes {
-            indexes: (self.uid.clone(), other.uid.clone()),
-            rename: None,
-        };
-        let task = self.connection.client.swap_indexes([&swap]).await;
-        let task = task.map_err(failed)?.task_uid;
-        self.connection.done(task).await?;
-        let theirs = other.owned(|owned| owned.clone());
-        self.owned(|owned| {
-            *owned = theirs;
-            owned.last = Some(task);
-        });
-        self.slot(|slot| *slot = None);
-        Ok(())
-    }
-
-    async fn abandon(&self) -> Result<(), Error> {
-        self.slot(|slot| *slot = None);
-        self.remove_unfinished().await
-    }
-}
-
-/// The checkpoint of an index that has none.
-fn nothing() -> Checkpoint {
-    Checkpoint {
-        log_id: String::new(),
-        position: 0,
-        answers: 0,
-        generation: 0,
     }
 }
 

@@ -1,0 +1,261 @@
+//! What is written, as one text with its parameters.
+
+use std::collections::BTreeMap;
+
+use contract::google::r#type::Money;
+use prost::Message as _;
+use prost_types::Timestamp;
+use sqlx::{
+    Arguments as _, AssertSqlSafe, SqliteConnection,
+    encode::Encode,
+    error::BoxDynError,
+    sqlite::{Sqlite, SqliteArguments},
+    types::Type,
+};
+use wire::convert;
+
+use super::{
+    Checkpoint, Parked, Projection,
+    batch::{Batch, Name},
+};
+use crate::search::Document;
+
+/// A transaction as one text, so that it costs one call: each goes to SQLite's thread and back.
+#[derive(Default)]
+pub(super) struct Script {
+    sql: String,
+    arguments: SqliteArguments,
+}
+
+impl Script {
+    pub(super) fn begin() -> Self {
+        Self {
+            sql: "BEGIN IMMEDIATE;".to_owned(),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn commit(mut self) -> Self {
+        self.sql.push_str("COMMIT");
+        self
+    }
+
+    pub(super) fn park(
+        &mut self,
+        orders: impl IntoIterator<Item = (Projection, Parked)>,
+    ) -> Result<(), BoxDynError> {
+        self.insert(
+            "INSERT INTO parked (projection, order_id, position, error, events) ",
+            5,
+            " ON CONFLICT (projection, order_id) DO UPDATE SET position = excluded.position, \
+             error = excluded.error, events = excluded.events",
+            orders,
+            |script, (projection, parked)| {
+                script.bind(projection.name())?;
+                script.bind(parked.order_id)?;
+                script.bind(parked.position.cast_signed())?;
+                script.bind(parked.error)?;
+                script.bind(parked.events.cast_signed())
+            },
+        )
+    }
+
+    pub(super) fn unpark(
+        &mut self,
+        projection: Projection,
+        order_id: &str,
+    ) -> Result<(), BoxDynError> {
+        self.sql
+            .push_str("DELETE FROM parked WHERE projection = ? AND order_id = ?;");
+        self.bind(projection.name())?;
+        self.bind(order_id.to_owned())
+    }
+
+    pub(super) fn again(&mut self, rows: impl IntoIterator<Item = u64>) -> Result<(), BoxDynError> {
+        let again = " ON CONFLICT (row) DO UPDATE SET times = times + 1";
+        self.insert(
+            "INSERT INTO again (row, times) ",
+            2,
+            again,
+            rows,
+            |script, row| {
+                script.bind(row.cast_signed())?;
+                script.bind(1)
+            },
+        )
+    }
+
+    fn bind<'q>(
+        &mut self,
+        value: impl Encode<'q, Sqlite> + Type<Sqlite>,
+    ) -> Result<(), BoxDynError> {
+        self.arguments.add(value)
+    }
+
+    /// Adds rows of `columns` values each, in as many statements as their parameters need.
+    fn insert<T>(
+        &mut self,
+        into: &'static str,
+        columns: usize,
+        on_conflict: &'static str,
+        rows: impl IntoIterator<Item = T>,
+        mut bind: impl FnMut(&mut Self, T) -> Result<(), BoxDynError>,
+    ) -> Result<(), BoxDynError> {
+        let most = sqlite::MAX_PARAMETERS / columns;
+        let mut rows = rows.into_iter().peekable();
+        while rows.peek().is_some() {
+            let mut count = 0;
+            for row in rows.by_ref().take(most) {
+                bind(self, row)?;
+                count += 1;
+            }
+            self.sql.push_str(into);
+            sqlite::values(&mut self.sql, count, columns);
+            self.sql.push_str(on_conflict);
+            self.sql.push(';');
+        }
+        Ok(())
+    }
+
+    pub(super) async fn run(self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        // No two batches make the same text: keeping it prepared would only take memory.
+        sqlx::query_with(AssertSqlSafe(self.sql), self.arguments)
+            .persistent(false)
+            .execute(connection)
+            .await
+            .map(|_| ())
+    }
+}
+
+impl Script {
+    /// Adds what a batch changes, and commits.
+    pub(super) fn with(
+        mut self,
+        batch: Batch<'_>,
+        checkpoint: Option<&Checkpoint>,
+    ) -> Result<Self, BoxDynError> {
+        let script = &mut self;
+        let mut orders: Vec<_> = batch.orders.into_values().collect();
+        orders.sort_unstable_by_key(|document| document.row);
+        script.insert(
+        "INSERT INTO orders (row, order_id, customer_id, status, created_at, updated_at, total, \
+         currency, position, body) ",
+        10,
+        " ON CONFLICT (row) DO UPDATE SET status = excluded.status, \
+         updated_at = excluded.updated_at, position = excluded.position, body = excluded.body",
+        orders,
+        bind_order,
+    )?;
+        script.insert(
+            "INSERT INTO order_products (product_id, row) ",
+            2,
+            "",
+            batch.products,
+            |script, (product_id, row)| {
+                script.bind(product_id)?;
+                script.bind(row.cast_signed())
+            },
+        )?;
+        insert_names(
+            script,
+            "INSERT INTO customers (customer_id, name, position) ",
+            " ON CONFLICT (customer_id) DO UPDATE SET name = excluded.name, \
+         position = excluded.position",
+            batch.customer_names,
+        )?;
+        insert_names(
+            script,
+            "INSERT INTO products (product_id, name, position) ",
+            " ON CONFLICT (product_id) DO UPDATE SET name = excluded.name, \
+         position = excluded.position",
+            batch.product_names,
+        )?;
+        script.insert(
+            "INSERT INTO statistics (scope, subject, currency, status, orders, high, low) ",
+            7,
+            " ON CONFLICT (scope, subject, currency, status) DO UPDATE SET \
+         orders = orders + excluded.orders, \
+         high = high + excluded.high + ((low + excluded.low) >> 32), \
+         low = (low + excluded.low) & 4294967295",
+            batch.statistics.into_changes(),
+            |script, (key, orders, sum)| {
+                script.bind(key.scope as i64)?;
+                script.bind(key.subject)?;
+                script.bind(key.currency)?;
+                script.bind(key.status)?;
+                script.bind(orders)?;
+                script.bind(sum.high)?;
+                script.bind(sum.low)
+            },
+        )?;
+        script.insert(
+            "INSERT INTO checkpoint (id, log_id, position, generation, schema) ",
+            5,
+            " ON CONFLICT (id) DO UPDATE SET position = excluded.position",
+            checkpoint,
+            |script, checkpoint| {
+                script.bind(1)?;
+                script.bind(checkpoint.log_id.clone())?;
+                script.bind(checkpoint.position.cast_signed())?;
+                script.bind(checkpoint.generation.cast_signed())?;
+                script.bind(checkpoint.schema)
+            },
+        )?;
+        let (new, waiting): (Vec<_>, Vec<_>) = batch
+            .parked
+            .into_iter()
+            .filter(|(_, aside)| aside.events > 0)
+            .partition(|(_, aside)| aside.error.is_some());
+        let new = new.into_iter().filter_map(|(order_id, aside)| {
+            let error = aside.error?;
+            let parked = Parked {
+                order_id,
+                position: error.position,
+                error: error.fault.to_string(),
+                events: aside.events,
+            };
+            Some((Projection::Documents, parked))
+        });
+        script.park(new)?;
+        for (order_id, aside) in waiting {
+            script.sql.push_str(
+                "UPDATE parked SET events = events + ? WHERE projection = ? AND order_id = ?;",
+            );
+            script.bind(aside.events.cast_signed())?;
+            script.bind(Projection::Documents.name())?;
+            script.bind(order_id)?;
+        }
+        Ok(self.commit())
+    }
+}
+
+fn bind_order(script: &mut Script, Document { row, order }: Document) -> Result<(), BoxDynError> {
+    // The projection has refused what is no amount or time.
+    let time = |time: Option<Timestamp>| time.as_ref().and_then(convert::nanoseconds).unwrap_or(0);
+    let body = order.encode_to_vec();
+    let Money { currency_code, .. } = order.total_amount.clone().unwrap_or_default();
+    let total = order.total_amount.as_ref().and_then(convert::amount);
+    script.bind(row.cast_signed())?;
+    script.bind(order.order_id)?;
+    script.bind(order.customer_id)?;
+    script.bind(order.status)?;
+    script.bind(time(order.created_at))?;
+    script.bind(time(order.updated_at))?;
+    script.bind(total.unwrap_or(0))?;
+    script.bind(currency_code)?;
+    script.bind(order.position.cast_signed())?;
+    script.bind(body)
+}
+
+fn insert_names(
+    script: &mut Script,
+    into: &'static str,
+    on_conflict: &'static str,
+    names: BTreeMap<&str, Name<'_>>,
+) -> Result<(), BoxDynError> {
+    script.insert(into, 3, on_conflict, names, |script, (id, name)| {
+        script.bind(id.to_owned())?;
+        script.bind(name.text.to_owned())?;
+        script.bind(name.position.cast_signed())
+    })
+}

@@ -1,0 +1,66 @@
+use std::fmt;
+
+use http::Uri;
+
+use super::{Error, ServeFlags, Sources};
+
+/// Where a Meilisearch is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Meilisearch {
+    /// Its URL.
+    pub url: String,
+    /// The key that opens it, if it needs one.
+    pub key: Option<String>,
+}
+
+impl fmt::Debug for Meilisearch {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_tuple("Meilisearch").field(&self.url).finish()
+    }
+}
+
+impl Sources<'_> {
+    pub(super) fn meilisearch(&self, flags: &ServeFlags) -> Result<Option<Meilisearch>, Error> {
+        let url = self.find(
+            "meilisearch-url",
+            flags.meilisearch_url.clone(),
+            None,
+            |value| meilisearch_url(value).map(Some),
+            "must be a URL such as http://127.0.0.1:7700, without a user, a password or a query",
+        );
+        // One that is wrong may hold a password.
+        let url = url.map_err(Error::without_value)?;
+        let key = self.find(
+            "meilisearch-key",
+            flags.meilisearch_key.clone(),
+            None,
+            |value| {
+                let fits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());
+                fits.then(|| Some(value.to_owned()))
+            },
+            "must be letters, digits and signs, without spaces",
+        );
+        // A key that is wrong may still be one.
+        let key = key.map_err(Error::without_value)?;
+        match (url.value, key.given) {
+            (Some(url), _) => Ok(Some(Meilisearch {
+                url,
+                key: key.value,
+            })),
+            (None, Some((origin, _))) => Err(Error::Wrong {
+                origin,
+                value: "...".to_owned(),
+                rule: "needs meilisearch-url".to_owned(),
+            }),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+/// The URL of a Meilisearch, perhaps behind a path.
+fn meilisearch_url(url: &str) -> Option<String> {
+    let parsed: Uri = url.parse().ok()?;
+    let is_plain = !url.contains(['@', '?', '#']) && parsed.host().is_some();
+    let is_http = matches!(parsed.scheme_str(), Some("http" | "https"));
+    (is_http && is_plain).then(|| url.trim_end_matches('/').to_owned())
+}
