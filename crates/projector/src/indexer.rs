@@ -265,6 +265,9 @@ impl Indexer {
         }
         let told = match &taken {
             Ok(()) => Ok(()),
+            Err(Error::Engine(search::Error::Failed(error))) => {
+                Err(search::Error::Failed(error.to_string().into()).into())
+            }
             Err(error) => Err(search::Error::Failed(error.to_string().into()).into()),
         };
         // Fails when nobody waits for it any more.

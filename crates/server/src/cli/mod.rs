@@ -145,8 +145,14 @@ impl Cli {
 /// know that it serves.
 fn log_to_stderr() {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
+    let filter = filter.from_env_lossy();
+    // It warns of what is not there, which is an answer like any other.
+    let filter = match "meilisearch_sdk=error".parse() {
+        Ok(quiet) => filter.add_directive(quiet),
+        Err(_) => filter,
+    };
     tracing_subscriber::fmt()
-        .with_env_filter(filter.from_env_lossy())
+        .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
         .init();

@@ -1,22 +1,26 @@
 //! The index beside the one that answers, and the change of places.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use meilisearch_sdk::client::SwapIndexes;
 
 use super::{
     Index, failed,
+    ownership::Ownership,
     stored::{Entry, Stored},
 };
 use crate::search::{Beside, Engine, Error, Live};
+
+/// Between two looks whether the indexes have changed places.
+const PAUSE: Duration = Duration::from_millis(20);
 
 #[async_trait::async_trait]
 impl Live for Index {
     async fn beside(&self, which: Beside) -> Result<Option<Arc<dyn Engine>>, Error> {
         let other = self.other(which == Beside::New);
-        // Newer than what it takes the place of: who wrote there stops.
-        let epoch = self.owned(|owned| owned.claim().map_or(0, |(epoch, _)| epoch));
-        other.owned(|owned| owned.at_least(epoch));
         match which {
             Beside::New => other.delete().await?,
             Beside::Previous if other.stored().await?.is_none() => return Ok(None),
@@ -37,8 +41,8 @@ impl Live for Index {
         };
         let task = self.connection.client.swap_indexes([&swap]).await;
         let task = task.map_err(failed)?.task_uid;
-        self.connection.done(task).await?;
         let theirs = other.owned(|owned| owned.clone());
+        self.switched(task, &theirs).await?;
         self.owned(|owned| {
             *owned = theirs;
             owned.last = Some(task);
@@ -65,20 +69,25 @@ impl Index {
         self.hand_over(&[finished], 0).await?.await
     }
 
-    /// Before the index that answers is claimed: if that is the one that was beside it, the change of
-    /// places was done although nobody said so; and one that nobody is making is removed.
-    pub(super) async fn settle_beside(&self, live: Option<&Stored>) -> Result<(), Error> {
-        let Some(beside) = self.slot(|slot| slot.clone()) else {
-            return self.remove_unfinished().await;
-        };
-        let theirs = beside.owned(|owned| owned.clone());
-        let is_theirs = |live: &Stored| theirs.claim().is_some_and(|(_, it)| it == live.owner);
-        if live.is_some_and(is_theirs) {
-            self.owned(|owned| *owned = theirs);
-            self.owned(|owned| owned.last = None);
-            self.slot(|slot| *slot = None);
+    /// Waits until the indexes have changed places. A key that is for some indexes only does not show
+    /// the task, which is of none; so the checkpoint tells.
+    async fn switched(&self, task: u32, theirs: &Ownership) -> Result<(), Error> {
+        loop {
+            let live = self.stored().await?.map(|live| live.epoch);
+            if live == theirs.claim().map(|(epoch, _)| epoch) {
+                return Ok(());
+            }
+            self.connection.not_failed(task).await?;
+            tokio::time::sleep(PAUSE).await;
         }
-        Ok(())
+    }
+
+    /// Before the index that answers is claimed: one beside it that nobody is making is removed.
+    pub(super) async fn tidy(&self) -> Result<(), Error> {
+        if self.slot(|slot| slot.is_some()) {
+            return Ok(());
+        }
+        self.remove_unfinished().await
     }
 
     async fn remove_unfinished(&self) -> Result<(), Error> {

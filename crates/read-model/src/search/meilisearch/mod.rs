@@ -127,7 +127,7 @@ impl Index {
             is_beside: false,
             unfinished: false,
             schema: settings::schema().map_err(Error::failed)?,
-            ownership: Arc::default(),
+            ownership: Arc::new(Mutex::new(Ownership::new())),
             beside: Mutex::default(),
         })
     }
@@ -139,7 +139,7 @@ impl Index {
             is_beside: true,
             unfinished,
             schema: self.schema.clone(),
-            ownership: Arc::default(),
+            ownership: Arc::new(Mutex::new(self.owned(|owned| owned.beside()))),
             beside: Mutex::default(),
         }
     }
@@ -336,7 +336,7 @@ impl Engine for Index {
     async fn claim(&self) -> Result<Claimed, Error> {
         let found = self.stored().await?;
         if !self.is_beside {
-            self.settle_beside(found.as_ref()).await?;
+            self.tidy().await?;
         }
         let held = found.as_ref().map(|found| (found.epoch, &*found.owner));
         let Some(rewind) = self.owned(|owned| owned.take(held)) else {
@@ -349,7 +349,13 @@ impl Engine for Index {
             self.owned(|owned| owned.last = None);
         }
         let created = self.created().await?.unwrap_or_default();
-        self.owned(|owned| owned.created = created);
+        self.owned(|owned| {
+            if owned.created != created {
+                // Tasks of another index are none of this one's.
+                owned.last = None;
+            }
+            owned.created = created;
+        });
         let stored = found.as_ref().map_or(Ok(None), Stored::checkpoint)?;
         let checkpoint = stored.map(|stored| Checkpoint {
             position: rewind.map_or(stored.position, |to| stored.position.min(to)),

@@ -5,8 +5,10 @@ use uuid::Uuid;
 /// What this process knows of its writing.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ownership {
-    /// The name and the epoch under which it writes; `None` before it has claimed the index.
-    claim: Option<Claim>,
+    /// The name under which this process writes, in whichever index.
+    name: String,
+    /// The epoch of its claim; `None` before it has claimed the index.
+    claim: Option<u64>,
     /// An epoch that its claim has to be beyond.
     least: u64,
     /// Its newest task: the next one of the index is to be its own.
@@ -23,12 +25,6 @@ pub(super) struct Ownership {
     rewind: Option<u64>,
 }
 
-#[derive(Debug, Clone)]
-struct Claim {
-    epoch: u64,
-    owner: String,
-}
-
 /// Whose an index is that this process has claimed, or never has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Held {
@@ -41,11 +37,29 @@ pub(super) enum Held {
 }
 
 impl Ownership {
+    /// Of a process that has claimed nothing.
+    pub(super) fn new() -> Self {
+        Self {
+            name: Uuid::now_v7().to_string(),
+            ..Self::default()
+        }
+    }
+
+    /// The same process', of the index beside this one; whose claim is to be newer than the one
+    /// here, for whoever writes here is to stop when that takes its place.
+    pub(super) fn beside(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            least: self.claim.unwrap_or(0),
+            ..Self::default()
+        }
+    }
+
     /// Looks at whom the checkpoint names. Whoever has been superseded has no claim any more.
     pub(super) fn look(&mut self, epoch: u64, owner: &str) -> Held {
-        match &self.claim {
-            Some(ours) if ours.owner == owner => Held::Ours,
-            Some(ours) if epoch >= ours.epoch => {
+        match self.claim {
+            Some(_) if self.name == owner => Held::Ours,
+            Some(ours) if epoch >= ours => {
                 self.claim = None;
                 Held::After
             }
@@ -58,13 +72,7 @@ impl Ownership {
     }
 
     pub(super) fn claim(&self) -> Option<(u64, String)> {
-        let claim = self.claim.clone()?;
-        Some((claim.epoch, claim.owner))
-    }
-
-    /// Its claim is to be newer than this one.
-    pub(super) fn at_least(&mut self, epoch: u64) {
-        self.least = epoch;
+        Some((self.claim?, self.name.clone()))
     }
 
     /// Claims the index from whoever the checkpoint names. `None` if that is somebody who has taken
@@ -74,15 +82,8 @@ impl Ownership {
         if held.is_some() && self.look(epoch, owner) == Held::After {
             return None;
         }
-        let owner = match &self.claim {
-            Some(ours) => ours.owner.clone(),
-            None => Uuid::now_v7().to_string(),
-        };
-        let ours = self.claim.as_ref().map_or(0, |claim| claim.epoch);
-        self.claim = Some(Claim {
-            epoch: epoch.max(ours).max(self.least) + 1,
-            owner,
-        });
+        let newest = epoch.max(self.claim.unwrap_or(0)).max(self.least);
+        self.claim = Some(newest + 1);
         Some(self.rewind)
     }
 
@@ -119,7 +120,7 @@ mod tests {
 
     #[test]
     fn whoever_finds_a_newer_epoch_stops() {
-        let (mut first, mut second) = (Ownership::default(), Ownership::default());
+        let (mut first, mut second) = (Ownership::new(), Ownership::new());
         first.take(None).unwrap();
         let (epoch, owner) = first.claim().unwrap();
         assert_eq!(second.take(Some((epoch, &owner))), Some(None));
@@ -134,7 +135,7 @@ mod tests {
 
     #[test]
     fn what_another_process_wrote_in_between_is_written_again_from_the_claim_on() {
-        let mut owned = Ownership::default();
+        let mut owned = Ownership::new();
         owned.take(None).unwrap();
         owned.claimed(7);
         owned.interfered(false);
@@ -146,7 +147,7 @@ mod tests {
 
     #[test]
     fn what_a_task_of_ours_wrote_late_is_written_again_from_its_position_on() {
-        let mut owned = Ownership::default();
+        let mut owned = Ownership::new();
         owned.take(None).unwrap();
         owned.claimed(7);
         owned.doubt(70);

@@ -75,6 +75,17 @@ impl Connection {
         })
     }
 
+    /// Whether a task has failed, if it can be seen at all.
+    pub(super) async fn not_failed(&self, task: u32) -> Result<(), Error> {
+        let url = format!("{}/tasks?uids={task}", self.url);
+        let get = Method::<(), ()>::Get { query: () };
+        let tasks: Tasks = self.writes.request(&url, get, 200).await.map_err(failed)?;
+        match tasks.results.into_iter().next().and_then(ended) {
+            Some(Err(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     async fn wait(&self, url: &str, task: u32) -> Result<(), Undone> {
         let (mut pause, longest) = PAUSES;
         loop {
