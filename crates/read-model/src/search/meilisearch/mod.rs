@@ -1,11 +1,9 @@
 //! Meilisearch as the search engine.
 //!
-//! One index, `orders`, holds the orders and among them one document that is the [`checkpoint`]. A
+//! One index, `orders`, holds the orders and among them one document that is the checkpoint. A
 //! task of Meilisearch is applied whole or not at all, so documents and checkpoint go together in
 //! one. Beside it `orders-beside` is the index that is being made, or the previous one; both change
 //! places in one task.
-//!
-//! [`checkpoint`]: stored::Stored
 //!
 //! That one process writes is settled in the checkpoint: whoever claims the index raises its epoch,
 //! and who finds a newer one than theirs stops. Tasks that were under way then come in between the
