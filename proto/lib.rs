@@ -26,8 +26,8 @@ pub mod google {
     }
 }
 
-/// The server's side of EventService with events as bytes, already encoded: the same contract
-/// on the wire, for a server that keeps events in that form.
+/// EventService with events as bytes, for the server, which has them encoded already, and for the
+/// projector, which decodes them one by one: the same contract on the wire.
 #[allow(missing_docs, clippy::all, unreachable_pub)]
 pub mod encoded {
     include!(concat!(env!("OUT_DIR"), "/encoded/orders.v1.rs"));

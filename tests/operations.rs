@@ -6,8 +6,10 @@ use std::path::Path;
 
 use contract::orders::v1::*;
 use prost::Message as _;
-use sqlx::{AssertSqlSafe, ConnectOptions as _, sqlite::SqliteConnectOptions};
-use testkit::{Clients, DEADLINE, Server, eventually, order, reason, wrong_fields};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, sqlite::SqliteConnectOptions,
+};
+use testkit::{Clients, DEADLINE, Server, eventually, order, postgres, reason, wrong_fields};
 use tonic::Code;
 
 /// Changes a file behind the system's back.
@@ -361,6 +363,60 @@ async fn g10_each_corruption_is_named() {
     for told in ["event 2 is missing", "event 3 is missing"] {
         assert!(found.contains(&told.to_owned()), "{found:?}");
     }
+}
+
+#[tokio::test]
+async fn g10_a_log_in_postgres_is_looked_at_too() {
+    let Some(database) = postgres::database().await else {
+        return;
+    };
+    let server = Server::start_on(&database).await;
+    let mut clients = server.clients().await;
+    let position = fill(&mut clients, 6).await;
+    search(&mut clients, "tea", position).await;
+    assert_eq!(verify(&mut clients, &[]).await, [""; 0]);
+    let mut other = PgConnection::connect(&database).await.unwrap();
+    let corrupt =
+        "ALTER TABLE events DISABLE TRIGGER USER; ALTER TABLE requests DISABLE TRIGGER USER;
+        DELETE FROM requests WHERE position = 4;
+        UPDATE events SET record = 'no event' WHERE position = 9";
+    sqlx::raw_sql(corrupt).execute(&mut other).await.unwrap();
+    let found = verify(&mut clients, &["log"]).await;
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(
+        found
+            .iter()
+            .any(|it| it.contains("led to event 4, and is not recorded"))
+    );
+    assert!(
+        found
+            .iter()
+            .any(|it| it.starts_with("event 9 cannot be read"))
+    );
+}
+
+#[tokio::test]
+async fn g9_g10_an_index_is_rebuilt_while_orders_change_all_the_time() {
+    let server = Server::start().await;
+    let mut clients = server.clients().await;
+    fill(&mut clients, 20).await;
+    let mut writing = clients.clone();
+    let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
+    let writer = tokio::spawn(async move {
+        let mut count = 0;
+        while stopped.try_recv().is_err() {
+            let name = order::customer("c-0", &format!("Ann {count}"));
+            writing.commands.register_customer(name).await.unwrap();
+            count += 1;
+        }
+    });
+    for _ in 0..3 {
+        rebuild(&mut clients, &[], false).await.unwrap();
+    }
+    stop.send(()).unwrap();
+    writer.await.unwrap();
+    assert_eq!(generations(&mut clients).await, [4, 4]);
+    assert_eq!(verify(&mut clients, &[]).await, [""; 0]);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use proptest::{prelude::*, strategy::ValueTree as _};
 
-use crate::{Aggregate, Batch, Error, Event, Loaded, Log, Page, Position, Request, Schema};
+use crate::{Aggregate, Answer, Batch, Error, Event, Loaded, Log, Page, Position, Request, Schema};
 
 pub(crate) const SCHEMA: Schema = Schema {
     current: 1,
@@ -37,6 +37,7 @@ macro_rules! contract_suite {
             what_is_loaded_exclusively_is_appended_to,
             the_database_itself_refuses_to_change_or_delete,
             a_hole_is_damage_and_not_skipped,
+            g10_what_is_stored_is_told_whether_it_is_right_or_not,
             old_records_are_upcast_wherever_they_are_read,
             a_log_keeps_its_id,
             a_batch_may_be_large,
@@ -187,6 +188,63 @@ pub(crate) async fn g5_a_request_id_is_recorded_once(fixture: &dyn Fixture) {
     second.requests.push(request("r", Position::InBatch(0)));
     conflicts(&mut log, &second).await;
     assert_eq!(log.appender.head().await.unwrap(), 1);
+}
+
+pub(crate) async fn g10_what_is_stored_is_told_whether_it_is_right_or_not(fixture: &dyn Fixture) {
+    let mut log = fixture.open(SCHEMA).await;
+    let mut unknown = event("a", 3, b"z");
+    unknown.schema_version = 9;
+    let mut batch = batch([
+        event("a", 1, b"x"),
+        event("b", 1, b"y"),
+        event("a", 2, b"x"),
+        unknown,
+    ]);
+    let fits = Request {
+        version: 2,
+        ..request("fits", Position::InBatch(2))
+    };
+    batch.requests = vec![fits, request("stray", Position::InBatch(0))];
+    append(&mut log, &batch).await;
+
+    let rows = log.reader.inspect(0, 4, 10).await.unwrap();
+    let told: Vec<_> = rows
+        .iter()
+        .map(|row| (row.position, &row.aggregate.id[..], row.version, row.before))
+        .collect();
+    let expected = [
+        (1, "a", 1, None),
+        (2, "b", 1, None),
+        (3, "a", 2, Some(1)),
+        (4, "a", 3, Some(3)),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(rows[0].record, Ok(records_of_the_first(&log).await));
+    assert!(rows[3].record.is_err(), "of a schema that is not known");
+    let rows = log.reader.inspect(1, 3, 1).await.unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].position, 2);
+
+    let answer = |id: &str, version, position, fits| Answer {
+        request_id: id.into(),
+        aggregate_id: "a".into(),
+        version,
+        position,
+        fits,
+    };
+    let (fits, stray) = (answer("fits", 2, 3, true), answer("stray", 7, 1, false));
+    let asked = ["stray".to_owned(), "never".to_owned()];
+    let found = log.reader.requests(&asked).await.unwrap();
+    assert_eq!(found, std::slice::from_ref(&stray));
+    let first = log.reader.requests_after("", 1).await.unwrap();
+    assert_eq!(first, [fits]);
+    let second = log.reader.requests_after("fits", 10).await.unwrap();
+    assert_eq!(second, [stray]);
+}
+
+async fn records_of_the_first(log: &Log) -> Bytes {
+    let page = log.reader.page(0, 1, 1).await.unwrap();
+    page.records[0].clone()
 }
 
 pub(crate) async fn an_aggregate_is_loaded_whole_and_in_order(fixture: &dyn Fixture) {

@@ -18,6 +18,7 @@ impl Parts {
     ) -> Result<(), Error> {
         let mut after = 0;
         let mut looks = 0;
+        let mut before = Vec::new();
         loop {
             let (documents, as_of) = self.reader.orders_after(after, PAGE).await?;
             fill.reach(as_of).await?;
@@ -38,27 +39,32 @@ impl Parts {
                     Difference::Missing(row) | Difference::Other(row) => rows.push(row),
                 }
             }
-            if !self.bring(fill, &rows).await? {
+            let brought = self.bring(fill, &rows).await?;
+            let stuck = brought.iter().filter(|state| before.contains(*state));
+            let stuck = stuck.count();
+            if stuck > 0 {
+                let wrong = format!("{stuck} orders are not in the index as they are");
+                return Err(Error::Wrong(wrong));
+            }
+            looks += 1;
+            // What has changed at every look has been brought anew each time.
+            if brought.is_empty() || looks >= LOOKS {
                 tell(last);
                 if is_last {
                     return Ok(());
                 }
                 (after, looks) = (last, 0);
-                continue;
             }
-            looks += 1;
-            if looks > LOOKS {
-                let wrong = format!("{} orders are not in the index as they are", rows.len());
-                return Err(Error::Wrong(wrong));
-            }
+            before = brought;
         }
     }
 
-    /// Brings orders to the index that it does not refuse; false if there are none.
-    async fn bring(&self, fill: &mut Fill, rows: &[u64]) -> Result<bool, Error> {
-        let (mut documents, _) = self.reader.documents_by_rows(rows).await?;
+    /// Brings orders to the index, but those that it refuses; their rows, and the positions that they
+    /// showed.
+    async fn bring(&self, fill: &mut Fill, rows: &[u64]) -> Result<Vec<(u64, u64)>, Error> {
+        let (documents, _) = self.reader.documents_by_rows(rows).await?;
         let mut accepted = Vec::new();
-        for document in documents.drain(..) {
+        for document in documents {
             let id = &document.order.order_id;
             if self
                 .reader
@@ -69,10 +75,11 @@ impl Parts {
                 accepted.push(document);
             }
         }
-        let any = !accepted.is_empty();
-        if any {
+        let states = accepted.iter().map(|it| (it.row, it.order.position));
+        let states = states.collect();
+        if !accepted.is_empty() {
             fill.bring(accepted).await?;
         }
-        Ok(any)
+        Ok(states)
     }
 }

@@ -1,9 +1,17 @@
 //! Progress bars on long work; none where nobody looks.
 
-use indicatif::{ProgressBar, ProgressStyle};
+use std::fmt;
+
+use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
 /// What is being done, how much of it, how fast, and for how long still.
-const TEMPLATE: &str = "{msg:22} {bar:40} {human_pos} of {human_len}, {per_sec}, {eta} left";
+const TEMPLATE: &str = "{msg:22} {bar:40} {human_pos} of {human_len}, {rate}/s, {eta} left";
+
+/// Whole ones a second.
+fn whole_rate(state: &ProgressState, to: &mut dyn fmt::Write) {
+    // What cannot be written is not shown.
+    let _ = write!(to, "{}", HumanCount(state.per_sec() as u64));
+}
 
 /// A bar for one thing after the other.
 pub(super) struct Progress<T> {
@@ -15,7 +23,7 @@ impl<T: PartialEq> Progress<T> {
     pub(super) fn new() -> Self {
         let bar = ProgressBar::new(0);
         let bar = match ProgressStyle::with_template(TEMPLATE) {
-            Ok(style) => bar.with_style(style),
+            Ok(style) => bar.with_style(style.with_key("rate", whole_rate)),
             Err(_) => bar,
         };
         Self { bar, doing: None }
