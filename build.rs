@@ -29,44 +29,43 @@ fn main() -> Result<(), Box<dyn Error>> {
     )?;
     tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
 
-    // The log keeps events in the form in which they are sent. So the server's side of
-    // EventService is generated a second time, with events that are bytes already: the same on
-    // the wire (both are length-delimited), without decoding and encoding for each subscriber.
+    // Two services are generated a second time, for the server, with some messages as the bytes that
+    // they are on the wire: events, which the log keeps in the form in which they are sent, so that a
+    // stream costs no decoding and encoding for each subscriber; and commands, of which the server
+    // has to see what it does not know. The same contract on the wire.
     let encoded = out.join("encoded");
     fs::create_dir_all(&encoded)?;
-    let mut event_service = compiler.file_descriptor_set();
-    event_service
-        .file
-        .retain(|file| file.name() == "orders/v1/event_service.proto");
-    let messages = event_service
-        .file
-        .iter_mut()
-        .flat_map(|file| &mut file.message_type);
-    for field in messages.flat_map(|message| &mut message.field) {
-        if field.type_name() == ".orders.v1.RecordedEvent" {
-            field.set_type(Type::Bytes);
-            field.type_name = None;
-        }
-    }
     let mut config = tonic_prost_build::configure()
         .build_client(false)
         .bytes(".")
         .out_dir(encoded);
-    for message in [
-        "SubscribeRequest",
-        "EventFilter",
-        "GetOrderHistoryRequest",
-        "GetHeadRequest",
-        "GetHeadResponse",
-        "VerifyLogRequest",
-        "VerifyLogResponse",
-        "LogDifference",
-    ] {
-        config = config.extern_path(
-            format!(".orders.v1.{message}"),
-            format!("crate::orders::v1::{message}"),
-        );
+    let mut services = compiler.file_descriptor_set();
+    services.file.retain(|file| {
+        file.name() == "orders/v1/event_service.proto"
+            || file.name() == "orders/v1/command_service.proto"
+    });
+    for file in &mut services.file {
+        let is_of_commands = file.name() == "orders/v1/command_service.proto";
+        for message in &mut file.message_type {
+            let mut has_events = false;
+            for field in &mut message.field {
+                if field.type_name() == ".orders.v1.RecordedEvent" {
+                    field.set_type(Type::Bytes);
+                    field.type_name = None;
+                    has_events = true;
+                }
+            }
+            let name = message.name();
+            let rust = if is_of_commands && name.ends_with("Request") {
+                "crate::Raw".to_owned()
+            } else {
+                format!("crate::orders::v1::{name}")
+            };
+            if !has_events {
+                config = config.extern_path(format!(".orders.v1.{name}"), rust);
+            }
+        }
     }
-    config.compile_fds(event_service)?;
+    config.compile_fds(services)?;
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! The `orders.v1` contract as Rust: generated messages, clients and servers, nothing else.
+//! The `orders.v1` contract as Rust: generated messages, clients and servers, and one
+//! message that is left as it came.
 //!
 //! The files beside this one are the contract; `build.rs` compiles them.
 
@@ -26,12 +27,17 @@ pub mod google {
     }
 }
 
-/// EventService with events as bytes, for the server, which has them encoded already, and for the
-/// projector, which decodes them one by one: the same contract on the wire.
+/// The servers of EventService, with events as bytes (the log has them encoded already, and the
+/// projector decodes them one by one), and of CommandService, with requests as [`Raw`]: the same
+/// contract on the wire.
 #[allow(missing_docs, clippy::all, unreachable_pub)]
 pub mod encoded {
     include!(concat!(env!("OUT_DIR"), "/encoded/orders.v1.rs"));
 }
+
+mod raw;
+
+pub use raw::Raw;
 
 /// The compiled descriptors of all files, for reflection and the JSON form.
 pub const FILE_DESCRIPTOR_SET: &[u8] =

@@ -1,12 +1,14 @@
 use std::sync::Arc;
 
-use contract::orders::v1::{
-    CancelOrderRequest, CancelOrderResponse, CreateOrderRequest, CreateOrderResponse,
-    DeliverOrderRequest, DeliverOrderResponse, ExecuteCommandsRequest, ExecuteCommandsResponse,
-    RegisterCustomerRequest, RegisterCustomerResponse, RegisterProductRequest,
-    RegisterProductResponse, ShipOrderRequest, ShipOrderResponse,
-    command_service_server::CommandService, execute_commands_request::Command as Sent,
-    execute_commands_response::Result as Told,
+use contract::{
+    Raw,
+    encoded::command_service_server::CommandService,
+    orders::v1::{
+        CancelOrderResponse, CreateOrderResponse, DeliverOrderResponse, ExecuteCommandsRequest,
+        ExecuteCommandsResponse, RegisterCustomerResponse, RegisterProductResponse,
+        ShipOrderResponse, execute_commands_request::Command as Sent,
+        execute_commands_response::Result as Told,
+    },
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
@@ -16,6 +18,7 @@ use wire::{Error, Violations};
 
 use crate::{
     command::{Command, Origin},
+    received,
     writer::{Answer, Job, QUEUE, now},
 };
 
@@ -66,15 +69,13 @@ impl Commands {
     /// Takes commands off a stream, and puts where their answers will be on another.
     async fn take(
         self,
-        mut commands: Streaming<ExecuteCommandsRequest>,
+        mut commands: Streaming<Raw>,
         origin: Origin,
         pending: mpsc::Sender<Result<Pending, Status>>,
     ) {
         loop {
             let next = match self.stop.run_until_cancelled(commands.next()).await {
-                Some(Some(Ok(ExecuteCommandsRequest { command }))) => {
-                    self.start(command, &origin).await
-                }
+                Some(Some(Ok(command))) => self.start(&command, &origin).await,
                 Some(Some(Err(status))) => Err(status),
                 Some(None) => return,
                 None => Err(Error::ShuttingDown.into()),
@@ -86,9 +87,10 @@ impl Commands {
         }
     }
 
-    async fn start(&self, sent: Option<Sent>, origin: &Origin) -> Result<Pending, Status> {
-        let checked = match sent {
-            None => {
+    async fn start(&self, sent: &Raw, origin: &Origin) -> Result<Pending, Status> {
+        let checked = match received::decode(sent, "ExecuteCommandsRequest") {
+            Err(error) => return Ok(Pending::Refused(error)),
+            Ok(ExecuteCommandsRequest { command: None }) => {
                 let mut violations = Violations::default();
                 violations.add("command", "is required");
                 // There is one violation: this is its error.
@@ -96,7 +98,9 @@ impl Commands {
                     violations.finish().err().unwrap_or(Error::Internal),
                 ));
             }
-            Some(sent) => (Kind::of(&sent), Command::new(sent, origin, now())),
+            Ok(ExecuteCommandsRequest {
+                command: Some(sent),
+            }) => (Kind::of(&sent), Command::new(sent, origin, now())),
         };
         let (kind, command) = match checked {
             (kind, Ok(command)) => (kind, command),
@@ -230,7 +234,8 @@ fn is_traceparent(value: &str) -> bool {
 /// A unary command: its request goes into the `oneof`, its reply comes out of the other.
 macro_rules! unary {
     ($self:ident, $request:ident, $kind:ident) => {{
-        let (metadata, _, request) = $request.into_parts();
+        let (metadata, _, raw) = $request.into_parts();
+        let request = received::decode(&raw, concat!(stringify!($kind), "Request"))?;
         match $self.execute(Sent::$kind(request), &metadata).await? {
             Told::$kind(response) => Ok(Response::new(response)),
             _ => Err(Error::Internal.into()),
@@ -242,42 +247,42 @@ macro_rules! unary {
 impl CommandService for Commands {
     async fn create_order(
         &self,
-        request: Request<CreateOrderRequest>,
+        request: Request<Raw>,
     ) -> Result<Response<CreateOrderResponse>, Status> {
         unary!(self, request, CreateOrder)
     }
 
     async fn ship_order(
         &self,
-        request: Request<ShipOrderRequest>,
+        request: Request<Raw>,
     ) -> Result<Response<ShipOrderResponse>, Status> {
         unary!(self, request, ShipOrder)
     }
 
     async fn deliver_order(
         &self,
-        request: Request<DeliverOrderRequest>,
+        request: Request<Raw>,
     ) -> Result<Response<DeliverOrderResponse>, Status> {
         unary!(self, request, DeliverOrder)
     }
 
     async fn cancel_order(
         &self,
-        request: Request<CancelOrderRequest>,
+        request: Request<Raw>,
     ) -> Result<Response<CancelOrderResponse>, Status> {
         unary!(self, request, CancelOrder)
     }
 
     async fn register_customer(
         &self,
-        request: Request<RegisterCustomerRequest>,
+        request: Request<Raw>,
     ) -> Result<Response<RegisterCustomerResponse>, Status> {
         unary!(self, request, RegisterCustomer)
     }
 
     async fn register_product(
         &self,
-        request: Request<RegisterProductRequest>,
+        request: Request<Raw>,
     ) -> Result<Response<RegisterProductResponse>, Status> {
         unary!(self, request, RegisterProduct)
     }
@@ -288,7 +293,7 @@ impl CommandService for Commands {
 
     async fn execute_commands(
         &self,
-        request: Request<Streaming<ExecuteCommandsRequest>>,
+        request: Request<Streaming<Raw>>,
     ) -> Result<Response<Self::ExecuteCommandsStream>, Status> {
         let origin = origin(request.metadata())?;
         let (pending, taken) = mpsc::channel(ON_A_STREAM);

@@ -14,6 +14,7 @@ mod event_service;
 mod filter;
 mod follow;
 mod header;
+mod received;
 mod record;
 mod subscription;
 mod tail;

@@ -4,7 +4,9 @@
 //! A setting has one name. `drain-timeout` is `--drain-timeout` as a flag, `ORDERLOG_DRAIN_TIMEOUT`
 //! in the environment and `drain-timeout` in the file.
 
+mod log;
 mod meilisearch;
+mod origins;
 mod roles;
 
 use std::{
@@ -12,12 +14,13 @@ use std::{
     fmt::{self, Display},
     fs, io,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::Duration,
 };
 
 use event_log::Location;
-use http::Uri;
+use http::{HeaderValue, Uri};
+pub use log::location_of;
 pub use meilisearch::Meilisearch;
 pub use roles::Roles;
 use tonic::transport::Endpoint;
@@ -26,7 +29,7 @@ use tonic::transport::Endpoint;
 const FILE: &str = "orderlog.toml";
 
 /// Every setting there is.
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 11] = [
     "listen",
     "data-dir",
     "database-url",
@@ -34,6 +37,7 @@ const NAMES: [&str; 10] = [
     "meilisearch-key",
     "roles",
     "events-url",
+    "cors-origins",
     "drain-timeout",
     "insecure",
     "server",
@@ -132,6 +136,10 @@ pub struct ServeFlags {
     /// them at a time, the next when it fails [env: ORDERLOG_EVENTS_URL] [default: this node]
     #[arg(long, value_name = "URLS")]
     events_url: Option<String>,
+    /// The web sites whose pages may call by gRPC-Web, such as https://shop.example, separated by
+    /// commas [env: ORDERLOG_CORS_ORIGINS] [default: none]
+    #[arg(long, value_name = "ORIGINS")]
+    cors_origins: Option<String>,
     /// How long calls in progress may take to finish after SIGTERM [env: ORDERLOG_DRAIN_TIMEOUT]
     /// [default: 20]
     #[arg(long, value_name = "SECONDS")]
@@ -157,6 +165,8 @@ pub struct Serve {
     pub roles: Roles,
     /// The command nodes whose events the read models are made from; none: this node.
     pub events: Vec<Uri>,
+    /// The origins whose pages may call by gRPC-Web.
+    pub origins: Vec<HeaderValue>,
     /// How long calls in progress may take to finish at shutdown.
     pub drain_timeout: Duration,
 }
@@ -263,6 +273,7 @@ impl<'a> Sources<'a> {
                     .to_owned(),
             });
         }
+        let origins = self.origins(flags)?;
         let drain_timeout = self.find(
             "drain-timeout",
             flags.drain_timeout.clone(),
@@ -297,21 +308,10 @@ impl<'a> Sources<'a> {
                 meilisearch,
                 roles: roles.value,
                 events: events.value,
+                origins,
                 drain_timeout: drain_timeout.value,
             }),
         }
-    }
-
-    /// Where the log is. What is wrong with it is told without the value, which may hold a password.
-    fn log(&self, flag: Option<String>, data_dir: &Path) -> Result<Location, Error> {
-        let found = self.find(
-            "database-url",
-            flag,
-            Location::File(data_dir.join("events.db")),
-            location,
-            LOCATION,
-        );
-        found.map(|found| found.value).map_err(Error::without_value)
     }
 
     /// The server that a client command talks to.
@@ -382,31 +382,6 @@ impl<'a> Sources<'a> {
             other => other.to_string(),
         };
         Some((Origin::File(name), value))
-    }
-}
-
-/// What a location must be.
-const LOCATION: &str = "must be sqlite:FILE or postgres://USER@HOST/DATABASE";
-
-/// Where a log is, as a flag says.
-///
-/// # Errors
-/// It is no URL of a log. That is told without the value, which may hold a password.
-pub fn location_of(flag: &'static str, url: &str) -> Result<Location, Error> {
-    location(url).ok_or_else(|| Error::Wrong {
-        origin: Origin::Flag(flag),
-        value: "...".to_owned(),
-        rule: LOCATION.to_owned(),
-    })
-}
-
-fn location(url: &str) -> Option<Location> {
-    match url.strip_prefix("sqlite:") {
-        Some(file) => (!file.is_empty()).then(|| Location::File(PathBuf::from(file))),
-        None if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
-            url.parse().ok().map(Location::Database)
-        }
-        None => None,
     }
 }
 

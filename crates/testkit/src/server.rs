@@ -21,7 +21,7 @@ pub struct Server {
     running: Option<Running>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Node {
     roles: Roles,
     /// Where its log is, if not in its folder.
@@ -30,6 +30,8 @@ struct Node {
     events: Vec<String>,
     /// Who answers its text searches, if it does not itself.
     meilisearch: Option<settings::Meilisearch>,
+    /// Whose pages may call it.
+    origins: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -87,12 +89,24 @@ impl Server {
     pub async fn start_with_meilisearch(url: &str, key: &str) -> Self {
         Self::of(Node {
             roles: Roles::ALL,
-            database: None,
-            events: Vec::new(),
             meilisearch: Some(settings::Meilisearch {
                 url: url.to_owned(),
                 key: Some(key.to_owned()),
             }),
+            ..Node::default()
+        })
+        .await
+    }
+
+    /// Starts on an empty folder, for pages of these origins too.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_for_pages(origins: &[&str]) -> Self {
+        Self::of(Node {
+            roles: Roles::ALL,
+            origins: origins.iter().copied().map(Into::into).collect(),
+            ..Node::default()
         })
         .await
     }
@@ -108,12 +122,12 @@ impl Server {
                 command: false,
                 ..Roles::ALL
             },
-            database: None,
             events: events_urls.iter().copied().map(Into::into).collect(),
             meilisearch: Some(settings::Meilisearch {
                 url: url.to_owned(),
                 key: Some(key.to_owned()),
             }),
+            ..Node::default()
         })
         .await
     }
@@ -123,7 +137,7 @@ impl Server {
             roles,
             database: database.map(Into::into),
             events: events.iter().copied().map(Into::into).collect(),
-            meilisearch: None,
+            ..Node::default()
         };
         Self::of(node).await
     }
@@ -202,6 +216,8 @@ impl Running {
         };
         let events = node.events.iter().map(|url| url.parse().unwrap());
         let events = events.collect();
+        let origins = node.origins.iter().map(|origin| origin.parse().unwrap());
+        let origins = origins.collect();
         let (shutdown, until) = oneshot::channel();
         let (listening, address) = oneshot::channel();
         let thread = thread::spawn(move || {
@@ -216,6 +232,7 @@ impl Running {
                     meilisearch: node.meilisearch,
                     roles: node.roles,
                     events,
+                    origins,
                     drain_timeout,
                 };
                 let serve = Serve::bind(settings).await.unwrap();

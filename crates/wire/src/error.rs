@@ -72,6 +72,8 @@ pub enum Error {
         /// What is in the way.
         why: String,
     },
+    /// A page in a browser, of an origin that is not one of those that may call.
+    OriginNotAllowed,
     /// The event store does not answer.
     StoreUnavailable,
     /// The search engine does not answer.
@@ -245,6 +247,11 @@ impl Error {
             .with(|details| {
                 details.add_precondition_failure_violation("REBUILD_NOT_POSSIBLE", *projection, why);
             }),
+            Self::OriginNotAllowed => parts(
+                Code::PermissionDenied,
+                "PERMISSION_DENIED",
+                "pages of this origin may not call: the server's cors-origins do not name it",
+            ),
             Self::StoreUnavailable => parts(
                 Code::Unavailable,
                 "STORE_UNAVAILABLE",

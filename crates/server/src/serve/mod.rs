@@ -5,14 +5,17 @@ mod health;
 mod read_side;
 mod runtime;
 mod source;
+mod web;
 mod write_side;
 
 use std::{io, net::SocketAddr, pin::pin, time::Duration};
 
 use contract::{
-    encoded::event_service_server::{self, EventServiceServer},
-    orders::v1::{
+    encoded::{
         command_service_server::{self, CommandServiceServer},
+        event_service_server::{self, EventServiceServer},
+    },
+    orders::v1::{
         projection_service_server::{self, ProjectionServiceServer},
         query_service_server::{self, QueryServiceServer},
     },
@@ -31,6 +34,8 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::{Server, server::TcpIncoming};
+use tonic_web::GrpcWebLayer;
+use web::Pages;
 use write_side::WriteSide;
 
 use crate::settings;
@@ -207,6 +212,10 @@ impl Serve {
         let server = Server::builder()
             .http2_max_pending_accept_reset_streams(Some(GIVEN_UP))
             .http2_keepalive_interval(Some(KEEPALIVE))
+            // Browsers speak HTTP/2 only where there is TLS.
+            .accept_http1(true)
+            .layer(Pages::of(settings.origins))
+            .layer(GrpcWebLayer::new())
             .add_service(health_service)
             .add_service(reflection)
             .add_service(reflection_alpha)

@@ -28,6 +28,7 @@ fn without_any_source_the_defaults_hold() {
             meilisearch: None,
             roles: Roles::ALL,
             events: Vec::new(),
+            origins: Vec::new(),
             drain_timeout: Duration::from_secs(20),
         })
     );
@@ -211,7 +212,7 @@ fn the_file_is_refused_for_unknown_settings_and_bad_syntax() {
         unknown,
         "orderlog.toml: there is no setting \"port\"; there are: \
          listen, data-dir, database-url, meilisearch-url, meilisearch-key, roles, events-url, \
-         drain-timeout, insecure, server"
+         cors-origins, drain-timeout, insecure, server"
     );
     let syntax = serve(&ServeFlags::default(), &[], "\nlisten = ").unwrap_err();
     assert!(syntax.starts_with("orderlog.toml: line 2: "), "{syntax}");
@@ -255,5 +256,39 @@ fn the_server_of_clients_is_an_http_url() {
                 "--server (flag): {wrong:?} must be a URL such as http://127.0.0.1:50051"
             ))
         );
+    }
+}
+
+#[test]
+fn origins_are_written_as_browsers_write_them() {
+    let origins = |value: &str| {
+        let environment = [("ORDERLOG_CORS_ORIGINS", value)];
+        serve(&ServeFlags::default(), &environment, "").map(|serve| serve.origins)
+    };
+    assert_eq!(
+        origins("https://shop.example, http://127.0.0.1:8080,http://[::1]:443"),
+        Ok([
+            "https://shop.example",
+            "http://127.0.0.1:8080",
+            "http://[::1]:443"
+        ]
+        .map(HeaderValue::from_static)
+        .to_vec())
+    );
+    for wrong in [
+        "",
+        "*",
+        "null",
+        "shop.example",
+        "https://shop.example/",
+        "https://Shop.example",
+        "https://shop.example:443",
+        "http://shop.example:80",
+        "https://ann@shop.example",
+        "https://a.example,",
+        "ws://shop.example",
+    ] {
+        let error = origins(wrong).unwrap_err();
+        assert!(error.contains("must be origins"), "{wrong}: {error}");
     }
 }
