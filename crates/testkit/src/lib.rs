@@ -9,6 +9,7 @@
 mod clients;
 pub mod meilisearch;
 pub mod order;
+mod path;
 pub mod postgres;
 mod process;
 mod proxy;
@@ -17,6 +18,7 @@ mod server;
 use std::{fmt, time::Duration};
 
 pub use clients::Clients;
+pub use path::{buf, on_path};
 pub use process::{Process, command};
 pub use proxy::Proxy;
 pub use server::Server;

@@ -15,7 +15,7 @@ use std::{
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::DEADLINE;
+use crate::{DEADLINE, on_path};
 
 /// The key of those that are started here.
 const KEY: &str = "the-key-of-tests-only";
@@ -59,10 +59,7 @@ impl Meilisearch {
     /// When it does not start; or when none is installed and one has to be.
     #[must_use]
     pub fn start() -> Option<Self> {
-        let path = env::var_os("PATH").unwrap_or_default();
-        let program = env::split_paths(&path)
-            .map(|folder| folder.join("meilisearch"))
-            .find(|program| program.is_file());
+        let program = on_path("meilisearch");
         let Some(program) = program else {
             assert!(
                 env::var_os("REQUIRE_MEILISEARCH").is_none(),

@@ -194,6 +194,8 @@ impl Serve {
             let builder = tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(contract::FILE_DESCRIPTOR_SET)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                // The details of errors, which no file of the contract names.
+                .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
                 .with_service_name(tonic_health::pb::health_server::SERVICE_NAME);
             needs.iter().fold(builder, |builder, (service, _)| {
                 builder.with_service_name(*service)

@@ -4,7 +4,7 @@ use std::{path::Path, process::Command};
 
 use testkit::Process;
 
-fn program() -> &'static Path {
+pub(crate) fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_orderlog"))
 }
 

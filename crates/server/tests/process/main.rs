@@ -10,3 +10,5 @@ mod import;
 #[cfg(target_os = "linux")]
 mod memory;
 mod operations;
+mod readme;
+mod reflection;

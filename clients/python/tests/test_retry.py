@@ -1,0 +1,91 @@
+"""What is tried again, and what is not: against a server that fails as it is told."""
+
+import grpc
+import pytest
+from google.protobuf.any_pb2 import Any
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+from grpc import StatusCode
+
+from orderlog import Orderlog, OrderlogError
+from orders.v1.command_service_pb2 import CreateOrderRequest, CreateOrderResponse
+from orders.v1.command_service_pb2_grpc import (
+    CommandServiceServicer,
+    add_CommandServiceServicer_to_server,
+)
+
+
+class Fake(CommandServiceServicer):
+    def __init__(self, failures):
+        self.failures = failures
+        self.ids = []
+
+    async def CreateOrder(self, request, context):  # noqa: N802
+        self.ids.append(request.request_id)
+        if self.failures:
+            code, *details = self.failures.pop(0)
+            packed = []
+            for detail in details:
+                packed.append(Any())
+                packed[-1].Pack(detail)
+            status = Status(code=code.value[0], details=packed).SerializeToString()
+            context.set_trailing_metadata([("grpc-status-details-bin", status)])
+            await context.abort(code, "as told")
+        return CreateOrderResponse(order_id="o")
+
+
+async def attempts(*failures):
+    """The request ids that arrive, and the error if there is one."""
+    fake = Fake(list(failures))
+    server = grpc.aio.server()
+    add_CommandServiceServicer_to_server(fake, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with Orderlog(f"127.0.0.1:{port}") as orderlog:
+            await orderlog.execute(CreateOrderRequest())
+    except OrderlogError as error:
+        return fake.ids, error
+    else:
+        return fake.ids, None
+    finally:
+        await server.stop(None)
+
+
+async def test_an_outage_is_waited_for_with_the_same_request_id():
+    soon = RetryInfo(retry_delay=Duration(nanos=1000))
+    ids, error = await attempts(
+        (StatusCode.UNAVAILABLE,),
+        (StatusCode.UNAVAILABLE, ErrorInfo(reason="STORE_UNAVAILABLE"), soon),
+        (StatusCode.RESOURCE_EXHAUSTED, ErrorInfo(reason="OVERLOADED"), soon),
+        (StatusCode.DEADLINE_EXCEEDED,),
+    )
+    assert error is None
+    assert len(ids) == 5
+    assert len(set(ids)) == 1
+    assert ids[0]
+
+
+async def test_it_is_not_tried_again_before_the_server_said():
+    ids, error = await attempts(
+        (StatusCode.UNAVAILABLE, RetryInfo(retry_delay=Duration(seconds=3600)))
+    )
+    assert len(ids) == 1
+    assert error.retry_after == 3600
+
+
+@pytest.mark.parametrize(
+    ("code", "details"),
+    [
+        (StatusCode.INVALID_ARGUMENT, [ErrorInfo(reason="INVALID_FIELD")]),
+        (StatusCode.ABORTED, [ErrorInfo(reason="VERSION_MISMATCH")]),
+        (StatusCode.DEADLINE_EXCEEDED, [ErrorInfo(reason="READ_MODEL_BEHIND")]),
+        (StatusCode.RESOURCE_EXHAUSTED, []),
+        (StatusCode.INTERNAL, [ErrorInfo(reason="INTERNAL")]),
+    ],
+)
+async def test_what_stays_wrong_is_not_tried_again(code, details):
+    ids, error = await attempts((code, *details))
+    assert len(ids) == 1
+    assert error.code is code
