@@ -1,0 +1,84 @@
+use std::path::Path;
+
+use contract::orders::v1::{RecordedEvent, SubscribeResponse, recorded_event::Payload};
+use sqlx::{
+    Connection as _, SqliteConnection,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+
+/// The orders that are to be packed, and how far in the log that is true.
+pub(crate) struct Warehouse {
+    file: SqliteConnection,
+}
+
+impl Warehouse {
+    /// Opens the file, or makes it.
+    pub(crate) async fn open(file: impl AsRef<Path>) -> Result<Self, sqlx::Error> {
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full);
+        let mut file = SqliteConnection::connect_with(&options).await?;
+        sqlx::raw_sql(
+            "CREATE TABLE IF NOT EXISTS progress (
+                 only INTEGER PRIMARY KEY CHECK (only = 1), log_id TEXT NOT NULL, position INTEGER
+             );
+             INSERT OR IGNORE INTO progress VALUES (1, '', 0);
+             CREATE TABLE IF NOT EXISTS to_pack (order_id TEXT PRIMARY KEY, pieces INTEGER);",
+        )
+        .execute(&mut file)
+        .await?;
+        Ok(Self { file })
+    }
+
+    /// Where to go on.
+    pub(crate) async fn position(&mut self) -> Result<(String, u64), sqlx::Error> {
+        let position = sqlx::query_as("SELECT log_id, position FROM progress");
+        position.fetch_one(&mut self.file).await
+    }
+
+    /// Takes a response's events and its position, both or nothing. That is all it takes to lose no
+    /// event and to repeat none.
+    pub(crate) async fn apply(&mut self, response: &SubscribeResponse) -> Result<(), sqlx::Error> {
+        let mut transaction = self.file.begin_with("BEGIN IMMEDIATE").await?;
+        let done: u64 = sqlx::query_scalar("SELECT position FROM progress")
+            .fetch_one(&mut *transaction)
+            .await?;
+        for event in &response.events {
+            // Another process with the same file may have been here first.
+            if event.position > done {
+                project(event, &mut transaction).await?;
+            }
+        }
+        sqlx::query("UPDATE progress SET log_id = ?, position = max(position, ?)")
+            .bind(&response.log_id)
+            .bind(response.position.cast_signed())
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await
+    }
+}
+
+/// Adds an order when it is created, and removes it when it is on its way, or cancelled.
+async fn project(event: &RecordedEvent, to: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    match &event.payload {
+        Some(Payload::OrderCreated(created)) => {
+            let pieces: u32 = created.items.iter().map(|item| item.quantity).sum();
+            sqlx::query("INSERT INTO to_pack VALUES (?, ?)")
+                .bind(&event.aggregate_id)
+                .bind(pieces)
+                .execute(to)
+                .await?;
+        }
+        Some(Payload::OrderShipped(_) | Payload::OrderCancelled(_)) => {
+            sqlx::query("DELETE FROM to_pack WHERE order_id = ?")
+                .bind(&event.aggregate_id)
+                .execute(to)
+                .await?;
+        }
+        // None: an event that is newer than this program.
+        _ => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,237 @@
+//! Logs that older and newer programs have written.
+//!
+//! `stored_events/version_1.txt` is what a program wrote whose events had schema version 1, a row a
+//! line. A version that follows gets a file of its own, and each file is read for good.
+
+#![cfg(test)]
+
+use contract::{encoded, orders::v1::*};
+use prost::Message as _;
+use sqlx::{Connection as _, SqliteConnection};
+use testkit::{Clients, Server, order};
+use tonic::{Code, Request, Status, Streaming, codegen::http::uri::PathAndQuery};
+use tonic_prost::ProstCodec;
+
+const VERSION_1: &str = include_str!("stored_events/version_1.txt");
+
+/// A row of the log.
+#[derive(Clone)]
+struct Stored {
+    aggregate_type: i64,
+    aggregate_id: String,
+    version: i64,
+    event_type: String,
+    schema_version: i64,
+    record: Vec<u8>,
+}
+
+fn rows(file: &str) -> Vec<Stored> {
+    let row = |line: &str| {
+        let fields: Vec<_> = line.split(' ').collect();
+        let [kind, id, version, event_type, schema_version, hex] = fields[..] else {
+            panic!("{line}")
+        };
+        let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        Stored {
+            aggregate_type: kind.parse().unwrap(),
+            aggregate_id: id.to_owned(),
+            version: version.parse().unwrap(),
+            event_type: event_type.to_owned(),
+            schema_version: schema_version.parse().unwrap(),
+            record: (0..hex.len()).step_by(2).map(byte).collect(),
+        }
+    };
+    file.lines().map(row).collect()
+}
+
+/// A server on a log with these rows.
+async fn on(rows: &[Stored]) -> Server {
+    let mut server = Server::start().await;
+    server.stop().await;
+    let file = server.folder().join("events.db");
+    let mut log = SqliteConnection::connect(file.to_str().unwrap())
+        .await
+        .unwrap();
+    for row in rows {
+        let insert = "INSERT INTO events
+            (aggregate_type, aggregate_id, version, event_type, schema_version, record)
+            VALUES (?, ?, ?, ?, ?, ?)";
+        sqlx::query(insert)
+            .bind(row.aggregate_type)
+            .bind(&row.aggregate_id)
+            .bind(row.version)
+            .bind(&row.event_type)
+            .bind(row.schema_version)
+            .bind(&row.record)
+            .execute(&mut log)
+            .await
+            .unwrap();
+    }
+    log.close().await.unwrap();
+    server.start_again().await;
+    server
+}
+
+async fn get(clients: &mut Clients, order_id: &str, min_position: u64) -> Order {
+    let request = GetOrderRequest {
+        order_id: order_id.to_owned(),
+        min_position,
+        max_wait: Some(prost_types::Duration {
+            seconds: 30,
+            nanos: 0,
+        }),
+        ..GetOrderRequest::default()
+    };
+    let answer = clients.queries.get_order(request).await.unwrap();
+    answer.into_inner().order.unwrap()
+}
+
+/// The log as a stream, each event as the bytes that it is.
+async fn streamed(clients: &Clients) -> (Vec<Vec<u8>>, Result<(), Status>) {
+    let mut grpc = tonic::client::Grpc::new(clients.channel.clone());
+    grpc.ready().await.unwrap();
+    let answer = grpc
+        .server_streaming(
+            Request::new(SubscribeRequest::default()),
+            PathAndQuery::from_static("/orders.v1.EventService/Subscribe"),
+            ProstCodec::<SubscribeRequest, encoded::SubscribeResponse>::default(),
+        )
+        .await;
+    let mut stream: Streaming<encoded::SubscribeResponse> = answer.unwrap().into_inner();
+    let mut events = Vec::new();
+    loop {
+        match stream.message().await {
+            Ok(Some(response)) => events.extend(response.events.iter().map(|it| it.to_vec())),
+            Ok(None) => return (events, Ok(())),
+            Err(status) => return (events, Err(status)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_version_1_wrote_is_read_projected_and_decided_on() {
+    let stored = rows(VERSION_1);
+    let server = on(&stored).await;
+    let mut clients = server.clients().await;
+
+    let (events, ended) = streamed(&clients).await;
+    ended.unwrap();
+    let types: Vec<_> = events
+        .iter()
+        .map(|event| RecordedEvent::decode(&**event).unwrap())
+        .map(|event| (event.position, event.version, event.payload.is_some()))
+        .collect();
+    let expected: Vec<_> = (1..)
+        .zip(&stored)
+        .map(|(position, row)| (position, row.version.cast_unsigned(), true))
+        .collect();
+    assert_eq!(types, expected);
+    let first = RecordedEvent::decode(&*events[0]).unwrap();
+    assert_eq!(first.request_id, "r-1");
+    let time = first.occurred_at.unwrap();
+    assert_eq!((time.seconds, time.nanos), (1_767_323_045, 6));
+
+    let head = stored.len() as u64;
+    let delivered = get(&mut clients, "a", head).await;
+    assert_eq!(delivered.status(), OrderStatus::Delivered);
+    assert_eq!(delivered.customer_name, "Ann Meyer");
+    assert_eq!(delivered.items[0].product_name, "Green Tea");
+    assert_eq!(delivered.shipping_address, "1 Harbour Street, Münster");
+    assert_eq!(delivered.tracking_number, "T-4711");
+    let total = delivered.total_amount.unwrap();
+    assert_eq!((total.units, total.nanos), (25, 100_000));
+    let cancelled = get(&mut clients, "b", head).await;
+    assert_eq!(cancelled.cancellation_reason, "changed my mind");
+
+    let refused = clients
+        .commands
+        .ship_order(order::ship("b"))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    let shipped = clients.commands.ship_order(order::ship("c")).await.unwrap();
+    assert_eq!(shipped.into_inner().version, 2);
+
+    let mut verified = clients
+        .projections
+        .verify(VerifyRequest {
+            parts: vec!["documents".into(), "search".into()],
+        })
+        .await
+        .unwrap()
+        .into_inner();
+    while let Some(told) = verified.message().await.unwrap() {
+        assert_eq!(told.differences, []);
+    }
+}
+
+#[tokio::test]
+async fn what_newer_code_added_is_kept_and_passed_on() {
+    let mut stored = rows(VERSION_1);
+    let created = stored
+        .iter_mut()
+        .find(|row| row.aggregate_id == "c")
+        .unwrap();
+    let mut added = Vec::new();
+    prost::encoding::string::encode(99, &"as a gift".to_owned(), &mut added);
+    created.record.extend(&added);
+    let server = on(&stored).await;
+    let mut clients = server.clients().await;
+
+    let (events, ended) = streamed(&clients).await;
+    ended.unwrap();
+    assert!(events.last().unwrap().ends_with(&added));
+    let order = get(&mut clients, "c", stored.len() as u64).await;
+    assert_eq!(order.status(), OrderStatus::Created);
+    clients.commands.ship_order(order::ship("c")).await.unwrap();
+    // Also after it was read to decide on.
+    let (events, _) = streamed(&clients).await;
+    assert!(events[stored.len() - 1].ends_with(&added));
+}
+
+#[tokio::test]
+async fn an_event_of_a_type_that_is_not_known_is_passed_on_and_nothing_is_decided_on_it() {
+    let mut stored = rows(VERSION_1);
+    let mut returned = stored.last().unwrap().clone();
+    returned.version = 2;
+    returned.event_type = "OrderReturned".into();
+    let mut event = RecordedEvent::decode(&*returned.record).unwrap();
+    event.payload = None;
+    event.version = 2;
+    returned.record = event.encode_to_vec();
+    prost::encoding::bytes::encode(40, &Vec::new(), &mut returned.record);
+    let record = returned.record.clone();
+    stored.push(returned);
+    let server = on(&stored).await;
+    let mut clients = server.clients().await;
+
+    let (events, ended) = streamed(&clients).await;
+    ended.unwrap();
+    let last = events.last().unwrap();
+    assert!(last.ends_with(&record));
+    assert_eq!(RecordedEvent::decode(&**last).unwrap().payload, None);
+    let order = get(&mut clients, "c", stored.len() as u64).await;
+    assert_eq!((order.status(), order.version), (OrderStatus::Created, 2));
+    let refused = clients
+        .commands
+        .ship_order(order::ship("c"))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::Internal);
+    assert_eq!(clients.head().await, stored.len() as u64);
+    clients
+        .commands
+        .create_order(order::create("d", "ann"))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn g6_an_event_of_a_newer_schema_ends_a_stream_and_is_not_skipped() {
+    let mut stored = rows(VERSION_1);
+    stored[6].schema_version = 2;
+    let server = on(&stored).await;
+    let (events, ended) = streamed(&server.clients().await).await;
+    assert_eq!(ended.unwrap_err().code(), Code::Internal);
+    assert!(events.len() <= 6, "{}", events.len());
+}

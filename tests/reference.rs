@@ -1,0 +1,191 @@
+//! `docs/contract.md` is made from the comments of the contract, and is as they are.
+//!
+//! `UPDATE_REFERENCE=1 cargo test --test reference` writes it.
+
+#![cfg(test)]
+
+use std::{collections::HashMap, env, fmt::Write as _, fs};
+
+use prost::Message as _;
+use prost_types::{
+    DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorProto,
+    FileDescriptorSet, ServiceDescriptorProto,
+    field_descriptor_proto::{Label, Type},
+};
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/contract.md");
+
+const OPENING: &str = "# The contract
+
+Made from the comments of [`proto/orders/v1`](../proto/orders/v1) by `tests/reference.rs`: change them
+there, then run `UPDATE_REFERENCE=1 cargo test --test reference`.
+
+In protobuf JSON, fields are written in the second spelling and read in both, 64-bit numbers are
+strings, and a field that has its default is left out. A field that is not `optional` has its default
+when it is absent: 0, false, an empty text or list. Messages are absent or present.
+";
+
+/// The numbers of fields in `descriptor.proto`, of which paths to comments consist.
+mod path {
+    pub(super) const MESSAGE: i32 = 4;
+    pub(super) const ENUM: i32 = 5;
+    pub(super) const SERVICE: i32 = 6;
+    /// Of fields in messages, of values in enums and of methods in services.
+    pub(super) const MEMBER: i32 = 2;
+}
+
+/// The comments of a file.
+struct Comments(HashMap<Vec<i32>, String>);
+
+impl Comments {
+    fn of(file: &FileDescriptorProto) -> Self {
+        let locations = &file.source_code_info.as_ref().unwrap().location;
+        let comments = locations.iter().map(|location| {
+            let lines = location.leading_comments().lines();
+            let lines: Vec<_> = lines
+                .map(|line| line.strip_prefix(' ').unwrap_or(line))
+                .collect();
+            (location.path.clone(), lines.join("\n").trim().to_owned())
+        });
+        Self(comments.collect())
+    }
+
+    fn at(&self, path: &[i32]) -> &str {
+        let comment = self.0.get(path).map_or("", String::as_str);
+        assert!(!comment.is_empty(), "{path:?} has no comment");
+        comment
+    }
+
+    /// As a cell of a table.
+    fn cell(&self, path: &[i32]) -> String {
+        self.at(path).replace('\n', " ").replace('|', "\\|")
+    }
+}
+
+/// The name of a type, with a link if it is described here.
+fn link(type_name: &str) -> String {
+    let name = type_name.rsplit('.').next().unwrap();
+    if type_name.starts_with(".orders.v1.") {
+        format!("[{name}](#{})", name.to_lowercase())
+    } else {
+        format!("`{}`", type_name.trim_start_matches('.'))
+    }
+}
+
+fn type_of(field: &FieldDescriptorProto) -> String {
+    let name = match field.r#type() {
+        Type::Message | Type::Enum => link(field.type_name()),
+        scalar => scalar
+            .as_str_name()
+            .trim_start_matches("TYPE_")
+            .to_lowercase(),
+    };
+    match field.label() {
+        Label::Repeated => format!("repeated {name}"),
+        _ if field.proto3_optional() => format!("optional {name}"),
+        _ => name,
+    }
+}
+
+fn service(to: &mut String, service: &ServiceDescriptorProto, at: i32, comments: &Comments) {
+    let path = [path::SERVICE, at];
+    writeln!(to, "\n## {}\n\n{}", service.name(), comments.at(&path)).unwrap();
+    for (index, method) in (0..).zip(&service.method) {
+        let stream = |is_stream| if is_stream { "stream of " } else { "" };
+        let about = comments.at(&[path::SERVICE, at, path::MEMBER, index]);
+        writeln!(
+            to,
+            "\n### {}.{}\n\n{}{} → {}{}\n\n{about}",
+            service.name(),
+            method.name(),
+            stream(method.client_streaming()),
+            link(method.input_type()),
+            stream(method.server_streaming()),
+            link(method.output_type()),
+        )
+        .unwrap();
+    }
+}
+
+fn message(to: &mut String, message: &DescriptorProto, at: i32, comments: &Comments) {
+    let about = comments.at(&[path::MESSAGE, at]);
+    writeln!(to, "\n### {}\n\n{about}", message.name()).unwrap();
+    if message.field.is_empty() {
+        return;
+    }
+    writeln!(
+        to,
+        "\n| field | JSON | number | type | |\n|---|---|---|---|---|"
+    )
+    .unwrap();
+    for (index, field) in (0..).zip(&message.field) {
+        let oneof = match field.oneof_index {
+            Some(index) if !field.proto3_optional() => {
+                let oneof = message.oneof_decl[usize::try_from(index).unwrap()].name();
+                format!("one `{oneof}`: ")
+            }
+            _ => String::new(),
+        };
+        writeln!(
+            to,
+            "| `{}` | `{}` | {} | {oneof}{} | {} |",
+            field.name(),
+            field.json_name(),
+            field.number(),
+            type_of(field),
+            comments.cell(&[path::MESSAGE, at, path::MEMBER, index]),
+        )
+        .unwrap();
+    }
+}
+
+fn enumeration(to: &mut String, of: &EnumDescriptorProto, at: i32, comments: &Comments) {
+    let about = comments.at(&[path::ENUM, at]);
+    writeln!(to, "\n### {}\n\n{about}", of.name()).unwrap();
+    writeln!(to, "\n| value | number | |\n|---|---|---|").unwrap();
+    for (index, value) in (0..).zip(&of.value) {
+        let about = comments.cell(&[path::ENUM, at, path::MEMBER, index]);
+        writeln!(to, "| `{}` | {} | {about} |", value.name(), value.number()).unwrap();
+    }
+}
+
+fn reference() -> String {
+    let set = FileDescriptorSet::decode(contract::FILE_DESCRIPTOR_SET).unwrap();
+    let mut files: Vec<_> = set
+        .file
+        .iter()
+        .filter(|file| file.package() == "orders.v1")
+        .collect();
+    // Services first: they are what one looks for.
+    files.sort_by_key(|file| (file.service.is_empty(), file.name()));
+    let mut reference = OPENING.to_owned();
+    for file in files {
+        let comments = Comments::of(file);
+        for (at, of) in (0..).zip(&file.service) {
+            service(&mut reference, of, at, &comments);
+        }
+        if file.service.is_empty() {
+            writeln!(reference, "\n## {}", file.name()).unwrap();
+        }
+        for (at, of) in (0..).zip(&file.enum_type) {
+            enumeration(&mut reference, of, at, &comments);
+        }
+        for (at, of) in (0..).zip(&file.message_type) {
+            message(&mut reference, of, at, &comments);
+        }
+    }
+    reference
+}
+
+#[test]
+fn the_reference_says_what_the_contract_says() {
+    let reference = reference();
+    if env::var_os("UPDATE_REFERENCE").is_some() {
+        fs::write(FILE, &reference).unwrap();
+    }
+    let written = fs::read_to_string(FILE).unwrap_or_default();
+    assert!(
+        written == reference,
+        "docs/contract.md is not current: UPDATE_REFERENCE=1 cargo test --test reference"
+    );
+}
