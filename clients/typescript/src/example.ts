@@ -1,0 +1,114 @@
+/**
+ * A shop and its warehouse: `npm run example -- [URL]`.
+ *
+ * The shop takes three orders, ships one and cancels one. The warehouse follows the log, and keeps
+ * in `warehouse.db` what is still to be packed.
+ */
+
+import { create } from "@bufbuild/protobuf";
+import {
+  CancelOrderRequestSchema,
+  CreateOrderRequestSchema,
+  RegisterCustomerRequestSchema,
+  ShipOrderRequestSchema,
+} from "./gen/orders/v1/command_service_pb.js";
+import type { RecordedEvent } from "./gen/orders/v1/event_pb.js";
+import type { SubscribeResponse } from "./gen/orders/v1/event_service_pb.js";
+import {
+  GetOrderRequestSchema,
+  SearchOrdersRequestSchema,
+} from "./gen/orders/v1/query_service_pb.js";
+import { amount, follow, money, Orderlog, OrderlogError, SqliteStore } from "./index.js";
+
+/** The orders that are to be packed. */
+class Warehouse extends SqliteStore {
+  constructor(file: string) {
+    super(file, "CREATE TABLE IF NOT EXISTS to_pack (order_id TEXT PRIMARY KEY, pieces INTEGER);");
+  }
+
+  /** Adds an order when it is created, and removes it when it is on its way, or cancelled. */
+  protected override project({ aggregateId, payload }: RecordedEvent): void {
+    switch (payload.case) {
+      case "orderCreated": {
+        const pieces = payload.value.items.reduce((sum, item) => sum + item.quantity, 0);
+        this.database.prepare("INSERT INTO to_pack VALUES (?, ?)").run(aggregateId, pieces);
+        break;
+      }
+      case "orderShipped":
+      case "orderCancelled":
+        this.database.prepare("DELETE FROM to_pack WHERE order_id = ?").run(aggregateId);
+    }
+  }
+
+  toPack(): { orderId: string; pieces: bigint }[] {
+    const rows = this.database.prepare("SELECT order_id AS orderId, pieces FROM to_pack").all();
+    return rows as { orderId: string; pieces: bigint }[];
+  }
+}
+
+/** Sells tea. Returns the position of what was done last. */
+async function shop(orderlog: Orderlog): Promise<bigint> {
+  await orderlog.execute(
+    create(RegisterCustomerRequestSchema, { customerId: "ann", name: "Ann Müller" }),
+  );
+  const order = create(CreateOrderRequestSchema, {
+    customerId: "ann",
+    items: [{ productId: "tea", quantity: 2, unitPrice: money("EUR", "12.50") }],
+  });
+  const first = await orderlog.execute(order);
+  const second = await orderlog.execute(order);
+  const third = await orderlog.execute(order);
+  await orderlog.execute(
+    create(ShipOrderRequestSchema, {
+      orderId: first.orderId,
+      shippingAddress: "1 Harbour Street, Münster",
+      trackingNumber: "T-4711",
+    }),
+  );
+  const cancelled = await orderlog.execute(
+    create(CancelOrderRequestSchema, { orderId: second.orderId, reason: "changed my mind" }),
+  );
+  try {
+    const tooLate = { orderId: first.orderId, reason: "too late" };
+    await orderlog.execute(create(CancelOrderRequestSchema, tooLate));
+  } catch (refused) {
+    if (!(refused instanceof OrderlogError)) throw refused;
+    console.log(`refused: ${refused.reason} (${refused.message})`);
+  }
+
+  // Answered by a read model that has seen the cancellation.
+  const { order: found } = await orderlog.ask(
+    create(GetOrderRequestSchema, {
+      orderId: third.orderId,
+      minPosition: cancelled.position,
+      maxWait: { seconds: 10n },
+    }),
+  );
+  console.log(`${found!.customerName} ordered for ${amount(found!.totalAmount!)} EUR`);
+  const search = { customerIds: ["ann"], pageSize: 2, orderBy: "created_at" };
+  let count = 0;
+  for await (const _ of orderlog.search(create(SearchOrdersRequestSchema, search))) count += 1;
+  console.log(`${count} orders of ann`);
+  return cancelled.position;
+}
+
+const url = process.argv[2] ?? "http://127.0.0.1:50051";
+const orderlog = new Orderlog(url);
+const warehouse = new Warehouse("warehouse.db");
+const position = await shop(orderlog);
+
+// The warehouse works until it has seen what the shop did.
+const done = new AbortController();
+const store = {
+  position: () => warehouse.position(),
+  apply(response: SubscribeResponse) {
+    warehouse.apply(response);
+    if (response.position >= position) done.abort();
+  },
+};
+await follow(url, store, { signal: done.signal });
+for (const { orderId, pieces } of warehouse.toPack()) {
+  console.log(`to pack: ${orderId}, ${pieces} pieces`);
+}
+warehouse.close();
+orderlog.close();
