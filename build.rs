@@ -1,7 +1,7 @@
 //! Compiles `proto/` without protoc: the contract's messages, clients and servers, and the
 //! descriptor set that reflection and the JSON form need.
 
-use std::{env, error::Error, fs, path::PathBuf};
+use std::{collections::HashSet, env, error::Error, fs, path::PathBuf};
 
 use prost_types::field_descriptor_proto::Type;
 
@@ -45,7 +45,15 @@ fn main() -> Result<(), Box<dyn Error>> {
             || file.name() == "orders/v1/command_service.proto"
     });
     for file in &mut services.file {
-        let is_of_commands = file.name() == "orders/v1/command_service.proto";
+        let commands: HashSet<String> = match file.name() {
+            "orders/v1/command_service.proto" => {
+                let methods = file.service.iter().flat_map(|service| &service.method);
+                methods
+                    .map(|method| method.input_type().to_owned())
+                    .collect()
+            }
+            _ => HashSet::new(),
+        };
         for message in &mut file.message_type {
             let mut has_events = false;
             for field in &mut message.field {
@@ -55,14 +63,14 @@ fn main() -> Result<(), Box<dyn Error>> {
                     has_events = true;
                 }
             }
-            let name = message.name();
-            let rust = if is_of_commands && name.ends_with("Request") {
+            let path = format!(".orders.v1.{}", message.name());
+            let rust = if commands.contains(&path) {
                 "crate::Raw".to_owned()
             } else {
-                format!("crate::orders::v1::{name}")
+                format!("crate::orders::v1::{}", message.name())
             };
             if !has_events {
-                config = config.extern_path(format!(".orders.v1.{name}"), rust);
+                config = config.extern_path(path, rust);
             }
         }
     }

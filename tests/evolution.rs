@@ -1,7 +1,7 @@
 //! Logs that older and newer programs have written.
 //!
 //! `stored_events/version_1.txt` is what a program wrote whose events had schema version 1, a row a
-//! line. A version that follows gets a file of its own, and each file is read for good.
+//! line. A version that follows gets a file of its own with the same story, and each is read for good.
 
 #![cfg(test)]
 
@@ -12,7 +12,8 @@ use testkit::{Clients, Server, order};
 use tonic::{Code, Request, Status, Streaming, codegen::http::uri::PathAndQuery};
 use tonic_prost::ProstCodec;
 
-const VERSION_1: &str = include_str!("stored_events/version_1.txt");
+/// What programs wrote of each schema version, from the first to the one that is written now.
+const VERSIONS: [&str; 1] = [include_str!("stored_events/version_1.txt")];
 
 /// A row of the log.
 #[derive(Clone)]
@@ -86,13 +87,16 @@ async fn get(clients: &mut Clients, order_id: &str, min_position: u64) -> Order 
     answer.into_inner().order.unwrap()
 }
 
-/// The log as a stream, each event as the bytes that it is.
-async fn streamed(clients: &Clients) -> (Vec<Vec<u8>>, Result<(), Status>) {
+/// The log behind a position as a stream, each event as the bytes that it is.
+async fn streamed(clients: &Clients, after_position: u64) -> (Vec<Vec<u8>>, Result<(), Status>) {
     let mut grpc = tonic::client::Grpc::new(clients.channel.clone());
     grpc.ready().await.unwrap();
     let answer = grpc
         .server_streaming(
-            Request::new(SubscribeRequest::default()),
+            Request::new(SubscribeRequest {
+                after_position,
+                ..SubscribeRequest::default()
+            }),
             PathAndQuery::from_static("/orders.v1.EventService/Subscribe"),
             ProstCodec::<SubscribeRequest, encoded::SubscribeResponse>::default(),
         )
@@ -108,13 +112,50 @@ async fn streamed(clients: &Clients) -> (Vec<Vec<u8>>, Result<(), Status>) {
     }
 }
 
+/// Of the newest version.
+fn newest() -> Vec<Stored> {
+    rows(VERSIONS[VERSIONS.len() - 1])
+}
+
 #[tokio::test]
-async fn what_version_1_wrote_is_read_projected_and_decided_on() {
-    let stored = rows(VERSION_1);
+async fn there_is_a_story_of_each_version_up_to_the_one_that_is_written() {
+    let mut server = Server::start().await;
+    let mut commands = server.clients().await.commands;
+    commands
+        .create_order(order::create("o", "ann"))
+        .await
+        .unwrap();
+    server.stop().await;
+    let file = server.folder().join("events.db");
+    let mut log = SqliteConnection::connect(file.to_str().unwrap())
+        .await
+        .unwrap();
+    let written: u32 = sqlx::query_scalar("SELECT max(schema_version) FROM events")
+        .fetch_one(&mut log)
+        .await
+        .unwrap();
+    for (version, story) in (1..=written).zip(VERSIONS.map(rows)) {
+        assert!(
+            story
+                .iter()
+                .all(|row| row.schema_version == i64::from(version))
+        );
+    }
+    assert_eq!(VERSIONS.len(), written as usize);
+}
+
+#[tokio::test]
+async fn what_any_version_wrote_is_read_projected_and_decided_on() {
+    for version in VERSIONS {
+        is_read_projected_and_decided_on(rows(version)).await;
+    }
+}
+
+async fn is_read_projected_and_decided_on(stored: Vec<Stored>) {
     let server = on(&stored).await;
     let mut clients = server.clients().await;
 
-    let (events, ended) = streamed(&clients).await;
+    let (events, ended) = streamed(&clients, 0).await;
     ended.unwrap();
     let types: Vec<_> = events
         .iter()
@@ -167,7 +208,7 @@ async fn what_version_1_wrote_is_read_projected_and_decided_on() {
 
 #[tokio::test]
 async fn what_newer_code_added_is_kept_and_passed_on() {
-    let mut stored = rows(VERSION_1);
+    let mut stored = newest();
     let created = stored
         .iter_mut()
         .find(|row| row.aggregate_id == "c")
@@ -178,20 +219,20 @@ async fn what_newer_code_added_is_kept_and_passed_on() {
     let server = on(&stored).await;
     let mut clients = server.clients().await;
 
-    let (events, ended) = streamed(&clients).await;
+    let (events, ended) = streamed(&clients, 0).await;
     ended.unwrap();
     assert!(events.last().unwrap().ends_with(&added));
     let order = get(&mut clients, "c", stored.len() as u64).await;
     assert_eq!(order.status(), OrderStatus::Created);
     clients.commands.ship_order(order::ship("c")).await.unwrap();
     // Also after it was read to decide on.
-    let (events, _) = streamed(&clients).await;
+    let (events, _) = streamed(&clients, 0).await;
     assert!(events[stored.len() - 1].ends_with(&added));
 }
 
 #[tokio::test]
 async fn an_event_of_a_type_that_is_not_known_is_passed_on_and_nothing_is_decided_on_it() {
-    let mut stored = rows(VERSION_1);
+    let mut stored = newest();
     let mut returned = stored.last().unwrap().clone();
     returned.version = 2;
     returned.event_type = "OrderReturned".into();
@@ -205,7 +246,7 @@ async fn an_event_of_a_type_that_is_not_known_is_passed_on_and_nothing_is_decide
     let server = on(&stored).await;
     let mut clients = server.clients().await;
 
-    let (events, ended) = streamed(&clients).await;
+    let (events, ended) = streamed(&clients, 0).await;
     ended.unwrap();
     let last = events.last().unwrap();
     assert!(last.ends_with(&record));
@@ -227,11 +268,36 @@ async fn an_event_of_a_type_that_is_not_known_is_passed_on_and_nothing_is_decide
 }
 
 #[tokio::test]
-async fn g6_an_event_of_a_newer_schema_ends_a_stream_and_is_not_skipped() {
-    let mut stored = rows(VERSION_1);
-    stored[6].schema_version = 2;
+async fn g6_an_event_of_a_newer_schema_is_waited_at_and_not_skipped() {
+    let mut stored = newest();
+    // That of the order `c` being created, and another one behind it.
+    let at = stored.len();
+    stored[at - 1].schema_version += 1;
     let server = on(&stored).await;
-    let (events, ended) = streamed(&server.clients().await).await;
+    let mut clients = server.clients().await;
+    clients
+        .commands
+        .create_order(order::create("d", "ann"))
+        .await
+        .unwrap();
+    let refused = clients
+        .commands
+        .ship_order(order::ship("c"))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::Internal);
+
+    let (_, ended) = streamed(&clients, 0).await;
     assert_eq!(ended.unwrap_err().code(), Code::Internal);
-    assert!(events.len() <= 6, "{}", events.len());
+    let (events, ended) = streamed(&clients, at as u64).await;
+    ended.unwrap();
+    assert_eq!(events.len(), 1, "what is behind it can be asked for");
+    let behind = GetOrderRequest {
+        order_id: "d".into(),
+        min_position: at as u64 + 1,
+        max_wait: Some(prost_types::Duration::default()),
+        ..GetOrderRequest::default()
+    };
+    let refused = clients.queries.get_order(behind).await.unwrap_err();
+    assert_eq!(refused.code(), Code::DeadlineExceeded);
 }

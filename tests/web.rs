@@ -4,7 +4,9 @@
 
 use std::time::Instant;
 
-use contract::orders::v1::{CreateOrderResponse, GetHeadRequest, GetOrderRequest};
+use contract::orders::v1::{
+    CreateOrderResponse, GetHeadRequest, GetOrderRequest, SubscribeRequest, SubscribeResponse,
+};
 use prost::Message;
 use reqwest::{Client, Method, Response, StatusCode, header::HeaderMap};
 use testkit::{DEADLINE, Server, order};
@@ -174,6 +176,49 @@ async fn a_page_of_another_origin_does_nothing() {
             "{origins:?} {origin}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_page_follows_the_log_until_the_server_ends() {
+    let mut server = Server::start_for_pages(&[SHOP]).await;
+    let mut clients = server.clients().await;
+    clients
+        .commands
+        .create_order(order::create("o", "ann"))
+        .await
+        .unwrap();
+    let request = SubscribeRequest {
+        follow: true,
+        ..SubscribeRequest::default()
+    };
+    let mut answer = call(&server, "EventService/Subscribe", &request, Some(SHOP)).await;
+    let mut body = answer.chunk().await.unwrap().unwrap().to_vec();
+    server.stop().await;
+    while let Some(chunk) = answer.chunk().await.unwrap() {
+        body.extend(chunk);
+    }
+    let (messages, trailers) = unframed(&body);
+    let first = SubscribeResponse::decode(messages[0]).unwrap();
+    assert_eq!(first.events.len(), 1);
+    let unavailable = format!("grpc-status:{}", Code::Unavailable as i32);
+    assert!(trailers.contains(&unavailable), "{trailers}");
+    assert!(trailers.contains("grpc-status-details-bin"), "{trailers}");
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_does_not_even_learn_that_it_is_there() {
+    let server = Server::start().await;
+    let url = format!("{}/grpc.health.v1.Health/Check", server.url());
+    let answer = http1()
+        .post(url)
+        .header("content-type", "application/grpc-web+proto")
+        .header("origin", SHOP)
+        .body(vec![0; 5])
+        .send()
+        .await
+        .unwrap();
+    let refused = (Code::PermissionDenied as i32).to_string();
+    assert_eq!(header(answer.headers(), "grpc-status"), refused);
 }
 
 #[tokio::test]

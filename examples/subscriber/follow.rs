@@ -3,6 +3,7 @@ use std::time::Duration;
 use contract::orders::v1::{SubscribeRequest, event_service_client::EventServiceClient};
 use tokio::time::{error::Elapsed, sleep, timeout};
 use tonic::{Code, Status, transport::Endpoint};
+use tonic_types::StatusExt as _;
 
 use crate::warehouse::Warehouse;
 
@@ -43,11 +44,13 @@ impl From<Status> for End {
     fn from(status: Status) -> Self {
         match status.code() {
             // The last three are how a connection that is cut in the midst of a message may look.
-            Code::Unavailable
-            | Code::ResourceExhausted
-            | Code::Cancelled
-            | Code::Unknown
-            | Code::Internal => Self::Broken(status.message().to_owned()),
+            Code::Unavailable | Code::Cancelled | Code::Unknown | Code::Internal => {
+                Self::Broken(status.message().to_owned())
+            }
+            // Without a time to try again after, it is a message that is too large.
+            Code::ResourceExhausted if status.get_details_retry_info().is_some() => {
+                Self::Broken(status.message().to_owned())
+            }
             _ => Self::Fatal(Error::Refused(status)),
         }
     }

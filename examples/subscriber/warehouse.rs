@@ -42,9 +42,13 @@ impl Warehouse {
     /// event and to repeat none.
     pub(crate) async fn apply(&mut self, response: &SubscribeResponse) -> Result<(), sqlx::Error> {
         let mut transaction = self.file.begin_with("BEGIN IMMEDIATE").await?;
-        let done: u64 = sqlx::query_scalar("SELECT position FROM progress")
+        let (log_id, done): (String, u64) = sqlx::query_as("SELECT log_id, position FROM progress")
             .fetch_one(&mut *transaction)
             .await?;
+        if !log_id.is_empty() && log_id != response.log_id {
+            let other = format!("the file is made from log {log_id}");
+            return Err(sqlx::Error::InvalidArgument(other));
+        }
         for event in &response.events {
             // Another process with the same file may have been here first.
             if event.position > done {

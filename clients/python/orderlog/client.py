@@ -46,7 +46,8 @@ class Orderlog:
     def __init__(self, target: str, *, patience: float = 30.0, answer_within: float = 10.0) -> None:
         """Connect as soon as something is called.
 
-        A call is tried again for `patience` seconds, and given `answer_within` seconds each time.
+        A call is tried again for `patience` seconds, and given `answer_within` seconds each time,
+        besides those that the server is asked to wait for its read model.
         """
         self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
         self._patience = patience
@@ -94,9 +95,10 @@ class Orderlog:
 
     async def _again(self, call: Any, request: Message) -> Any:
         until = time.monotonic() + self._patience
+        timeout = self._answer_within + _waits(request)
         for pause in pauses():
             try:
-                return await call(request, timeout=self._answer_within)
+                return await call(request, timeout=timeout)
             except grpc.aio.AioRpcError as failed:
                 error = OrderlogError(failed)
                 wait = max(pause, error.retry_after or 0)
@@ -107,9 +109,17 @@ class Orderlog:
         raise AssertionError
 
 
+def _waits(request: Message) -> float:
+    """Seconds that the server may wait until its read model is as far as asked."""
+    if "max_wait" not in request.DESCRIPTOR.fields_by_name:
+        return 0
+    return request.max_wait.ToTimedelta().total_seconds() if request.HasField("max_wait") else 5
+
+
 def _method(service: Any, request: Message) -> str:
     for method in service.methods:
-        if method.input_type is request.DESCRIPTOR and not method.client_streaming:
+        is_unary = not (method.client_streaming or method.server_streaming)
+        if method.input_type is request.DESCRIPTOR and is_unary:
             return method.name
     message = f"{request.DESCRIPTOR.name} is no request of {service.name}"
     raise TypeError(message)

@@ -51,8 +51,16 @@ class OrderlogError(Exception):
 
     @property
     def is_unanswered(self) -> bool:
-        """Whether time ran out before the server said anything: the outcome is not known."""
-        return self.code is StatusCode.DEADLINE_EXCEEDED and not self.reason
+        """Whether time ran out, or the connection, before an answer: the outcome is not known.
+
+        Besides UNAVAILABLE, a connection that is cut in the midst of a message may look like these.
+        """
+        return not self.reason and self.code in (
+            StatusCode.DEADLINE_EXCEEDED,
+            StatusCode.CANCELLED,
+            StatusCode.INTERNAL,
+            StatusCode.UNKNOWN,
+        )
 
 
 _KNOWN = (

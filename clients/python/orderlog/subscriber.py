@@ -7,9 +7,9 @@ from there, and the log delivers exactly what comes behind.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import sqlite3
+import threading
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import grpc
@@ -20,7 +20,7 @@ from orderlog.errors import OrderlogError
 from orders.v1.event_service_pb2 import EventFilter, SubscribeRequest, SubscribeResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
     from orders.v1.event_pb2 import RecordedEvent
@@ -70,46 +70,54 @@ async def follow(
         request = SubscribeRequest(
             after_position=resume.position, log_id=resume.log_id, filter=only, follow=True
         )
-        try:
-            # A connection of its own each time: another call on one that is lost is lost too.
-            async with Orderlog(target) as orderlog:
-                call = orderlog.events.Subscribe(request)
-                while True:
-                    async with asyncio.timeout(silence):
-                        response = await call.read()
-                    if response is grpc.aio.EOF:
-                        break
-                    await _finished(asyncio.to_thread(store.apply, response))
-                    waits = pauses()
-                    if response.caught_up != is_caught_up:
-                        is_caught_up = response.caught_up
-                        on_caught_up(is_caught_up)
-            log.info("the stream ended")
-        except TimeoutError:
-            log.warning("no word for %s s: connecting again", silence)
-        except grpc.aio.AioRpcError as failed:
-            error = OrderlogError(failed)
-            if not error.is_retryable and failed.code() not in _BROKEN:
-                raise error from failed
-            log.warning("the stream broke off: %s", failed.details())
+        # A connection of its own each time: another call on one that is lost is lost too.
+        async with Orderlog(target) as orderlog:
+            call = orderlog.events.Subscribe(request)
+            while (response := await _next(call, silence)) is not None:
+                await _finished(asyncio.to_thread(store.apply, response))
+                waits = pauses()
+                if response.caught_up != is_caught_up:
+                    is_caught_up = response.caught_up
+                    on_caught_up(is_caught_up)
         if is_caught_up:
             is_caught_up = False
             on_caught_up(is_caught_up)
         await asyncio.sleep(next(waits))
 
 
-_BROKEN = (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.CANCELLED)
-"""How a connection that is cut in the midst of a message may look."""
-
-
-async def _finished(work: object) -> None:
-    # A transaction is not left half-way: who is cancelled waits for it.
-    task = asyncio.ensure_future(work)
+async def _next(call: grpc.aio.UnaryStreamCall, silence: float) -> SubscribeResponse | None:
+    """What comes next, or None if another stream has to be tried."""
     try:
-        await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
+        async with asyncio.timeout(silence):
+            response = await call.read()
+    except TimeoutError:
+        log.warning("no word for %s s: connecting again", silence)
+        return None
+    except grpc.aio.AioRpcError as failed:
+        error = OrderlogError(failed)
+        # INTERNAL with a reason is what the server says of an event that it cannot read yet.
+        if error.is_retryable or error.is_unanswered or error.code is grpc.StatusCode.INTERNAL:
+            log.warning("the stream broke off: %s", error)
+            return None
+        raise error from failed
+    if response is grpc.aio.EOF:
+        log.info("the stream ended")
+        return None
+    return response
+
+
+async def _finished(work: Coroutine[None, None, None]) -> None:
+    # A transaction is not left half-way: who is cancelled waits for it, however often.
+    task = asyncio.ensure_future(work)
+    cancelled = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    task.result()
+    if cancelled:
+        raise cancelled
 
 
 class SqliteStore:
@@ -120,6 +128,7 @@ class SqliteStore:
 
     def __init__(self, file: Path | str) -> None:
         """Open the file, or make it."""
+        self._turn = threading.Lock()
         self.connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
         self.connection.executescript(f"""
             PRAGMA journal_mode = WAL;
@@ -133,37 +142,45 @@ class SqliteStore:
 
     def close(self) -> None:
         """Close the file."""
-        self.connection.close()
+        with self._turn:
+            self.connection.close()
 
     def position(self) -> Position:
         """Where to go on."""
+        # Not in the midst of a transaction, which may be rolled back.
+        with self._turn:
+            return self._position()
+
+    def _position(self) -> Position:
         rows = self.connection.execute("SELECT log_id, position FROM progress")
         return Position(*rows.fetchone())
 
     def apply(self, response: SubscribeResponse) -> None:
         """Take a response's events and its position, both or nothing."""
-        with self._transaction():
-            _, done = self.position()
-            for event in response.events:
-                # Another process with the same file may have been here first.
-                if event.position > done:
-                    self.project(event)
-            # A heartbeat moves on too, where a filter skips much.
-            self.connection.execute(
-                "UPDATE progress SET log_id = ?, position = max(position, ?)",
-                (response.log_id, response.position),
-            )
+        with self._turn:
+            self.connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._take(response)
+                self.connection.execute("COMMIT")
+            finally:
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+
+    def _take(self, response: SubscribeResponse) -> None:
+        log_id, done = self._position()
+        if log_id not in ("", response.log_id):
+            message = f"the file is made from log {log_id}, not from {response.log_id}"
+            raise ValueError(message)
+        for event in response.events:
+            # Another process with the same file may have been here first.
+            if event.position > done:
+                self.project(event)
+        # A heartbeat moves on too, where a filter skips much.
+        self.connection.execute(
+            "UPDATE progress SET log_id = ?, position = max(position, ?)",
+            (response.log_id, response.position),
+        )
 
     def project(self, event: RecordedEvent) -> None:
         """Take one event. `event.WhichOneof("payload")` is None for one that is newer than this."""
         raise NotImplementedError
-
-    @contextlib.contextmanager
-    def _transaction(self):
-        self.connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self.connection.execute("ROLLBACK")
-            raise
-        self.connection.execute("COMMIT")

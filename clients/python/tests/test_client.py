@@ -6,6 +6,7 @@ from decimal import Decimal
 import grpc
 import pytest
 from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.duration_pb2 import Duration
 from google.type.money_pb2 import Money
 from grpc import StatusCode
 
@@ -127,6 +128,15 @@ async def test_an_error_tells_what_belongs_to_its_reason(orderlog):
     )
 
 
+async def test_a_read_model_that_is_behind_says_so(server):
+    async with Orderlog(server.target, answer_within=0.5) as orderlog:
+        query = GetOrderRequest(order_id="o", min_position=99, max_wait=Duration(seconds=1))
+        with pytest.raises(OrderlogError) as behind:
+            await orderlog.ask(query)
+    assert behind.value.reason == "READ_MODEL_BEHIND"
+    assert behind.value.metadata == {"position": "0", "min_position": "99"}
+
+
 async def test_pages_hold_every_order_once(orderlog):
     made = [(await orderlog.execute(create(f"o-{number:02}"))) for number in range(25)]
     search = SearchOrdersRequest(
@@ -177,6 +187,16 @@ async def test_what_is_not_known_is_kept_when_read_and_refused_when_it_filters(o
     assert known.status == 99
     assert known.status not in OrderStatus.values()
     assert known.SerializeToString() == newer
+
+
+async def test_as_much_is_told_as_a_client_takes(orderlog):
+    request = create("o")
+    request.items.extend(CreateOrderItem() for _ in range(999))
+    with pytest.raises(OrderlogError) as refused:
+        await orderlog.execute(request)
+    assert refused.value.reason == "INVALID_FIELD"
+    assert "items[1].product_id" in refused.value.violations
+    assert " more" in str(refused.value)
 
 
 async def test_a_field_of_a_newer_contract_is_refused(orderlog):

@@ -12,6 +12,7 @@ import {
   type MessageShape,
   toBinary,
 } from "@bufbuild/protobuf";
+import { type Duration, durationMs } from "@bufbuild/protobuf/wkt";
 import { type Client, Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { pauses } from "./backoff.js";
@@ -136,9 +137,10 @@ export class Orderlog {
     toBinary(method.input, request);
     const until = performance.now() + this.#patienceMs;
     const pause = pauses();
+    // Besides what the server is asked to wait for its read model.
+    const timeoutMs = this.#answerWithinMs + waitsMs(request);
     for (;;) {
       try {
-        const timeoutMs = this.#answerWithinMs;
         return (await this.#transport.unary(method, undefined, timeoutMs, undefined, request))
           .message;
       } catch (failed) {
@@ -150,6 +152,11 @@ export class Orderlog {
       }
     }
   }
+}
+
+/** How long the server may wait until its read model is as far as asked. */
+function waitsMs(request: Message & { maxWait?: Duration }): number {
+  return "minPosition" in request ? (request.maxWait ? durationMs(request.maxWait) : 5_000) : 0;
 }
 
 function methodFor(service: DescService, request: Message): DescMethodUnary {

@@ -125,7 +125,10 @@ export abstract class SqliteStore implements Store {
 
   apply(response: SubscribeResponse): void {
     const all = this.database.transaction(() => {
-      const done = this.position().position;
+      const { logId, position: done } = this.position();
+      if (logId !== "" && logId !== response.logId) {
+        throw new Error(`the file is made from log ${logId}, not from ${response.logId}`);
+      }
       for (const event of response.events) {
         // Another process with the same file may have been here first.
         if (event.position > done) this.project(event);

@@ -30,6 +30,12 @@ fn origin(text: &str) -> Option<HeaderValue> {
     };
     let is_plain = text == format!("{scheme}://{authority}") && !text.contains('@');
     let is_small = !text.bytes().any(|byte| byte.is_ascii_uppercase());
-    let is_usual = url.port_u16() == Some(usual_port);
-    (is_plain && is_small && !is_usual).then(|| HeaderValue::from_str(text).ok())?
+    // One that is written is a number, as short as it can be.
+    let port = url.port_u16();
+    let is_port = match port {
+        None => url.host() == Some(authority),
+        Some(port) => port != usual_port && authority.ends_with(&format!(":{port}")),
+    };
+    (is_plain && is_small && is_port && !text.contains('*'))
+        .then(|| HeaderValue::from_str(text).ok())?
 }

@@ -285,6 +285,10 @@ fn origins_are_written_as_browsers_write_them() {
         "https://shop.example:443",
         "http://shop.example:80",
         "https://ann@shop.example",
+        "https://*.shop.example",
+        "http://shop.example:",
+        "http://shop.example:99999",
+        "http://shop.example:08080",
         "https://a.example,",
         "ws://shop.example",
     ] {
