@@ -35,21 +35,25 @@ impl std::error::Error for Error {}
 
 /// How a stream ends.
 enum End {
-    /// Another one may do better.
-    Broken(String),
+    /// Another one may do better, after that time.
+    Broken(String, Duration),
     Fatal(Error),
 }
 
 impl From<Status> for End {
     fn from(status: Status) -> Self {
+        let retry = status.get_details_retry_info();
+        let after = retry.and_then(|retry| retry.retry_delay);
         match status.code() {
-            // The last three are how a connection that is cut in the midst of a message may look.
-            Code::Unavailable | Code::Cancelled | Code::Unknown | Code::Internal => {
-                Self::Broken(status.message().to_owned())
-            }
             // Without a time to try again after, it is a message that is too large.
-            Code::ResourceExhausted if status.get_details_retry_info().is_some() => {
-                Self::Broken(status.message().to_owned())
+            Code::ResourceExhausted if after.is_none() => Self::Fatal(Error::Refused(status)),
+            // The last three are how a connection that is cut in the midst of a message may look.
+            Code::Unavailable
+            | Code::ResourceExhausted
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::Internal => {
+                Self::Broken(status.message().to_owned(), after.unwrap_or_default())
             }
             _ => Self::Fatal(Error::Refused(status)),
         }
@@ -58,13 +62,13 @@ impl From<Status> for End {
 
 impl From<tonic::transport::Error> for End {
     fn from(error: tonic::transport::Error) -> Self {
-        Self::Broken(error.to_string())
+        Self::Broken(error.to_string(), Duration::ZERO)
     }
 }
 
 impl From<Elapsed> for End {
     fn from(_: Elapsed) -> Self {
-        Self::Broken("no word from the server".to_owned())
+        Self::Broken("no word from the server".to_owned(), Duration::ZERO)
     }
 }
 
@@ -84,7 +88,10 @@ pub(crate) async fn follow(
     loop {
         match stream(server, warehouse, silence, &mut pause).await {
             Ok(()) => {}
-            Err(End::Broken(why)) => eprintln!("again in {pause:?}: {why}"),
+            Err(End::Broken(why, after)) => {
+                pause = pause.max(after);
+                eprintln!("again in {pause:?}: {why}");
+            }
             Err(End::Fatal(error)) => return Err(error),
         }
         sleep(pause).await;

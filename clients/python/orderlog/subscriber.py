@@ -98,6 +98,7 @@ async def _next(call: grpc.aio.UnaryStreamCall, silence: float) -> SubscribeResp
         # INTERNAL with a reason is what the server says of an event that it cannot read yet.
         if error.is_retryable or error.is_unanswered or error.code is grpc.StatusCode.INTERNAL:
             log.warning("the stream broke off: %s", error)
+            await asyncio.sleep(error.retry_after or 0)
             return None
         raise error from failed
     if response is grpc.aio.EOF:

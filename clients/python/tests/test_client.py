@@ -5,8 +5,8 @@ from decimal import Decimal
 
 import grpc
 import pytest
-from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.json_format import MessageToDict, ParseDict
 from google.type.money_pb2 import Money
 from grpc import StatusCode
 
