@@ -33,6 +33,8 @@ _OPTIONS = (
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
+    # A page of 500 orders with many lines is more than the usual 4 MiB.
+    ("grpc.max_receive_message_length", 64 << 20),
     # Else all of a process share one connection, and its loss.
     ("grpc.use_local_subchannel_pool", 1),
     # A server that comes back is to be found soon.

@@ -20,4 +20,6 @@ def money(currency: str, amount: Decimal) -> Money:
 
 def amount(money: Money) -> Decimal:
     """Make a message a decimal."""
-    return money.units + Decimal(money.nanos).scaleb(-9)
+    exact = money.units + Decimal(money.nanos).scaleb(-9)
+    # 12.5 and not 12.500000000, but 100 and not 1E+2.
+    return exact.quantize(1) if exact == exact.to_integral_value() else exact.normalize()

@@ -217,7 +217,7 @@ async def test_nobody_there_is_told_when_patience_is_over():
 @pytest.mark.parametrize("text", ["0", "12.50", "-0.0001", "-7.25", "922337203685477.5807"])
 def test_money_is_exact(text):
     made = money("EUR", Decimal(text))
-    assert amount(made) == Decimal(text)
+    assert str(amount(made)) in (text, text.removesuffix("0"))
     assert made.units * made.nanos >= 0, "both have the same sign"
 
 

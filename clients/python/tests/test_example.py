@@ -15,6 +15,6 @@ async def test_the_warehouse_has_what_the_shop_did_not_ship_or_cancel(server, tm
         told = (await process.communicate())[0].decode()
         assert process.returncode == 0
         assert "refused: ORDER_NOT_CANCELLABLE" in told
-        assert "Ann Müller ordered for 25.00" in told
+        assert "Ann Müller ordered for 25 EUR" in told
         assert f"{3 * run} orders of ann" in told
         assert told.count("to pack: ") == run, "it goes on where it was"

@@ -7,7 +7,7 @@
 
 import { setTimeout as sleep } from "node:timers/promises";
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import Database from "better-sqlite3";
 import { pauses } from "./backoff.js";
 import { Orderlog } from "./client.js";
@@ -82,7 +82,9 @@ export async function follow(
     } catch (failed) {
       if (!(failed instanceof ConnectError)) throw failed;
       const error = new OrderlogError(failed);
-      if (!attempt.signal.aborted && !error.isRetryable && !error.isUnanswered) throw error;
+      // INTERNAL with a reason is what a server says of an event that is newer than itself.
+      const isOver = !error.isRetryable && !error.isUnanswered && error.code !== Code.Internal;
+      if (!attempt.signal.aborted && isOver) throw error;
       retryAfterMs = error.retryAfterMs ?? 0;
     } finally {
       clearTimeout(silence);

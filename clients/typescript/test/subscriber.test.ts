@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test, type TestContext } from "node:test";
 import { create } from "@bufbuild/protobuf";
+import { Code, ConnectError } from "@connectrpc/connect";
 import { OrderlogError } from "../src/errors.js";
 import { RecordedEventSchema, type RecordedEvent } from "../src/gen/orders/v1/event_pb.js";
 import { EventService, SubscribeResponseSchema } from "../src/gen/orders/v1/event_service_pb.js";
@@ -114,6 +115,22 @@ test("a silent stream is subscribed again though the connection is there", async
   following(t, url, store, { silenceMs: 50 });
   await until(() => store.seen().length === 3);
   assert.deepEqual(asked.slice(0, 3), [0n, 1n, 2n]);
+});
+
+test("a server that cannot read an event yet is waited for", async (t) => {
+  let asked = 0;
+  const url = await fake(t, (router) =>
+    router.service(EventService, {
+      async *subscribe({ afterPosition }) {
+        if (++asked === 1) throw new ConnectError("it is too new", Code.Internal);
+        const position = afterPosition + 1n;
+        yield { logId: "fake", position, events: [{ position }] };
+      },
+    }),
+  );
+  const store = new Recorder(":memory:");
+  following(t, url, store);
+  await until(() => store.seen().length === 1);
 });
 
 test("a filter moves on with what it skips", async (t) => {

@@ -136,8 +136,8 @@ pub struct ServeFlags {
     /// them at a time, the next when it fails [env: ORDERLOG_EVENTS_URL] [default: this node]
     #[arg(long, value_name = "URLS")]
     events_url: Option<String>,
-    /// The web sites whose pages may call by gRPC-Web, such as https://shop.example, separated by
-    /// commas [env: ORDERLOG_CORS_ORIGINS] [default: none]
+    /// The origins whose web pages may call by gRPC-Web, as browsers write them, separated by commas
+    /// [env: ORDERLOG_CORS_ORIGINS] [default: none]
     #[arg(long, value_name = "ORIGINS")]
     cors_origins: Option<String>,
     /// How long calls in progress may take to finish after SIGTERM [env: ORDERLOG_DRAIN_TIMEOUT]
