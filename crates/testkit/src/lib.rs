@@ -29,6 +29,9 @@ use tonic_types::StatusExt as _;
 /// How long anything may take on a slow machine before a test gives up.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
+/// Between two looks at whether something is so.
+const PAUSE: Duration = Duration::from_millis(2);
+
 /// The reason in an error's details, or "" if it has none.
 #[must_use]
 pub fn reason(status: &Status) -> String {
@@ -64,6 +67,8 @@ pub async fn eventually<T>(what: impl fmt::Display, mut ask: impl AsyncFnMut() -
             return answer;
         }
         assert!(Instant::now() < deadline, "in vain: {what}");
-        tokio::task::yield_now().await;
+        // Not at once: who asks all the time takes the processor from what is waited for, which may
+        // run only where nothing else wants one, as the search index does.
+        tokio::time::sleep(PAUSE).await;
     }
 }
