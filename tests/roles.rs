@@ -36,22 +36,6 @@ async fn create(clients: &mut Clients, id: &str) -> u64 {
     created.unwrap().into_inner().position
 }
 
-/// Asks for an order as of a position.
-async fn get(clients: &mut Clients, id: &str, min_position: u64) -> Order {
-    let get = GetOrderRequest {
-        order_id: id.into(),
-        min_position,
-        max_wait: Some(prost_types::Duration {
-            seconds: 30,
-            nanos: 0,
-        }),
-        ..GetOrderRequest::default()
-    };
-    let reply = clients.queries.get_order(get).await.unwrap().into_inner();
-    assert!(reply.as_of_position >= min_position);
-    reply.order.unwrap()
-}
-
 async fn documents(clients: &mut Clients) -> ProjectionStatus {
     let status = clients.projections.get_status(GetStatusRequest {}).await;
     status.unwrap().into_inner().projections.remove(0)
@@ -63,7 +47,7 @@ async fn a_node_has_the_services_of_its_roles_and_no_others() {
     let reads = Server::start_for_queries(&[&writes.url()]).await;
     let (mut writing, mut reading) = (writes.clients().await, reads.clients().await);
     let position = create(&mut writing, "o").await;
-    assert_eq!(get(&mut reading, "o", position).await.order_id, "o");
+    assert_eq!(reading.order("o", position).await.order_id, "o");
 
     let refused = reading
         .commands
@@ -159,16 +143,16 @@ async fn g6_g8_a_query_node_goes_on_at_another_node_when_its_own_is_cut_off_or_s
     let reads = Server::start_for_queries(&[&urls[0], &urls[1]]).await;
     let (mut writing, mut reading) = (writes.clients().await, reads.clients().await);
     let position = create(&mut writing, "whole").await;
-    get(&mut reading, "whole", position).await;
+    reading.order("whole", position).await;
 
     networks[0].cut();
     let position = create(&mut writing, "cut").await;
-    get(&mut reading, "cut", position).await;
+    reading.order("cut", position).await;
 
     networks[0].mend();
     networks[1].darken();
     let position = create(&mut writing, "dark").await;
-    get(&mut reading, "dark", position).await;
+    reading.order("dark", position).await;
     let statistics = reading
         .queries
         .get_statistics(GetStatisticsRequest::default());
@@ -182,7 +166,7 @@ async fn a_query_node_whose_nodes_are_all_gone_answers_and_says_that_it_may_be_b
     let mut reads = Server::start_for_queries(&[&writes.url()]).await;
     let position = create(&mut writes.clients().await, "o").await;
     let mut reading = reads.clients().await;
-    get(&mut reading, "o", position).await;
+    reading.order("o", position).await;
     writes.stop().await;
     let failing = eventually("it says so", async || {
         let status = documents(&mut reading).await;
@@ -199,7 +183,7 @@ async fn a_query_node_whose_nodes_are_all_gone_answers_and_says_that_it_may_be_b
         (lag(&mut reading).await > at_first).then_some(())
     })
     .await;
-    get(&mut reading, "o", position).await;
+    reading.order("o", position).await;
     let ahead = GetOrderRequest {
         order_id: "o".into(),
         min_position: position + 1,
@@ -236,14 +220,14 @@ async fn g6_g8_a_position_of_any_command_node_holds_on_any_query_node() {
         let id = format!("o-{index}");
         let position = create(&mut writing[index % 2], &id).await;
         for reading in &mut reading {
-            get(reading, &id, position).await;
+            reading.order(&id, position).await;
         }
     }
     first.stop().await;
     let position = create(&mut writing[1], "after").await;
     assert_eq!(position, 21);
     for reading in &mut reading {
-        get(reading, "after", position).await;
+        reading.order("after", position).await;
         let statistics = reading
             .queries
             .get_statistics(GetStatisticsRequest::default());

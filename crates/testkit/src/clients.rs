@@ -1,5 +1,5 @@
 use contract::orders::v1::{
-    GetHeadRequest, command_service_client::CommandServiceClient,
+    GetHeadRequest, GetOrderRequest, Order, command_service_client::CommandServiceClient,
     event_service_client::EventServiceClient, projection_service_client::ProjectionServiceClient,
     query_service_client::QueryServiceClient,
 };
@@ -34,6 +34,25 @@ impl Clients {
             projections: ProjectionServiceClient::new(channel.clone()),
             channel,
         })
+    }
+
+    /// An order, from a read model at or past a position.
+    ///
+    /// # Panics
+    /// When there is none, or the read model does not get there.
+    pub async fn order(&mut self, id: &str, min_position: u64) -> Order {
+        let request = GetOrderRequest {
+            order_id: id.to_owned(),
+            min_position,
+            max_wait: Some(prost_types::Duration {
+                seconds: 30,
+                nanos: 0,
+            }),
+            ..GetOrderRequest::default()
+        };
+        let reply = self.queries.get_order(request).await.unwrap().into_inner();
+        assert!(reply.as_of_position >= min_position);
+        reply.order.unwrap()
     }
 
     /// The position of the newest event.

@@ -2,7 +2,9 @@
 //!
 //! [`Server`] is a real one, on a real socket, with a data folder of its own, to be driven through
 //! the contract; [`Process`] is one that can be killed, and [`Proxy`] a network that can be cut.
-//! [`postgres`] has real databases, and [`meilisearch`] real search servers. [`order`] makes requests that are right, for tests to change what they are about.
+//! [`postgres`] has real databases, [`meilisearch`] real search servers, and [`buf`] a client that
+//! knows only what reflection tells it. [`order`] makes requests that are right, for tests to change
+//! what they are about.
 //! [`reason`] reads what an error tells a client. Waiting is for a condition, with a deadline:
 //! [`eventually`].
 

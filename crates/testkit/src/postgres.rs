@@ -20,6 +20,8 @@ use std::{
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::PgConnectOptions};
 use uuid::Uuid;
 
+use crate::on_path;
+
 /// Makes a cluster, and serves it until standard input ends, however this process does; then leaves
 /// nothing behind. Nothing in it is worth waiting for the disk.
 const CLUSTER: &str = r#"
@@ -279,7 +281,6 @@ fn binaries() -> Option<PathBuf> {
         .filter(|bin| bin.join("initdb").exists())
         .collect();
     versions.sort();
-    let on_path = env::var_os("PATH")
-        .and_then(|path| env::split_paths(&path).find(|folder| folder.join("initdb").exists()));
-    versions.pop().or(on_path)
+    let elsewhere = on_path("initdb").and_then(|initdb| Some(initdb.parent()?.to_owned()));
+    versions.pop().or(elsewhere)
 }
