@@ -1,4 +1,4 @@
-use std::{collections::HashMap, path::PathBuf, time::Duration};
+use std::{collections::HashMap, path::PathBuf, pin::pin, time::Duration};
 
 use contract::orders::v1::VerifyLogRequest;
 use read_model::{
@@ -17,7 +17,8 @@ use crate::{
 /// Orders that are compared with the index in one go.
 const PAGE: u32 = 1000;
 
-/// How long the index may take to be where the documents were.
+/// How long the index, or the documents, may stand still before they are where the other was. They may
+/// be slow: both give way to everything else.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// From one look at an order to the next, where it is not as it should be.
@@ -80,9 +81,14 @@ pub enum Error {
     /// The index does not answer.
     #[error(transparent)]
     Engine(#[from] search::Error),
-    /// The index is not as far as the documents.
-    #[error("the search index does not reach position {0}")]
-    Behind(u64),
+    /// The index does not get as far as the documents, or they as far as it.
+    #[error("a read model stands still at position {position}, before {wanted}")]
+    Behind {
+        /// Where it is.
+        position: u64,
+        /// Where it should be.
+        wanted: u64,
+    },
     /// Nobody listens any more.
     #[error("cancelled")]
     Cancelled,
@@ -215,8 +221,8 @@ impl Verifier {
         let mut suspects: Option<Vec<u64>> = None;
         let mut certain = Vec::new();
         for look in 1..=LOOKS {
-            let reached = tokio::time::timeout(PATIENCE, self.index.wait_for(as_of)).await;
-            reached.map_err(|_| Error::Behind(as_of))?;
+            let indexed = || self.index.report().position;
+            awaited(as_of, indexed, self.index.wait_for(as_of)).await?;
             let orders: HashMap<_, _> = documents
                 .iter()
                 .map(|document| (document.row, document.order.clone()))
@@ -232,8 +238,8 @@ impl Verifier {
                 tokio::time::sleep(BETWEEN).await;
             }
             let ahead = self.index.report().position;
-            let caught_up = tokio::time::timeout(PATIENCE, self.reader.wait_for(ahead)).await;
-            caught_up.map_err(|_| Error::Behind(ahead))??;
+            let made = || self.reader.position();
+            awaited(ahead, made, self.reader.wait_for(ahead)).await??;
             let rows: Vec<_> = orders
                 .keys()
                 .copied()
@@ -285,6 +291,23 @@ impl Verifier {
             described.push(Difference { subject, problem });
         }
         Ok(described)
+    }
+}
+
+/// Waits until it arrives at the wanted position, or stands still.
+async fn awaited<T>(
+    wanted: u64,
+    reached: impl Fn() -> u64,
+    arrives: impl Future<Output = T>,
+) -> Result<T, Error> {
+    let mut arrives = pin!(arrives);
+    loop {
+        let position = reached();
+        match tokio::time::timeout(PATIENCE, arrives.as_mut()).await {
+            Ok(arrived) => return Ok(arrived),
+            Err(_) if reached() > position => {}
+            Err(_) => return Err(Error::Behind { position, wanted }),
+        }
     }
 }
 

@@ -236,7 +236,12 @@ fn failed_verification(error: &verifying::Error) -> Error {
     match error {
         verifying::Error::Log(_) | verifying::Error::Stream(_) => Error::StoreUnavailable,
         verifying::Error::Store(error) => store_error(error),
-        verifying::Error::Engine(_) | verifying::Error::Behind(_) => Error::SearchUnavailable,
+        verifying::Error::Engine(_) => Error::SearchUnavailable,
+        verifying::Error::Behind { position, wanted } => Error::ReadModelBehind {
+            awaited: "min_position",
+            wanted: *wanted,
+            position: *position,
+        },
         verifying::Error::Cancelled => Error::Internal,
     }
 }
