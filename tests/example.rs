@@ -105,6 +105,11 @@ async fn another_log_ends_it() {
         ..SubscribeResponse::default()
     };
     warehouse.apply(&another).await.unwrap();
+    let third = SubscribeResponse {
+        log_id: "a third".into(),
+        ..SubscribeResponse::default()
+    };
+    assert!(warehouse.apply(&third).await.is_err());
     let endpoint = Endpoint::from_shared(server.url()).unwrap();
     let ended = timeout(DEADLINE, follow(&endpoint, &mut warehouse, SILENCE)).await;
     let Err(Error::Refused(status)) = ended.unwrap() else {
