@@ -4,13 +4,13 @@ use contract::orders::v1::{
     CreateOrderRequest, ExecuteCommandsRequest, command_service_client::CommandServiceClient,
     execute_commands_request::Command, execute_commands_response::Result as Told,
 };
-use tonic::transport::Channel;
 use uuid::Uuid;
+use wire::Connection;
 
 use crate::load;
 
 /// Creates orders `from..to` over one stream.
-pub(crate) async fn orders(commands: &CommandServiceClient<Channel>, from: u64, to: u64) {
+pub(crate) async fn orders(commands: &CommandServiceClient<Connection>, from: u64, to: u64) {
     let requests = (from..to).map(|number| ExecuteCommandsRequest {
         command: Some(Command::CreateOrder(CreateOrderRequest {
             request_id: Uuid::now_v7().to_string(),

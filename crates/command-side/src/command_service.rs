@@ -74,11 +74,15 @@ impl Commands {
         pending: mpsc::Sender<Result<Pending, Status>>,
     ) {
         loop {
-            let next = match self.stop.run_until_cancelled(commands.next()).await {
-                Some(Some(Ok(command))) => self.start(&command, &origin).await,
-                Some(Some(Err(status))) => Err(status),
-                Some(None) => return,
-                None => Err(Error::ShuttingDown.into()),
+            let next = tokio::select! {
+                // Nobody hears answers any more, though more commands could come.
+                () = pending.closed() => return,
+                () = self.stop.cancelled() => Err(Error::ShuttingDown.into()),
+                next = commands.next() => match next {
+                    Some(Ok(command)) => self.start(&command, &origin).await,
+                    Some(Err(status)) => Err(status),
+                    None => return,
+                },
             };
             let ends = next.is_err();
             if pending.send(next).await.is_err() || ends {

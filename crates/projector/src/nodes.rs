@@ -4,13 +4,13 @@ use std::sync::{
 };
 
 use contract::orders::v1::event_service_client::EventServiceClient;
-use tonic::transport::Channel;
+use wire::Connection;
 
 /// The nodes that stream the log. Any of them will do, so one at a time is followed: the next one
 /// when it fails.
 #[derive(Debug, Clone)]
 pub struct Nodes {
-    nodes: Arc<[(String, Channel)]>,
+    nodes: Arc<[(String, Connection)]>,
     failures: Arc<AtomicUsize>,
 }
 
@@ -18,8 +18,8 @@ impl Nodes {
     /// One, or several, each with what it is called in logs.
     #[must_use]
     pub fn new(
-        first: (String, Channel),
-        others: impl IntoIterator<Item = (String, Channel)>,
+        first: (String, Connection),
+        others: impl IntoIterator<Item = (String, Connection)>,
     ) -> Self {
         Self {
             nodes: [first].into_iter().chain(others).collect(),
@@ -29,12 +29,12 @@ impl Nodes {
 
     /// The one that is followed now.
     #[must_use]
-    pub fn current(&self) -> EventServiceClient<Channel> {
-        EventServiceClient::new(self.channel())
+    pub fn current(&self) -> EventServiceClient<Connection> {
+        EventServiceClient::new(self.connection())
     }
 
     /// The connection to it.
-    pub(crate) fn channel(&self) -> Channel {
+    pub(crate) fn connection(&self) -> Connection {
         self.node().1.clone()
     }
 
@@ -43,7 +43,7 @@ impl Nodes {
         &self.node().0
     }
 
-    fn node(&self) -> &(String, Channel) {
+    fn node(&self) -> &(String, Connection) {
         let failures = self.failures.load(Ordering::Relaxed);
         &self.nodes[failures % self.nodes.len()]
     }

@@ -11,8 +11,9 @@ use prost::Message as _;
 use read_model::store::Checkpoint;
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
-use tonic::{Status, Streaming, client::Grpc, transport::Channel};
+use tonic::{Status, Streaming, client::Grpc};
 use tonic_prost::ProstCodec;
+use wire::Connection;
 
 use crate::Nodes;
 
@@ -63,7 +64,7 @@ impl Stream {
             filter: None,
         };
         let name = nodes.name().to_owned();
-        let stream = timeout(SILENCE, subscribe(nodes.channel(), request))
+        let stream = timeout(SILENCE, subscribe(nodes.connection(), request))
             .await
             .map_err(|_| Error::Silent(name.clone()))?
             .map_err(|status| Error::Failed(name.clone(), status))?;
@@ -101,7 +102,7 @@ impl Stream {
 /// The same call as the generated client's, but for the events, which come as they are: one that
 /// cannot be decoded is not to be the end of all others.
 async fn subscribe(
-    channel: Channel,
+    channel: Connection,
     request: SubscribeRequest,
 ) -> Result<Streaming<encoded::SubscribeResponse>, Status> {
     let mut client = Grpc::new(channel);

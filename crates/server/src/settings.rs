@@ -4,10 +4,13 @@
 //! A setting has one name. `drain-timeout` is `--drain-timeout` as a flag, `ORDERLOG_DRAIN_TIMEOUT`
 //! in the environment and `drain-timeout` in the file.
 
+mod caller;
+mod credentials;
 mod log;
 mod meilisearch;
 mod origins;
 mod roles;
+mod tls;
 
 use std::{
     ffi::OsString,
@@ -18,18 +21,21 @@ use std::{
     time::Duration,
 };
 
+pub use caller::{Caller, CallerFlags, Token};
+pub use credentials::{Credentials, Jwt};
 use event_log::Location;
 use http::{HeaderValue, Uri};
 pub use log::location_of;
 pub use meilisearch::Meilisearch;
 pub use roles::Roles;
+pub use tls::Tls;
 use tonic::transport::Endpoint;
 
 /// The file's name.
 const FILE: &str = "orderlog.toml";
 
 /// Every setting there is.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 23] = [
     "listen",
     "data-dir",
     "database-url",
@@ -38,9 +44,21 @@ const NAMES: [&str; 11] = [
     "roles",
     "events-url",
     "cors-origins",
+    "tls-cert",
+    "tls-key",
+    "tls-client-ca",
+    "tokens",
+    "jwt-keys",
+    "jwt-issuer",
+    "jwt-audience",
     "drain-timeout",
     "insecure",
     "server",
+    "token",
+    "token-file",
+    "tls-ca",
+    "tls-client-cert",
+    "tls-client-key",
 ];
 
 const MOST_DRAIN_SECONDS: u64 = 86_400;
@@ -57,6 +75,16 @@ pub enum Error {
         value: String,
         /// The rule it breaks.
         rule: String,
+    },
+    /// A file that a setting names.
+    #[error("{setting}: {}: {why}", path.display())]
+    Unusable {
+        /// The setting.
+        setting: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
     },
     /// The file names a setting that does not exist.
     #[error("{FILE}: there is no setting {name:?}; there are: {known}", known = NAMES.join(", "))]
@@ -140,6 +168,30 @@ pub struct ServeFlags {
     /// [env: ORDERLOG_CORS_ORIGINS] [default: none]
     #[arg(long, value_name = "ORIGINS")]
     cors_origins: Option<String>,
+    /// The certificate that clients are shown, and those between it and a known authority, in PEM:
+    /// with it, only TLS is spoken [env: ORDERLOG_TLS_CERT]
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<String>,
+    /// Its private key, in PEM [env: ORDERLOG_TLS_KEY]
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<String>,
+    /// The authorities of which each client must have a certificate, in PEM
+    /// [env: ORDERLOG_TLS_CLIENT_CA] [default: clients need none]
+    #[arg(long, value_name = "FILE")]
+    tls_client_ca: Option<String>,
+    /// The tokens that clients may show, as `orderlog token new` writes them: with it, who shows
+    /// nothing valid may do nothing [env: ORDERLOG_TOKENS]
+    #[arg(long, value_name = "FILE")]
+    tokens: Option<String>,
+    /// The keys whose JWTs clients may show, as JWKS [env: ORDERLOG_JWT_KEYS]
+    #[arg(long, value_name = "FILE")]
+    jwt_keys: Option<String>,
+    /// The issuer of these JWTs, their `iss` [env: ORDERLOG_JWT_ISSUER]
+    #[arg(long, value_name = "ISSUER")]
+    jwt_issuer: Option<String>,
+    /// Whom they must be for, their `aud` [env: ORDERLOG_JWT_AUDIENCE]
+    #[arg(long, value_name = "AUDIENCE")]
+    jwt_audience: Option<String>,
     /// How long calls in progress may take to finish after SIGTERM [env: ORDERLOG_DRAIN_TIMEOUT]
     /// [default: 20]
     #[arg(long, value_name = "SECONDS")]
@@ -148,6 +200,8 @@ pub struct ServeFlags {
     /// [env: ORDERLOG_INSECURE]
     #[arg(long)]
     insecure: bool,
+    #[command(flatten)]
+    caller: CallerFlags,
 }
 
 /// The settings of `orderlog serve`.
@@ -167,6 +221,12 @@ pub struct Serve {
     pub events: Vec<Uri>,
     /// The origins whose pages may call by gRPC-Web.
     pub origins: Vec<HeaderValue>,
+    /// How clients know that they talk to it, and nobody else listens; none: they do not.
+    pub tls: Option<Tls>,
+    /// The credentials that clients may show; none: they need none.
+    pub credentials: Option<Credentials>,
+    /// What the nodes whose events it follows are shown.
+    pub caller: Caller,
     /// How long calls in progress may take to finish at shutdown.
     pub drain_timeout: Duration,
 }
@@ -177,6 +237,8 @@ pub struct ClientFlags {
     /// The server to talk to [env: ORDERLOG_SERVER] [default: http://127.0.0.1:50051]
     #[arg(long, value_name = "URL", global = true)]
     server: Option<String>,
+    #[command(flatten)]
+    caller: CallerFlags,
 }
 
 /// Where settings come from, besides flags.
@@ -189,6 +251,20 @@ pub struct Sources<'a> {
 struct Found<T> {
     value: T,
     given: Option<(Origin, String)>,
+}
+
+impl<T> Found<Option<T>> {
+    /// Refuses a value that is of no use as things are.
+    fn must_be_unset(self, rule: &str) -> Result<(), Error> {
+        match self.given {
+            Some((origin, value)) => Err(Error::Wrong {
+                origin,
+                value,
+                rule: rule.to_owned(),
+            }),
+            None => Ok(()),
+        }
+    }
 }
 
 impl<'a> Sources<'a> {
@@ -291,14 +367,25 @@ impl<'a> Sources<'a> {
             |value| value.parse().ok(),
             "must be true or false",
         )?;
+        let tls = self.tls(flags)?;
+        let credentials = self.credentials(flags)?;
+        let caller = self.caller(&flags.caller)?;
+        let lacking = match (&tls, &credentials) {
+            (None, None) => "tls-cert and tls-key, and tokens or jwt-keys",
+            (None, Some(_)) => "tls-cert and tls-key",
+            (Some(_), None) => "tokens or jwt-keys",
+            (Some(_), Some(_)) => "",
+        };
+        let is_open = !lacking.is_empty() && !insecure.value;
         match listen.given {
-            Some((origin, value)) if !listen.value.ip().is_loopback() && !insecure.value => {
+            Some((origin, value)) if !listen.value.ip().is_loopback() && is_open => {
                 Err(Error::Wrong {
                     origin,
                     value,
-                    rule: "is not a loopback address: anyone who reaches it could use it, for it \
-                           has no TLS and no credentials; --insecure allows that"
-                        .to_owned(),
+                    rule: format!(
+                        "is not a loopback address: anyone who reaches it could use it or listen; \
+                         set {lacking}, or insecure to allow that"
+                    ),
                 })
             }
             _ => Ok(Serve {
@@ -309,16 +396,19 @@ impl<'a> Sources<'a> {
                 roles: roles.value,
                 events: events.value,
                 origins,
+                tls,
+                credentials,
+                caller,
                 drain_timeout: drain_timeout.value,
             }),
         }
     }
 
-    /// The server that a client command talks to.
+    /// The server that a client command talks to, and what it shows.
     ///
     /// # Errors
-    /// It is not a URL that a client can use.
-    pub fn server(&self, flags: &ClientFlags) -> Result<Endpoint, Error> {
+    /// It is not a URL that a client can use, or there is nothing to show.
+    pub fn server(&self, flags: &ClientFlags) -> Result<(Endpoint, Caller), Error> {
         let found = self.find(
             "server",
             flags.server.clone(),
@@ -326,7 +416,27 @@ impl<'a> Sources<'a> {
             |value| url_of_node(value).map(Endpoint::from),
             "must be a URL such as http://127.0.0.1:50051",
         )?;
-        Ok(found.value)
+        Ok((found.value, self.caller(&flags.caller)?))
+    }
+
+    /// A file that may be named.
+    fn path(
+        &self,
+        name: &'static str,
+        flag: Option<String>,
+    ) -> Result<Found<Option<PathBuf>>, Error> {
+        let parse = |value: &str| (!value.is_empty()).then(|| Some(PathBuf::from(value)));
+        self.find(name, flag, None, parse, "must be a file")
+    }
+
+    /// A text that may be given.
+    fn text(
+        &self,
+        name: &'static str,
+        flag: Option<String>,
+    ) -> Result<Found<Option<String>>, Error> {
+        let parse = |value: &str| (!value.is_empty()).then(|| Some(value.to_owned()));
+        self.find(name, flag, None, parse, "must not be empty")
     }
 
     /// The value of one setting; `rule` says what `parse` accepts.
@@ -388,7 +498,7 @@ impl<'a> Sources<'a> {
 /// A URL that a client can use.
 fn url_of_node(url: &str) -> Option<Uri> {
     let url: Uri = url.parse().ok()?;
-    (url.scheme_str() == Some("http")).then_some(url)
+    matches!(url.scheme_str(), Some("http" | "https")).then_some(url)
 }
 
 #[cfg(test)]

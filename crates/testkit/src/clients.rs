@@ -3,21 +3,35 @@ use contract::orders::v1::{
     event_service_client::EventServiceClient, projection_service_client::ProjectionServiceClient,
     query_service_client::QueryServiceClient,
 };
-use tonic::transport::{Channel, Endpoint, Error};
+use server::settings::Caller;
+use tonic::transport::{Endpoint, Error};
+use wire::{Authorization, Bearer, Connection};
 
 /// A client of each service, on one connection.
 #[derive(Debug, Clone)]
 pub struct Clients {
     /// The connection.
-    pub channel: Channel,
+    pub channel: Connection,
     /// CommandService.
-    pub commands: CommandServiceClient<Channel>,
+    pub commands: CommandServiceClient<Connection>,
     /// EventService.
-    pub events: EventServiceClient<Channel>,
+    pub events: EventServiceClient<Connection>,
     /// QueryService.
-    pub queries: QueryServiceClient<Channel>,
+    pub queries: QueryServiceClient<Connection>,
     /// ProjectionService.
-    pub projections: ProjectionServiceClient<Channel>,
+    pub projections: ProjectionServiceClient<Connection>,
+}
+
+impl From<Connection> for Clients {
+    fn from(channel: Connection) -> Self {
+        Self {
+            commands: CommandServiceClient::new(channel.clone()),
+            events: EventServiceClient::new(channel.clone()),
+            queries: QueryServiceClient::new(channel.clone()),
+            projections: ProjectionServiceClient::new(channel.clone()),
+            channel,
+        }
+    }
 }
 
 impl Clients {
@@ -27,13 +41,21 @@ impl Clients {
     /// When nobody listens there.
     pub async fn connect(url: &str) -> Result<Self, Error> {
         let channel = Endpoint::from_shared(url.to_owned())?.connect().await?;
-        Ok(Self {
-            commands: CommandServiceClient::new(channel.clone()),
-            events: EventServiceClient::new(channel.clone()),
-            queries: QueryServiceClient::new(channel.clone()),
-            projections: ProjectionServiceClient::new(channel.clone()),
-            channel,
-        })
+        Ok(Connection::new(channel, Bearer::default()).into())
+    }
+
+    /// Connects, with TLS if the URL and the settings say so, and shows this token, if it is one.
+    ///
+    /// # Errors
+    /// When nobody listens there, or the two cannot agree.
+    ///
+    /// # Panics
+    /// When a file of the settings is wrong.
+    pub async fn connect_as(url: &str, caller: &Caller, token: &str) -> Result<Self, Error> {
+        let endpoint = Endpoint::from_shared(url.to_owned())?;
+        let channel = caller.endpoint(endpoint).unwrap().connect().await?;
+        let shown = Authorization::of(token.as_bytes()).map(Bearer::of);
+        Ok(Connection::new(channel, shown.unwrap_or_default()).into())
     }
 
     /// An order, from a read model at or past a position.

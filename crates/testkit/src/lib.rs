@@ -2,12 +2,14 @@
 //!
 //! [`Server`] is a real one, on a real socket, with a data folder of its own, to be driven through
 //! the contract; [`Process`] is one that can be killed, and [`Proxy`] a network that can be cut.
-//! [`postgres`] has real databases, [`meilisearch`] real search servers, and [`buf`] a client that
+//! [`Authority`] makes
+//! certificates, and [`Issuer`] JWTs. [`postgres`] has real databases, [`meilisearch`] real search servers, and [`buf`] a client that
 //! knows only what reflection tells it. [`order`] makes requests that are right, for tests to change
 //! what they are about.
 //! [`reason`] reads what an error tells a client. Waiting is for a condition, with a deadline:
 //! [`eventually`].
 
+mod authority;
 mod clients;
 pub mod meilisearch;
 pub mod order;
@@ -19,11 +21,12 @@ mod server;
 
 use std::{fmt, time::Duration};
 
+pub use authority::{Authority, Issuer};
 pub use clients::Clients;
 pub use path::{buf, on_path};
 pub use process::{Process, command};
 pub use proxy::Proxy;
-pub use server::Server;
+pub use server::{Node, Server};
 use tokio::time::Instant;
 use tonic::Status;
 use tonic_types::StatusExt as _;

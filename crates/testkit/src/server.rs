@@ -21,17 +21,25 @@ pub struct Server {
     running: Option<Running>,
 }
 
+/// What is to be said of a node.
 #[derive(Debug, Clone, Default)]
-struct Node {
-    roles: Roles,
+pub struct Node {
+    /// What it is for.
+    pub roles: Roles,
     /// Where its log is, if not in its folder.
-    database: Option<String>,
+    pub database: Option<String>,
     /// Whose events it follows, if not its own.
-    events: Vec<String>,
+    pub events: Vec<String>,
     /// Who answers its text searches, if it does not itself.
-    meilisearch: Option<settings::Meilisearch>,
+    pub meilisearch: Option<settings::Meilisearch>,
     /// Whose pages may call it.
-    origins: Vec<String>,
+    pub origins: Vec<String>,
+    /// What it shows of itself, if anything.
+    pub tls: Option<settings::Tls>,
+    /// Who may call it, if not everyone.
+    pub credentials: Option<settings::Credentials>,
+    /// What it shows to others.
+    pub caller: settings::Caller,
 }
 
 #[derive(Debug)]
@@ -142,7 +150,11 @@ impl Server {
         Self::of(node).await
     }
 
-    async fn of(node: Node) -> Self {
+    /// Starts on an empty folder.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn of(node: Node) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let running = Running::start(folder.path().to_owned(), node.clone()).await;
         Self {
@@ -218,6 +230,7 @@ impl Running {
         let events = events.collect();
         let origins = node.origins.iter().map(|origin| origin.parse().unwrap());
         let origins = origins.collect();
+        let secure = node.tls.is_some();
         let (shutdown, until) = oneshot::channel();
         let (listening, address) = oneshot::channel();
         let thread = thread::spawn(move || {
@@ -233,6 +246,9 @@ impl Running {
                     roles: node.roles,
                     events,
                     origins,
+                    tls: node.tls,
+                    credentials: node.credentials,
+                    caller: node.caller,
                     drain_timeout,
                 };
                 let serve = Serve::bind(settings).await.unwrap();
@@ -242,7 +258,12 @@ impl Running {
                 serve.run(until).await.unwrap();
             });
         });
-        let url = format!("http://{}", address.await.unwrap());
+        let address = address.await.unwrap();
+        let url = match secure {
+            false => format!("http://{address}"),
+            // What its certificate says.
+            true => format!("https://localhost:{}", address.port()),
+        };
         Self {
             url,
             shutdown,

@@ -78,6 +78,10 @@ pub enum Error {
     },
     /// A page in a browser, of an origin that is not one of those that may call.
     OriginNotAllowed,
+    /// The call shows no credential, or one that is not valid (any more).
+    Unauthenticated,
+    /// The credential does not allow the call; which roles would. None: nobody may call that.
+    PermissionDenied(Vec<&'static str>),
     /// The event store does not answer.
     StoreUnavailable,
     /// The search engine does not answer.
@@ -264,6 +268,20 @@ impl Error {
                 Code::PermissionDenied,
                 "PERMISSION_DENIED",
                 "pages of this origin may not call: the server's cors-origins do not name it",
+            ),
+            Self::Unauthenticated => parts(
+                Code::Unauthenticated,
+                "UNAUTHENTICATED",
+                "the call needs a valid credential, as in `authorization: Bearer TOKEN`",
+            ),
+            Self::PermissionDenied(roles) => parts(
+                Code::PermissionDenied,
+                "PERMISSION_DENIED",
+                match roles.as_slice() {
+                    [] => "nobody may call that".to_owned(),
+                    [role] => format!("the credential does not have the role {role}"),
+                    roles => format!("the credential has none of the roles {}", roles.join(", ")),
+                },
             ),
             Self::StoreUnavailable => parts(
                 Code::Unavailable,

@@ -3,7 +3,8 @@ use contract::orders::v1::{
     GetHeadRequest, GetStatusRequest, event_service_client::EventServiceClient,
     projection_service_client::ProjectionServiceClient,
 };
-use tonic::{Code, transport::Channel};
+use tonic::Code;
+use wire::Connection;
 
 use super::Failure;
 
@@ -18,7 +19,7 @@ pub(super) struct Freshness {
 
 impl Freshness {
     /// The position to ask for.
-    pub(super) async fn min_position(&self, channel: &Channel) -> Result<u64, Failure> {
+    pub(super) async fn min_position(&self, channel: &Connection) -> Result<u64, Failure> {
         match self.min_position {
             Some(position) => Ok(position),
             None => head(channel).await,
@@ -26,7 +27,7 @@ impl Freshness {
     }
 }
 
-async fn head(channel: &Channel) -> Result<u64, Failure> {
+async fn head(channel: &Connection) -> Result<u64, Failure> {
     let mut events = EventServiceClient::new(channel.clone());
     match events.get_head(GetHeadRequest {}).await {
         Err(status) if status.code() == Code::Unimplemented => head_of_others(channel).await,
@@ -35,7 +36,7 @@ async fn head(channel: &Channel) -> Result<u64, Failure> {
 }
 
 /// Of a node that only answers queries: it asks those that have the log.
-async fn head_of_others(channel: &Channel) -> Result<u64, Failure> {
+async fn head_of_others(channel: &Connection) -> Result<u64, Failure> {
     let mut projections = ProjectionServiceClient::new(channel.clone());
     let status = projections.get_status(GetStatusRequest {}).await?;
     let documents = status.into_inner().projections.into_iter().next();

@@ -25,6 +25,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod time;
+mod token;
 mod verify;
 mod watch;
 mod write;
@@ -76,6 +77,9 @@ enum Command {
     Rebuild(Client<rebuild::Rebuild>),
     /// Compute everything again from the log, and name every difference
     Verify(Client<verify::Verify>),
+    /// Make the tokens that clients show
+    #[command(arg_required_else_help = true)]
+    Token(token::Token),
     /// Orders that are set aside because they cannot be projected
     #[command(arg_required_else_help = true)]
     Parked(Client<parked::Parked>),
@@ -124,9 +128,13 @@ impl Cli {
                 let settings = sources.serve(&flags)?;
                 log_to_stderr();
                 let served = serve::run(settings).await;
-                served.map_err(|error| Failure::Operation(error.to_string()))
+                served.map_err(|error| match error {
+                    serve::Error::Setting(error) => Failure::Setting(error),
+                    error => Failure::Operation(error.to_string()),
+                })
             }
             Command::Copy(copy) => copy.run().await,
+            Command::Token(token) => token.run(),
             Command::Import(client) => client.run(&sources).await,
             Command::Status(client) => client.run(&sources).await,
             Command::Rebuild(client) => client.run(&sources).await,
@@ -160,7 +168,8 @@ fn log_to_stderr() {
 
 impl<C: Args + Run> Client<C> {
     async fn run(self, sources: &Sources<'_>) -> Result<(), Failure> {
-        let server = sources.server(&self.server)?;
-        self.command.run(&Session::new(server, self.json)).await
+        let (server, caller) = sources.server(&self.server)?;
+        let session = Session::new(server, caller, self.json);
+        self.command.run(&session).await
     }
 }

@@ -4,32 +4,44 @@ use std::{
 };
 
 use prost::Message;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
+use wire::{Bearer, Connection};
 
 use super::{Failure, failure, json};
+use crate::settings::Caller;
 
 /// What the commands of a client share: the server they talk to, and how they print.
 pub(super) struct Session {
     server: Endpoint,
+    caller: Caller,
     /// Print JSON instead of tables.
     pub(super) json: bool,
 }
 
 impl Session {
-    pub(super) fn new(server: Endpoint, json: bool) -> Self {
+    pub(super) fn new(server: Endpoint, caller: Caller, json: bool) -> Self {
         let server = server
             .connect_timeout(Duration::from_secs(5))
             // A server that is gone without a word is noticed, also while a stream is quiet.
             .http2_keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(10));
-        Self { server, json }
+        Self {
+            server,
+            caller,
+            json,
+        }
     }
 
-    pub(super) async fn connect(&self) -> Result<Channel, Failure> {
-        self.server.connect().await.map_err(|error| {
+    pub(super) async fn connect(&self) -> Result<Connection, Failure> {
+        let token = self.caller.token.as_ref();
+        let shown = token.map(|token| token.authorization()).transpose()?;
+        let shown = shown.map(Bearer::of).unwrap_or_default();
+        let server = self.caller.endpoint(self.server.clone())?;
+        let channel = server.connect().await.map_err(|error| {
             let cause = failure::innermost(&error);
             Failure::Operation(format!("cannot reach {}: {cause}", self.server.uri()))
-        })
+        })?;
+        Ok(Connection::new(channel, shown))
     }
 
     /// Prints a message of the contract: as JSON, or what `text` makes of it.

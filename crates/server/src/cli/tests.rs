@@ -15,8 +15,9 @@ use tokio::{
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
     Status,
-    transport::{Channel, Endpoint, server::Router},
+    transport::{Endpoint, server::Router},
 };
+use wire::{Bearer, Connection};
 
 use super::Cli;
 
@@ -42,12 +43,12 @@ impl<T> Shared<T> {
 }
 
 /// Serves on a port that the system picks.
-pub(super) async fn serve(router: Router) -> Channel {
+pub(super) async fn serve(router: Router) -> Connection {
     connect(listen(router).await).await
 }
 
 /// Serves behind connections of which the first breaks after so many bytes to the client.
-pub(super) async fn serve_breaking(router: Router, bytes: u64) -> Channel {
+pub(super) async fn serve_breaking(router: Router, bytes: u64) -> Connection {
     let server = listen(router).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -78,9 +79,9 @@ async fn listen(router: Router) -> SocketAddr {
     address
 }
 
-async fn connect(address: SocketAddr) -> Channel {
+async fn connect(address: SocketAddr) -> Connection {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
-    endpoint.connect().await.unwrap()
+    Connection::new(endpoint.connect().await.unwrap(), Bearer::default())
 }
 
 #[test]

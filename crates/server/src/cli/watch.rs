@@ -5,7 +5,7 @@ use contract::orders::v1::{
     AggregateType, EventFilter, GetHeadRequest, RecordedEvent, SubscribeRequest,
     event_service_client::EventServiceClient,
 };
-use tonic::transport::Channel;
+use wire::Connection;
 
 use super::{
     Failure, Run, Session, event, json,
@@ -76,7 +76,7 @@ impl Run for Watch {
 
 /// Shows all events that a request asks for, and takes the stream up again whenever it breaks.
 async fn follow(
-    mut client: EventServiceClient<Channel>,
+    mut client: EventServiceClient<Connection>,
     mut request: SubscribeRequest,
     mut show: impl FnMut(&RecordedEvent) -> Result<(), Failure>,
     tell: impl Fn(String),
@@ -99,7 +99,7 @@ async fn follow(
 
 /// Shows the events of one subscription. `request` always says where the next one has to begin.
 async fn stream(
-    client: &mut EventServiceClient<Channel>,
+    client: &mut EventServiceClient<Connection>,
     request: &mut SubscribeRequest,
     show: &mut impl FnMut(&RecordedEvent) -> Result<(), Failure>,
     backoff: &mut Backoff,

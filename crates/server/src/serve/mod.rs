@@ -1,10 +1,14 @@
 //! A node: the whole system in one process, or one of its sides.
 
 mod elsewhere;
+mod files;
 mod health;
+mod listener;
 mod read_side;
 mod runtime;
+mod secured;
 mod source;
+mod tls;
 mod web;
 mod write_side;
 
@@ -26,6 +30,7 @@ use health::Health;
 use read_model::{search, store};
 use read_side::{Engine, ReadSide};
 use runtime::Threads;
+use secured::Secured;
 use source::Source;
 use sqlite::Folder;
 use tokio::{
@@ -33,7 +38,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::transport::{Server, server::TcpIncoming};
+use tonic::transport::Server;
 use tonic_web::GrpcWebLayer;
 use web::Pages;
 use write_side::WriteSide;
@@ -45,6 +50,9 @@ use crate::settings;
 /// time out together.
 const GIVEN_UP: usize = 1000;
 
+/// Connections at the same time. Each takes a file of the system, of which the rest needs some.
+const CONNECTIONS: usize = 10_000;
+
 /// How often a silent client is asked whether it is still there: a subscriber that went without a
 /// word would keep its place for ever.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -52,6 +60,9 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Why it does not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A setting is wrong.
+    #[error(transparent)]
+    Setting(#[from] settings::Error),
     /// The address cannot be listened on.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, #[source] io::Error),
@@ -109,14 +120,20 @@ pub struct Serve {
     folder: Option<Folder>,
     /// That of the log, if it is a file elsewhere.
     log_folder: Option<Folder>,
+    secured: Secured,
+    tasks: TaskTracker,
+    /// Cancelled when calls have ended: so do the projections, and whatever else goes on.
+    ended: CancellationToken,
 }
 
 impl Serve {
-    /// Takes the address and the data folder.
+    /// Reads the files that the settings name, and takes the address and the data folder.
     ///
     /// # Errors
     /// When one of them is in use, or cannot be used.
     pub async fn bind(settings: settings::Serve) -> Result<Self, Error> {
+        let (tasks, ended) = (TaskTracker::new(), CancellationToken::new());
+        let secured = Secured::read(&settings, &ended, &tasks)?;
         let refused = |error| Error::Listen(settings.listen, error);
         let listener = TcpListener::bind(settings.listen).await.map_err(refused)?;
         let roles = settings.roles;
@@ -131,6 +148,9 @@ impl Serve {
             listener,
             folder,
             log_folder,
+            secured,
+            tasks,
+            ended,
         })
     }
 
@@ -152,12 +172,13 @@ impl Serve {
             listener,
             folder,
             log_folder: _log_folder,
+            secured,
+            tasks,
+            ended,
         } = self;
         let read = Threads::for_reading().map_err(Error::Thread)?;
-        // Streams end first; what feeds them and what they feed, when they have ended.
+        // They end first.
         let streams = CancellationToken::new();
-        let projections = CancellationToken::new();
-        let tasks = TaskTracker::new();
         let write_side = if settings.roles.command {
             let log = &settings.log;
             Some(WriteSide::start(log, read.handle(), &streams, &tasks).await?)
@@ -167,13 +188,13 @@ impl Serve {
         let read_side = if let Some(folder) = &folder {
             let source = match &write_side {
                 Some(here) if settings.events.is_empty() => Source::Here(here.events.clone()),
-                _ => Source::Nodes(settings.events),
+                _ => Source::nodes(settings.events, &secured.caller, &secured.bearer)?,
             };
             let engine = Engine {
                 meilisearch: settings.meilisearch,
                 indexer: settings.roles.indexer,
             };
-            Some(ReadSide::start(folder, source, engine, &streams, &projections, &tasks).await?)
+            Some(ReadSide::start(folder, source, engine, &streams, &ended, &tasks).await?)
         } else {
             None
         };
@@ -218,6 +239,7 @@ impl Serve {
             .accept_http1(true)
             .layer(Pages::of(settings.origins))
             .layer(GrpcWebLayer::new())
+            .layer(secured.access)
             .add_service(health_service)
             .add_service(reflection)
             .add_service(reflection_alpha)
@@ -235,7 +257,7 @@ impl Serve {
                 Elsewhere::new(service, read.handle())
             }))
             .serve_with_incoming_shutdown(
-                TcpIncoming::from(listener).with_nodelay(Some(true)),
+                listener::accept(listener, secured.tls, CONNECTIONS, &tasks),
                 stop_accepting.clone().cancelled_owned(),
             );
         let mut server = pin!(server);
@@ -259,7 +281,7 @@ impl Serve {
             }
         }
         streams.cancel();
-        projections.cancel();
+        ended.cancel();
         tasks.close();
         tasks.wait().await;
         if let Some(side) = write_side {

@@ -10,8 +10,11 @@ use projector::Nodes;
 use tokio::{io::DuplexStream, sync::mpsc};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::transport::{Channel, Endpoint, Server};
+use tonic::transport::{Endpoint, Server};
 use tower::service_fn;
+use wire::{Bearer, Connection};
+
+use crate::settings::{self, Caller};
 
 /// Bytes under way in each direction of a connection within the process.
 const PIPE: usize = 1 << 20;
@@ -32,10 +35,27 @@ pub(super) enum Source {
     /// This process.
     Here(Events),
     /// One of these nodes.
-    Nodes(Vec<Uri>),
+    Nodes(Vec<(String, Connection)>),
 }
 
 impl Source {
+    /// Nodes at these URLs, which are shown this.
+    ///
+    /// # Errors
+    /// A file that this needs cannot be read, or is wrong.
+    pub(super) fn nodes(
+        urls: Vec<Uri>,
+        caller: &Caller,
+        bearer: &Bearer,
+    ) -> Result<Self, settings::Error> {
+        let connect = |url: Uri| {
+            let channel = caller.endpoint(remote(url.clone()))?.connect_lazy();
+            Ok((url.to_string(), Connection::new(channel, bearer.clone())))
+        };
+        let nodes: Result<_, settings::Error> = urls.into_iter().map(connect).collect();
+        Ok(Self::Nodes(nodes?))
+    }
+
     /// Connections, which are made when they are first used, and again when they have to; they work
     /// on this runtime. `None` if there is nobody to connect to.
     pub(super) fn connect(self, stop: CancellationToken, tasks: &TaskTracker) -> Option<Nodes> {
@@ -44,15 +64,15 @@ impl Source {
                 ("this node".to_owned(), in_process(events, stop, tasks)),
                 [],
             )),
-            Self::Nodes(urls) => {
-                let mut nodes = urls.into_iter().map(|url| (url.to_string(), remote(url)));
+            Self::Nodes(nodes) => {
+                let mut nodes = nodes.into_iter();
                 Some(Nodes::new(nodes.next()?, nodes))
             }
         }
     }
 }
 
-fn remote(url: Uri) -> Channel {
+fn remote(url: Uri) -> Endpoint {
     let (interval, timeout) = KEEPALIVE;
     Endpoint::from(url)
         .connect_timeout(CONNECT_TIMEOUT)
@@ -61,12 +81,11 @@ fn remote(url: Uri) -> Channel {
         .keep_alive_while_idle(true)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
-        .connect_lazy()
 }
 
 /// The same service over the same protocol, on pipes instead of sockets, so that it never competes
 /// with commands for their thread.
-fn in_process(events: Events, stop: CancellationToken, tasks: &TaskTracker) -> Channel {
+fn in_process(events: Events, stop: CancellationToken, tasks: &TaskTracker) -> Connection {
     let (pipes, incoming) = mpsc::channel::<DuplexStream>(1);
     let incoming = ReceiverStream::new(incoming).map(Ok::<_, io::Error>);
     let server = Server::builder()
@@ -77,7 +96,7 @@ fn in_process(events: Events, stop: CancellationToken, tasks: &TaskTracker) -> C
             tracing::error!(%error, "the projector's event service failed");
         }
     });
-    Endpoint::from_static("http://in-process")
+    let channel = Endpoint::from_static("http://in-process")
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
         .connect_with_connector_lazy(service_fn(move |_| {
@@ -89,5 +108,7 @@ fn in_process(events: Events, stop: CancellationToken, tasks: &TaskTracker) -> C
                     Err(_) => Err(io::Error::from(io::ErrorKind::ConnectionRefused)),
                 }
             }
-        }))
+        }));
+    // Nobody else is on these pipes.
+    Connection::new(channel, Bearer::default())
 }

@@ -13,7 +13,8 @@ use tower::{Layer, Service};
 use tower_http::cors::{AllowOrigin, Cors, CorsLayer, ResponseFuture, Vary};
 
 /// What pages may send, beside what every page may.
-const REQUEST_HEADERS: [HeaderName; 7] = [
+const REQUEST_HEADERS: [HeaderName; 8] = [
+    header::AUTHORIZATION,
     header::CONTENT_TYPE,
     HeaderName::from_static("x-grpc-web"),
     HeaderName::from_static("x-user-agent"),

@@ -29,6 +29,9 @@ fn without_any_source_the_defaults_hold() {
             roles: Roles::ALL,
             events: Vec::new(),
             origins: Vec::new(),
+            tls: None,
+            credentials: None,
+            caller: Caller::default(),
             drain_timeout: Duration::from_secs(20),
         })
     );
@@ -171,7 +174,7 @@ fn a_node_without_the_role_command_needs_nodes_that_have_it() {
             ))
         );
     }
-    for wrong in ["a:1", "https://a:1", "http://a:1,"] {
+    for wrong in ["a:1", "ftp://a:1", "http://a:1,"] {
         assert_eq!(
             roles("query", wrong),
             Err(format!(
@@ -212,7 +215,9 @@ fn the_file_is_refused_for_unknown_settings_and_bad_syntax() {
         unknown,
         "orderlog.toml: there is no setting \"port\"; there are: \
          listen, data-dir, database-url, meilisearch-url, meilisearch-key, roles, events-url, \
-         cors-origins, drain-timeout, insecure, server"
+         cors-origins, tls-cert, tls-key, tls-client-ca, tokens, jwt-keys, jwt-issuer, \
+         jwt-audience, drain-timeout, insecure, server, token, token-file, tls-ca, \
+         tls-client-cert, tls-client-key"
     );
     let syntax = serve(&ServeFlags::default(), &[], "\nlisten = ").unwrap_err();
     assert!(syntax.starts_with("orderlog.toml: line 2: "), "{syntax}");
@@ -220,12 +225,35 @@ fn the_file_is_refused_for_unknown_settings_and_bad_syntax() {
 }
 
 #[test]
-fn only_insecure_serves_beyond_loopback() {
-    let refused = serve(&listen("0.0.0.0:50051"), &[], "").unwrap_err();
-    assert!(
-        refused.starts_with("--listen (flag): \"0.0.0.0:50051\" is not a loopback address"),
-        "{refused}"
+fn beyond_loopback_it_serves_with_tls_and_credentials_or_as_insecure() {
+    let refused = |file: &str| serve(&listen("0.0.0.0:50051"), &[], file).unwrap_err();
+    let lacking = |what: &str| {
+        format!(
+            "--listen (flag): \"0.0.0.0:50051\" is not a loopback address: anyone who reaches it \
+             could use it or listen; set {what}, or insecure to allow that"
+        )
+    };
+    let (tls, tokens) = ("tls-cert = 'c'\ntls-key = 'k'\n", "tokens = 't'\n");
+    let jwt = "jwt-keys = 'j'\njwt-issuer = 'i'\njwt-audience = 'a'";
+    assert_eq!(
+        refused(""),
+        lacking("tls-cert and tls-key, and tokens or jwt-keys")
     );
+    assert_eq!(refused(tokens), lacking("tls-cert and tls-key"));
+    assert_eq!(refused(tls), lacking("tokens or jwt-keys"));
+    // A certificate says who a client is, not what it may do.
+    let mutual = format!("{tls}tls-client-ca = 'a'");
+    assert_eq!(refused(&mutual), lacking("tokens or jwt-keys"));
+    for credentials in [tokens, jwt] {
+        assert!(
+            serve(
+                &listen("0.0.0.0:50051"),
+                &[],
+                &format!("{tls}{credentials}")
+            )
+            .is_ok()
+        );
+    }
     assert!(serve(&listen("[::1]:50051"), &[], "").is_ok());
     assert!(serve(&listen("0.0.0.0:50051"), &[], "insecure = true").is_ok());
     let flags = ServeFlags {
@@ -241,15 +269,16 @@ fn the_server_of_clients_is_an_http_url() {
     let server = |url: Option<&str>| {
         let flags = ClientFlags {
             server: url.map(Into::into),
+            ..ClientFlags::default()
         };
         Sources::with_file(&nothing, "server = 'http://file:1'")
             .and_then(|sources| sources.server(&flags))
-            .map(|endpoint| endpoint.uri().to_string())
+            .map(|(endpoint, _)| endpoint.uri().to_string())
             .map_err(|error| error.to_string())
     };
     assert_eq!(server(None), Ok("http://file:1/".into()));
     assert_eq!(server(Some("http://flag:1")), Ok("http://flag:1/".into()));
-    for wrong in ["flag:1", "https://flag:1", "not a url"] {
+    for wrong in ["flag:1", "ftp://flag:1", "not a url"] {
         assert_eq!(
             server(Some(wrong)),
             Err(format!(
@@ -257,6 +286,59 @@ fn the_server_of_clients_is_an_http_url() {
             ))
         );
     }
+}
+
+#[test]
+fn settings_that_need_each_other_are_refused_alone() {
+    let refused = |file: &str| serve(&ServeFlags::default(), &[], file).unwrap_err();
+    for (file, rule) in [
+        (
+            "tls-cert = 'x'",
+            "tls-cert (orderlog.toml): \"x\" needs tls-key",
+        ),
+        (
+            "tls-key = 'x'",
+            "tls-key (orderlog.toml): \"x\" needs tls-cert",
+        ),
+        (
+            "tls-client-ca = 'x'",
+            "tls-client-ca (orderlog.toml): \"x\" needs tls-cert and tls-key",
+        ),
+        (
+            "jwt-keys = 'x'\njwt-issuer = 'i'",
+            "jwt-keys (orderlog.toml): \"x\" needs jwt-issuer and jwt-audience",
+        ),
+        (
+            "jwt-audience = 'x'",
+            "jwt-audience (orderlog.toml): \"x\" needs jwt-keys",
+        ),
+        (
+            "jwt-issuer = 'x'",
+            "jwt-issuer (orderlog.toml): \"x\" needs jwt-keys",
+        ),
+        (
+            "tls-client-cert = 'x'",
+            "tls-client-cert (orderlog.toml): \"x\" needs tls-client-key",
+        ),
+        (
+            "token = 'secret'\ntoken-file = 'x'",
+            "token-file (orderlog.toml): \"x\" is one too many: there is a token already",
+        ),
+        ("tokens = ''", "tokens (orderlog.toml): \"\" must be a file"),
+    ] {
+        assert_eq!(refused(file), rule);
+    }
+}
+
+#[test]
+fn a_token_is_told_nowhere() {
+    let told = serve(&ServeFlags::default(), &[], "token = 'secret'").unwrap();
+    assert!(!format!("{told:?}").contains("secret"), "{told:?}");
+    let wrong = serve(&ServeFlags::default(), &[], "token = 'se cret'").unwrap_err();
+    assert_eq!(
+        wrong,
+        "token (orderlog.toml): \"...\" must be letters, digits and signs, without spaces"
+    );
 }
 
 #[test]

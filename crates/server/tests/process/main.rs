@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod access;
 mod binary;
 mod command_line;
 mod copy;

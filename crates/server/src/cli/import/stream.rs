@@ -11,7 +11,8 @@ use indicatif::ProgressBar;
 use prost::Message as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Status};
+use wire::Connection;
 
 use super::{Line, Summary};
 use crate::cli::{
@@ -28,7 +29,7 @@ const IN_FLIGHT: usize = 1024;
 /// A command leaves `pending` with its answer, and a new connection first sends all that is there:
 /// so nothing is lost, and the request ids see to it that nothing happens twice.
 pub(super) struct Stream<'a> {
-    client: CommandServiceClient<Channel>,
+    client: CommandServiceClient<Connection>,
     lines: mpsc::Receiver<io::Result<Line>>,
     /// True until the last line was read.
     more: bool,
@@ -43,7 +44,7 @@ pub(super) struct Stream<'a> {
 impl<'a> Stream<'a> {
     /// `tell` is called with each line that is not accepted.
     pub(super) fn new(
-        client: CommandServiceClient<Channel>,
+        client: CommandServiceClient<Connection>,
         lines: mpsc::Receiver<io::Result<Line>>,
         tell: &'a dyn Fn(String),
         bar: &'a ProgressBar,

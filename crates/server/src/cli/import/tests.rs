@@ -12,8 +12,9 @@ use contract::orders::v1::{
 use futures_util::{StreamExt as _, stream};
 use tonic::{
     Request, Response, Status, Streaming,
-    transport::{Channel, Server, server::Router},
+    transport::{Server, server::Router},
 };
+use wire::Connection;
 use wire::{Error, Resource};
 
 use super::*;
@@ -243,7 +244,7 @@ fn server(state: &Shared<State>) -> Router {
 
 /// Imports a text: the outcome, and what was told meanwhile.
 async fn import(
-    channel: Channel,
+    channel: Connection,
     text: String,
     patience: Duration,
 ) -> (Result<Summary, Failure>, Vec<String>) {

@@ -5,7 +5,7 @@ use contract::orders::v1::{
 };
 use prost_types::Timestamp;
 use rust_decimal::Decimal;
-use tonic::transport::Channel;
+use wire::Connection;
 
 use super::{Status, read::named, status_name};
 use crate::cli::{
@@ -115,7 +115,7 @@ impl Search {
 
 /// The first `limit` orders, as if they came on one page.
 async fn pages(
-    client: &mut QueryServiceClient<Channel>,
+    client: &mut QueryServiceClient<Connection>,
     mut request: SearchOrdersRequest,
     limit: u32,
 ) -> Result<SearchOrdersResponse, Failure> {

@@ -1,0 +1,47 @@
+//! Who may call what.
+//!
+//! [`rules`] says for every method which roles may call it; what it does not name, nobody may.
+//! [`Credentials`] are what clients show: tokens of a file ([`tokens`]) and JWTs of an issuer
+//! ([`jwt`]). [`Access`] is the one layer that every call passes, and where it ends again when its
+//! credential does.
+
+mod credentials;
+mod jwt;
+mod layer;
+mod rules;
+pub(crate) mod tokens;
+
+use clap::ValueEnum;
+
+pub(crate) use credentials::Credentials;
+pub(crate) use layer::Access;
+
+/// What a credential is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// Executing commands.
+    Command,
+    /// Asking the read models.
+    Query,
+    /// Following the log.
+    Subscribe,
+    /// Looking after the read models.
+    Operate,
+}
+
+impl Role {
+    const ALL: [Self; 4] = [Self::Command, Self::Query, Self::Subscribe, Self::Operate];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Command => "command",
+            Self::Query => "query",
+            Self::Subscribe => "subscribe",
+            Self::Operate => "operate",
+        }
+    }
+
+    fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == name)
+    }
+}

@@ -1,0 +1,195 @@
+//! Tokens: secrets of 256 bits, of which the file knows the hashes and what each is good for.
+//!
+//! A hash without salt or many rounds is enough: nobody guesses 256 random bits.
+
+use std::{
+    fmt::Write as _,
+    fs::OpenOptions,
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
+
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use super::Role;
+
+/// What all start with, for those who search for leaked secrets.
+const PREFIX: &str = "orderlog_";
+
+/// Bytes of chance in one.
+const SECRET: usize = 32;
+
+type Hash = [u8; 32];
+
+/// The tokens of a file.
+#[derive(Debug, Default)]
+pub(super) struct Tokens(Vec<(Hash, Vec<Role>)>);
+
+impl Tokens {
+    /// Those that a file's text names: in each line the hash of one in hex, and its roles, separated
+    /// by commas. What follows a `#` is for people.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let mut tokens = Vec::new();
+        for (number, line) in text.lines().enumerate() {
+            let line = line.split('#').next().unwrap_or_default();
+            let mut words = line.split_whitespace();
+            let Some(hash) = words.next() else { continue };
+            let token = match (words.next(), words.next()) {
+                (Some(roles), None) => hash_of_hex(hash).zip(roles_of(roles)),
+                _ => None,
+            };
+            // Without the line, which may hold a token by mistake.
+            tokens.push(token.ok_or_else(|| {
+                format!(
+                    "line {}: must be a hash and roles, as `orderlog token new` writes them",
+                    number + 1
+                )
+            })?);
+        }
+        Ok(Self(tokens))
+    }
+
+    /// What a token is good for. How long that takes tells nothing about the tokens there are.
+    pub(super) fn roles(&self, token: &str) -> Option<&[Role]> {
+        let hash = hash(token);
+        let mut found = None;
+        for (known, roles) in &self.0 {
+            if bool::from(known.ct_eq(&hash)) {
+                found = Some(roles.as_slice());
+            }
+        }
+        found
+    }
+}
+
+/// Makes a token, adds its hash to a file, and returns it.
+///
+/// # Errors
+/// The file cannot be written.
+pub(crate) fn add(file: &Path, roles: &[Role]) -> io::Result<String> {
+    let mut secret = [0; SECRET];
+    getrandom::fill(&mut secret).map_err(io::Error::from)?;
+    let token = format!("{PREFIX}{}", hex(&secret));
+    let names: Vec<_> = roles.iter().map(|role| role.name()).collect();
+    let line = format!("{} {}\n", hex(&hash(&token)), names.join(","));
+    // For the owner only: who can add a hash can come in.
+    let mut options = OpenOptions::new();
+    let options = options.read(true).append(true).create(true).mode(0o600);
+    let mut file = options.open(file)?;
+    let ends_within_a_line = match file.seek(SeekFrom::End(-1)) {
+        Ok(_) => {
+            let mut last = [0];
+            file.read_exact(&mut last)?;
+            last != *b"\n"
+        }
+        Err(_) => false,
+    };
+    let break_line = if ends_within_a_line { "\n" } else { "" };
+    // At once: a server may be reading it.
+    file.write_all(format!("{break_line}{line}").as_bytes())?;
+    file.sync_all()?;
+    Ok(token)
+}
+
+fn hash(token: &str) -> Hash {
+    Sha256::digest(token).into()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn hash_of_hex(text: &str) -> Option<Hash> {
+    let mut hash = Hash::default();
+    if text.len() != 2 * hash.len() || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    for (index, byte) in hash.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok()?;
+    }
+    Some(hash)
+}
+
+fn roles_of(text: &str) -> Option<Vec<Role>> {
+    text.split(',').map(Role::parse).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    use super::*;
+
+    #[test]
+    fn a_new_token_is_in_the_file_by_its_hash_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tokens");
+        let first = add(&file, &[Role::Command, Role::Query]).unwrap();
+        // As an editor may leave it.
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(
+            &file,
+            format!("# ours\n\n{}  # of the shop", text.trim_end()),
+        )
+        .unwrap();
+        let second = add(&file, &[Role::Operate]).unwrap();
+        assert_ne!(first, second);
+
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(!text.contains(&first[PREFIX.len()..]), "{text}");
+        let tokens = Tokens::parse(&text).unwrap();
+        assert_eq!(
+            tokens.roles(&first),
+            Some(&[Role::Command, Role::Query][..])
+        );
+        assert_eq!(tokens.roles(&second), Some(&[Role::Operate][..]));
+        for wrong in [
+            "",
+            "orderlog_",
+            &first[1..],
+            &format!("{first} "),
+            &first.to_uppercase(),
+        ] {
+            assert_eq!(tokens.roles(wrong), None);
+        }
+        // The hash is not a token.
+        let hash = text.lines().last().unwrap().split(' ').next().unwrap();
+        assert_eq!(tokens.roles(hash), None);
+    }
+
+    #[test]
+    fn a_new_file_is_for_its_owner_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tokens");
+        add(&file, &[Role::Query]).unwrap();
+        let mode = fs::metadata(&file).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{mode:o}");
+    }
+
+    #[test]
+    fn a_wrong_line_is_named_by_its_number_and_not_repeated() {
+        let hash = "ab".repeat(32);
+        for wrong in [
+            format!("{hash}"),
+            format!("{hash} command,"),
+            format!("{hash} command query"),
+            format!("{hash} admin"),
+            format!("{hash}0 query"),
+            format!("{} query", "g0".repeat(32)),
+            format!("{} query", "+1".repeat(32)),
+            format!("{} query", "é".repeat(32)),
+            "orderlog_secret query".to_owned(),
+        ] {
+            let error = Tokens::parse(&format!("# a\n{hash} query\n{wrong}\n")).unwrap_err();
+            assert!(error.starts_with("line 3: must be"), "{wrong}: {error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+        assert!(Tokens::parse("").unwrap().roles("").is_none());
+    }
+}

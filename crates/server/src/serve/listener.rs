@@ -1,0 +1,172 @@
+//! The connections of a listener: those that are worth a place, and for as long as they are.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
+    task::JoinSet,
+    time::{Sleep, sleep, timeout},
+};
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::{either::Either, task::TaskTracker};
+use tonic::transport::server::Connected;
+
+/// How long a client may take to say what it wants: a TLS handshake, and the first bytes.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Bytes that tell which protocol a client speaks: the preface of HTTP/2. What comes later is for
+/// the protocol to wait for.
+const PREFACE: usize = 24;
+
+/// Between two looks, when the system has no more connections to give.
+const PAUSE: Duration = Duration::from_millis(100);
+
+type Secured = watch::Receiver<Arc<ServerConfig>>;
+
+/// Accepts connections, until what it returns is dropped: then the address is free at once.
+/// Past `most` at the same time, new ones are closed as they come.
+pub(super) fn accept(
+    listener: TcpListener,
+    tls: Option<Secured>,
+    most: usize,
+    tasks: &TaskTracker,
+) -> ReceiverStream<Result<Connection, Infallible>> {
+    let (sender, accepted) = mpsc::channel(1);
+    tasks.spawn(run(listener, tls, Arc::new(Semaphore::new(most)), sender));
+    ReceiverStream::new(accepted)
+}
+
+async fn run(
+    listener: TcpListener,
+    tls: Option<Secured>,
+    places: Arc<Semaphore>,
+    accepted: mpsc::Sender<Result<Connection, Infallible>>,
+) {
+    // Of those that are still to say what they want; none goes on without this.
+    let mut greetings = JoinSet::new();
+    loop {
+        let (stream, peer) = tokio::select! {
+            () = accepted.closed() => return,
+            Some(_) = greetings.join_next() => continue,
+            new = listener.accept() => match new {
+                Ok(new) => new,
+                Err(error) => {
+                    // It may be that one's fault, or that of all: too many files are open.
+                    tracing::debug!(%error, "cannot accept a connection");
+                    sleep(PAUSE).await;
+                    continue;
+                }
+            },
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            tracing::debug!(%peer, "too many connections");
+            continue;
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%peer, %error, "gone already");
+            continue;
+        }
+        let config = tls.as_ref().map(|tls| Arc::clone(&tls.borrow()));
+        let accepted = accepted.clone();
+        greetings.spawn(async move {
+            let stream = match config {
+                None => Either::Left(stream),
+                Some(config) => {
+                    match timeout(PATIENCE, TlsAcceptor::from(config).accept(stream)).await {
+                        Ok(Ok(stream)) => Either::Right(Box::new(stream)),
+                        Ok(Err(error)) => return tracing::debug!(%peer, %error, "no TLS"),
+                        Err(_) => return tracing::debug!(%peer, "no TLS in time"),
+                    }
+                }
+            };
+            let connection = Connection {
+                stream,
+                peer,
+                unread: PREFACE,
+                patience: Box::pin(sleep(PATIENCE)),
+                _place: place,
+            };
+            // Nobody takes it when the server shuts down.
+            let _ = accepted.send(Ok(connection)).await;
+        });
+    }
+}
+
+/// A connection, which is given up when its client does not begin to speak.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: Either<TcpStream, Box<TlsStream<TcpStream>>>,
+    peer: SocketAddr,
+    /// Bytes of the preface that have not come.
+    unread: usize,
+    patience: Pin<Box<Sleep>>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Connected for Connection {
+    type ConnectInfo = SocketAddr;
+
+    fn connect_info(&self) -> SocketAddr {
+        self.peer
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut this.stream).poll_read(context, buffer);
+        if this.unread > 0 {
+            this.unread = this.unread.saturating_sub(buffer.filled().len() - before);
+            if read.is_pending() && this.patience.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,170 @@
+use std::{
+    error::Error as _,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+use wire::Authorization;
+
+use super::{Error, Found, Sources};
+
+/// The flags of whatever calls servers, as typed.
+#[derive(Debug, Default, clap::Args)]
+pub struct CallerFlags {
+    /// The token to show, which others on this machine can see here: better set in the environment,
+    /// or in a file [env: ORDERLOG_TOKEN]
+    #[arg(long, value_name = "TOKEN", global = true)]
+    token: Option<String>,
+    /// A file with the token to show, and nothing else [env: ORDERLOG_TOKEN_FILE]
+    #[arg(long, value_name = "FILE", global = true)]
+    token_file: Option<String>,
+    /// The authorities that a server's certificate may come from, in PEM [env: ORDERLOG_TLS_CA]
+    /// [default: those of the system]
+    #[arg(long, value_name = "FILE", global = true)]
+    tls_ca: Option<String>,
+    /// The certificate to show, in PEM, where servers ask for one [env: ORDERLOG_TLS_CLIENT_CERT]
+    #[arg(long, value_name = "FILE", global = true)]
+    tls_client_cert: Option<String>,
+    /// Its private key, in PEM [env: ORDERLOG_TLS_CLIENT_KEY]
+    #[arg(long, value_name = "FILE", global = true)]
+    tls_client_key: Option<String>,
+}
+
+/// What servers are shown, and asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// The token to show.
+    pub token: Option<Token>,
+    /// The file with the authorities that a server's certificate may come from; none: those of the
+    /// system.
+    pub ca: Option<PathBuf>,
+    /// The files with the certificate to show, and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+/// Where a token is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Token {
+    /// Here.
+    Here(Authorization),
+    /// In a file, which may change.
+    File(PathBuf),
+}
+
+impl Caller {
+    /// The endpoint of a server, with TLS if its URL says so.
+    ///
+    /// # Errors
+    /// A file cannot be read, or is wrong.
+    pub fn endpoint(&self, endpoint: Endpoint) -> Result<Endpoint, Error> {
+        if endpoint.uri().scheme_str() != Some("https") {
+            return Ok(endpoint);
+        }
+        let mut tls = ClientTlsConfig::new();
+        let unusable = |setting, path: &Path, why: String| Error::Unusable {
+            setting,
+            path: path.to_owned(),
+            why,
+        };
+        let read = |setting, path: &Path| {
+            fs::read(path).map_err(|error| unusable(setting, path, error.to_string()))
+        };
+        tls = match &self.ca {
+            None => tls.with_native_roots(),
+            Some(file) => tls.ca_certificate(Certificate::from_pem(read("tls-ca", file)?)),
+        };
+        let mut blamed = (
+            "tls-ca",
+            self.ca.as_deref().unwrap_or(Path::new("of the system")),
+        );
+        if let Some((cert, key)) = &self.identity {
+            let identity = (read("tls-client-cert", cert)?, read("tls-client-key", key)?);
+            tls = tls.identity(Identity::from_pem(identity.0, identity.1));
+            blamed = ("tls-client-cert", cert);
+        }
+        let (setting, path) = blamed;
+        endpoint.tls_config(tls).map_err(|error| {
+            let why = error
+                .source()
+                .map_or(error.to_string(), ToString::to_string);
+            unusable(setting, path, why)
+        })
+    }
+}
+
+impl Token {
+    /// What calls show, as a token file says now.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn in_file(contents: &[u8]) -> Result<Authorization, String> {
+        Authorization::of(contents).ok_or_else(|| "must hold a token, and nothing else".to_owned())
+    }
+
+    /// What calls show.
+    ///
+    /// # Errors
+    /// A file cannot be read, or is wrong.
+    pub fn authorization(&self) -> Result<Authorization, Error> {
+        match self {
+            Self::Here(authorization) => Ok(authorization.clone()),
+            Self::File(path) => {
+                let contents = fs::read(path).map_err(|error| error.to_string());
+                contents
+                    .and_then(|it| Self::in_file(&it))
+                    .map_err(|why| Error::Unusable {
+                        setting: "token-file",
+                        path: path.clone(),
+                        why,
+                    })
+            }
+        }
+    }
+}
+
+impl Sources<'_> {
+    pub(super) fn caller(&self, flags: &CallerFlags) -> Result<Caller, Error> {
+        let text = self.find(
+            "token",
+            flags.token.clone(),
+            None,
+            |value| Authorization::of(value.as_bytes()).map(Some),
+            "must be letters, digits and signs, without spaces",
+        );
+        // One that is wrong may still be one.
+        let text = text.map_err(Error::without_value)?;
+        let file = self.path("token-file", flags.token_file.clone())?;
+        let token = match (text.value, file) {
+            (Some(_), file @ Found { value: Some(_), .. }) => {
+                file.must_be_unset("is one too many: there is a token already")?;
+                None
+            }
+            (Some(authorization), _) => Some(Token::Here(authorization)),
+            (None, file) => file.value.map(Token::File),
+        };
+        let ca = self.path("tls-ca", flags.tls_ca.clone())?.value;
+        let cert = self.path("tls-client-cert", flags.tls_client_cert.clone())?;
+        let key = self.path("tls-client-key", flags.tls_client_key.clone())?;
+        let identity = match (cert, key) {
+            (
+                Found {
+                    value: Some(cert), ..
+                },
+                Found {
+                    value: Some(key), ..
+                },
+            ) => Some((cert, key)),
+            (cert, key) => {
+                cert.must_be_unset("needs tls-client-key")?;
+                key.must_be_unset("needs tls-client-cert")?;
+                None
+            }
+        };
+        Ok(Caller {
+            token,
+            ca,
+            identity,
+        })
+    }
+}

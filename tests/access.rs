@@ -1,0 +1,361 @@
+//! Who may call what, as callers meet it: every method, by token and by JWT.
+
+#![cfg(test)]
+
+use std::{fs, path::Path};
+
+use contract::orders::v1::*;
+use http::uri::PathAndQuery;
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+use serde_json::{Value, json};
+use server::settings::{Caller, Credentials, Jwt, Roles};
+use tempfile::TempDir;
+use testkit::{Clients, Issuer, Node, Server, eventually, order, reason};
+use tonic::{Code, Request, Status, client::Grpc};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_prost::ProstCodec;
+
+/// A node that takes the JWTs of an issuer, whose keys are in a file.
+async fn start(keys: &Value) -> (Server, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    write(&folder.path().join("keys.json"), keys);
+    let node = Node {
+        roles: Roles::ALL,
+        credentials: Some(Credentials {
+            tokens: None,
+            jwt: Some(Jwt {
+                keys: folder.path().join("keys.json"),
+                issuer: Issuer::ISSUER.to_owned(),
+                audience: Issuer::AUDIENCE.to_owned(),
+            }),
+        }),
+        ..Node::default()
+    };
+    (Server::of(node).await, folder)
+}
+
+/// Replaces a file at once, as who rotates secrets does.
+fn write(file: &Path, contents: &Value) {
+    let beside = file.with_extension("new");
+    fs::write(&beside, contents.to_string()).unwrap();
+    fs::rename(beside, file).unwrap();
+}
+
+async fn connect(server: &Server, token: &str) -> Clients {
+    let connected = Clients::connect_as(&server.url(), &Caller::default(), token).await;
+    connected.unwrap()
+}
+
+/// Every method of the contract and of reflection, as it is called.
+fn methods() -> Vec<String> {
+    let sets = [
+        contract::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+        tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+    ];
+    let files = sets.map(|set| FileDescriptorSet::decode(set).unwrap().file);
+    let mut paths = Vec::new();
+    for file in files.iter().flatten() {
+        for service in &file.service {
+            for method in &service.method {
+                let (package, service) = (file.package(), service.name());
+                paths.push(format!("/{package}.{service}/{}", method.name()));
+            }
+        }
+    }
+    paths
+}
+
+/// Calls a method with an empty message; how that is answered at first.
+async fn call(clients: &Clients, path: &str) -> Result<(), Status> {
+    let mut grpc = Grpc::new(clients.channel.clone());
+    grpc.ready().await.unwrap();
+    let path = PathAndQuery::try_from(path).unwrap();
+    let codec = ProstCodec::<(), ()>::default();
+    let answer = grpc.server_streaming(Request::new(()), path, codec).await;
+    answer.map(|_| ())
+}
+
+fn may(role: &str, path: &str) -> bool {
+    let (service, method) = path[1..].split_once('/').unwrap();
+    match (service, method) {
+        ("orders.v1.CommandService", _) => role == "command",
+        ("orders.v1.EventService", "GetHead") => true,
+        ("orders.v1.EventService", "GetOrderHistory") => ["query", "subscribe"].contains(&role),
+        ("orders.v1.EventService", "VerifyLog") => ["operate", "subscribe"].contains(&role),
+        ("orders.v1.EventService", _) => role == "subscribe",
+        ("orders.v1.QueryService", _) => role == "query",
+        ("orders.v1.ProjectionService", "GetStatus") => ["query", "operate"].contains(&role),
+        ("orders.v1.ProjectionService", _) => role == "operate",
+        _ => true,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_method_is_for_its_roles_and_for_nobody_else() {
+    let issuer = Issuer::new("key-1");
+    let (server, _folder) = start(&issuer.keys()).await;
+    let methods = methods();
+    assert!(methods.len() >= 22, "{methods:?}");
+    for role in ["command", "query", "subscribe", "operate", "admin"] {
+        let token = issuer.sign(&Issuer::claims(&[role], 600));
+        let clients = connect(&server, &token).await;
+        for path in &methods {
+            let answer = call(&clients, path).await;
+            let denied = matches!(&answer, Err(status) if status.code() == Code::PermissionDenied);
+            let expected = role != "admin" && may(role, path);
+            assert_eq!(!denied, expected, "{role} {path}: {answer:?}");
+            if let Err(status) = answer {
+                assert_ne!(status.code(), Code::Unauthenticated, "{role} {path}");
+            }
+        }
+        let unknown = call(&clients, "/orders.v1.QueryService/Other").await;
+        assert_eq!(unknown.unwrap_err().code(), Code::PermissionDenied);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_credential_there_is_health_and_nothing_else() {
+    let issuer = Issuer::new("key-1");
+    let (server, _folder) = start(&issuer.keys()).await;
+    for token in ["", "wrong", "wrong.wrong.wrong"] {
+        let clients = connect(&server, token).await;
+        let mut refused = methods();
+        // What there is not is refused like what there is.
+        refused.push("/orders.v1.QueryService/Other".to_owned());
+        refused.push("/other.v1.Service/Method".to_owned());
+        let mut told = Vec::new();
+        for path in &refused {
+            let status = call(&clients, path).await.unwrap_err();
+            assert_eq!(status.code(), Code::Unauthenticated, "{path}: {status:?}");
+            assert_eq!(reason(&status), "UNAUTHENTICATED");
+            told.push(status.message().to_owned());
+        }
+        told.dedup();
+        assert_eq!(told.len(), 1, "{told:?}");
+        let mut health = HealthClient::new(clients.channel.clone());
+        health.check(HealthCheckRequest::default()).await.unwrap();
+    }
+}
+
+/// `claims` with one of them changed.
+fn but(mut claims: Value, name: &str, value: Value) -> Value {
+    claims[name] = value;
+    claims
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_jwt_is_taken_from_the_issuer_for_us_and_in_time_only() {
+    let (issuer, other) = (Issuer::new("key-1"), Issuer::new("key-1"));
+    let (server, _folder) = start(&issuer.keys()).await;
+    let right = || Issuer::claims(&["command"], 600);
+    let code = async |token: String| {
+        let create = order::create("o", "ann");
+        let created = connect(&server, &token)
+            .await
+            .commands
+            .create_order(create)
+            .await;
+        created.err().map(|status| status.code())
+    };
+    let taken = [
+        right(),
+        but(right(), "aud", json!(["other", Issuer::AUDIENCE])),
+        but(right(), "roles", json!(["command", "of somebody else"])),
+        but(right(), "nbf", json!(1)),
+    ];
+    for claims in taken {
+        let code = code(issuer.sign(&claims)).await;
+        assert!(
+            matches!(code, None | Some(Code::AlreadyExists)),
+            "{claims}: {code:?}"
+        );
+    }
+    let refused = [
+        Issuer::claims(&["command"], -60),
+        but(right(), "iss", json!("https://other.example")),
+        but(right(), "iss", Value::Null),
+        but(right(), "aud", json!("other")),
+        but(right(), "aud", Value::Null),
+        but(right(), "exp", Value::Null),
+        but(right(), "exp", json!("soon")),
+        but(right(), "nbf", json!(u32::MAX)),
+        but(right(), "roles", json!("command")),
+    ];
+    for claims in refused {
+        let code = code(issuer.sign(&claims)).await;
+        assert_eq!(code, Some(Code::Unauthenticated), "{claims}");
+    }
+    let unauthorized = code(issuer.sign(&but(right(), "roles", json!([])))).await;
+    assert_eq!(unauthorized, Some(Code::PermissionDenied));
+    assert_eq!(
+        code(other.sign(&right())).await,
+        Some(Code::Unauthenticated)
+    );
+    let mut unknown_key = issuer;
+    unknown_key.key_id = "key-2";
+    assert_eq!(
+        code(unknown_key.sign(&right())).await,
+        Some(Code::Unauthenticated)
+    );
+}
+
+/// base64url without padding (RFC 7515).
+fn base64url(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = String::new();
+    for three in bytes.chunks(3) {
+        let bits = three
+            .iter()
+            .fold(0, |bits, byte| bits << 8 | u32::from(*byte));
+        let bits = bits << (8 * (3 - three.len()));
+        for digit in 0..=three.len() {
+            text.push(DIGITS[(bits >> (18 - 6 * digit)) as usize & 63].into());
+        }
+    }
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_maker_of_a_jwt_does_not_choose_how_it_is_checked() {
+    let issuer = Issuer::new("key-1");
+    let (server, _folder) = start(&issuer.keys()).await;
+    let signed = issuer.sign(&Issuer::claims(&["query"], 600));
+    let [header, claims, signature] = signed.split('.').collect::<Vec<_>>()[..] else {
+        panic!("{signed}");
+    };
+    let plain = |header: Value| base64url(header.to_string().as_bytes());
+    let more = base64url(
+        Issuer::claims(&["query", "command"], 600)
+            .to_string()
+            .as_bytes(),
+    );
+    let forged = [
+        format!(
+            "{}.{claims}.",
+            plain(json!({ "alg": "none", "kid": "key-1" }))
+        ),
+        format!(
+            "{}.{claims}.{signature}",
+            plain(json!({ "alg": "HS256", "kid": "key-1" }))
+        ),
+        format!(
+            "{}.{claims}.{signature}",
+            plain(json!({ "alg": "ES384", "kid": "key-1" }))
+        ),
+        format!("{header}.{more}.{signature}"),
+        format!("{header}.{claims}."),
+        format!("{header}.{claims}"),
+        format!("{header}.{claims}.{signature}."),
+    ];
+    let head = async |token: &str| {
+        let head = connect(&server, token)
+            .await
+            .events
+            .get_head(GetHeadRequest {})
+            .await;
+        head.map_err(|status| status.code())
+    };
+    assert!(head(&signed).await.is_ok());
+    for token in forged {
+        assert_eq!(
+            head(&token).await.unwrap_err(),
+            Code::Unauthenticated,
+            "{token}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_keys_count_without_a_restart_and_end_the_streams_of_old_ones() {
+    let (old, new) = (Issuer::new("old"), Issuer::new("new"));
+    let (server, folder) = start(&old.keys()).await;
+    let keys = folder.path().join("keys.json");
+    let claims = Issuer::claims(&["subscribe", "query", "command"], 600);
+    let mut with_old = connect(&server, &old.sign(&claims)).await;
+    let mut with_new = connect(&server, &new.sign(&claims)).await;
+    let follow = SubscribeRequest {
+        follow: true,
+        ..SubscribeRequest::default()
+    };
+    let stream = with_old.events.subscribe(follow).await;
+    let mut stream = stream.unwrap().into_inner();
+    stream.message().await.unwrap().unwrap();
+    let watch = with_old
+        .queries
+        .watch_orders(WatchOrdersRequest::default())
+        .await;
+    let mut watch = watch.unwrap().into_inner();
+    let (send, requests) = tokio::sync::mpsc::channel::<ExecuteCommandsRequest>(1);
+    let requests = tokio_stream::wrappers::ReceiverStream::new(requests);
+    let commands = with_old.commands.execute_commands(requests).await;
+    let mut commands = commands.unwrap().into_inner();
+    assert!(with_new.events.get_head(GetHeadRequest {}).await.is_err());
+
+    // What is no JWKS changes nothing.
+    fs::write(&keys, "{").unwrap();
+    write(
+        &keys,
+        &json!({ "keys": [old.keys()["keys"][0], new.keys()["keys"][0]] }),
+    );
+    eventually("the new key counts", async || {
+        with_new.events.get_head(GetHeadRequest {}).await.ok()
+    })
+    .await;
+    with_old.events.get_head(GetHeadRequest {}).await.unwrap();
+    let created = with_new
+        .commands
+        .create_order(order::create("o", "ann"))
+        .await;
+    let position = created.unwrap().into_inner().position;
+    let mut reached = 0;
+    while reached < position {
+        reached = stream.message().await.unwrap().unwrap().position;
+    }
+
+    write(&keys, &new.keys());
+    let ended = loop {
+        match stream.message().await {
+            Ok(Some(_)) => {}
+            ended => break ended,
+        }
+    };
+    assert_eq!(reason(&ended.unwrap_err()), "UNAUTHENTICATED");
+    let ended = loop {
+        match watch.message().await {
+            Ok(Some(_)) => {}
+            ended => break ended,
+        }
+    };
+    assert_eq!(reason(&ended.unwrap_err()), "UNAUTHENTICATED");
+    assert_eq!(
+        reason(&commands.message().await.unwrap_err()),
+        "UNAUTHENTICATED"
+    );
+    // Nobody takes commands from it any more.
+    send.closed().await;
+    let refused = with_old.events.get_head(GetHeadRequest {}).await;
+    assert_eq!(refused.unwrap_err().code(), Code::Unauthenticated);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_ends_when_its_jwt_does() {
+    let issuer = Issuer::new("key-1");
+    let (server, _folder) = start(&issuer.keys()).await;
+    // Within the time that clocks may differ.
+    let token = issuer.sign(&Issuer::claims(&["subscribe"], -28));
+    let mut clients = connect(&server, &token).await;
+    let follow = SubscribeRequest {
+        follow: true,
+        ..SubscribeRequest::default()
+    };
+    let mut stream = clients.events.subscribe(follow).await.unwrap().into_inner();
+    let ended = loop {
+        match stream.message().await {
+            Ok(Some(_)) => {}
+            ended => break ended,
+        }
+    };
+    assert_eq!(reason(&ended.unwrap_err()), "UNAUTHENTICATED");
+}

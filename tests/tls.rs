@@ -1,0 +1,133 @@
+//! TLS: what clients are shown and asked for, and new certificates while they call.
+
+#![cfg(test)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use contract::orders::v1::*;
+use server::settings::{Caller, Roles, Tls};
+use tempfile::TempDir;
+use testkit::{Authority, Clients, Node, Server, eventually, order};
+
+/// Writes a certificate of this name, and its key: first what belongs to it, then itself.
+fn write(folder: &Path, authority: &Authority, name: &str) -> (PathBuf, PathBuf) {
+    let (cert, key) = authority.certificate(name);
+    let files = (
+        folder.join(format!("{name}.crt")),
+        folder.join(format!("{name}.key")),
+    );
+    fs::write(&files.1, key).unwrap();
+    fs::write(&files.0, cert).unwrap();
+    files
+}
+
+fn trusting(folder: &Path, authority: &Authority, name: &str) -> Caller {
+    let file = folder.join(name);
+    fs::write(&file, authority.pem()).unwrap();
+    Caller {
+        ca: Some(file),
+        ..Caller::default()
+    }
+}
+
+async fn start(folder: &TempDir, authority: &Authority, client_ca: Option<PathBuf>) -> Server {
+    let (cert, key) = write(folder.path(), authority, "localhost");
+    let tls = Tls {
+        cert,
+        key,
+        client_ca,
+    };
+    let node = Node {
+        roles: Roles::ALL,
+        tls: Some(tls),
+        ..Node::default()
+    };
+    Server::of(node).await
+}
+
+/// Whether it can be called.
+async fn serves(server: &Server, caller: &Caller) -> bool {
+    let url = server.url();
+    let Ok(mut clients) = Clients::connect_as(&url, caller, "").await else {
+        return false;
+    };
+    // With TLS 1.3, a client learns with its first call that its certificate is refused.
+    clients.events.get_head(GetHeadRequest {}).await.is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_trusts_its_authority_calls_it_and_nobody_without_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let server = start(&folder, &authority, None).await;
+    assert!(serves(&server, &trusting(folder.path(), &authority, "ca")).await);
+    let other = trusting(folder.path(), &Authority::new(), "other");
+    assert!(!serves(&server, &other).await);
+    assert!(
+        !serves(&server, &Caller::default()).await,
+        "the system trusts it"
+    );
+    let plain = server.url().replace("https", "http");
+    let called = match Clients::connect(&plain).await {
+        Ok(mut clients) => clients.events.get_head(GetHeadRequest {}).await.is_ok(),
+        Err(_) => false,
+    };
+    assert!(!called, "without TLS");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_mutual_tls_clients_need_a_certificate_of_the_right_authority() {
+    let folder = tempfile::tempdir().unwrap();
+    let (authority, clients_authority) = (Authority::new(), Authority::new());
+    let client_ca = folder.path().join("clients");
+    fs::write(&client_ca, clients_authority.pem()).unwrap();
+    let server = start(&folder, &authority, Some(client_ca)).await;
+    let without = trusting(folder.path(), &authority, "ca");
+    assert!(!serves(&server, &without).await);
+    let with = |authority: &Authority, name: &str| Caller {
+        identity: Some(write(folder.path(), authority, name)),
+        ..without.clone()
+    };
+    assert!(serves(&server, &with(&clients_authority, "shop")).await);
+    assert!(!serves(&server, &with(&authority, "stranger")).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_certificate_is_shown_without_a_restart_and_without_dropping_calls() {
+    let folder = tempfile::tempdir().unwrap();
+    let (old, new) = (Authority::new(), Authority::new());
+    let server = start(&folder, &old, None).await;
+    let (by_old, by_new) = (
+        trusting(folder.path(), &old, "old"),
+        trusting(folder.path(), &new, "new"),
+    );
+    let connected = Clients::connect_as(&server.url(), &by_old, "").await;
+    let mut clients = connected.unwrap();
+    let follow = SubscribeRequest {
+        follow: true,
+        ..SubscribeRequest::default()
+    };
+    let stream = clients.events.subscribe(follow).await;
+    let mut stream = stream.unwrap().into_inner();
+    assert!(!serves(&server, &by_new).await);
+
+    // For a moment, key and certificate do not fit: what was read before holds.
+    write(folder.path(), &new, "localhost");
+    eventually("the new certificate is shown", async || {
+        serves(&server, &by_new).await.then_some(())
+    })
+    .await;
+    assert!(!serves(&server, &by_old).await);
+    let created = clients
+        .commands
+        .create_order(order::create("o", "ann"))
+        .await;
+    let position = created.unwrap().into_inner().position;
+    let mut reached = 0;
+    while reached < position {
+        reached = stream.message().await.unwrap().unwrap().position;
+    }
+}
