@@ -80,6 +80,9 @@ impl Commands {
                 () = self.stop.cancelled() => Err(Error::ShuttingDown.into()),
                 next = commands.next() => match next {
                     Some(Ok(command)) => self.start(&command, &origin).await,
+                    Some(Err(status)) if wire::is_too_large(&status) => {
+                        Err(Error::TooLarge.into())
+                    }
                     Some(Err(status)) => Err(status),
                     None => return,
                 },

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use wire::{Error, Resource, Violations};
 
-use crate::{check, store_error, wait::Wait, watch::WATCHERS};
+use crate::{check, search::SEARCHES, store_error, wait::Wait, watch::WATCHERS};
 
 /// Answers queries.
 #[derive(Debug, Clone)]
@@ -23,6 +23,7 @@ pub struct Queries {
     pub(crate) index: Progress,
     pub(crate) stop: CancellationToken,
     pub(crate) watchers: Arc<Semaphore>,
+    pub(crate) searches: Arc<Semaphore>,
 }
 
 impl Queries {
@@ -40,6 +41,7 @@ impl Queries {
             index,
             stop,
             watchers: Arc::new(Semaphore::new(WATCHERS)),
+            searches: Arc::new(Semaphore::new(SEARCHES)),
         }
     }
 

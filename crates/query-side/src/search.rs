@@ -9,6 +9,9 @@ use wire::{Error, Violations};
 
 use crate::{check, check::Search, query_service::Queries, store_error, token, wait::Wait};
 
+/// Text searches at the same time. The engine works on fewer: the others wait.
+pub(crate) const SEARCHES: usize = 256;
+
 /// The order of a list without text: newest first.
 const NEWEST: Sort = Sort {
     field: SortField::CreatedAt,
@@ -92,6 +95,8 @@ impl Queries {
             facets,
             newest: self.documents.position(),
         };
+        let searches = self.searches.try_acquire();
+        let _place = searches.map_err(|_| Error::Overloaded("too many searches"))?;
         // Before the search: the index may only become newer.
         let answers = self.index.report().answers;
         let hits = self.engine.search(request).await.map_err(|error| {

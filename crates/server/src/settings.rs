@@ -6,6 +6,7 @@
 
 mod caller;
 mod credentials;
+mod limits;
 mod log;
 mod meilisearch;
 mod origins;
@@ -25,6 +26,7 @@ pub use caller::{Caller, CallerFlags, Token};
 pub use credentials::{Credentials, Jwt};
 use event_log::Location;
 use http::{HeaderValue, Uri};
+pub use limits::Limits;
 pub use log::location_of;
 pub use meilisearch::Meilisearch;
 pub use roles::Roles;
@@ -227,6 +229,8 @@ pub struct Serve {
     pub credentials: Option<Credentials>,
     /// What the nodes whose events it follows are shown.
     pub caller: Caller,
+    /// What clients may take of it.
+    pub limits: Limits,
     /// How long calls in progress may take to finish at shutdown.
     pub drain_timeout: Duration,
 }
@@ -399,6 +403,7 @@ impl<'a> Sources<'a> {
                 tls,
                 credentials,
                 caller,
+                limits: Limits::default(),
                 drain_timeout: drain_timeout.value,
             }),
         }

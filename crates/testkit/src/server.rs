@@ -40,6 +40,8 @@ pub struct Node {
     pub credentials: Option<settings::Credentials>,
     /// What it shows to others.
     pub caller: settings::Caller,
+    /// What clients may take of it.
+    pub limits: settings::Limits,
 }
 
 #[derive(Debug)]
@@ -249,6 +251,7 @@ impl Running {
                     tls: node.tls,
                     credentials: node.credentials,
                     caller: node.caller,
+                    limits: node.limits,
                     drain_timeout,
                 };
                 let serve = Serve::bind(settings).await.unwrap();

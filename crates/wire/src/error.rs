@@ -22,6 +22,8 @@ const TOLD: usize = 1500;
 pub enum Error {
     /// Fields that break their rules: all of the request.
     InvalidFields(Vec<Violation>),
+    /// The message is larger than those that are taken.
+    TooLarge,
     /// The request id belongs to an earlier command with other content.
     RequestIdReused,
     /// The page token is not one, or one of another request.
@@ -190,6 +192,11 @@ impl Error {
                     }
                 })
             }
+            Self::TooLarge => Self::InvalidFields(vec![Violation {
+                field: "request".into(),
+                rule: "must be a message of at most 4 MiB".into(),
+            }])
+            .parts(),
             Self::RequestIdReused => parts(
                 Code::InvalidArgument,
                 "REQUEST_ID_REUSED",
@@ -331,6 +338,13 @@ impl From<Error> for rpc::Status {
             details: Vec::new(),
         })
     }
+}
+
+/// Whether gRPC itself has refused a message before anybody looked at it: [`Error::TooLarge`] tells
+/// the client more.
+#[must_use]
+pub fn is_too_large(status: &Status) -> bool {
+    status.code() == Code::OutOfRange && status.details().is_empty()
 }
 
 #[cfg(test)]

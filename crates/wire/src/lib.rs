@@ -10,5 +10,5 @@ mod error;
 mod violations;
 
 pub use bearer::{Authorization, Bearer, Connection};
-pub use error::{Error, Forbidden, Resource};
+pub use error::{Error, Forbidden, Resource, is_too_large};
 pub use violations::{Violation, Violations};

@@ -176,7 +176,7 @@ mod tests {
     fn a_wrong_line_is_named_by_its_number_and_not_repeated() {
         let hash = "ab".repeat(32);
         for wrong in [
-            format!("{hash}"),
+            hash.clone(),
             format!("{hash} command,"),
             format!("{hash} command query"),
             format!("{hash} admin"),

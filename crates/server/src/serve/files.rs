@@ -45,10 +45,13 @@ pub(super) fn follow<T: Send + Sync + 'static>(
                     complained = None;
                     continue;
                 }
-                Ok(found) => make(&found).map(|made| {
-                    seen = found;
+                Ok(found) => {
+                    let made = make(&found);
+                    if made.is_ok() {
+                        seen = found;
+                    }
                     made
-                }),
+                }
                 Err(wrong) => Err(wrong),
             };
             match changed {

@@ -22,8 +22,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{either::Either, task::TaskTracker};
 use tonic::transport::server::Connected;
 
-/// How long a client may take to say what it wants: a TLS handshake, and the first bytes.
-const PATIENCE: Duration = Duration::from_secs(10);
+use crate::settings::Limits;
 
 /// Bytes that tell which protocol a client speaks: the preface of HTTP/2. What comes later is for
 /// the protocol to wait for.
@@ -35,15 +34,15 @@ const PAUSE: Duration = Duration::from_millis(100);
 type Secured = watch::Receiver<Arc<ServerConfig>>;
 
 /// Accepts connections, until what it returns is dropped: then the address is free at once.
-/// Past `most` at the same time, new ones are closed as they come.
 pub(super) fn accept(
     listener: TcpListener,
     tls: Option<Secured>,
-    most: usize,
+    limits: &Limits,
     tasks: &TaskTracker,
 ) -> ReceiverStream<Result<Connection, Infallible>> {
     let (sender, accepted) = mpsc::channel(1);
-    tasks.spawn(run(listener, tls, Arc::new(Semaphore::new(most)), sender));
+    let places = Arc::new(Semaphore::new(limits.connections as usize));
+    tasks.spawn(run(listener, tls, places, limits.patience, sender));
     ReceiverStream::new(accepted)
 }
 
@@ -51,6 +50,7 @@ async fn run(
     listener: TcpListener,
     tls: Option<Secured>,
     places: Arc<Semaphore>,
+    patience: Duration,
     accepted: mpsc::Sender<Result<Connection, Infallible>>,
 ) {
     // Of those that are still to say what they want; none goes on without this.
@@ -83,7 +83,7 @@ async fn run(
             let stream = match config {
                 None => Either::Left(stream),
                 Some(config) => {
-                    match timeout(PATIENCE, TlsAcceptor::from(config).accept(stream)).await {
+                    match timeout(patience, TlsAcceptor::from(config).accept(stream)).await {
                         Ok(Ok(stream)) => Either::Right(Box::new(stream)),
                         Ok(Err(error)) => return tracing::debug!(%peer, %error, "no TLS"),
                         Err(_) => return tracing::debug!(%peer, "no TLS in time"),
@@ -94,7 +94,7 @@ async fn run(
                 stream,
                 peer,
                 unread: PREFACE,
-                patience: Box::pin(sleep(PATIENCE)),
+                patience: Box::pin(sleep(patience)),
                 _place: place,
             };
             // Nobody takes it when the server shuts down.

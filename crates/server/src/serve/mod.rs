@@ -3,6 +3,7 @@
 mod elsewhere;
 mod files;
 mod health;
+mod limits;
 mod listener;
 mod read_side;
 mod runtime;
@@ -27,6 +28,7 @@ use contract::{
 use elsewhere::Elsewhere;
 use event_log::Location;
 use health::Health;
+use limits::Limited;
 use read_model::{search, store};
 use read_side::{Engine, ReadSide};
 use runtime::Threads;
@@ -50,8 +52,8 @@ use crate::settings;
 /// time out together.
 const GIVEN_UP: usize = 1000;
 
-/// Connections at the same time. Each takes a file of the system, of which the rest needs some.
-const CONNECTIONS: usize = 10_000;
+/// Files that are open beside connections: those of the log, documents and search index.
+const OTHER_FILES: u64 = 2000;
 
 /// How often a silent client is asked whether it is still there: a subscriber that went without a
 /// word would keep its place for ever.
@@ -108,7 +110,18 @@ pub async fn run(settings: settings::Serve) -> Result<(), Error> {
             _ = interrupt.recv() => {}
         }
     };
+    allow_files(settings.limits.connections);
     Serve::bind(settings).await?.run(told_to_end).await
+}
+
+/// Has the system allow as many open files as connections may need, and some for the rest.
+fn allow_files(connections: u32) {
+    let wanted = u64::from(connections) + OTHER_FILES;
+    match rlimit::increase_nofile_limit(wanted) {
+        Ok(allowed) if allowed >= wanted => {}
+        Ok(allowed) => tracing::warn!(allowed, wanted, "few files may be open: few connections"),
+        Err(error) => tracing::warn!(%error, "cannot have more files open"),
+    }
 }
 
 /// A system that listens, but does not serve yet.
@@ -231,8 +244,10 @@ impl Serve {
             .local_addr()
             .map_err(|error| Error::Listen(settings.listen, error))?;
         let stop_accepting = CancellationToken::new();
+        let limits = settings.limits;
         let (write, query) = (write_side.as_ref(), read_side.as_ref());
         let server = Server::builder()
+            .max_concurrent_streams(limits.streams)
             .http2_max_pending_accept_reset_streams(Some(GIVEN_UP))
             .http2_keepalive_interval(Some(KEEPALIVE))
             // Browsers speak HTTP/2 only where there is TLS.
@@ -240,6 +255,7 @@ impl Serve {
             .layer(Pages::of(settings.origins))
             .layer(GrpcWebLayer::new())
             .layer(secured.access)
+            .layer(Limited::to(limits.call_time))
             .add_service(health_service)
             .add_service(reflection)
             .add_service(reflection_alpha)
@@ -257,7 +273,7 @@ impl Serve {
                 Elsewhere::new(service, read.handle())
             }))
             .serve_with_incoming_shutdown(
-                listener::accept(listener, secured.tls, CONNECTIONS, &tasks),
+                listener::accept(listener, secured.tls, &limits, &tasks),
                 stop_accepting.clone().cancelled_owned(),
             );
         let mut server = pin!(server);

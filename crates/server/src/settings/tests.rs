@@ -32,6 +32,7 @@ fn without_any_source_the_defaults_hold() {
             tls: None,
             credentials: None,
             caller: Caller::default(),
+            limits: Limits::default(),
             drain_timeout: Duration::from_secs(20),
         })
     );

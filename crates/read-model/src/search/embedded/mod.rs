@@ -19,14 +19,14 @@ mod text;
 use std::future::ready;
 use std::path::Path;
 use std::sync::Arc;
-use std::{fmt, fs, io};
+use std::{fmt, fs, io, thread};
 
 use futures_util::FutureExt as _;
 use tantivy::directory::{Directory, INDEX_WRITER_LOCK};
 use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
 use tantivy::tokenizer::TokenizerManager;
 use tantivy::{IndexReader, IndexSettings, IndexWriter, ReloadPolicy, TantivyError};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Semaphore, watch};
 
 use self::folder::Folder;
 pub use self::indexes::Indexes;
@@ -50,6 +50,8 @@ const REPLACED_SHARE: f32 = 0.3;
 #[derive(Clone)]
 pub struct Index {
     state: Arc<State>,
+    /// To search: one for each processor.
+    turns: Arc<Semaphore>,
 }
 
 struct State {
@@ -80,8 +82,10 @@ impl Index {
             remove_content(folder)?;
             State::open(folder)
         })?;
+        let turns = thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             state: Arc::new(state),
+            turns: Arc::new(Semaphore::new(turns)),
         })
     }
 
@@ -234,8 +238,15 @@ impl Engine for Index {
     }
 
     async fn search(&self, request: Request) -> Result<Hits, Error> {
-        self.blocking(move |state| state.newest().search(&state.fields, request))
-            .await
+        // Searches keep a processor busy each: more at once would only take it from others.
+        let turn = Arc::clone(&self.turns).acquire_owned().await;
+        let turn = turn.map_err(Error::failed)?;
+        self.blocking(move |state| {
+            // Also where the caller has gone.
+            let _turn = turn;
+            state.newest().search(&state.fields, request)
+        })
+        .await
     }
 
     async fn compare(
