@@ -397,7 +397,10 @@ async fn searches_past_the_limit_are_refused_and_do_not_hold_up_others() {
     });
     let server = Server::start_with_meilisearch(&url, "key").await;
     let mut clients = server.clients().await;
-    let created = clients.commands.create_order(order::create("o", "ann")).await;
+    let created = clients
+        .commands
+        .create_order(order::create("o", "ann"))
+        .await;
     let position = created.unwrap().into_inner().position;
     let mut searches = JoinSet::new();
     for _ in 0..400 {

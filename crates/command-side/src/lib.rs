@@ -4,7 +4,7 @@
 //! and queues them to the one [`Writer`], which decides each batch in memory, commits it once and
 //! answers. What it has committed goes to the tail, from where [`Events`] (EventService) streams it
 //! to those at the head; the others read the store. The [`Dispatch`] wakes only those subscribers
-//! that an event may concern.
+//! that an event may concern. [`verify_file`] tells whether a log in a file can be relied on.
 
 mod batch;
 mod command;
@@ -36,6 +36,7 @@ use tokio::{
     sync::{mpsc, watch},
 };
 use tokio_util::sync::CancellationToken;
+pub use verify::verify_file;
 pub use writer::Writer;
 
 /// The write side on one log.

@@ -1,6 +1,6 @@
 //! Looks at everything that is stored of the log.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use contract::orders::v1::{LogDifference, RecordedEvent, VerifyLogResponse};
 use event_log::{Answer, Inspected, Reader};
@@ -8,7 +8,7 @@ use prost::Message as _;
 use tokio::sync::mpsc;
 use tonic::Status;
 
-use crate::store_error;
+use crate::{record, store_error};
 
 /// Events or request ids that are looked at in one go.
 const PAGE: usize = 1000;
@@ -29,6 +29,34 @@ pub(crate) enum End {
 impl From<event_log::Error> for End {
     fn from(error: event_log::Error) -> Self {
         Self::Failed(error)
+    }
+}
+
+/// Looks at everything in a file that a log was exported to, and returns the first thing that is not as
+/// it should be. `tell` hears how many events of how many have been looked at.
+///
+/// # Errors
+/// When the file cannot be read.
+pub async fn verify_file(
+    file: &Path,
+    tell: &mut (dyn FnMut(u64, u64) + Send),
+) -> Result<Option<LogDifference>, event_log::Error> {
+    let reader = event_log::sqlite::reader(file, record::SCHEMA).await?;
+    let (responses, mut sent) = mpsc::channel(1);
+    let look = async move { Look { reader, responses }.look().await };
+    let first = async move {
+        while let Some(Ok(response)) = sent.recv().await {
+            tell(response.done_position, response.total_position);
+            let first = response.differences.into_iter().next();
+            if first.is_some() {
+                return first;
+            }
+        }
+        None
+    };
+    match tokio::join!(look, first) {
+        (Err(End::Failed(error)), _) => Err(error),
+        (_, first) => Ok(first),
     }
 }
 

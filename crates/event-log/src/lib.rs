@@ -309,7 +309,9 @@ pub enum Error {
     #[error("the event store failed: {0}")]
     Store(#[source] sqlx::Error),
     /// It was copied here, and not to the end.
-    #[error("the log is a copy that is not finished: run `orderlog copy` again")]
+    #[error(
+        "the log is a copy that is not finished: run `orderlog copy` or `orderlog restore` again"
+    )]
     NotWhole,
     /// A version or request id of the batch is in the log already.
     #[error("the log has a version or request id of the batch already")]

@@ -59,6 +59,25 @@ impl Generations {
         Ok(generations)
     }
 
+    /// The first path of this name in a folder, or of one of its generations, if there is any.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn found(folder: &Path, name: &'static str) -> io::Result<Option<PathBuf>> {
+        let generations = Self {
+            folder: folder.to_owned(),
+            name,
+        };
+        let link = generations.link();
+        if fs::symlink_metadata(&link).is_ok() {
+            return Ok(Some(link));
+        }
+        match generations.all() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            all => Ok(all?.into_iter().next().map(|first| first.path)),
+        }
+    }
+
     /// The one that is used.
     ///
     /// # Errors

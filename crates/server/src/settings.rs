@@ -27,7 +27,7 @@ pub use credentials::{Credentials, Jwt};
 use event_log::Location;
 use http::{HeaderValue, Uri};
 pub use limits::Limits;
-pub use log::location_of;
+pub use log::{LogFlags, Places, location_of};
 pub use meilisearch::Meilisearch;
 pub use roles::Roles;
 pub use tls::Tls;
@@ -143,13 +143,8 @@ pub struct ServeFlags {
     /// Address and port to serve gRPC on [env: ORDERLOG_LISTEN] [default: 127.0.0.1:50051]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
-    /// Folder that holds the log and the read models [env: ORDERLOG_DATA_DIR] [default: ./data]
-    #[arg(long, value_name = "FOLDER")]
-    data_dir: Option<String>,
-    /// Where the log is: sqlite:FILE, or postgres://USER@HOST/DATABASE, which several nodes may share
-    /// [env: ORDERLOG_DATABASE_URL] [default: sqlite:events.db in the data folder]
-    #[arg(long, value_name = "URL")]
-    database_url: Option<String>,
+    #[command(flatten)]
+    log: LogFlags,
     /// The Meilisearch that answers text searches, instead of the index in the data folder
     /// [env: ORDERLOG_MEILISEARCH_URL]
     #[arg(long, value_name = "URL")]
@@ -314,14 +309,7 @@ impl<'a> Sources<'a> {
             |value| value.parse().ok(),
             "must be an address and a port, such as 127.0.0.1:50051",
         )?;
-        let data_dir = self.find(
-            "data-dir",
-            flags.data_dir.clone(),
-            PathBuf::from("./data"),
-            |value| (!value.is_empty()).then(|| PathBuf::from(value)),
-            "must be a folder",
-        )?;
-        let log = self.log(flags.database_url.clone(), &data_dir.value)?;
+        let Places { data_dir, log } = self.places(&flags.log)?;
         let meilisearch = self.meilisearch(flags)?;
         let roles = self.find(
             "roles",
@@ -394,7 +382,7 @@ impl<'a> Sources<'a> {
             }
             _ => Ok(Serve {
                 listen: listen.value,
-                data_dir: data_dir.value,
+                data_dir,
                 log,
                 meilisearch,
                 roles: roles.value,

@@ -2,12 +2,14 @@
 //!
 //! Both of orderlog's files (`events.db`, the log; `read.db`, the documents) have one writer
 //! connection and a pool of read-only ones. [`Folder`] makes sure that one process owns them,
-//! [`writer`] refuses a file that is not ours before anything in it changes, and [`values`] writes
-//! the text of a multi-row `VALUES`, whose contents are always bound.
+//! [`writer`] refuses a file that is not ours before anything in it changes, as does [`reader`], which
+//! needs not own it; and [`values`] writes the text of a multi-row `VALUES`, whose contents are always
+//! bound.
 
 mod folder;
 
 use std::{
+    fs::File,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -93,7 +95,13 @@ pub async fn writer(
         .await
         .map_err(failed)?;
     check_library(path, &mut connection).await?;
-    check_ours(path, &mut connection).await?;
+    if is_new(path, &mut connection).await? {
+        let set = format!("PRAGMA application_id = {APPLICATION_ID}");
+        sqlx::raw_sql(sqlx::AssertSqlSafe(set))
+            .execute(&mut connection)
+            .await
+            .map_err(failed)?;
+    }
     sqlx::raw_sql("PRAGMA journal_mode = WAL")
         .execute(&mut connection)
         .await
@@ -112,16 +120,40 @@ pub async fn writer(
     Ok(connection)
 }
 
-/// Read-only connections to a file that [`writer`] has opened.
+/// Opens a file that others may be writing, to read it: nothing in it changes.
+///
+/// # Errors
+/// When the file is not ours, is newer than this program, or cannot be opened.
+pub async fn reader(path: &Path, migrations: &Migrator) -> Result<SqliteConnection, Error> {
+    let failed = |error| sqlite_error(path, error);
+    let mut connection = read_only(path).connect().await.map_err(failed)?;
+    check_library(path, &mut connection).await?;
+    if is_new(path, &mut connection).await? {
+        return Err(Error::Foreign(path.to_owned()));
+    }
+    let newest: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
+        .fetch_one(&mut connection)
+        .await
+        .map_err(failed)?;
+    if newest > 0 && !migrations.version_exists(newest) {
+        return Err(Error::Newer(path.to_owned()));
+    }
+    Ok(connection)
+}
+
+fn read_only(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .busy_timeout(Duration::from_secs(5))
+        .disable_statement_logging()
+}
+
+/// Read-only connections to a file that [`writer`] or [`reader`] has opened.
 ///
 /// # Errors
 /// When the file cannot be opened.
 pub async fn readers(path: &Path, connections: u32) -> Result<SqlitePool, Error> {
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .read_only(true)
-        .busy_timeout(Duration::from_secs(5))
-        .disable_statement_logging();
     SqlitePoolOptions::new()
         // All of them now and for good, so that they run at the priority of the caller's thread,
         // whoever is the first to use one.
@@ -130,7 +162,7 @@ pub async fn readers(path: &Path, connections: u32) -> Result<SqlitePool, Error>
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
-        .connect_with(options)
+        .connect_with(read_only(path))
         .await
         .map_err(|error| sqlite_error(path, error))
 }
@@ -143,6 +175,22 @@ pub async fn close(mut connection: SqliteConnection) {
         .execute(&mut connection)
         .await;
     let _ = connection.close().await;
+}
+
+/// Closes a writer whose file nobody else has open, and leaves all of it in that one file, on the
+/// disk, with nothing beside it.
+///
+/// # Errors
+/// When somebody else has it open, or it cannot be written.
+pub async fn close_alone(path: &Path, mut connection: SqliteConnection) -> Result<(), Error> {
+    let failed = |error| sqlite_error(path, error);
+    sqlx::raw_sql("PRAGMA journal_mode = DELETE")
+        .execute(&mut connection)
+        .await
+        .map_err(failed)?;
+    connection.close().await.map_err(failed)?;
+    let synced = File::open(path).and_then(|file| file.sync_all());
+    synced.map_err(|error| failed(error.into()))
 }
 
 async fn check_library(path: &Path, connection: &mut SqliteConnection) -> Result<(), Error> {
@@ -160,24 +208,17 @@ async fn check_library(path: &Path, connection: &mut SqliteConnection) -> Result
     Ok(())
 }
 
-async fn check_ours(path: &Path, connection: &mut SqliteConnection) -> Result<(), Error> {
-    let failed = |error| sqlite_error(path, error);
+/// Whether there is nothing in the file yet; fails when there is something that is not ours.
+async fn is_new(path: &Path, connection: &mut SqliteConnection) -> Result<bool, Error> {
     let (id, tables): (i32, i64) = sqlx::query_as(
         "SELECT application_id, (SELECT count(*) FROM sqlite_schema) FROM pragma_application_id",
     )
-    .fetch_one(&mut *connection)
+    .fetch_one(connection)
     .await
-    .map_err(failed)?;
+    .map_err(|error| sqlite_error(path, error))?;
     match (id, tables) {
-        (APPLICATION_ID, _) => Ok(()),
-        (0, 0) => {
-            let set = format!("PRAGMA application_id = {APPLICATION_ID}");
-            sqlx::raw_sql(sqlx::AssertSqlSafe(set))
-                .execute(connection)
-                .await
-                .map_err(failed)?;
-            Ok(())
-        }
+        (APPLICATION_ID, _) => Ok(false),
+        (0, 0) => Ok(true),
         _ => Err(Error::Foreign(path.to_owned())),
     }
 }

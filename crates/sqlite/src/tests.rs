@@ -100,6 +100,49 @@ async fn readers_cannot_write() {
     close(writer).await;
 }
 
+#[tokio::test]
+async fn what_is_only_read_is_checked_and_left_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.db");
+    std::fs::write(&path, "").unwrap();
+    let refused = reader(&path, &migrations(&[1])).await;
+    assert!(matches!(refused, Err(Error::Foreign(_))), "{refused:?}");
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
+    let mut ours = writer(&path, &migrations(&[1, 2]), DURABILITY)
+        .await
+        .unwrap();
+    let refused = reader(&path, &migrations(&[1])).await;
+    assert!(matches!(refused, Err(Error::Newer(_))), "{refused:?}");
+    let mut theirs = reader(&path, &migrations(&[1, 2, 3])).await.unwrap();
+    let insert = "INSERT INTO t1 VALUES (1)";
+    sqlx::raw_sql(insert)
+        .execute(&mut theirs)
+        .await
+        .unwrap_err();
+    sqlx::raw_sql(insert).execute(&mut ours).await.unwrap();
+    let count = sqlx::query_scalar("SELECT count(*) FROM t1");
+    let count: i64 = count.fetch_one(&mut theirs).await.unwrap();
+    assert_eq!(count, 1);
+}
+
+#[tokio::test]
+async fn a_file_that_is_closed_alone_has_all_and_nothing_is_beside_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.db");
+    let mut ours = writer(&path, &migrations(&[1]), DURABILITY).await.unwrap();
+    sqlx::raw_sql("INSERT INTO t1 VALUES (1)")
+        .execute(&mut ours)
+        .await
+        .unwrap();
+    close_alone(&path, ours).await.unwrap();
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    let mut read = reader(&path, &migrations(&[1])).await.unwrap();
+    let count = sqlx::query_scalar("SELECT count(*) FROM t1");
+    let count: i64 = count.fetch_one(&mut read).await.unwrap();
+    assert_eq!(count, 1);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
 #[test]
 fn values_has_a_parameter_for_each_column_of_each_row() {
     let mut sql = String::new();

@@ -13,11 +13,16 @@ const ANY_SCHEMA: Schema = Schema {
     upcast: |_, _, _| None,
 };
 
-/// The rows of a log, which nobody else uses.
+/// No log ends here.
+const NO_END: u64 = i64::MAX as u64;
+
+/// The rows of a log.
 #[derive(Debug)]
 pub(super) struct Contents {
     location: Location,
     connection: Connection,
+    /// What lies behind is not looked at: events, and answers to request ids that are from there.
+    end: u64,
     /// Of a file: the folder that it lies in.
     folder: Option<::sqlite::Folder>,
 }
@@ -46,21 +51,33 @@ pub(super) struct Identity {
 }
 
 impl Contents {
-    /// A log that is there already.
+    /// A log that is there already, and that nobody else uses.
     pub(super) async fn of(location: &Location) -> Result<Self, Error> {
-        let is_there = match location {
-            Location::File(file) => file.is_file(),
-            Location::Database(database) => postgres::has_tables(database).await?,
-        };
-        if is_there {
-            Self::made(location, None).await
-        } else {
-            Err(Error::NoLog(location.clone()))
-        }
+        check_is_there(location).await?;
+        Self::made(location, None).await
     }
 
-    /// A log, or a place for one: its tables are made if they are missing. `beside` the one that is
-    /// open already.
+    /// A log that is there already, as far as it is now. It is not written, but others may.
+    pub(super) async fn so_far(location: &Location) -> Result<Self, Error> {
+        check_is_there(location).await?;
+        let connection = match location {
+            Location::File(file) => Connection::File(sqlite::connect_to_read(file).await?),
+            Location::Database(database) => {
+                Connection::Database(postgres::connect_to_read(database).await?)
+            }
+        };
+        let mut contents = Self {
+            location: location.clone(),
+            connection,
+            end: NO_END,
+            folder: None,
+        };
+        contents.end = contents.head().await?;
+        Ok(contents)
+    }
+
+    /// A log, or a place for one, that nobody else uses: its tables are made if they are missing.
+    /// `beside` the one that is open already.
     pub(super) async fn made(location: &Location, beside: Option<&Self>) -> Result<Self, Error> {
         let (connection, folder) = match location {
             Location::File(file) => {
@@ -81,6 +98,7 @@ impl Contents {
         Ok(Self {
             location: location.clone(),
             connection,
+            end: NO_END,
             folder,
         })
     }
@@ -128,7 +146,8 @@ impl Contents {
     /// The position of the newest event.
     pub(super) async fn head(&mut self) -> Result<u64, Error> {
         let head: i64 = on_either!(self, connection => {
-            sqlx::query_scalar("SELECT coalesce(max(position), 0) FROM events")
+            sqlx::query_scalar("SELECT coalesce(max(position), 0) FROM events WHERE position <= $1")
+                .bind(self.end.cast_signed())
                 .fetch_one(connection)
                 .await?
         });
@@ -138,7 +157,10 @@ impl Contents {
     /// How many request ids are known.
     pub(super) async fn request_count(&mut self) -> Result<u64, Error> {
         let count: i64 = on_either!(self, connection => {
-            sqlx::query_scalar("SELECT count(*) FROM requests").fetch_one(connection).await?
+            sqlx::query_scalar("SELECT count(*) FROM requests WHERE position <= $1")
+                .bind(self.end.cast_signed())
+                .fetch_one(connection)
+                .await?
         });
         Ok(count.cast_unsigned())
     }
@@ -150,9 +172,10 @@ impl Contents {
             sqlx::query_as(
                 "SELECT position, aggregate_type, aggregate_id, version, event_type,
                     schema_version, record
-                FROM events WHERE position > $1 ORDER BY position LIMIT $2",
+                FROM events WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3",
             )
             .bind(after.cast_signed())
+            .bind(self.end.cast_signed())
             .bind(limit as i64)
             .fetch_all(connection)
             .await?
@@ -180,9 +203,11 @@ impl Contents {
         let rows: Vec<Row> = on_either!(self, connection => {
             sqlx::query_as(
                 "SELECT request_id, fingerprint, aggregate_id, version, position
-                FROM requests WHERE request_id > $1 ORDER BY request_id LIMIT $2",
+                FROM requests WHERE request_id > $1 AND position <= $2
+                ORDER BY request_id LIMIT $3",
             )
             .bind(after)
+            .bind(self.end.cast_signed())
             .bind(limit as i64)
             .fetch_all(connection)
             .await?
@@ -197,12 +222,40 @@ impl Contents {
         Ok(rows.into_iter().map(request).collect())
     }
 
+    /// Lets go of a file, which has all of it, on the disk; its folder is ours still.
+    pub(super) async fn close_alone(self) -> Result<Option<::sqlite::Folder>, Error> {
+        if let (Connection::File(connection), Location::File(file)) =
+            (self.connection, &self.location)
+        {
+            let closed = ::sqlite::close_alone(file, connection).await;
+            closed.map_err(crate::Error::from)?;
+        }
+        Ok(self.folder)
+    }
+
     /// Lets go of it.
     pub(super) async fn close(self) {
         match self.connection {
             Connection::File(connection) => ::sqlite::close(connection).await,
-            // Nothing is under way on it: that it cannot be closed in order changes nothing.
-            Connection::Database(connection) => drop(sqlx::Connection::close(connection).await),
+            Connection::Database(mut connection) => {
+                // Given back now: the server may take a moment to see that the connection has gone.
+                let unlock = sqlx::raw_sql("SELECT pg_advisory_unlock_all()");
+                // Nothing is under way on it: that it cannot be closed in order changes nothing.
+                let _ = unlock.execute(&mut connection).await;
+                let _ = sqlx::Connection::close(connection).await;
+            }
         }
+    }
+}
+
+async fn check_is_there(location: &Location) -> Result<(), Error> {
+    let is_there = match location {
+        Location::File(file) => file.is_file(),
+        Location::Database(database) => postgres::has_tables(database).await?,
+    };
+    if is_there {
+        Ok(())
+    } else {
+        Err(Error::NoLog(location.clone()))
     }
 }

@@ -1,15 +1,22 @@
-//! Moving a log from one store to another: what is there is there as it was, byte for byte.
+//! Copying a log: what is there is there as it was, byte for byte.
 //!
-//! A copy that was broken off is gone on with, and one whose source has grown since is added to. In
+//! [`run`] moves one from one store to another while nobody uses either, [`export`] makes a file of one
+//! that is in use, and [`Restore`] makes a log of such a file. What was broken off is gone on with. In
 //! between the target says that it is not whole, and is not served.
 
+mod compare;
 mod contents;
+mod export;
+mod restore;
 
-use std::collections::HashSet;
+use std::{collections::HashSet, io, path::PathBuf};
 
+use compare::{Requests, compare};
 use contents::{Contents, Identity};
+pub use export::{Export, export};
+pub use restore::{LogId, Restore};
 
-use crate::{Appender, Batch, Event, Location, Request};
+use crate::{Appender, Batch, Event, Location};
 
 /// Rows that are read and written at once, at most.
 const PAGE: usize = 1000;
@@ -41,6 +48,20 @@ pub enum Error {
     /// The target holds something else.
     #[error("{0} is not empty, and holds another log")]
     Taken(Location),
+    /// What a log is restored to is one.
+    #[error("there is a log in {location} already: it is {log_id}")]
+    Occupied {
+        /// The target.
+        location: Location,
+        /// The id of the log there.
+        log_id: String,
+    },
+    /// What a log is exported to is there.
+    #[error("{0} is there already")]
+    Exists(PathBuf),
+    /// The file that a log is exported to cannot be made.
+    #[error("{0} cannot be written: {1}")]
+    Unwritable(PathBuf, #[source] io::Error),
     /// The target has more than the source.
     #[error("{location} has gone on: it ends at {there}, the source at {here}")]
     Ahead {
@@ -125,57 +146,88 @@ pub async fn run(
     tell: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Copied, Error> {
     let mut source = Contents::of(from).await?;
-    let Some(Identity { log_id, whole }) = source.identity().await? else {
-        return Err(Error::NoLog(from.clone()));
-    };
-    if !whole {
-        return Err(Error::NotWhole(from.clone()));
-    }
+    let log_id = whole_log(&mut source, from).await?;
     let mut target = Contents::made(to, Some(&source)).await?;
-    let all = source.head().await?;
     let before = check_target(&mut source, &mut target, to, &log_id).await?;
-    let identity = |whole| Identity {
-        log_id: log_id.clone(),
-        whole,
+    let whole = Identity {
+        log_id,
+        whole: true,
     };
+    if target.identity().await?.as_ref() == Some(&whole) {
+        // What has been used is not touched before it is known to be a part of the source.
+        let all = before + source.request_count().await?;
+        let mut tell = |done| {
+            tell(Progress {
+                stage: Stage::Verifying,
+                done,
+                all,
+            });
+        };
+        compare(&mut source, &mut target, (before, Requests::Any), &mut tell).await?;
+    }
+    let copied = complete(&mut source, &mut target, whole, Requests::All, tell).await?;
+    target.close().await;
+    source.close().await;
+    Ok(copied)
+}
+
+/// The id of a log to be copied.
+async fn whole_log(source: &mut Contents, from: &Location) -> Result<String, Error> {
+    match source.identity().await? {
+        None => Err(Error::NoLog(from.clone())),
+        Some(Identity { whole: false, .. }) => Err(Error::NotWhole(from.clone())),
+        Some(Identity { log_id, .. }) => Ok(log_id),
+    }
+}
+
+/// Copies what the target, a beginning of the source, does not have, and compares all of it. Then it is
+/// this log, whole. `wanted`: all request ids, of a source that stays as it is; or at least those that
+/// are there by now.
+async fn complete(
+    source: &mut Contents,
+    target: &mut Contents,
+    whole: Identity,
+    wanted: Requests,
+    tell: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Copied, Error> {
+    let (before, events) = (target.head().await?, source.head().await?);
     let requests = source.request_count().await?;
     let mut tell = |stage, done, all| tell(Progress { stage, done, all });
-    if target.identity().await? == Some(identity(true)) {
-        // What has been used is not touched before it is known to be a part of the source.
-        let whole = (before, Requests::Any);
-        compare(&mut source, &mut target, whole, &mut |done| {
-            tell(Stage::Verifying, done, before + requests);
-        })
-        .await?;
-    }
-    target.identify(&identity(false)).await?;
+    let unfinished = Identity {
+        whole: false,
+        ..whole.clone()
+    };
+    target.identify(&unfinished).await?;
     let mut appender = target.appender().await?;
-    copy_events(&mut source, appender.as_mut(), before, &mut |done| {
-        tell(Stage::Events, done, all);
+    copy_events(source, appender.as_mut(), before, &mut |done| {
+        tell(Stage::Events, done, events);
     })
     .await?;
-    copy_requests(&mut source, appender.as_mut(), &mut |done| {
+    copy_requests(source, appender.as_mut(), &mut |done| {
         tell(Stage::Requests, done, requests);
     })
     .await?;
     appender.close().await;
-    let whole = (all, Requests::All);
-    compare(&mut source, &mut target, whole, &mut |done| {
-        tell(Stage::Verifying, done, all + requests);
+    compare(source, target, (events, wanted), &mut |done| {
+        tell(Stage::Verifying, done, events + requests);
     })
     .await?;
-    if source.head().await? != all || source.request_count().await? != requests {
+    let copied = Copied {
+        log_id: whole.log_id.clone(),
+        events,
+        requests: target.request_count().await?,
+        new_events: events - before,
+    };
+    if copied.requests < requests {
+        return Err(Error::Different("the number of request ids".to_owned()));
+    }
+    if wanted == Requests::All
+        && (source.head().await? != events || source.request_count().await? != requests)
+    {
         return Err(Error::Changed);
     }
-    target.identify(&identity(true)).await?;
-    target.close().await;
-    source.close().await;
-    Ok(Copied {
-        log_id,
-        events: all,
-        requests,
-        new_events: all - before,
-    })
+    target.identify(&whole).await?;
+    Ok(copied)
 }
 
 /// Where the target ends, which is empty or, it seems, a beginning of the source.
@@ -185,14 +237,20 @@ async fn check_target(
     to: &Location,
     log_id: &str,
 ) -> Result<u64, Error> {
-    let before = target.head().await?;
-    let is_empty = before == 0 && target.request_count().await? == 0;
+    let is_empty = target.head().await? == 0 && target.request_count().await? == 0;
     match target.identity().await? {
-        Some(identity) if identity.log_id != log_id && !is_empty => {
-            return Err(Error::Taken(to.clone()));
-        }
-        _ => {}
+        Some(identity) if identity.log_id != log_id && !is_empty => Err(Error::Taken(to.clone())),
+        _ => check_beginning(source, target, to).await,
     }
+}
+
+/// Where the target ends, if it seems to be a beginning of the source.
+async fn check_beginning(
+    source: &mut Contents,
+    target: &mut Contents,
+    to: &Location,
+) -> Result<u64, Error> {
+    let before = target.head().await?;
     let here = source.head().await?;
     if before > here {
         return Err(Error::Ahead {
@@ -268,88 +326,6 @@ async fn copy_requests(
         };
         appender.append(&batch).await?;
     }
-}
-
-/// How many of the source's requests the target has to have. It never may have others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Requests {
-    /// It is a copy.
-    All,
-    /// It may become one.
-    Any,
-}
-
-/// Compares the events up to a position, and the requests.
-async fn compare(
-    source: &mut Contents,
-    target: &mut Contents,
-    (upto, wanted): (u64, Requests),
-    tell: &mut (dyn FnMut(u64) + Send),
-) -> Result<(), Error> {
-    let (mut position, mut limit) = (0, FIRST_PAGE);
-    while position < upto {
-        tell(position);
-        let limit_here = limit.min((upto - position) as usize);
-        let (ours, theirs) = tokio::try_join!(
-            source.events(position, limit_here),
-            target.events(position, limit_here)
-        )?;
-        if let Some(index) = difference(&ours, &theirs) {
-            let position = position + index as u64 + 1;
-            return Err(Error::Different(format!("event {position}")));
-        }
-        limit = page(&ours);
-        position += ours.len() as u64;
-    }
-    let (mut ours, mut theirs) = (Cursor::default(), Cursor::default());
-    let mut their = theirs.next(target).await?;
-    let mut done = position;
-    while let Some(our) = ours.next(source).await? {
-        let is_absent = their.as_ref().is_none_or(|their| their.id > our.id);
-        if their.as_ref() == Some(&our) {
-            their = theirs.next(target).await?;
-        } else if !is_absent || wanted == Requests::All {
-            return Err(Error::of_request(match &their {
-                Some(their) if their.id < our.id => &their.id,
-                _ => &our.id,
-            }));
-        }
-        done += 1;
-        if done % PAGE as u64 == 0 {
-            tell(done);
-        }
-    }
-    their.map_or(Ok(()), |their| Err(Error::of_request(&their.id)))
-}
-
-/// One request after the other, in the order of their ids.
-#[derive(Debug, Default)]
-struct Cursor {
-    page: std::vec::IntoIter<Request>,
-    last: String,
-}
-
-impl Cursor {
-    async fn next(&mut self, contents: &mut Contents) -> Result<Option<Request>, Error> {
-        if self.page.len() == 0 {
-            self.page = contents.requests(&self.last, PAGE).await?.into_iter();
-        }
-        let next = self.page.next();
-        if let Some(next) = &next {
-            self.last.clone_from(&next.id);
-        }
-        Ok(next)
-    }
-}
-
-/// The index of the first row that one does not have, or has differently.
-fn difference<T: PartialEq>(ours: &[T], theirs: &[T]) -> Option<usize> {
-    let same = ours
-        .iter()
-        .zip(theirs)
-        .take_while(|(ours, theirs)| ours == theirs);
-    let same = same.count();
-    (same < ours.len().max(theirs.len())).then_some(same)
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+mod backup;
+
 use tempfile::TempDir;
 use tokio::runtime::Handle;
 

@@ -149,6 +149,32 @@ impl Database {
             })
     }
 
+    /// A connection as [`Self::connect`] makes it that only reads, whose tables are not newer than
+    /// this program.
+    pub(super) async fn connect_to_read(
+        &self,
+        migrations: &Migrator,
+    ) -> Result<PgConnection, OpenError> {
+        let mut connection = self.connect().await?;
+        self.check(&mut connection).await?;
+        let newest = async {
+            sqlx::raw_sql("SET default_transaction_read_only = on")
+                .execute(&mut connection)
+                .await?;
+            sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
+                .fetch_one(&mut connection)
+                .await
+        };
+        let newest: i64 = newest.await.map_err(|error| OpenError::Unusable {
+            database: self.clone(),
+            error,
+        })?;
+        if newest > 0 && !migrations.version_exists(newest) {
+            return Err(OpenError::Newer(self.clone()));
+        }
+        Ok(connection)
+    }
+
     /// Checks the database, and brings its tables up to date; one node at a time.
     pub(super) async fn prepare(&self, migrations: &Migrator) -> Result<(), OpenError> {
         let unusable = |error| OpenError::Unusable {

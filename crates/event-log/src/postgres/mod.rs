@@ -87,6 +87,12 @@ pub(crate) async fn has_tables(database: &Database) -> Result<bool, Error> {
     Ok(has_tables.fetch_one(&mut connection).await?)
 }
 
+/// A connection that only reads, to a database that nodes may be using, and whose tables stay as they
+/// are.
+pub(crate) async fn connect_to_read(database: &Database) -> Result<PgConnection, Error> {
+    Ok(database.connect_to_read(&MIGRATIONS).await?)
+}
+
 /// A connection to a database that no node appends to, nor another copy uses, and none will for as
 /// long as it lives; `None` if one does. Its tables are made if they are missing.
 pub(crate) async fn alone(database: &Database) -> Result<Option<PgConnection>, Error> {

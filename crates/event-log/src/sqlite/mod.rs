@@ -53,6 +53,27 @@ pub async fn open(path: &Path, schema: Schema) -> Result<Log, Error> {
     })
 }
 
+/// Opens the log in a file to read it only: nothing in it changes, and it may be in use.
+///
+/// # Errors
+/// When the file cannot be used, or is not the whole of a log.
+pub async fn reader(path: &Path, schema: Schema) -> Result<Arc<dyn crate::Reader>, Error> {
+    let mut connection = connect_to_read(path).await?;
+    let (log_id, whole): (_, bool) = sqlx::query_as("SELECT id, whole FROM log")
+        .fetch_one(&mut connection)
+        .await?;
+    if !whole {
+        return Err(Error::NotWhole);
+    }
+    let readers = ::sqlite::readers(path, 1).await?;
+    Ok(Arc::new(Reader::new(readers, log_id, schema)))
+}
+
+/// A connection that may only read, to a file that may be in use.
+pub(crate) async fn connect_to_read(path: &Path) -> Result<SqliteConnection, Error> {
+    Ok(::sqlite::reader(path, &MIGRATIONS).await?)
+}
+
 /// A connection that may write, to a file that is made if it is missing.
 pub(crate) async fn connect(path: &Path) -> Result<SqliteConnection, Error> {
     Ok(::sqlite::writer(path, &MIGRATIONS, DURABILITY).await?)

@@ -32,11 +32,7 @@ impl Copy {
         let from = location_of("from", &self.from)?;
         let to = location_of("to", &self.to)?;
         let mut shown = Shown::new();
-        let copied = copy::run(&from, &to, &mut |progress| {
-            let Progress { stage, done, all } = progress;
-            shown.show(stage, doing(stage), done, all);
-        })
-        .await;
+        let copied = copy::run(&from, &to, &mut |progress| show(&mut shown, progress)).await;
         drop(shown);
         let copied = copied.map_err(|error| Failure::Operation(error.to_string()))?;
         Ok(print(&if self.json {
@@ -56,12 +52,15 @@ impl Copy {
     }
 }
 
-fn doing(stage: Stage) -> &'static str {
-    match stage {
+/// Shows how far a copy is.
+pub(super) fn show(shown: &mut Shown<&'static str>, progress: Progress) {
+    let Progress { stage, done, all } = progress;
+    let doing = match stage {
         Stage::Events => "copying events",
         Stage::Requests => "copying request ids",
         Stage::Verifying => "comparing",
-    }
+    };
+    shown.show(doing, doing, done, all);
 }
 
 fn text(copied: &Copied, to: &Location) -> String {

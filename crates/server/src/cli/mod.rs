@@ -7,6 +7,7 @@
 mod copy;
 mod customer;
 mod event;
+mod export;
 mod failure;
 mod freshness;
 mod import;
@@ -17,6 +18,7 @@ mod parked;
 mod product;
 mod progress;
 mod rebuild;
+mod restore;
 mod retry;
 mod session;
 mod statistics;
@@ -70,6 +72,10 @@ enum Command {
     Import(Client<import::Import>),
     /// Copy a log from SQLite to Postgres, or back
     Copy(copy::Copy),
+    /// Copy the log to a file, while nodes run on it
+    Export(export::Export),
+    /// Make a log of a file that one was exported to
+    Restore(restore::Restore),
     /// Show how far the read models are
     #[command(after_help = "Example:\n  orderlog status\n  orderlog status --ready && echo up")]
     Status(Client<status::Status>),
@@ -135,6 +141,8 @@ impl Cli {
             }
             Command::Copy(copy) => copy.run().await,
             Command::Token(token) => token.run(),
+            Command::Export(export) => export.run(&sources).await,
+            Command::Restore(restore) => restore.run(&sources).await,
             Command::Import(client) => client.run(&sources).await,
             Command::Status(client) => client.run(&sources).await,
             Command::Rebuild(client) => client.run(&sources).await,

@@ -1,4 +1,4 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use event_log::Location;
 
@@ -7,17 +7,51 @@ use super::{Error, Origin, Sources};
 /// What a location must be.
 const LOCATION: &str = "must be sqlite:FILE or postgres://USER@HOST/DATABASE";
 
+/// The flags that say where the log is, as typed.
+#[derive(Debug, Default, clap::Args)]
+pub struct LogFlags {
+    /// Folder that holds the log and the read models [env: ORDERLOG_DATA_DIR] [default: ./data]
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) data_dir: Option<String>,
+    /// Where the log is: sqlite:FILE, or postgres://USER@HOST/DATABASE, which several nodes may share
+    /// [env: ORDERLOG_DATABASE_URL] [default: sqlite:events.db in the data folder]
+    #[arg(long, value_name = "URL")]
+    pub(super) database_url: Option<String>,
+}
+
+/// Where a node keeps what it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Places {
+    /// The folder that holds the read models, and the log unless that is elsewhere.
+    pub data_dir: PathBuf,
+    /// Where the log is.
+    pub log: Location,
+}
+
 impl Sources<'_> {
     /// Where the log is. What is wrong with it is told without the value, which may hold a password.
-    pub(super) fn log(&self, flag: Option<String>, data_dir: &Path) -> Result<Location, Error> {
-        let found = self.find(
+    ///
+    /// # Errors
+    /// The first setting that is wrong.
+    pub fn places(&self, flags: &LogFlags) -> Result<Places, Error> {
+        let data_dir = self.find(
+            "data-dir",
+            flags.data_dir.clone(),
+            PathBuf::from("./data"),
+            |value| (!value.is_empty()).then(|| PathBuf::from(value)),
+            "must be a folder",
+        )?;
+        let log = self.find(
             "database-url",
-            flag,
-            Location::File(data_dir.join("events.db")),
+            flags.database_url.clone(),
+            Location::File(data_dir.value.join("events.db")),
             location,
             LOCATION,
         );
-        found.map(|found| found.value).map_err(Error::without_value)
+        Ok(Places {
+            data_dir: data_dir.value,
+            log: log.map_err(Error::without_value)?.value,
+        })
     }
 }
 

@@ -7,6 +7,7 @@ mod binary;
 mod command_line;
 mod copy;
 mod crash;
+mod export;
 mod import;
 #[cfg(target_os = "linux")]
 mod memory;

@@ -1,0 +1,335 @@
+//! Exporting a log, and restoring it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use super::*;
+
+/// A folder for the file that a log is exported to.
+struct Backup(TempDir);
+
+impl Backup {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.path().join("backup.db")
+    }
+
+    /// The same, as a place where a log is.
+    fn location(&self) -> Location {
+        Location::File(self.file())
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.0.path()).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+async fn export_to(from: &Location, file: &Path) -> Result<Copied, Error> {
+    export(from, file, &mut |_| {}).await?.finish()
+}
+
+async fn restore(backup: &Backup, to: &Location, log_id: LogId) -> Result<Copied, Error> {
+    let restore = Restore::open(&backup.file(), to).await?;
+    restore.run(log_id, &mut |_| {}).await
+}
+
+/// In the ids of requests that [`append_and_answer`] answers with an event that was there already.
+const LATE: &str = "late";
+
+/// Appends without end, until it is told to stop: an event with a request id, and another request id
+/// that is answered with the log's first event. Counts them.
+async fn append_and_answer(location: Location, appended: Arc<AtomicU64>, stop: Arc<AtomicBool>) {
+    let mut log = open(&location).await;
+    for version in 1.. {
+        if stop.load(Ordering::SeqCst) {
+            break;
+        }
+        let event = Event {
+            aggregate: Aggregate {
+                kind: 1,
+                id: "meanwhile".into(),
+            },
+            version,
+            event_type: "Happened".into(),
+            schema_version: 3,
+            record: vec![version as u8],
+        };
+        let request = |id: String, position| Request {
+            id,
+            fingerprint: Vec::new(),
+            aggregate_id: String::new(),
+            version,
+            position,
+        };
+        // All over those that are there, in the order in which they are copied.
+        let spread = version % 10;
+        let requests = vec![
+            request(format!("{spread}-new-{version}"), Position::InBatch(0)),
+            request(format!("{spread}-{LATE}-{version}"), Position::Of(1)),
+        ];
+        let events = vec![event];
+        log.appender
+            .append(&Batch { events, requests })
+            .await
+            .unwrap();
+        appended.fetch_add(1, Ordering::SeqCst);
+    }
+    log.appender.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g3_g5_an_export_has_the_log_up_to_where_it_ended_while_others_append() {
+    let Some(places) = Places::new().await else {
+        return;
+    };
+    for from in [&places.file, &places.database] {
+        append(from, "a", 1, 3000).await;
+        let backup = Backup::new();
+        let appended = Arc::new(AtomicU64::new(0));
+        let stop = Arc::new(AtomicBool::new(false));
+        let writer = append_and_answer(from.clone(), appended.clone(), stop.clone());
+        let writer = tokio::spawn(writer);
+        let mut told = Vec::new();
+        let mut tell = |progress: Progress| {
+            // However fast it is: between any two pages others have appended.
+            let seen = appended.load(Ordering::SeqCst);
+            while appended.load(Ordering::SeqCst) == seen {
+                thread::yield_now();
+            }
+            told.push(progress.stage);
+        };
+        let exported = export(from, &backup.file(), &mut tell).await.unwrap();
+        stop.store(true, Ordering::SeqCst);
+        writer.await.unwrap();
+        assert_eq!(backup.names(), ["backup.db.unfinished"]);
+        let copied = exported.finish().unwrap();
+        assert_eq!(backup.names(), ["backup.db"], "and nothing beside it");
+        told.dedup();
+        assert_eq!(told, [Stage::Events, Stage::Requests, Stage::Verifying]);
+
+        let head = copied.events;
+        assert!((3000..3000 + appended.load(Ordering::SeqCst)).contains(&head));
+        let (theirs, ours) = (all(from).await, all(&backup.location()).await);
+        assert_eq!(ours.0, theirs.0, "it is that log, and whole");
+        assert_eq!(ours.1[..], theirs.1[..head as usize]);
+        let is_so_far = |request: &&Request| request.position.resolve(0) <= head;
+        let so_far: Vec<_> = theirs.2.iter().filter(is_so_far).collect();
+        // What was answered with an event from before may be from before or not.
+        let is_certain = |request: &&&Request| !request.id.contains(LATE);
+        let certain: Vec<_> = so_far.iter().filter(is_certain).collect();
+        assert_eq!(certain.len() as u64, head);
+        for request in certain {
+            assert!(ours.2.contains(request), "{request:?}");
+        }
+        for request in &ours.2 {
+            assert!(so_far.contains(&request), "{request:?}");
+        }
+        assert_eq!(copied.requests, ours.2.len() as u64);
+    }
+}
+
+#[tokio::test]
+async fn an_export_needs_no_lock_and_keeps_nobody_from_appending() {
+    let Some(places) = Places::new().await else {
+        return;
+    };
+    for from in [&places.file, &places.database] {
+        append(from, "a", 1, 10).await;
+        let _folder = match from {
+            Location::File(file) => Some(::sqlite::Folder::own(file.parent().unwrap()).unwrap()),
+            Location::Database(_) => None,
+        };
+        let node = open(from).await;
+        let backup = Backup::new();
+        export_to(from, &backup.file()).await.unwrap();
+        node.appender.close().await;
+        let again = export_to(from, &backup.file()).await;
+        assert!(matches!(again, Err(Error::Exists(_))), "{again:?}");
+        assert_eq!(backup.names(), ["backup.db"]);
+    }
+}
+
+/// Works until so much of a stage is done, and is gone then.
+async fn until(
+    (stage, done): (Stage, u64),
+    work: impl AsyncFnOnce(&mut (dyn FnMut(Progress) + Send)) -> Result<(), Error>,
+) {
+    let (reached, stop) = tokio::sync::oneshot::channel();
+    let mut reached = Some(reached);
+    let mut tell = |progress: Progress| {
+        if progress.stage == stage
+            && progress.done >= done
+            && let Some(reached) = reached.take()
+        {
+            reached.send(()).unwrap();
+        }
+    };
+    tokio::select! {
+        biased;
+        reached = stop => reached.unwrap(),
+        worked = work(&mut tell) => panic!("{worked:?}"),
+    }
+}
+
+const MOMENTS: [(Stage, u64); 3] = [
+    (Stage::Events, 1000),
+    (Stage::Requests, 2000),
+    (Stage::Verifying, 3000),
+];
+
+#[tokio::test]
+async fn an_export_that_is_broken_off_leaves_no_file_and_is_gone_on_with() {
+    let Some(places) = Places::new().await else {
+        return;
+    };
+    for from in [&places.file, &places.database] {
+        append(from, "a", 1, 4000).await;
+        let (backup, file) = (Backup::new(), Backup::file);
+        for moment in MOMENTS {
+            let file = file(&backup);
+            until(moment, async |tell| {
+                export(from, &file, tell).await.map(drop)
+            })
+            .await;
+            assert_eq!(backup.names(), ["backup.db.unfinished"]);
+        }
+        append(from, "b", 1, 10).await;
+        let copied = export_to(from, &file(&backup)).await.unwrap();
+        assert_eq!((copied.events, copied.new_events), (4010, 10));
+        assert_eq!(backup.names(), ["backup.db"]);
+        assert_eq!(all(from).await, all(&backup.location()).await);
+    }
+}
+
+#[tokio::test]
+async fn only_a_whole_log_is_exported_and_to_where_there_is_nothing() {
+    let Some(places) = Places::new().await else {
+        return;
+    };
+    let backup = Backup::new();
+    for from in [&places.file, &places.database] {
+        let nothing = export_to(from, &backup.file()).await;
+        assert!(matches!(nothing, Err(Error::NoLog(_))), "{nothing:?}");
+    }
+    append(&places.file, "a", 1, 4000).await;
+    copy_until(&places.file, &places.database, Stage::Events, 1000).await;
+    let part = export_to(&places.database, &backup.file()).await;
+    assert!(matches!(part, Err(Error::NotWhole(_))), "{part:?}");
+    assert_eq!(backup.names(), Vec::<String>::new());
+
+    let exported = export(&places.file, &backup.file(), &mut |_| {}).await;
+    let another = export_to(&places.file, &backup.file()).await.unwrap_err();
+    let told = another.to_string();
+    assert!(told.ends_with("is in use by another process"), "{told}");
+    fs::write(backup.file(), "a letter").unwrap();
+    let taken = exported.unwrap().finish();
+    assert!(matches!(taken, Err(Error::Exists(_))), "{taken:?}");
+    assert_eq!(fs::read_to_string(backup.file()).unwrap(), "a letter");
+}
+
+#[tokio::test]
+async fn g5_a_restored_log_is_as_it_was_under_its_id_or_a_new_one() {
+    let Some(places) = Places::new().await else {
+        return;
+    };
+    append(&places.file, "a", 1, 2500).await;
+    answer(&places.file, "changed nothing").await;
+    let backup = Backup::new();
+    export_to(&places.file, &backup.file()).await.unwrap();
+    let before = all(&places.file).await;
+    for (to, log_id) in [
+        (&places.other_file, LogId::Kept),
+        (&places.database, LogId::New),
+    ] {
+        let copied = restore(&backup, to, log_id).await.unwrap();
+        assert_eq!((copied.events, copied.requests), (2500, 2501));
+        let after = all(to).await;
+        assert_eq!((&after.1, &after.2), (&before.1, &before.2));
+        assert_eq!(after.0.log_id, copied.log_id);
+        assert_eq!(copied.log_id == before.0.log_id, log_id == LogId::Kept);
+        let node = open(to).await;
+        assert_eq!(node.reader.log_id(), copied.log_id, "it is served");
+        node.appender.close().await;
+
+        let occupied = restore(&backup, to, log_id).await;
+        assert!(
+            matches!(&occupied, Err(Error::Occupied { log_id, .. }) if *log_id == copied.log_id),
+            "{occupied:?}"
+        );
+        assert_eq!(all(to).await, after);
+    }
+    assert_eq!(backup.names(), ["backup.db"], "and nothing beside it");
+}
+
+#[tokio::test]
+async fn a_restore_that_is_broken_off_is_not_served_and_is_gone_on_with() {
+    let Some(places) = Places::new().await else {
+        return;
+    };
+    append(&places.file, "a", 1, 4000).await;
+    let (backup, another) = (Backup::new(), Backup::new());
+    export_to(&places.file, &backup.file()).await.unwrap();
+    append(&places.other_file, "b", 1, 1).await;
+    export_to(&places.other_file, &another.file())
+        .await
+        .unwrap();
+    let to = &places.database;
+    for moment in MOMENTS {
+        let restore_new = Restore::open(&backup.file(), to).await.unwrap();
+        until(moment, async |tell| {
+            restore_new.run(LogId::New, tell).await.map(drop)
+        })
+        .await;
+        let refused = crate::open(to, SCHEMA, &Handle::current()).await;
+        assert!(
+            matches!(refused, Err(crate::Error::NotWhole)),
+            "{refused:?}"
+        );
+        let mixed = restore(&another, to, LogId::Kept).await;
+        assert!(matches!(mixed, Err(Error::Ahead { .. })), "{mixed:?}");
+    }
+    let copied = restore(&backup, to, LogId::Kept).await.unwrap();
+    assert_eq!((copied.events, copied.new_events), (4000, 0));
+    assert_eq!(all(&places.file).await, all(to).await);
+}
+
+#[tokio::test]
+async fn a_log_is_not_restored_to_where_a_node_runs() {
+    let Some(places) = Places::new().await else {
+        return;
+    };
+    append(&places.file, "a", 1, 1).await;
+    let backup = Backup::new();
+    export_to(&places.file, &backup.file()).await.unwrap();
+    let node = open(&places.database).await;
+    let used = restore(&backup, &places.database, LogId::Kept).await;
+    assert!(matches!(used, Err(Error::InUse(_))), "{used:?}");
+    node.appender.close().await;
+
+    let to = &places.other_file;
+    let Location::File(file) = to else {
+        unreachable!()
+    };
+    let owner = ::sqlite::Folder::own(file.parent().unwrap()).unwrap();
+    let used = restore(&backup, to, LogId::Kept).await.unwrap_err();
+    let told = used.to_string();
+    assert!(told.ends_with("is in use by another process"), "{told}");
+    assert!(!file.exists());
+    drop(owner);
+    restore(&backup, to, LogId::Kept).await.unwrap();
+}
