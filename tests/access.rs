@@ -6,6 +6,7 @@ use std::{fs, path::Path};
 
 use contract::orders::v1::*;
 use http::uri::PathAndQuery;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
 use serde_json::{Value, json};
@@ -164,6 +165,7 @@ async fn a_jwt_is_taken_from_the_issuer_for_us_and_in_time_only() {
         but(right(), "aud", json!(["other", Issuer::AUDIENCE])),
         but(right(), "roles", json!(["command", "of somebody else"])),
         but(right(), "nbf", json!(1)),
+        but(right(), "exp", json!(99_999_999_999.5)),
     ];
     for claims in taken {
         let code = code(issuer.sign(&claims)).await;
@@ -183,7 +185,11 @@ async fn a_jwt_is_taken_from_the_issuer_for_us_and_in_time_only() {
         but(right(), "nbf", json!(u32::MAX)),
         but(right(), "roles", json!("command")),
     ];
-    for claims in refused {
+    // One of them names a time without end.
+    for claims in refused
+        .into_iter()
+        .chain([but(right(), "exp", json!(u64::MAX))])
+    {
         let code = code(issuer.sign(&claims)).await;
         assert_eq!(code, Some(Code::Unauthenticated), "{claims}");
     }
@@ -231,7 +237,17 @@ async fn the_maker_of_a_jwt_does_not_choose_how_it_is_checked() {
             .to_string()
             .as_bytes(),
     );
+    // As if the public key were a shared secret.
+    let key = issuer.keys()["keys"][0].to_string();
+    let hmac = |secret: &[u8]| {
+        let mut header = Header::new(Algorithm::HS256);
+        header.kid = Some("key-1".to_owned());
+        let claims = Issuer::claims(&["query"], 600);
+        encode(&header, &claims, &EncodingKey::from_secret(secret)).unwrap()
+    };
     let forged = [
+        hmac(key.as_bytes()),
+        hmac(b""),
         format!(
             "{}.{claims}.",
             plain(json!({ "alg": "none", "kid": "key-1" }))
@@ -293,8 +309,6 @@ async fn new_keys_count_without_a_restart_and_end_the_streams_of_old_ones() {
     let mut commands = commands.unwrap().into_inner();
     assert!(with_new.events.get_head(GetHeadRequest {}).await.is_err());
 
-    // What is no JWKS changes nothing.
-    fs::write(&keys, "{").unwrap();
     write(
         &keys,
         &json!({ "keys": [old.keys()["keys"][0], new.keys()["keys"][0]] }),
@@ -337,6 +351,61 @@ async fn new_keys_count_without_a_restart_and_end_the_streams_of_old_ones() {
     send.closed().await;
     let refused = with_old.events.get_head(GetHeadRequest {}).await;
     assert_eq!(refused.unwrap_err().code(), Code::Unauthenticated);
+}
+
+/// Calls GetHead as a page would, over HTTP/1.1.
+async fn over_grpc_web(server: &Server, token: Option<&str>) -> String {
+    let client = reqwest::Client::builder().http1_only().build().unwrap();
+    let mut request = client
+        .post(format!("{}/orders.v1.EventService/GetHead", server.url()))
+        .header("content-type", "application/grpc-web+proto")
+        .body(vec![0; 5]);
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
+    let answer = request.send().await.unwrap();
+    let status = answer.headers().get("grpc-status").cloned();
+    let body = String::from_utf8_lossy(&answer.bytes().await.unwrap()).into_owned();
+    // In the headers where there is no message, else behind it.
+    status.map_or(body, |status| {
+        format!("grpc-status:{}", status.to_str().unwrap())
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpc_web_needs_the_same_credentials() {
+    let issuer = Issuer::new("key-1");
+    let (server, _folder) = start(&issuer.keys()).await;
+    let token = issuer.sign(&Issuer::claims(&["query"], 600));
+    for wrong in [None, Some("wrong")] {
+        let told = over_grpc_web(&server, wrong).await;
+        assert!(told.contains("grpc-status:16"), "{told}");
+    }
+    let told = over_grpc_web(&server, Some(&token)).await;
+    assert!(told.contains("grpc-status:0"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_other_kinds_are_left_to_those_who_know_them() {
+    let issuer = Issuer::new("key-1");
+    let mut keys = issuer.keys();
+    let all = keys["keys"].as_array_mut().unwrap();
+    all.insert(
+        0,
+        json!({ "kty": "EC", "crv": "P-521", "x": "AA", "y": "AA", "kid": "a" }),
+    );
+    all.insert(
+        0,
+        json!({ "kty": "AKP", "alg": "ML-DSA-44", "pub": "AA", "kid": "b" }),
+    );
+    all.insert(
+        0,
+        json!({ "kty": "OKP", "crv": "X25519", "x": "AA", "kid": "c" }),
+    );
+    let (server, _folder) = start(&keys).await;
+    let token = issuer.sign(&Issuer::claims(&["query"], 600));
+    let mut clients = connect(&server, &token).await;
+    clients.events.get_head(GetHeadRequest {}).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,7 @@ mod limits;
 mod log;
 mod meilisearch;
 mod origins;
+pub(crate) mod pem;
 mod roles;
 mod tls;
 
@@ -86,6 +87,20 @@ pub enum Error {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
+        why: String,
+    },
+    /// Whoever listens could take the token.
+    #[error(
+        "{server}: a token is not sent beyond this machine without TLS: use https, or set insecure to allow it"
+    )]
+    InClear {
+        /// Where it would be sent.
+        server: String,
+    },
+    /// TLS cannot be used.
+    #[error("TLS cannot be used: {why}")]
+    Tls {
+        /// What is in the way.
         why: String,
     },
     /// The file names a setting that does not exist.
@@ -193,10 +208,6 @@ pub struct ServeFlags {
     /// [default: 20]
     #[arg(long, value_name = "SECONDS")]
     drain_timeout: Option<String>,
-    /// Serve without TLS and credentials on an address that is not loopback
-    /// [env: ORDERLOG_INSECURE]
-    #[arg(long)]
-    insecure: bool,
     #[command(flatten)]
     caller: CallerFlags,
 }
@@ -352,13 +363,6 @@ impl<'a> Sources<'a> {
             },
             &format!("must be a whole number of seconds, at most {MOST_DRAIN_SECONDS}"),
         )?;
-        let insecure = self.find(
-            "insecure",
-            flags.insecure.then(|| "true".to_owned()),
-            false,
-            |value| value.parse().ok(),
-            "must be true or false",
-        )?;
         let tls = self.tls(flags)?;
         let credentials = self.credentials(flags)?;
         let caller = self.caller(&flags.caller)?;
@@ -368,7 +372,7 @@ impl<'a> Sources<'a> {
             (Some(_), None) => "tokens or jwt-keys",
             (Some(_), Some(_)) => "",
         };
-        let is_open = !lacking.is_empty() && !insecure.value;
+        let is_open = !lacking.is_empty() && !caller.insecure;
         match listen.given {
             Some((origin, value)) if !listen.value.ip().is_loopback() && is_open => {
                 Err(Error::Wrong {

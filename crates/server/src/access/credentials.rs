@@ -1,22 +1,24 @@
-use std::{fmt, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
+use futures_util::future::OptionFuture;
 use http::HeaderValue;
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, watch},
+};
 use wire::Error;
 
-use super::{Role, jwt::Jwts, rules::Rule, tokens::Tokens};
-use crate::settings::Jwt;
+use super::{Roles, jwt::Jwts, rules::Rule, tokens::Tokens};
 
-/// What clients may show.
-#[derive(Default)]
+/// What clients may show, as the files say that name it.
+#[derive(Debug, Clone)]
 pub(crate) struct Credentials {
-    tokens: Tokens,
-    jwts: Option<Jwts>,
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.debug_struct("Credentials").finish_non_exhaustive()
-    }
+    tokens: Option<watch::Receiver<Arc<Tokens>>>,
+    jwts: Option<watch::Receiver<Arc<Jwts>>>,
+    /// Where signatures are checked, which takes long: one at a time, so that who sends wrong ones
+    /// keeps no more than one processor from others.
+    checks: Handle,
+    turn: Arc<Semaphore>,
 }
 
 /// That a call may go on, and until when.
@@ -25,58 +27,110 @@ pub(super) struct Admitted {
     pub(super) until: Option<SystemTime>,
 }
 
-impl Credentials {
-    /// Those of a token file's text.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub(crate) fn with_tokens(mut self, text: &str) -> Result<Self, String> {
-        self.tokens = Tokens::parse(text)?;
-        Ok(self)
-    }
+/// Whether a call may go on.
+#[derive(Debug)]
+pub(super) enum Decision {
+    Known(Result<Admitted, Error>),
+    /// Its signature has to be checked first.
+    Unchecked,
+}
 
-    /// Those that the keys of an issuer sign: a JWKS file's text.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub(crate) fn with_jwts(mut self, text: &str, settings: &Jwt) -> Result<Self, String> {
-        let jwts = Jwts::parse(text, &settings.issuer, &settings.audience)?;
-        self.jwts = Some(jwts);
-        Ok(self)
+impl Credentials {
+    /// Tokens, JWTs, or both. Signatures are checked on `checks`.
+    pub(crate) fn new(
+        tokens: Option<watch::Receiver<Arc<Tokens>>>,
+        jwts: Option<watch::Receiver<Arc<Jwts>>>,
+        checks: Handle,
+    ) -> Self {
+        Self {
+            tokens,
+            jwts,
+            checks,
+            turn: Arc::new(Semaphore::new(1)),
+        }
     }
 
     /// Whether a call may be made that shows this. Who shows nothing valid learns nothing of what
     /// there is to call.
-    pub(super) fn admit(
-        &self,
-        rule: Option<Rule>,
-        authorization: Option<&HeaderValue>,
-    ) -> Result<Admitted, Error> {
+    pub(super) fn decide(&self, rule: Option<Rule>, shown: Option<&HeaderValue>) -> Decision {
         if rule == Some(Rule::Open) {
-            return Ok(Admitted { until: None });
+            return Decision::Known(Ok(Admitted { until: None }));
         }
-        let token = authorization.and_then(bearer);
-        let (roles, until) = token
-            .and_then(|token| self.roles(token))
-            .ok_or(Error::Unauthenticated)?;
-        let allowed = match rule {
-            Some(Rule::One(allowed) | Rule::Stream(allowed)) => allowed,
-            Some(Rule::Open) | None => &[],
+        let Some(shown) = shown.and_then(bearer) else {
+            return Decision::Known(Err(Error::Unauthenticated));
         };
-        if roles.iter().any(|role| allowed.contains(role)) {
-            Ok(Admitted { until })
-        } else {
-            let names = allowed.iter().map(|role| role.name()).collect();
-            Err(Error::PermissionDenied(names))
+        let tokens = self.tokens.as_ref();
+        if let Some(roles) = tokens.and_then(|tokens| tokens.borrow().roles(shown)) {
+            return Decision::Known(admit(roles, None, rule));
+        }
+        match &self.jwts {
+            None => Decision::Known(Err(Error::Unauthenticated)),
+            Some(jwts) => match jwts.borrow().known(shown) {
+                Some((roles, until)) => Decision::Known(admit(roles, Some(until), rule)),
+                None => Decision::Unchecked,
+            },
         }
     }
 
-    fn roles(&self, token: &str) -> Option<(Vec<Role>, Option<SystemTime>)> {
-        if let Some(roles) = self.tokens.roles(token) {
-            return Some((roles.to_vec(), None));
+    /// The same, for whoever can wait.
+    pub(super) async fn check(
+        &self,
+        rule: Option<Rule>,
+        shown: Option<&HeaderValue>,
+    ) -> Result<Admitted, Error> {
+        if let Decision::Known(decision) = self.decide(rule, shown) {
+            return decision;
         }
-        let (roles, until) = self.jwts.as_ref()?.roles(token)?;
-        Some((roles, Some(until)))
+        let jwts = self.jwts.as_ref().map(|jwts| Arc::clone(&jwts.borrow()));
+        let (Some(jwts), Some(shown)) = (jwts, shown.cloned()) else {
+            return Err(Error::Unauthenticated);
+        };
+        // It is never closed.
+        let turn = Arc::clone(&self.turn).acquire_owned().await;
+        let checked = self.checks.spawn_blocking(move || {
+            let _turn = turn;
+            bearer(&shown).and_then(|token| jwts.check(token))
+        });
+        let checked = checked.await.map_err(|error| {
+            tracing::error!(%error, "a signature could not be checked");
+            Error::Internal
+        })?;
+        let (roles, until) = checked.ok_or(Error::Unauthenticated)?;
+        admit(roles, Some(until), rule)
+    }
+
+    /// What they say now is known.
+    pub(super) fn mark_unchanged(&mut self) {
+        if let Some(tokens) = &mut self.tokens {
+            tokens.mark_unchanged();
+        }
+        if let Some(jwts) = &mut self.jwts {
+            jwts.mark_unchanged();
+        }
+    }
+
+    /// Waits until one of the files says something else.
+    pub(super) async fn changed(&mut self) {
+        let tokens = OptionFuture::from(self.tokens.as_mut().map(watch::Receiver::changed));
+        let jwts = OptionFuture::from(self.jwts.as_mut().map(watch::Receiver::changed));
+        tokio::select! {
+            Some(Ok(())) = tokens => {}
+            Some(Ok(())) = jwts => {}
+            // Nothing changes them any more.
+            else => std::future::pending().await,
+        }
+    }
+}
+
+fn admit(roles: Roles, until: Option<SystemTime>, rule: Option<Rule>) -> Result<Admitted, Error> {
+    let allowed = match rule {
+        Some(Rule::One(allowed) | Rule::Stream(allowed)) => allowed,
+        Some(Rule::Open) | None => Roles::NONE,
+    };
+    if roles.has_one_of(allowed) {
+        Ok(Admitted { until })
+    } else {
+        Err(Error::PermissionDenied(allowed.names()))
     }
 }
 

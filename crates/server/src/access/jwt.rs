@@ -1,21 +1,34 @@
 //! JWTs: what an issuer has signed with one of its keys, which are in a JWKS file.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
 
 use jsonwebtoken::{
     Algorithm, DecodingKey, Validation, decode, decode_header,
-    jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse},
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse},
 };
 use serde::Deserialize;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
-use super::Role;
+use super::{Role, Roles};
+use crate::settings;
 
 /// By how much the issuer's clock may differ from ours.
 const LEEWAY: Duration = Duration::from_secs(30);
 
+/// JWTs that are remembered, so that not every call costs a signature's check.
+const REMEMBERED: usize = 10_000;
+
 /// The keys of an issuer.
-pub(super) struct Jwts {
+pub(crate) struct Jwts {
     keys: Vec<Key>,
+    /// What was valid, by its hash: for as long as these keys are.
+    known: Mutex<HashMap<[u8; 32], (Roles, SystemTime)>>,
 }
 
 /// A key, and what has to be true of a JWT that it signed.
@@ -26,99 +39,155 @@ struct Key {
 }
 
 #[derive(Deserialize)]
+struct Keys {
+    keys: Vec<Value>,
+}
+
+#[derive(Deserialize)]
 struct Claims {
-    exp: u64,
+    /// Seconds, perhaps with a fraction (RFC 7519).
+    exp: f64,
     /// Those that are not ours mean something to somebody else.
     #[serde(default)]
     roles: Vec<String>,
 }
 
+impl fmt::Debug for Jwts {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_struct("Jwts").finish_non_exhaustive()
+    }
+}
+
 impl Jwts {
-    /// The keys that a JWKS has for signatures.
-    pub(super) fn parse(text: &str, issuer: &str, audience: &str) -> Result<Self, String> {
-        let JwkSet { keys } =
+    /// The keys that a JWKS file's text has for signatures.
+    ///
+    /// # Errors
+    /// What is wrong with it. Keys of a kind that is not known here are left out, as others of the
+    /// issuer's clients may know them (RFC 7517).
+    pub(crate) fn parse(text: &str, settings: &settings::Jwt) -> Result<Self, String> {
+        let Keys { keys } =
             serde_json::from_str(text).map_err(|error| format!("is no JWKS: {error}"))?;
-        let signing = |jwk: &&Jwk| {
-            let used_for = jwk.common.public_key_use.as_ref();
-            used_for.is_none_or(|it| *it == PublicKeyUse::Signature)
-        };
-        let keys = keys.iter().enumerate().filter(|(_, jwk)| signing(jwk));
-        let keys = keys
-            .map(|(index, jwk)| {
-                let wrong = |why: &str| format!("keys[{index}]: {why}");
-                // Of the key, never of the token, whose maker could choose a weaker one.
-                let algorithm = algorithm(jwk).map_err(wrong)?;
-                let key = DecodingKey::from_jwk(jwk);
-                let mut validation = Validation::new(algorithm);
-                validation.set_issuer(&[issuer]);
-                validation.set_audience(&[audience]);
-                validation.set_required_spec_claims(&["exp", "iss", "aud"]);
-                validation.validate_nbf = true;
-                validation.leeway = LEEWAY.as_secs();
-                Ok(Key {
-                    id: jwk.common.key_id.clone(),
-                    key: key.map_err(|error| wrong(&error.to_string()))?,
-                    validation,
-                })
-            })
-            .collect::<Result<Vec<_>, String>>()?;
-        if keys.is_empty() {
-            return Err("has no key for signatures".to_owned());
+        let mut usable = Vec::new();
+        for (index, key) in keys.into_iter().enumerate() {
+            if key.get("kty").is_some_and(|kind| kind == "oct") {
+                return Err(format!(
+                    "keys[{index}] is a shared secret: whoever checks with it could sign with it"
+                ));
+            }
+            match usable_key(key, settings) {
+                Ok(Some(key)) => usable.push(key),
+                Ok(None) => {}
+                Err(why) => tracing::warn!(index, why, "a key of the JWKS is not used"),
+            }
         }
-        Ok(Self { keys })
+        if usable.is_empty() {
+            return Err("has no key for signatures that can be used".to_owned());
+        }
+        Ok(Self {
+            keys: usable,
+            known: Mutex::default(),
+        })
     }
 
-    /// What a JWT is good for, and until when.
-    pub(super) fn roles(&self, token: &str) -> Option<(Vec<Role>, SystemTime)> {
-        let header = decode_header(token).ok()?;
+    /// What a JWT is good for that was checked before, and until when.
+    pub(super) fn known(&self, token: &str) -> Option<(Roles, SystemTime)> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = known.get(&hash(token)).copied();
+        found.filter(|(_, until)| SystemTime::now() < *until)
+    }
+
+    /// What a JWT is good for, and until when. That takes long.
+    pub(super) fn check(&self, token: &str) -> Option<(Roles, SystemTime)> {
+        let checked = self.verify(token);
+        // The error names no part of the token.
+        let checked = checked
+            .inspect_err(|why| tracing::debug!(why, "a JWT is refused"))
+            .ok()?;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert(hash(token), checked);
+        Some(checked)
+    }
+
+    fn verify(&self, token: &str) -> Result<(Roles, SystemTime), String> {
+        let told = |error: jsonwebtoken::errors::Error| error.to_string();
+        let header = decode_header(token).map_err(told)?;
+        // It names what must be understood (RFC 7515), and nothing is.
+        if header.crit.is_some() {
+            return Err("crit".to_owned());
+        }
         let mut keys = self.keys.iter().filter(|key| match &header.kid {
             Some(id) => key.id.as_ref() == Some(id),
             None => true,
         });
-        // Without an id there must be no choice, or every call could cost as many checks as there
-        // are keys.
+        // Without an id there must be no choice, or every check could be as many as there are keys.
         let (Some(key), None) = (keys.next(), keys.next()) else {
-            return None;
+            return Err("no key, or several".to_owned());
         };
-        let claims = decode::<Claims>(token, &key.key, &key.validation)
-            .ok()?
-            .claims;
-        let roles = claims.roles.iter().filter_map(|name| Role::parse(name));
+        let decoded = decode::<Claims>(token, &key.key, &key.validation).map_err(told)?;
+        let Claims { exp, roles } = decoded.claims;
         // It is valid throughout its last second.
-        let until = Duration::from_secs(claims.exp.checked_add(1)?) + LEEWAY;
-        let until = SystemTime::UNIX_EPOCH.checked_add(until)?;
-        Some((roles.collect(), until))
+        let until = Duration::try_from_secs_f64(exp.trunc() + 1.0).ok();
+        let until = until.and_then(|it| it.checked_add(LEEWAY));
+        let until = until.and_then(|it| SystemTime::UNIX_EPOCH.checked_add(it));
+        let roles: Vec<_> = roles.iter().filter_map(|name| Role::parse(name)).collect();
+        Ok((Roles::of(&roles), until.ok_or("exp")?))
     }
 }
 
+fn hash(token: &str) -> [u8; 32] {
+    Sha256::digest(token).into()
+}
+
+/// A key of a JWKS, if it is for signatures.
+fn usable_key(key: Value, settings: &settings::Jwt) -> Result<Option<Key>, String> {
+    let jwk: Jwk = serde_json::from_value(key).map_err(|error| error.to_string())?;
+    let used_for = jwk.common.public_key_use.as_ref();
+    if used_for.is_some_and(|it| *it != PublicKeyUse::Signature) {
+        return Ok(None);
+    }
+    // Of the key, never of the token, whose maker could choose a weaker one.
+    let algorithm = algorithm(&jwk).ok_or(
+        "its alg must be one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA, \
+         and fit the key",
+    )?;
+    let mut validation = Validation::new(algorithm);
+    validation.set_issuer(&[&settings.issuer]);
+    validation.set_audience(&[&settings.audience]);
+    validation.set_required_spec_claims(&["exp", "iss", "aud"]);
+    validation.validate_nbf = true;
+    validation.leeway = LEEWAY.as_secs();
+    Ok(Some(Key {
+        key: DecodingKey::from_jwk(&jwk).map_err(|error| error.to_string())?,
+        id: jwk.common.key_id,
+        validation,
+    }))
+}
+
 /// The algorithm that a key is for: the one it names, or else the one that such a key usually has.
-fn algorithm(jwk: &Jwk) -> Result<Algorithm, &'static str> {
+fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
     use AlgorithmParameters::{EllipticCurve as Curve, OctetKeyPair, RSA};
     let algorithm = match (&jwk.algorithm, jwk.common.key_algorithm) {
-        (Curve(key), None) if key.curve == EllipticCurve::P256 => Algorithm::ES256,
-        (Curve(key), None) if key.curve == EllipticCurve::P384 => Algorithm::ES384,
-        (Curve(key), Some(KeyAlgorithm::ES256)) if key.curve == EllipticCurve::P256 => {
+        (Curve(key), None | Some(KeyAlgorithm::ES256)) if key.curve == EllipticCurve::P256 => {
             Algorithm::ES256
         }
-        (Curve(key), Some(KeyAlgorithm::ES384)) if key.curve == EllipticCurve::P384 => {
+        (Curve(key), None | Some(KeyAlgorithm::ES384)) if key.curve == EllipticCurve::P384 => {
             Algorithm::ES384
         }
-        (OctetKeyPair(_), None | Some(KeyAlgorithm::EdDSA)) => Algorithm::EdDSA,
+        (OctetKeyPair(key), None | Some(KeyAlgorithm::EdDSA))
+            if key.curve == EllipticCurve::Ed25519 =>
+        {
+            Algorithm::EdDSA
+        }
         (RSA(_), None | Some(KeyAlgorithm::RS256)) => Algorithm::RS256,
         (RSA(_), Some(KeyAlgorithm::RS384)) => Algorithm::RS384,
         (RSA(_), Some(KeyAlgorithm::RS512)) => Algorithm::RS512,
         (RSA(_), Some(KeyAlgorithm::PS256)) => Algorithm::PS256,
         (RSA(_), Some(KeyAlgorithm::PS384)) => Algorithm::PS384,
         (RSA(_), Some(KeyAlgorithm::PS512)) => Algorithm::PS512,
-        (AlgorithmParameters::OctetKey(_), _) => {
-            return Err("is a shared secret: whoever checks with it could sign with it");
-        }
-        _ => {
-            return Err(
-                "its alg must be one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, \
-                        ES384 and EdDSA, and fit the key",
-            );
-        }
+        _ => return None,
     };
-    Ok(algorithm)
+    Some(algorithm)
 }

@@ -1,32 +1,31 @@
 use std::{
     future::Future,
+    mem,
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::SystemTime,
 };
 
-use futures_util::future::{Either, Ready, pending, ready};
+use futures_util::future::{Either, pending};
 use http::{HeaderValue, Request, Response, header};
 use http_body::{Frame, SizeHint};
-use tokio::sync::watch;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
 use super::{
     Credentials,
-    credentials::Admitted,
+    credentials::{Admitted, Decision},
     rules::{self, Rule},
 };
 
 /// Lets calls through that their credentials allow: all of them, where there are no credentials.
 #[derive(Debug, Clone)]
 pub(crate) struct Access {
-    credentials: Option<watch::Receiver<Arc<Credentials>>>,
+    credentials: Option<Credentials>,
 }
 
 impl Access {
-    pub(crate) fn of(credentials: Option<watch::Receiver<Arc<Credentials>>>) -> Self {
+    pub(crate) fn of(credentials: Option<Credentials>) -> Self {
         Self { credentials }
     }
 }
@@ -46,22 +45,20 @@ impl<S> Layer<S> for Access {
 #[derive(Debug, Clone)]
 pub(crate) struct Guarded<S> {
     service: S,
-    credentials: Option<watch::Receiver<Arc<Credentials>>>,
+    credentials: Option<Credentials>,
 }
 
 type Answer<E> = Result<Response<Body>, E>;
 
 impl<S> Service<Request<Body>> for Guarded<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>>,
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Either<
-        S::Future,
-        Either<Ready<Answer<S::Error>>, Pin<Box<dyn Future<Output = Answer<S::Error>> + Send>>>,
-    >;
+    type Future =
+        Either<S::Future, Pin<Box<dyn Future<Output = Answer<S::Error>> + Send + 'static>>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.service.poll_ready(context)
@@ -72,29 +69,44 @@ where
             return Either::Left(self.service.call(request));
         };
         let rule = rules::of(request.uri().path());
-        let shown = request.headers().get(header::AUTHORIZATION).cloned();
-        let admitted = credentials.borrow().admit(rule, shown.as_ref());
-        match (admitted, rule) {
-            (Err(error), _) => {
+        let decision = credentials.decide(rule, request.headers().get(header::AUTHORIZATION));
+        match (decision, rule) {
+            (Decision::Known(Ok(_)), Some(Rule::One(_) | Rule::Open)) => {
+                return Either::Left(self.service.call(request));
+            }
+            (Decision::Known(Err(error)), _) => {
                 let refused = Status::from(error).into_http();
-                Either::Right(Either::Left(ready(Ok(refused))))
+                return Either::Right(Box::pin(async { Ok(refused) }));
             }
-            (Ok(admitted), Some(Rule::Stream(_))) => {
-                let answer = self.service.call(request);
-                let ended = Box::pin(ended(credentials.clone(), rule, shown, admitted));
-                Either::Right(Either::Right(Box::pin(async move {
-                    let answer = answer.await?;
-                    Ok(answer.map(|body| Body::new(WhileAdmitted { body, ended })))
-                })))
-            }
-            (Ok(_), _) => Either::Left(self.service.call(request)),
+            _ => {}
         }
+        // The one that is ready is called, not its clone.
+        let ready = self.service.clone();
+        let mut service = mem::replace(&mut self.service, ready);
+        let mut credentials = credentials.clone();
+        Either::Right(Box::pin(async move {
+            // What changes from here on is noticed.
+            credentials.mark_unchanged();
+            let shown = request.headers().get(header::AUTHORIZATION).cloned();
+            let admitted = match credentials.check(rule, shown.as_ref()).await {
+                Ok(admitted) => admitted,
+                Err(error) => return Ok(Status::from(error).into_http()),
+            };
+            let answer = service.call(request).await?;
+            Ok(match rule {
+                Some(Rule::Stream(_)) => answer.map(|body| {
+                    let ended = Box::pin(ended(credentials, rule, shown, admitted));
+                    Body::new(WhileAdmitted { body, ended })
+                }),
+                _ => answer,
+            })
+        }))
     }
 }
 
 /// Why a call that was admitted is no more.
 async fn ended(
-    mut credentials: watch::Receiver<Arc<Credentials>>,
+    mut credentials: Credentials,
     rule: Option<Rule>,
     shown: Option<HeaderValue>,
     mut admitted: Admitted,
@@ -112,20 +124,16 @@ async fn ended(
         };
         tokio::select! {
             () = over => {}
-            changed = credentials.changed() => if changed.is_err() {
-                // Nothing changes them any more.
-                pending::<()>().await;
-            },
+            () = credentials.changed() => {}
         }
-        let again = credentials.borrow_and_update().admit(rule, shown.as_ref());
-        match again {
+        match credentials.check(rule, shown.as_ref()).await {
             Ok(again) => admitted = again,
             Err(error) => return error.into(),
         }
     }
 }
 
-/// A stream that ends when its credential does.
+/// A stream that ends when its credential does: at the latest when its client reads again.
 struct WhileAdmitted<F> {
     body: Body,
     ended: Pin<Box<F>>,
@@ -152,8 +160,7 @@ impl<F: Future<Output = Status>> http_body::Body for WhileAdmitted<F> {
                 Err(error) => Err(error),
             }));
         }
-        let frame = ready!(Pin::new(&mut this.body).poll_frame(context));
-        Poll::Ready(frame)
+        Pin::new(&mut this.body).poll_frame(context)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -6,7 +6,7 @@
 //! credential does.
 
 mod credentials;
-mod jwt;
+pub(crate) mod jwt;
 mod layer;
 mod rules;
 pub(crate) mod tokens;
@@ -43,5 +43,33 @@ impl Role {
 
     fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.name() == name)
+    }
+}
+
+/// Some of the roles.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Roles(u8);
+
+impl Roles {
+    const NONE: Self = Self(0);
+
+    const fn of(roles: &[Role]) -> Self {
+        let mut all = 0;
+        let mut index = 0;
+        while index < roles.len() {
+            all |= 1 << roles[index] as u8;
+            index += 1;
+        }
+        Self(all)
+    }
+
+    fn has_one_of(self, others: Self) -> bool {
+        self.0 & others.0 != 0
+    }
+
+    fn names(self) -> Vec<&'static str> {
+        let roles = Role::ALL.into_iter();
+        let named = roles.filter(|role| self.has_one_of(Self::of(&[*role])));
+        named.map(Role::name).collect()
     }
 }

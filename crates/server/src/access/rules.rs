@@ -1,6 +1,9 @@
 //! Which roles may call a method.
 
-use super::Role::{self, Command, Operate, Query, Subscribe};
+use super::{
+    Role::{self, Command, Operate, Query, Subscribe},
+    Roles,
+};
 
 /// Who may call a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -8,12 +11,12 @@ pub(super) enum Rule {
     /// Everyone.
     Open,
     /// Whoever has one of the roles.
-    One(&'static [Role]),
+    One(Roles),
     /// The same, for a method that streams: it goes on for as long as its credential holds.
-    Stream(&'static [Role]),
+    Stream(Roles),
 }
 
-const ANY: &[Role] = &Role::ALL;
+const ANY: Roles = Roles::of(&Role::ALL);
 
 /// The rule of a method, by the path it is called at. There is none for what is not named here.
 pub(super) fn of(path: &str) -> Option<Rule> {
@@ -31,28 +34,28 @@ pub(super) fn of(path: &str) -> Option<Rule> {
         | "orders.v1.CommandService/DeliverOrder"
         | "orders.v1.CommandService/CancelOrder"
         | "orders.v1.CommandService/RegisterCustomer"
-        | "orders.v1.CommandService/RegisterProduct" => One(&[Command]),
-        "orders.v1.CommandService/ExecuteCommands" => Stream(&[Command]),
+        | "orders.v1.CommandService/RegisterProduct" => One(Roles::of(&[Command])),
+        "orders.v1.CommandService/ExecuteCommands" => Stream(Roles::of(&[Command])),
 
-        "orders.v1.EventService/Subscribe" => Stream(&[Subscribe]),
-        "orders.v1.EventService/GetOrderHistory" => One(&[Query, Subscribe]),
+        "orders.v1.EventService/Subscribe" => Stream(Roles::of(&[Subscribe])),
+        "orders.v1.EventService/GetOrderHistory" => One(Roles::of(&[Query, Subscribe])),
         // Everyone needs a position to wait for.
         "orders.v1.EventService/GetHead" => One(ANY),
         // A node of queries verifies the log it subscribes to.
-        "orders.v1.EventService/VerifyLog" => Stream(&[Subscribe, Operate]),
+        "orders.v1.EventService/VerifyLog" => Stream(Roles::of(&[Subscribe, Operate])),
 
         "orders.v1.QueryService/GetOrder"
         | "orders.v1.QueryService/SearchOrders"
         | "orders.v1.QueryService/GetCustomerStatistics"
-        | "orders.v1.QueryService/GetStatistics" => One(&[Query]),
-        "orders.v1.QueryService/WatchOrders" => Stream(&[Query]),
+        | "orders.v1.QueryService/GetStatistics" => One(Roles::of(&[Query])),
+        "orders.v1.QueryService/WatchOrders" => Stream(Roles::of(&[Query])),
 
-        "orders.v1.ProjectionService/GetStatus" => One(&[Query, Operate]),
+        "orders.v1.ProjectionService/GetStatus" => One(Roles::of(&[Query, Operate])),
         "orders.v1.ProjectionService/ListParked" | "orders.v1.ProjectionService/RetryParked" => {
-            One(&[Operate])
+            One(Roles::of(&[Operate]))
         }
         "orders.v1.ProjectionService/Rebuild" | "orders.v1.ProjectionService/Verify" => {
-            Stream(&[Operate])
+            Stream(Roles::of(&[Operate]))
         }
         _ => return None,
     };
@@ -96,8 +99,8 @@ mod tests {
             let streams = method.server_streaming() || method.client_streaming();
             match of(&path) {
                 Some(Rule::Open) => assert!(path.starts_with("/grpc.health."), "{path} is open"),
-                Some(Rule::One(roles)) => assert!(!streams && !roles.is_empty(), "{path}"),
-                Some(Rule::Stream(roles)) => assert!(streams && !roles.is_empty(), "{path}"),
+                Some(Rule::One(roles)) => assert!(!streams && roles != Roles::NONE, "{path}"),
+                Some(Rule::Stream(roles)) => assert!(streams && roles != Roles::NONE, "{path}"),
                 None => panic!("{path} has no rule"),
             }
         }

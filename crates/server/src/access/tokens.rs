@@ -13,7 +13,7 @@ use std::{
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use super::Role;
+use super::{Role, Roles};
 
 /// What all start with, for those who search for leaked secrets.
 const PREFIX: &str = "orderlog_";
@@ -25,12 +25,15 @@ type Hash = [u8; 32];
 
 /// The tokens of a file.
 #[derive(Debug, Default)]
-pub(super) struct Tokens(Vec<(Hash, Vec<Role>)>);
+pub(crate) struct Tokens(Vec<(Hash, Roles)>);
 
 impl Tokens {
     /// Those that a file's text names: in each line the hash of one in hex, and its roles, separated
     /// by commas. What follows a `#` is for people.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    ///
+    /// # Errors
+    /// The first line that is wrong.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut tokens = Vec::new();
         for (number, line) in text.lines().enumerate() {
             let line = line.split('#').next().unwrap_or_default();
@@ -52,12 +55,12 @@ impl Tokens {
     }
 
     /// What a token is good for. How long that takes tells nothing about the tokens there are.
-    pub(super) fn roles(&self, token: &str) -> Option<&[Role]> {
+    pub(super) fn roles(&self, token: &str) -> Option<Roles> {
         let hash = hash(token);
         let mut found = None;
         for (known, roles) in &self.0 {
             if bool::from(known.ct_eq(&hash)) {
-                found = Some(roles.as_slice());
+                found = Some(*roles);
             }
         }
         found
@@ -116,8 +119,9 @@ fn hash_of_hex(text: &str) -> Option<Hash> {
     Some(hash)
 }
 
-fn roles_of(text: &str) -> Option<Vec<Role>> {
-    text.split(',').map(Role::parse).collect()
+fn roles_of(text: &str) -> Option<Roles> {
+    let roles: Option<Vec<_>> = text.split(',').map(Role::parse).collect();
+    roles.map(|roles| Roles::of(&roles))
 }
 
 #[cfg(test)]
@@ -146,9 +150,9 @@ mod tests {
         let tokens = Tokens::parse(&text).unwrap();
         assert_eq!(
             tokens.roles(&first),
-            Some(&[Role::Command, Role::Query][..])
+            Some(Roles::of(&[Role::Command, Role::Query]))
         );
-        assert_eq!(tokens.roles(&second), Some(&[Role::Operate][..]));
+        assert_eq!(tokens.roles(&second), Some(Roles::of(&[Role::Operate])));
         for wrong in [
             "",
             "orderlog_",

@@ -19,7 +19,7 @@ enum Command {
 
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A server that runs with --tokens FILE takes it within a second. To take it \
+    after_help = "A server that runs with --tokens FILE takes it within seconds. To take it \
                         back, delete its line.\n\nExample:\n  \
                         orderlog token new --role command --role query --tokens tokens > shop.token"
 )]
@@ -34,8 +34,7 @@ struct New {
 
 impl Token {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let Command::New(New { mut roles, tokens }) = self.command;
-        roles.dedup();
+        let Command::New(New { roles, tokens }) = self.command;
         let token = tokens::add(&tokens, &roles).map_err(|error| {
             Failure::Operation(format!("cannot write to {}: {error}", tokens.display()))
         })?;

@@ -1,6 +1,6 @@
 //! Settings that are files, and are looked at again while the server runs.
 
-use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -16,8 +16,9 @@ pub(super) type Named = (&'static str, PathBuf);
 /// What is wrong with the file at this index.
 pub(super) type Wrong = (usize, String);
 
-/// Makes something of files now, and again whenever they change. Where they become wrong, the error
-/// is logged, and what was made before holds.
+/// Makes something of files that belong together now, and again whenever they have changed: when two
+/// looks have found the same, for whoever writes them may not be done at the first. Where they are
+/// wrong then, that is logged, and what was made before holds.
 ///
 /// # Errors
 /// A file that cannot be read, or is wrong.
@@ -27,12 +28,13 @@ pub(super) fn follow<T: Send + Sync + 'static>(
     stop: &CancellationToken,
     tasks: &TaskTracker,
 ) -> Result<watch::Receiver<Arc<T>>, settings::Error> {
-    let mut seen = contents(&files).map_err(|wrong| named(&files, wrong))?;
-    let made = make(&seen).map_err(|wrong| named(&files, wrong))?;
+    let read = contents(&files);
+    let made = read.clone().and_then(|read| make(&read));
+    let made = made.map_err(|wrong| named(&files, wrong))?;
     let (sender, receiver) = watch::channel(Arc::new(made));
     let files = Arc::new(files);
     let following = async move {
-        let mut complained = None;
+        let (mut looked_at, mut seen) = (read.clone(), read);
         loop {
             tokio::time::sleep(PAUSE).await;
             let these = Arc::clone(&files);
@@ -40,33 +42,21 @@ pub(super) fn follow<T: Send + Sync + 'static>(
             let Ok(found) = tokio::task::spawn_blocking(move || contents(&these)).await else {
                 return;
             };
-            let changed = match found {
-                Ok(found) if found == seen => {
-                    complained = None;
-                    continue;
-                }
-                Ok(found) => {
-                    let made = make(&found);
-                    if made.is_ok() {
-                        seen = found;
-                    }
-                    made
-                }
-                Err(wrong) => Err(wrong),
-            };
-            match changed {
+            let is_settled = found == seen;
+            seen = found;
+            if !is_settled || seen == looked_at {
+                continue;
+            }
+            looked_at = seen.clone();
+            match seen.clone().and_then(|read| make(&read)) {
                 Ok(made) => {
-                    complained = None;
                     sender.send_replace(Arc::new(made));
                     let names: Vec<_> = files.iter().map(|(setting, _)| *setting).collect();
                     tracing::info!(settings = names.join(","), "read again");
                 }
                 Err(wrong) => {
-                    let error = named(&files, wrong).to_string();
-                    if complained.as_ref() != Some(&error) {
-                        tracing::error!(error, "what was read before holds");
-                        complained = Some(error);
-                    }
+                    let error = named(&files, wrong);
+                    tracing::error!(%error, "what was read before holds");
                 }
             }
         }
@@ -76,9 +66,26 @@ pub(super) fn follow<T: Send + Sync + 'static>(
     Ok(receiver)
 }
 
+/// The same for one file of text.
+///
+/// # Errors
+/// It cannot be read, or is wrong.
+pub(super) fn follow_text<T: Send + Sync + 'static>(
+    file: Named,
+    make: impl Fn(&str) -> Result<T, String> + Send + 'static,
+    stop: &CancellationToken,
+    tasks: &TaskTracker,
+) -> Result<watch::Receiver<Arc<T>>, settings::Error> {
+    let make = move |files: &[Vec<u8>]| {
+        let text = std::str::from_utf8(&files[0]).map_err(|_| "must be UTF-8".to_owned());
+        text.and_then(&make).map_err(|why| (0, why))
+    };
+    follow(vec![file], make, stop, tasks)
+}
+
 fn contents(files: &[Named]) -> Result<Vec<Vec<u8>>, Wrong> {
     let read = |(index, (_, path)): (usize, &Named)| {
-        fs::read(path).map_err(|error: io::Error| (index, error.to_string()))
+        fs::read(path).map_err(|error| (index, error.to_string()))
     };
     files.iter().enumerate().map(read).collect()
 }
@@ -89,5 +96,54 @@ fn named(files: &[Named], (index, why): Wrong) -> settings::Error {
         setting,
         path: path.clone(),
         why,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file that holds a number. Time is not waited for: it passes when nothing else is left to do.
+    async fn numbers(file: &std::path::Path) -> watch::Receiver<Arc<u32>> {
+        let make = |text: &str| text.parse().map_err(|_| "is no number".to_owned());
+        let named = ("number", file.to_owned());
+        follow_text(named, make, &CancellationToken::new(), &TaskTracker::new()).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_wrong_changes_nothing_and_what_is_right_again_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("number");
+        fs::write(&file, "1").unwrap();
+        let mut number = numbers(&file).await;
+        for wrong in [Some(""), Some("x"), None, Some("1")] {
+            match wrong {
+                Some(text) => fs::write(&file, text).unwrap(),
+                None => fs::remove_file(&file).unwrap(),
+            }
+            tokio::time::sleep(10 * PAUSE).await;
+            assert_eq!(**number.borrow(), 1, "{wrong:?}");
+        }
+        number.mark_unchanged();
+        fs::write(&file, "2").unwrap();
+        number.changed().await.unwrap();
+        assert_eq!(**number.borrow(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_is_being_written_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("number");
+        fs::write(&file, "1").unwrap();
+        let mut number = numbers(&file).await;
+        for digits in 1..20 {
+            // Each would be right, but is there for less than two looks.
+            fs::write(&file, "7".repeat(digits % 9 + 1)).unwrap();
+            tokio::time::sleep(PAUSE).await;
+        }
+        assert!(!number.has_changed().unwrap());
+        fs::write(&file, "42").unwrap();
+        number.changed().await.unwrap();
+        assert_eq!(**number.borrow(), 42);
     }
 }

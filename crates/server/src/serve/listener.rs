@@ -13,6 +13,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
+    runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     task::JoinSet,
     time::{Sleep, sleep, timeout},
@@ -33,16 +34,19 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 type Secured = watch::Receiver<Arc<ServerConfig>>;
 
-/// Accepts connections, until what it returns is dropped: then the address is free at once.
+/// Accepts connections, until what it returns is dropped: then the address is free at once. Clients
+/// are greeted on `greet`: a TLS handshake keeps a processor busy.
 pub(super) fn accept(
     listener: TcpListener,
     tls: Option<Secured>,
     limits: &Limits,
+    greet: &Handle,
     tasks: &TaskTracker,
 ) -> ReceiverStream<Result<Connection, Infallible>> {
     let (sender, accepted) = mpsc::channel(1);
     let places = Arc::new(Semaphore::new(limits.connections as usize));
-    tasks.spawn(run(listener, tls, places, limits.patience, sender));
+    let greet = (greet.clone(), limits.patience);
+    tasks.spawn(run(listener, tls, places, greet, sender));
     ReceiverStream::new(accepted)
 }
 
@@ -50,7 +54,7 @@ async fn run(
     listener: TcpListener,
     tls: Option<Secured>,
     places: Arc<Semaphore>,
-    patience: Duration,
+    (greet, patience): (Handle, Duration),
     accepted: mpsc::Sender<Result<Connection, Infallible>>,
 ) {
     // Of those that are still to say what they want; none goes on without this.
@@ -79,7 +83,7 @@ async fn run(
         }
         let config = tls.as_ref().map(|tls| Arc::clone(&tls.borrow()));
         let accepted = accepted.clone();
-        greetings.spawn(async move {
+        let greeting = async move {
             let stream = match config {
                 None => Either::Left(stream),
                 Some(config) => {
@@ -99,7 +103,8 @@ async fn run(
             };
             // Nobody takes it when the server shuts down.
             let _ = accepted.send(Ok(connection)).await;
-        });
+        };
+        greetings.spawn_on(greeting, &greet);
     }
 }
 

@@ -133,6 +133,8 @@ pub struct Serve {
     folder: Option<Folder>,
     /// That of the log, if it is a file elsewhere.
     log_folder: Option<Folder>,
+    /// Where queries are answered and streams are fed.
+    read: Threads,
     secured: Secured,
     tasks: TaskTracker,
     /// Cancelled when calls have ended: so do the projections, and whatever else goes on.
@@ -146,7 +148,8 @@ impl Serve {
     /// When one of them is in use, or cannot be used.
     pub async fn bind(settings: settings::Serve) -> Result<Self, Error> {
         let (tasks, ended) = (TaskTracker::new(), CancellationToken::new());
-        let secured = Secured::read(&settings, &ended, &tasks)?;
+        let read = Threads::for_reading().map_err(Error::Thread)?;
+        let secured = Secured::read(&settings, read.handle(), &ended, &tasks)?;
         let refused = |error| Error::Listen(settings.listen, error);
         let listener = TcpListener::bind(settings.listen).await.map_err(refused)?;
         let roles = settings.roles;
@@ -161,6 +164,7 @@ impl Serve {
             listener,
             folder,
             log_folder,
+            read,
             secured,
             tasks,
             ended,
@@ -185,11 +189,11 @@ impl Serve {
             listener,
             folder,
             log_folder: _log_folder,
+            read,
             secured,
             tasks,
             ended,
         } = self;
-        let read = Threads::for_reading().map_err(Error::Thread)?;
         // They end first.
         let streams = CancellationToken::new();
         let write_side = if settings.roles.command {
@@ -200,8 +204,8 @@ impl Serve {
         };
         let read_side = if let Some(folder) = &folder {
             let source = match &write_side {
-                Some(here) if settings.events.is_empty() => Source::Here(here.events.clone()),
-                _ => Source::nodes(settings.events, &secured.caller, &secured.bearer)?,
+                Some(here) if secured.nodes.is_empty() => Source::Here(here.events.clone()),
+                _ => Source::Nodes(secured.nodes, secured.bearer),
             };
             let engine = Engine {
                 meilisearch: settings.meilisearch,
@@ -254,8 +258,8 @@ impl Serve {
             .accept_http1(true)
             .layer(Pages::of(settings.origins))
             .layer(GrpcWebLayer::new())
-            .layer(secured.access)
             .layer(Limited::to(limits.call_time))
+            .layer(secured.access)
             .add_service(health_service)
             .add_service(reflection)
             .add_service(reflection_alpha)
@@ -273,7 +277,7 @@ impl Serve {
                 Elsewhere::new(service, read.handle())
             }))
             .serve_with_incoming_shutdown(
-                listener::accept(listener, secured.tls, &limits, &tasks),
+                listener::accept(listener, secured.tls, &limits, read.handle(), &tasks),
                 stop_accepting.clone().cancelled_owned(),
             );
         let mut server = pin!(server);

@@ -14,8 +14,6 @@ use tonic::transport::{Endpoint, Server};
 use tower::service_fn;
 use wire::{Bearer, Connection};
 
-use crate::settings::{self, Caller};
-
 /// Bytes under way in each direction of a connection within the process.
 const PIPE: usize = 1 << 20;
 
@@ -34,28 +32,11 @@ const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_
 pub(super) enum Source {
     /// This process.
     Here(Events),
-    /// One of these nodes.
-    Nodes(Vec<(String, Connection)>),
+    /// One of these nodes, which are shown this.
+    Nodes(Vec<Endpoint>, Bearer),
 }
 
 impl Source {
-    /// Nodes at these URLs, which are shown this.
-    ///
-    /// # Errors
-    /// A file that this needs cannot be read, or is wrong.
-    pub(super) fn nodes(
-        urls: Vec<Uri>,
-        caller: &Caller,
-        bearer: &Bearer,
-    ) -> Result<Self, settings::Error> {
-        let connect = |url: Uri| {
-            let channel = caller.endpoint(remote(url.clone()))?.connect_lazy();
-            Ok((url.to_string(), Connection::new(channel, bearer.clone())))
-        };
-        let nodes: Result<_, settings::Error> = urls.into_iter().map(connect).collect();
-        Ok(Self::Nodes(nodes?))
-    }
-
     /// Connections, which are made when they are first used, and again when they have to; they work
     /// on this runtime. `None` if there is nobody to connect to.
     pub(super) fn connect(self, stop: CancellationToken, tasks: &TaskTracker) -> Option<Nodes> {
@@ -64,15 +45,19 @@ impl Source {
                 ("this node".to_owned(), in_process(events, stop, tasks)),
                 [],
             )),
-            Self::Nodes(nodes) => {
-                let mut nodes = nodes.into_iter();
+            Self::Nodes(nodes, bearer) => {
+                let mut nodes = nodes.into_iter().map(|node| {
+                    let connection = Connection::new(node.connect_lazy(), bearer.clone());
+                    (node.uri().to_string(), connection)
+                });
                 Some(Nodes::new(nodes.next()?, nodes))
             }
         }
     }
 }
 
-fn remote(url: Uri) -> Endpoint {
+/// A node at this URL.
+pub(super) fn remote(url: Uri) -> Endpoint {
     let (interval, timeout) = KEEPALIVE;
     Endpoint::from(url)
         .connect_timeout(CONNECT_TIMEOUT)

@@ -4,15 +4,12 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio_rustls::rustls::{
-    RootCertStore, ServerConfig,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
-    server::WebPkiClientVerifier,
+    RootCertStore, ServerConfig, crypto::ring, server::WebPkiClientVerifier,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::files::{self, Wrong};
-use crate::settings::{self, Tls};
+use crate::settings::{self, Tls, pem};
 
 /// Certificates and keys as new connections meet them.
 ///
@@ -35,18 +32,14 @@ pub(super) fn follow(
 
 fn config(files: &[Vec<u8>]) -> Result<ServerConfig, Wrong> {
     let wrong = |index: usize| move |why: String| (index, why);
-    let (cert, key) = (
-        certificates(&files[0]),
-        PrivateKeyDer::from_pem_slice(&files[1]),
-    );
-    let cert = cert.map_err(wrong(0))?;
-    let key = key.map_err(|_| (1, "holds no private key in PEM".to_owned()))?;
+    let cert = pem::certificates(&files[0]).map_err(wrong(0))?;
+    let key = pem::key(&files[1]).map_err(wrong(1))?;
     let provider = Arc::new(ring::default_provider());
     let clients = match files.get(2) {
         None => WebPkiClientVerifier::no_client_auth(),
         Some(file) => {
             let mut roots = RootCertStore::empty();
-            for cert in certificates(file).map_err(wrong(2))? {
+            for cert in pem::certificates(file).map_err(wrong(2))? {
                 roots.add(cert).map_err(|error| (2, error.to_string()))?;
             }
             WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
@@ -62,12 +55,4 @@ fn config(files: &[Vec<u8>]) -> Result<ServerConfig, Wrong> {
         .map_err(|error| (1, format!("does not fit tls-cert: {error}")))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(config)
-}
-
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    match all {
-        Ok(all) if !all.is_empty() => Ok(all),
-        _ => Err("holds no certificate in PEM".to_owned()),
-    }
 }

@@ -1,13 +1,14 @@
 use std::{
     error::Error as _,
     fs,
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use wire::Authorization;
 
-use super::{Error, Found, Sources};
+use super::{Error, Found, Sources, pem};
 
 /// The flags of whatever calls servers, as typed.
 #[derive(Debug, Default, clap::Args)]
@@ -29,6 +30,10 @@ pub struct CallerFlags {
     /// Its private key, in PEM [env: ORDERLOG_TLS_CLIENT_KEY]
     #[arg(long, value_name = "FILE", global = true)]
     tls_client_key: Option<String>,
+    /// Serve, and send tokens, beyond this machine without TLS and credentials
+    /// [env: ORDERLOG_INSECURE]
+    #[arg(long, global = true)]
+    pub(super) insecure: bool,
 }
 
 /// What servers are shown, and asked for.
@@ -41,6 +46,8 @@ pub struct Caller {
     pub ca: Option<PathBuf>,
     /// The files with the certificate to show, and its key.
     pub identity: Option<(PathBuf, PathBuf)>,
+    /// Whether a token may be sent beyond this machine for everyone to read.
+    pub insecure: bool,
 }
 
 /// Where a token is.
@@ -59,7 +66,15 @@ impl Caller {
     /// A file cannot be read, or is wrong.
     pub fn endpoint(&self, endpoint: Endpoint) -> Result<Endpoint, Error> {
         if endpoint.uri().scheme_str() != Some("https") {
-            return Ok(endpoint);
+            let host = endpoint.uri().host().unwrap_or_default();
+            let address: Result<IpAddr, _> = host.trim_matches(['[', ']']).parse();
+            let is_here = host == "localhost" || address.is_ok_and(|it| it.is_loopback());
+            return match self.token {
+                Some(_) if !is_here && !self.insecure => Err(Error::InClear {
+                    server: endpoint.uri().to_string(),
+                }),
+                _ => Ok(endpoint),
+            };
         }
         let mut tls = ClientTlsConfig::new();
         let unusable = |setting, path: &Path, why: String| Error::Unusable {
@@ -72,23 +87,23 @@ impl Caller {
         };
         tls = match &self.ca {
             None => tls.with_native_roots(),
-            Some(file) => tls.ca_certificate(Certificate::from_pem(read("tls-ca", file)?)),
+            Some(file) => {
+                let pem = read("tls-ca", file)?;
+                pem::certificates(&pem).map_err(|why| unusable("tls-ca", file, why))?;
+                tls.ca_certificate(Certificate::from_pem(pem))
+            }
         };
-        let mut blamed = (
-            "tls-ca",
-            self.ca.as_deref().unwrap_or(Path::new("of the system")),
-        );
         if let Some((cert, key)) = &self.identity {
-            let identity = (read("tls-client-cert", cert)?, read("tls-client-key", key)?);
-            tls = tls.identity(Identity::from_pem(identity.0, identity.1));
-            blamed = ("tls-client-cert", cert);
+            let cert_pem = read("tls-client-cert", cert)?;
+            pem::certificates(&cert_pem).map_err(|why| unusable("tls-client-cert", cert, why))?;
+            let key_pem = read("tls-client-key", key)?;
+            pem::key(&key_pem).map_err(|why| unusable("tls-client-key", key, why))?;
+            tls = tls.identity(Identity::from_pem(cert_pem, key_pem));
         }
-        let (setting, path) = blamed;
-        endpoint.tls_config(tls).map_err(|error| {
-            let why = error
+        endpoint.tls_config(tls).map_err(|error| Error::Tls {
+            why: error
                 .source()
-                .map_or(error.to_string(), ToString::to_string);
-            unusable(setting, path, why)
+                .map_or(error.to_string(), ToString::to_string),
         })
     }
 }
@@ -124,6 +139,18 @@ impl Token {
 }
 
 impl Sources<'_> {
+    /// Whether what should be secret may be open.
+    fn insecure(&self, flags: &CallerFlags) -> Result<bool, Error> {
+        let found = self.find(
+            "insecure",
+            flags.insecure.then(|| "true".to_owned()),
+            false,
+            |value| value.parse().ok(),
+            "must be true or false",
+        )?;
+        Ok(found.value)
+    }
+
     pub(super) fn caller(&self, flags: &CallerFlags) -> Result<Caller, Error> {
         let text = self.find(
             "token",
@@ -165,6 +192,7 @@ impl Sources<'_> {
             token,
             ca,
             identity,
+            insecure: self.insecure(flags)?,
         })
     }
 }

@@ -257,10 +257,8 @@ fn beyond_loopback_it_serves_with_tls_and_credentials_or_as_insecure() {
     }
     assert!(serve(&listen("[::1]:50051"), &[], "").is_ok());
     assert!(serve(&listen("0.0.0.0:50051"), &[], "insecure = true").is_ok());
-    let flags = ServeFlags {
-        insecure: true,
-        ..listen("0.0.0.0:50051")
-    };
+    let mut flags = listen("0.0.0.0:50051");
+    flags.caller.insecure = true;
     assert!(serve(&flags, &[("ORDERLOG_INSECURE", "false")], "").is_ok());
 }
 

@@ -199,6 +199,39 @@ fn files_that_are_wrong_are_refused_by_the_name_of_their_setting() {
         refused(&[("--tls-cert", "cert"), ("--tls-key", "key")])
             .starts_with("error: tls-key: /key: does not fit tls-cert: ")
     );
+    let secret = r#"{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}"#;
+    fs::write(file("shared"), secret).unwrap();
+    assert_eq!(
+        refused(&[("--jwt-keys", "shared")]),
+        "error: jwt-keys: /shared: keys[0] is a shared secret: whoever checks with it could sign \
+         with it\n"
+    );
+    let told = |command: &mut Command| {
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let mut follows = serve(&file("data"));
+    follows.args(["--events-url", "https://localhost:1", "--tls-ca"]);
+    let wrong = told(follows.arg(file("wrong")));
+    assert!(
+        wrong.ends_with("/wrong: holds no certificate in PEM\n"),
+        "{wrong}"
+    );
+    // Not even a name is looked up.
+    let mut asks = orderlog();
+    asks.args([
+        "statistics",
+        "--server",
+        "http://orders.example:1",
+        "--token",
+        "secret",
+    ]);
+    assert_eq!(
+        told(&mut asks),
+        "error: http://orders.example:1/: a token is not sent beyond this machine without TLS: \
+         use https, or set insecure to allow it\n"
+    );
     assert!(refused(&[("--jwt-keys", "wrong")]).starts_with("error: jwt-keys: /wrong: is no JWKS"));
     // Nothing has been made.
     assert!(!file("data").exists());
