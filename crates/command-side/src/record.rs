@@ -17,13 +17,14 @@ use event_log::Schema;
 use wire::convert;
 
 /// How records are written. There has been no other version: nothing can be upcast yet.
-pub(crate) const SCHEMA: Schema = Schema {
+pub const SCHEMA: Schema = Schema {
     current: 1,
     upcast: |_, _, _| None,
 };
 
 /// An event's name in filters and in the log: that of its payload's message.
-pub(crate) fn event_type(payload: &Payload) -> &'static str {
+#[must_use]
+pub fn event_type(payload: &Payload) -> &'static str {
     match payload {
         Payload::OrderCreated(_) => "OrderCreated",
         Payload::OrderShipped(_) => "OrderShipped",
@@ -36,7 +37,9 @@ pub(crate) fn event_type(payload: &Payload) -> &'static str {
     }
 }
 
-pub(crate) fn of_order(event: order::Event) -> Payload {
+/// What the log keeps of an order's event.
+#[must_use]
+pub fn of_order(event: order::Event) -> Payload {
     match event {
         order::Event::Created { customer_id, items } => {
             let currency = items.currency();
@@ -65,7 +68,9 @@ pub(crate) fn of_order(event: order::Event) -> Payload {
     }
 }
 
-pub(crate) fn of_name(kind: AggregateType, event: name::Event) -> Payload {
+/// What the log keeps of the event of a customer or product.
+#[must_use]
+pub fn of_name(kind: AggregateType, event: name::Event) -> Payload {
     match (kind, event) {
         (AggregateType::Product, name::Event::Registered(name)) => {
             Payload::ProductRegistered(ProductRegistered { name })
@@ -81,13 +86,17 @@ pub(crate) fn of_name(kind: AggregateType, event: name::Event) -> Payload {
 }
 
 /// An event that was written by the rules, read again.
-pub(crate) enum Known {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Known {
+    /// Of an order.
     Order(order::Event),
+    /// Of a customer or product, which has this name since.
     Name(String),
 }
 
 /// What a stored event says; `None` if it was not written by this system's rules.
-pub(crate) fn known(event: RecordedEvent) -> Option<Known> {
+#[must_use]
+pub fn known(event: RecordedEvent) -> Option<Known> {
     Some(match event.payload? {
         Payload::OrderCreated(OrderCreated {
             customer_id,

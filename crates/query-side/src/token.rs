@@ -10,7 +10,8 @@ use wire::Error;
 const LENGTH: usize = 48;
 
 /// What tells a request from others: everything but where in it one is, and for how long to wait.
-pub(crate) fn fingerprint(request: &SearchOrdersRequest) -> u64 {
+#[must_use]
+pub fn fingerprint(request: &SearchOrdersRequest) -> u64 {
     let request = SearchOrdersRequest {
         page_size: 0,
         page_token: String::new(),
@@ -26,7 +27,8 @@ pub(crate) fn fingerprint(request: &SearchOrdersRequest) -> u64 {
 }
 
 /// The token of a page that ends at `cursor`.
-pub(crate) fn write(fingerprint: u64, cursor: Cursor) -> String {
+#[must_use]
+pub fn write(fingerprint: u64, cursor: Cursor) -> String {
     format!(
         "{fingerprint:016x}{:016x}{:016x}",
         cursor.key.cast_unsigned(),
@@ -35,7 +37,10 @@ pub(crate) fn write(fingerprint: u64, cursor: Cursor) -> String {
 }
 
 /// Where the page of a token ended; `None` for no token.
-pub(crate) fn read(fingerprint: u64, token: &str) -> Result<Option<Cursor>, Error> {
+///
+/// # Errors
+/// [`Error::InvalidPageToken`] when it is none of that request.
+pub fn read(fingerprint: u64, token: &str) -> Result<Option<Cursor>, Error> {
     if token.is_empty() {
         return Ok(None);
     }

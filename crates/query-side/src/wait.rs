@@ -14,14 +14,17 @@ const LONGEST: Duration = Duration::from_secs(30);
 
 /// What a query waits for before it is answered, and until when.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wait {
-    pub(crate) position: u64,
-    pub(crate) deadline: Instant,
+pub struct Wait {
+    /// The position of the log.
+    pub position: u64,
+    /// Until when.
+    pub deadline: Instant,
 }
 
 impl Wait {
     /// Checks `min_position` and `max_wait`; the time runs from now on.
-    pub(crate) fn new(
+    #[must_use]
+    pub fn new(
         min_position: u64,
         max_wait: Option<Given>,
         violations: &mut Violations,

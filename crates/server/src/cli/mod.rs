@@ -9,7 +9,7 @@ mod customer;
 mod event;
 mod failure;
 mod freshness;
-mod import;
+pub mod import;
 mod json;
 mod money;
 mod order;

@@ -2,7 +2,7 @@
 //! go to the server with many in flight ([`stream`]). Neither ever holds more than a bounded
 //! number of lines, however long the file is.
 
-mod lines;
+pub mod lines;
 mod stream;
 #[cfg(test)]
 mod tests;

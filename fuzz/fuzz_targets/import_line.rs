@@ -1,0 +1,91 @@
+//! A file of commands, as `orderlog import` reads it, and each of them as the server decodes it.
+
+#![no_main]
+
+use std::collections::HashSet;
+
+use command_side::{
+    command::{Command, Origin},
+    received,
+};
+use contract::{
+    Raw,
+    orders::v1::{ExecuteCommandsRequest, execute_commands_request::Command as Sent},
+};
+use libfuzzer_sys::fuzz_target;
+use prost::Message as _;
+use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor};
+use server::cli::import::lines::{Line, Lines};
+
+const NAME: &str = "ExecuteCommandsRequest";
+
+/// 2027-01-15.
+const NOW: i64 = 1_800_000_000_000_000_000;
+
+fuzz_target!(|file: &[u8]| {
+    let pool = DescriptorPool::decode(contract::FILE_DESCRIPTOR_SET).expect("the contract's own");
+    let descriptor = pool.get_message_by_name(&format!("orders.v1.{NAME}"));
+    let descriptor = descriptor.expect("is part of it");
+    let mut numbers = (1..).zip(file.split(|byte| *byte == b'\n'));
+    let mut made = HashSet::new();
+    for line in lines(file, &descriptor) {
+        // Each that is not blank, by its own number.
+        let (number, _) = numbers
+            .find(|(_, text)| !text.trim_ascii().is_empty())
+            .expect("is not of nothing");
+        assert_eq!(line.number, number);
+        assert!(line.end <= file.len() as u64);
+        match line.command {
+            Err(reason) => assert!(!reason.is_empty()),
+            Ok(request) => {
+                let id = request_id(&request);
+                assert!(!id.is_empty());
+                if id.starts_with(&format!("line-{number:012}-")) {
+                    assert!(made.insert(id.to_owned()), "{id} twice");
+                }
+                is_decoded_by_the_server(&request);
+                is_a_line_again(&request, &descriptor);
+            }
+        }
+    }
+    assert!(numbers.all(|(_, text)| text.trim_ascii().is_empty()));
+});
+
+fn lines(file: &[u8], descriptor: &MessageDescriptor) -> Vec<Line> {
+    let lines = Lines::new(file, descriptor.clone());
+    lines
+        .map(|line| line.expect("memory can be read"))
+        .collect()
+}
+
+fn is_decoded_by_the_server(request: &ExecuteCommandsRequest) {
+    let raw = Raw::decode(&*request.encode_to_vec()).expect("takes anything");
+    let decoded = received::decode::<ExecuteCommandsRequest>(&raw, NAME);
+    assert_eq!(decoded.as_ref(), Ok(request));
+    let sent = request.command.clone().expect("is not a command without");
+    let _ = Command::new(sent, &Origin::default(), NOW);
+}
+
+/// The same command, when it is written by the contract's own rules.
+fn is_a_line_again(request: &ExecuteCommandsRequest, descriptor: &MessageDescriptor) {
+    let mut message = DynamicMessage::new(descriptor.clone());
+    message.transcode_from(request).expect("is such a message");
+    // Times that JSON cannot say, a server would refuse.
+    let Ok(text) = serde_json::to_vec(&message) else {
+        return;
+    };
+    let again = lines(&text, descriptor);
+    assert_eq!(again.len(), 1);
+    assert_eq!(again[0].command.as_ref(), Ok(request));
+}
+
+fn request_id(request: &ExecuteCommandsRequest) -> &str {
+    match request.command.as_ref().expect("is not a command without") {
+        Sent::CreateOrder(request) => &request.request_id,
+        Sent::ShipOrder(request) => &request.request_id,
+        Sent::DeliverOrder(request) => &request.request_id,
+        Sent::CancelOrder(request) => &request.request_id,
+        Sent::RegisterCustomer(request) => &request.request_id,
+        Sent::RegisterProduct(request) => &request.request_id,
+    }
+}
