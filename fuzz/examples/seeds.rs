@@ -24,8 +24,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         write("page_token", name, bytes)?;
     }
     for (name, records) in histories()? {
-        let version: &[u8] = if name == "of_a_newer_schema" { b"\x02" } else { b"\x01" };
-        write("stored_event", &name, [version, &records.join(&BETWEEN[..])].concat())?;
+        let version: &[u8] = if name == "of_a_newer_schema" {
+            b"\x02"
+        } else {
+            b"\x01"
+        };
+        write(
+            "stored_event",
+            &name,
+            [version, &records.join(&BETWEEN[..])].concat(),
+        )?;
     }
     Ok(())
 }
@@ -162,15 +170,35 @@ fn requests() -> Vec<(&'static str, u8, Vec<u8>)> {
     };
     vec![
         ("create", b'c', command(Sent::CreateOrder(create()))),
-        ("create_without_an_id", b'c', command(Sent::CreateOrder(unnamed))),
-        ("create_for_the_largest_total", b'c', command(Sent::CreateOrder(most))),
+        (
+            "create_without_an_id",
+            b'c',
+            command(Sent::CreateOrder(unnamed)),
+        ),
+        (
+            "create_for_the_largest_total",
+            b'c',
+            command(Sent::CreateOrder(most)),
+        ),
         ("create_wrong", b'c', command(Sent::CreateOrder(wrong))),
         ("create_with_what_is_not_known", b'c', not_known),
         ("ship", b'c', command(Sent::ShipOrder(ship))),
-        ("deliver_at_another_version", b'c', command(Sent::DeliverOrder(deliver))),
+        (
+            "deliver_at_another_version",
+            b'c',
+            command(Sent::DeliverOrder(deliver)),
+        ),
         ("cancel", b'c', command(Sent::CancelOrder(cancel))),
-        ("register_customer", b'c', command(Sent::RegisterCustomer(customer))),
-        ("register_product", b'c', command(Sent::RegisterProduct(product))),
+        (
+            "register_customer",
+            b'c',
+            command(Sent::RegisterCustomer(customer)),
+        ),
+        (
+            "register_product",
+            b'c',
+            command(Sent::RegisterProduct(product)),
+        ),
         ("search", b's', search.encode_to_vec()),
         ("search_wrong", b's', search_wrong.encode_to_vec()),
         ("watch", b'w', watch.encode_to_vec()),
@@ -237,11 +265,17 @@ fn histories() -> Result<BTreeMap<String, Vec<Vec<u8>>>, Box<dyn Error>> {
     encoding::bytes::encode(40, &Vec::new(), &mut returned);
     let more: [(&str, Vec<Vec<u8>>); 6] = [
         ("with_a_field_that_is_not_known", vec![added]),
-        ("with_an_event_that_is_not_known", vec![created.clone(), returned]),
+        (
+            "with_an_event_that_is_not_known",
+            vec![created.clone(), returned],
+        ),
         ("cut_off", vec![created[..created.len() - 1].to_vec()]),
         ("of_a_newer_schema", vec![created]),
         ("without_items", changed(|created| created.items.clear())),
-        ("without_a_total", changed(|created| created.total_amount = None)),
+        (
+            "without_a_total",
+            changed(|created| created.total_amount = None),
+        ),
     ];
     histories.extend(more.map(|(name, records)| (name.to_owned(), records)));
     Ok(histories)

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::LazyLock};
 
 use command_side::{
     command::{Command, Origin},
@@ -22,13 +22,16 @@ const NAME: &str = "ExecuteCommandsRequest";
 /// 2027-01-15.
 const NOW: i64 = 1_800_000_000_000_000_000;
 
-fuzz_target!(|file: &[u8]| {
+static DESCRIPTOR: LazyLock<MessageDescriptor> = LazyLock::new(|| {
     let pool = DescriptorPool::decode(contract::FILE_DESCRIPTOR_SET).expect("the contract's own");
     let descriptor = pool.get_message_by_name(&format!("orders.v1.{NAME}"));
-    let descriptor = descriptor.expect("is part of it");
+    descriptor.expect("is part of it")
+});
+
+fuzz_target!(|file: &[u8]| {
     let mut numbers = (1..).zip(file.split(|byte| *byte == b'\n'));
     let mut made = HashSet::new();
-    for line in lines(file, &descriptor) {
+    for line in lines(file) {
         // Each that is not blank, by its own number.
         let (number, _) = numbers
             .find(|(_, text)| !text.trim_ascii().is_empty())
@@ -44,15 +47,15 @@ fuzz_target!(|file: &[u8]| {
                     assert!(made.insert(id.to_owned()), "{id} twice");
                 }
                 is_decoded_by_the_server(&request);
-                is_a_line_again(&request, &descriptor);
+                is_a_line_again(&request);
             }
         }
     }
     assert!(numbers.all(|(_, text)| text.trim_ascii().is_empty()));
 });
 
-fn lines(file: &[u8], descriptor: &MessageDescriptor) -> Vec<Line> {
-    let lines = Lines::new(file, descriptor.clone());
+fn lines(file: &[u8]) -> Vec<Line> {
+    let lines = Lines::new(file, DESCRIPTOR.clone());
     lines
         .map(|line| line.expect("memory can be read"))
         .collect()
@@ -67,14 +70,14 @@ fn is_decoded_by_the_server(request: &ExecuteCommandsRequest) {
 }
 
 /// The same command, when it is written by the contract's own rules.
-fn is_a_line_again(request: &ExecuteCommandsRequest, descriptor: &MessageDescriptor) {
-    let mut message = DynamicMessage::new(descriptor.clone());
+fn is_a_line_again(request: &ExecuteCommandsRequest) {
+    let mut message = DynamicMessage::new(DESCRIPTOR.clone());
     message.transcode_from(request).expect("is such a message");
     // Times that JSON cannot say, a server would refuse.
     let Ok(text) = serde_json::to_vec(&message) else {
         return;
     };
-    let again = lines(&text, descriptor);
+    let again = lines(&text);
     assert_eq!(again.len(), 1);
     assert_eq!(again[0].command.as_ref(), Ok(request));
 }

@@ -58,7 +58,10 @@ fn goes_on_and_only_there(request: &SearchOrdersRequest, cursor: Cursor) {
         max_wait: None,
         ..request.clone()
     };
-    assert_eq!(token::read(token::fingerprint(&next), &text), Ok(Some(cursor)));
+    assert_eq!(
+        token::read(token::fingerprint(&next), &text),
+        Ok(Some(cursor))
+    );
     let other = SearchOrdersRequest {
         query: format!("{} tea", request.query),
         ..next

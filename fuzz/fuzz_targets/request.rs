@@ -6,6 +6,8 @@
 
 #![no_main]
 
+use std::sync::LazyLock;
+
 use command_side::{
     batch::Decider,
     command::{Action, Command, Origin},
@@ -19,7 +21,7 @@ use event_log::{Encoder, Loaded};
 use execute_commands_request::Command as Sent;
 use libfuzzer_sys::fuzz_target;
 use prost::Message as _;
-use prost_reflect::{DescriptorPool, DynamicMessage, ReflectMessage as _, Value};
+use prost_reflect::{DescriptorPool, DynamicMessage, Value};
 use query_side::{check, wait::Wait};
 use recorded_event::Payload;
 use tonic::{Code, Status};
@@ -28,6 +30,10 @@ use wire::{Error, Violations, convert};
 
 /// 2027-01-15.
 const NOW: i64 = 1_800_000_000_000_000_000;
+
+static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
+    DescriptorPool::decode(contract::FILE_DESCRIPTOR_SET).expect("the contract's own")
+});
 
 fuzz_target!(|data: &[u8]| {
     let Some((kind, bytes)) = data.split_first() else {
@@ -75,8 +81,7 @@ fn loses(bytes: &[u8], name: &str) -> bool {
         };
         message.unknown_fields().next().is_some() || message.fields().any(|(_, it)| inside(it))
     }
-    let pool = DescriptorPool::decode(contract::FILE_DESCRIPTOR_SET).expect("the contract's own");
-    let descriptor = pool.get_message_by_name(&format!("orders.v1.{name}"));
+    let descriptor = POOL.get_message_by_name(&format!("orders.v1.{name}"));
     let message = DynamicMessage::decode(descriptor.expect("a request"), bytes);
     unknown(&message.expect("is decoded already"))
 }

@@ -98,7 +98,10 @@ fn aggregate() -> Aggregate {
 /// A record as it is sent; `None` if this program does not know its schema.
 fn read(position: u64, schema_version: u32, record: &[u8]) -> Option<Bytes> {
     let event = RecordedEvent::decode(record).unwrap_or_default();
-    let event_type = event.payload.as_ref().map_or("OrderLost", record::event_type);
+    let event_type = event
+        .payload
+        .as_ref()
+        .map_or("OrderLost", record::event_type);
     match SCHEMA.read(position, event_type, schema_version, record.to_vec()) {
         Ok(record) => Some(Encoder::with_capacity(1, record.len()).push(position, &record)),
         Err(error) => {

@@ -87,11 +87,7 @@ impl Command {
     ///
     /// # Errors
     /// [`wire::Error::InvalidFields`] with every field that breaks a rule.
-    pub fn new(
-        mut request: Request,
-        origin: &Origin,
-        now: i64,
-    ) -> Result<Self, wire::Error> {
+    pub fn new(mut request: Request, origin: &Origin, now: i64) -> Result<Self, wire::Error> {
         let fingerprint = fingerprint(&mut request);
         let mut violations = Violations::default();
         let (request_id, fingerprint) = fingerprint.unwrap_or_default();
