@@ -39,7 +39,10 @@ fuzz_target!(|file: &[u8]| {
         assert_eq!(line.number, number);
         assert!(line.end <= file.len() as u64);
         match line.command {
-            Err(reason) => assert!(!reason.is_empty()),
+            Err(reason) => {
+                assert!(!reason.is_empty());
+                assert!(!reason.contains(char::is_control), "{reason:?}");
+            }
             Ok(request) => {
                 let id = request_id(&request);
                 assert!(!id.is_empty());

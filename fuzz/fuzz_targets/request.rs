@@ -22,7 +22,11 @@ use execute_commands_request::Command as Sent;
 use libfuzzer_sys::fuzz_target;
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, Value};
-use query_side::{check, wait::Wait};
+use query_side::{
+    check::{self, Search},
+    wait::Wait,
+};
+use read_model::request::{Bound, Sort, SortField};
 use recorded_event::Payload;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
@@ -61,11 +65,11 @@ fn command(bytes: &[u8]) {
     let Some(sent) = request.command else {
         return;
     };
-    match Command::new(sent, &Origin::default(), NOW) {
+    match Command::new(sent.clone(), &Origin::default(), NOW) {
         Err(error) => is_told(error),
         Ok(command) => {
             assert!(!loses(bytes, NAME), "a field is not known: {command:?}");
-            says_the_same_again(&command);
+            says_the_same_again(sent, &command);
             is_decided(command);
         }
     }
@@ -164,9 +168,11 @@ fn sent(items: &Items) -> Vec<CreateOrderItem> {
     items.lines().iter().map(line).collect()
 }
 
-/// Also to the fingerprint, which tells what is sent a second time from something else.
-fn says_the_same_again(command: &Command) {
-    let again = Command::new(request(command), &Origin::default(), NOW);
+/// To the letter, and also to the fingerprint, which tells what is sent a second time from something
+/// else.
+fn says_the_same_again(sent: Sent, command: &Command) {
+    assert_eq!(request(command), sent);
+    let again = Command::new(sent, &Origin::default(), NOW);
     let mut again = again.expect("was accepted before");
     if command.fresh {
         again.aggregate.id.clone_from(&command.aggregate.id);
@@ -270,21 +276,22 @@ fn search(bytes: &[u8]) {
     let Ok(request) = SearchOrdersRequest::decode(bytes) else {
         return;
     };
-    let checked = |request: SearchOrdersRequest| {
-        let mut violations = Violations::default();
-        let _ = Wait::new(request.min_position, request.max_wait, &mut violations);
-        let search = check::search(request, &mut violations);
-        violations.finish().map(|()| search)
-    };
-    let search = match checked(request.clone()) {
-        Ok(search) => search,
-        Err(error) => return is_told(error),
-    };
-    assert!((1..=500).contains(&search.limit));
+    let mut violations = Violations::default();
+    let wait = Wait::new(request.min_position, request.max_wait, &mut violations);
+    let search = check::search(request.clone(), &mut violations);
+    if let Err(error) = violations.finish() {
+        return is_told(error);
+    }
+    let Search {
+        query,
+        filter,
+        sort,
+        limit,
+        facets,
+    } = search;
     // What it was understood as, as a request.
-    let filter = search.filter.clone();
-    let again = SearchOrdersRequest {
-        query: search.query.clone(),
+    let understood = SearchOrdersRequest {
+        query,
         customer_ids: filter.customer_ids,
         statuses: filter.statuses.into_iter().map(i32::from).collect(),
         product_ids: filter.product_ids,
@@ -292,43 +299,60 @@ fn search(bytes: &[u8]) {
         created_to: filter.created_to.map(convert::timestamp),
         min_total: filter.min_total.map(money),
         max_total: filter.max_total.map(money),
-        page_size: u32::try_from(search.limit).expect("at most 500"),
-        facets: search.facets.iter().map(|it| it.name().into()).collect(),
+        order_by: sort.map(order_by).unwrap_or_default(),
+        page_size: u32::try_from(limit).expect("at most 500"),
+        page_token: request.page_token.clone(),
+        facets: facets.iter().map(|facet| facet.name().into()).collect(),
+        min_position: wait.position,
+        max_wait: request.max_wait,
+    };
+    let page_size = match request.page_size {
+        0 => 50,
+        size => size,
+    };
+    assert!(page_size <= 500);
+    let meant = SearchOrdersRequest {
+        page_size,
         ..request
     };
-    assert_eq!(checked(again), Ok(search));
+    assert_eq!(understood, meant);
+}
+
+fn order_by(Sort { field, descending }: Sort) -> String {
+    let field = match field {
+        SortField::CreatedAt => "created_at",
+        SortField::UpdatedAt => "updated_at",
+        SortField::TotalAmount => "total_amount",
+    };
+    format!("{field}{}", if descending { " desc" } else { "" })
 }
 
 fn watch(bytes: &[u8]) {
     let Ok(request) = WatchOrdersRequest::decode(bytes) else {
         return;
     };
-    let checked = |request: WatchOrdersRequest| {
-        let mut violations = Violations::default();
-        let _ = Wait::new(request.min_position, request.max_wait, &mut violations);
-        let filter = check::watch(request, &mut violations);
-        violations.finish().map(|()| filter)
+    let mut violations = Violations::default();
+    let wait = Wait::new(request.min_position, request.max_wait, &mut violations);
+    let filter = check::watch(request.clone(), &mut violations);
+    if let Err(error) = violations.finish() {
+        return is_told(error);
+    }
+    let understood = WatchOrdersRequest {
+        order_ids: filter.order_ids,
+        customer_ids: filter.customer_ids,
+        statuses: filter.statuses.into_iter().map(i32::from).collect(),
+        product_ids: filter.product_ids,
+        created_from: filter.created_from.map(convert::timestamp),
+        created_to: filter.created_to.map(convert::timestamp),
+        min_total: filter.min_total.map(money),
+        max_total: filter.max_total.map(money),
+        min_position: wait.position,
+        max_wait: request.max_wait,
     };
-    let filter = match checked(request.clone()) {
-        Ok(filter) => filter,
-        Err(error) => return is_told(error),
-    };
-    let wanted = filter.clone();
-    let again = WatchOrdersRequest {
-        order_ids: wanted.order_ids,
-        customer_ids: wanted.customer_ids,
-        statuses: wanted.statuses.into_iter().map(i32::from).collect(),
-        product_ids: wanted.product_ids,
-        created_from: wanted.created_from.map(convert::timestamp),
-        created_to: wanted.created_to.map(convert::timestamp),
-        min_total: wanted.min_total.map(money),
-        max_total: wanted.max_total.map(money),
-        ..request
-    };
-    assert_eq!(checked(again), Ok(filter));
+    assert_eq!(understood, request);
 }
 
-fn money(bound: read_model::request::Bound) -> contract::google::r#type::Money {
+fn money(bound: Bound) -> contract::google::r#type::Money {
     convert::money(bound.amount, &bound.currency.unwrap_or_default())
 }
 

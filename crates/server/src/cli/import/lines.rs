@@ -6,6 +6,8 @@ use contract::orders::v1::{ExecuteCommandsRequest, execute_commands_request::Com
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 use sha2::{Digest as _, Sha256};
 
+use crate::cli::table::printable;
+
 /// The longest line: no command that the server takes is longer.
 const MOST_BYTES: u64 = 4 << 20;
 
@@ -99,7 +101,8 @@ impl<R: BufRead> Iterator for Lines<R> {
 
 /// What is wrong with a line, and where; that it is always line 1 of the text says nothing.
 fn reason(error: &serde_json::Error) -> String {
-    let text = error.to_string();
+    // It quotes the line.
+    let text = printable(&error.to_string());
     match text.rsplit_once(" at line ") {
         Some((text, _)) => format!("{text} (column {})", error.column()),
         None => text,
