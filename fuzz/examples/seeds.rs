@@ -86,6 +86,10 @@ fn requests() -> Vec<(&'static str, u8, Vec<u8>)> {
         items: vec![item("tea", 1, i64::MAX - 1), item("cup", 1, 1)],
         ..create()
     };
+    let too_much = CreateOrderRequest {
+        items: vec![item("tea", 2, i64::MAX)],
+        ..create()
+    };
     let search = SearchOrdersRequest {
         query: "green tea münster".to_owned(),
         customer_ids: vec!["ann".to_owned()],
@@ -180,6 +184,11 @@ fn requests() -> Vec<(&'static str, u8, Vec<u8>)> {
             b'c',
             command(Sent::CreateOrder(most)),
         ),
+        (
+            "create_for_more_than_that",
+            b'c',
+            command(Sent::CreateOrder(too_much)),
+        ),
         ("create_wrong", b'c', command(Sent::CreateOrder(wrong))),
         ("create_with_what_is_not_known", b'c', not_known),
         ("ship", b'c', command(Sent::ShipOrder(ship))),
@@ -263,7 +272,7 @@ fn histories() -> Result<BTreeMap<String, Vec<Vec<u8>>>, Box<dyn Error>> {
     }
     .encode_to_vec();
     encoding::bytes::encode(40, &Vec::new(), &mut returned);
-    let more: [(&str, Vec<Vec<u8>>); 6] = [
+    let more: [(&str, Vec<Vec<u8>>); 8] = [
         ("with_a_field_that_is_not_known", vec![added]),
         (
             "with_an_event_that_is_not_known",
@@ -272,6 +281,17 @@ fn histories() -> Result<BTreeMap<String, Vec<Vec<u8>>>, Box<dyn Error>> {
         ("cut_off", vec![created[..created.len() - 1].to_vec()]),
         ("of_a_newer_schema", vec![created]),
         ("without_items", changed(|created| created.items.clear())),
+        (
+            "with_a_line_that_does_not_fit",
+            changed(|created| {
+                created.items[0].quantity = 3;
+                created.items[0].unit_price = Some(convert::money(i64::MAX, "EUR"));
+            }),
+        ),
+        (
+            "with_another_total",
+            changed(|created| created.total_amount = Some(convert::money(1, "EUR"))),
+        ),
         (
             "without_a_total",
             changed(|created| created.total_amount = None),
