@@ -1,5 +1,5 @@
 //! `orderlog import`: a thread reads the file and makes commands of its lines ([`lines`]), which
-//! go to the server with many in flight ([`stream`]). Neither ever holds more than a bounded
+//! go to the server with many in flight (`stream`). Neither ever holds more than a bounded
 //! number of lines, however long the file is.
 
 pub mod lines;
