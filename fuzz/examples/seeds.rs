@@ -16,6 +16,9 @@ const BETWEEN: [u8; 2] = [0xff, 0x00];
 
 const STORED: &str = include_str!("../../tests/stored_events/version_1.txt");
 
+/// The records of an aggregate.
+type History = Vec<Vec<u8>>;
+
 fn main() -> Result<(), Box<dyn Error>> {
     for (name, kind, bytes) in requests() {
         write("request", name, [&[kind][..], &bytes].concat())?;
@@ -241,8 +244,8 @@ fn page_tokens() -> Vec<(&'static str, Vec<u8>)> {
 }
 
 /// Each aggregate's of the oldest log there is, and what is not in it.
-fn histories() -> Result<BTreeMap<String, Vec<Vec<u8>>>, Box<dyn Error>> {
-    let mut histories: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
+fn histories() -> Result<BTreeMap<String, History>, Box<dyn Error>> {
+    let mut histories: BTreeMap<String, History> = BTreeMap::new();
     for line in STORED.lines() {
         let fields: Vec<_> = line.split(' ').collect();
         let [kind, id, _, _, _, hex] = fields[..] else {
@@ -272,7 +275,7 @@ fn histories() -> Result<BTreeMap<String, Vec<Vec<u8>>>, Box<dyn Error>> {
     }
     .encode_to_vec();
     encoding::bytes::encode(40, &Vec::new(), &mut returned);
-    let more: [(&str, Vec<Vec<u8>>); 8] = [
+    let more: [(&str, History); 8] = [
         ("with_a_field_that_is_not_known", vec![added]),
         (
             "with_an_event_that_is_not_known",

@@ -23,10 +23,10 @@ fuzz_target!(|data: &[u8]| {
     is_one_of_ours_or_refused(fingerprint, text);
     // One that was made for this very request: without that, none would get any further.
     let begin = text.get(..16).unwrap_or_default();
-    if let Ok(fingerprint) = u64::from_str_radix(begin, 16) {
-        if let Some(cursor) = is_one_of_ours_or_refused(fingerprint, text) {
-            goes_on_and_only_there(&request, cursor);
-        }
+    if let Ok(fingerprint) = u64::from_str_radix(begin, 16)
+        && let Some(cursor) = is_one_of_ours_or_refused(fingerprint, text)
+    {
+        goes_on_and_only_there(&request, cursor);
     }
 });
 
