@@ -335,7 +335,9 @@ async fn g10_each_corruption_is_named() {
     change(
         &log,
         "UPDATE events SET version = 5 WHERE aggregate_id = 'o-2' AND version = 2;
-         UPDATE events SET record = X'FFFF' WHERE aggregate_id = 'o-4' AND version = 2",
+         UPDATE events SET record = X'FFFF' WHERE aggregate_id = 'o-4' AND version = 2;
+         UPDATE events SET record = CAST(record || X'0863' AS BLOB)
+            WHERE aggregate_id = 'o-5' AND version = 1",
     )
     .await;
     server.start_again().await;
@@ -345,6 +347,7 @@ async fn g10_each_corruption_is_named() {
         "event 6 is version 5 of o-2, of which there is no version 4",
         "event 6 says that it is version 2 of o-2, and is stored as version 5 of o-2",
         "event 9 cannot be read",
+        "event 10 says that it is event 99",
         "led to event 4, and was answered with 99",
         "was answered with version 1 of o-1 at position 99, which is not there",
         "led to event 7, and is not recorded",
@@ -354,7 +357,7 @@ async fn g10_each_corruption_is_named() {
             "{told}: {found:?}"
         );
     }
-    assert_eq!(found.len(), 6, "{found:?}");
+    assert_eq!(found.len(), 7, "{found:?}");
     server.stop().await;
     change(&log, "DELETE FROM events WHERE position IN (2, 3)").await;
     server.start_again().await;

@@ -19,10 +19,13 @@ use crate::{
 
 /// What a command comes to, once the batch is committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Outcome {
-    pub(crate) id: String,
-    pub(crate) version: u64,
-    pub(crate) position: Position,
+pub struct Outcome {
+    /// The aggregate's id.
+    pub id: String,
+    /// Its version.
+    pub version: u64,
+    /// Where the event is that gave it this version.
+    pub position: Position,
 }
 
 /// What commands need loaded: nothing twice, and nothing that cannot be there.
@@ -62,7 +65,7 @@ enum Kind {
 
 /// Commands being decided, and all that follows from those decided so far.
 #[derive(Debug)]
-pub(crate) struct Decider {
+pub struct Decider {
     now: i64,
     states: HashMap<Aggregate, State>,
     answered: HashMap<String, (Vec<u8>, Outcome)>,
@@ -71,7 +74,10 @@ pub(crate) struct Decider {
 
 impl Decider {
     /// Starts with what is loaded, at `now` (nanoseconds since 1970).
-    pub(crate) fn new(loaded: Loaded, now: i64) -> Result<Self, event_log::Error> {
+    ///
+    /// # Errors
+    /// [`event_log::Error::Damaged`] when that was not written by these rules.
+    pub fn new(loaded: Loaded, now: i64) -> Result<Self, event_log::Error> {
         let mut states: HashMap<Aggregate, State> = HashMap::new();
         for stored in loaded.events {
             let damaged = |what: &dyn std::fmt::Display| {
@@ -128,7 +134,10 @@ impl Decider {
     }
 
     /// Decides one command; what follows from it is in the batch, unless it is refused.
-    pub(crate) fn decide(&mut self, command: Command) -> Result<Outcome, Error> {
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn decide(&mut self, command: Command) -> Result<Outcome, Error> {
         if let Some((fingerprint, outcome)) = self.answered.get(&command.request_id) {
             return if *fingerprint == command.fingerprint {
                 Ok(outcome.clone())
@@ -219,7 +228,8 @@ impl Decider {
     }
 
     /// What is to be committed.
-    pub(crate) fn finish(self) -> Batch {
+    #[must_use]
+    pub fn finish(self) -> Batch {
         self.batch
     }
 }

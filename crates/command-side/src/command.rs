@@ -1,3 +1,5 @@
+//! Requests, checked.
+
 use contract::orders::v1::{
     AggregateType, CancelOrderRequest, CreateOrderItem, CreateOrderRequest, DeliverOrderRequest,
     RegisterCustomerRequest, RegisterProductRequest, ShipOrderRequest,
@@ -36,47 +38,56 @@ const OLDEST: i64 = -8_520_336_000 * 1_000_000_000;
 const FINGERPRINT: usize = 16;
 
 /// A command whose every field keeps its rule.
-#[derive(Debug, Clone)]
-pub(crate) struct Command {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
     /// What it is about.
-    pub(crate) aggregate: Aggregate,
+    pub aggregate: Aggregate,
     /// True when the id was made here, just now: there can be nothing with it.
-    pub(crate) fresh: bool,
-    pub(crate) action: Action,
+    pub fresh: bool,
+    /// What is wanted of it.
+    pub action: Action,
     /// Empty if the client gave none.
-    pub(crate) request_id: String,
+    pub request_id: String,
     /// Empty without a request id.
-    pub(crate) fingerprint: Vec<u8>,
+    pub fingerprint: Vec<u8>,
     /// Nanoseconds since 1970; `None` is now.
-    pub(crate) occurred_at: Option<i64>,
-    pub(crate) origin: Origin,
+    pub occurred_at: Option<i64>,
+    /// Where it comes from.
+    pub origin: Origin,
 }
 
-#[derive(Debug, Clone)]
-pub(crate) enum Action {
+/// What is wanted of an aggregate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Something of an order.
     Order {
+        /// What.
         command: order::Command,
+        /// Only if the order is at this version.
         expected_version: Option<u64>,
     },
+    /// That a customer or product has this name.
     Register {
+        /// Which.
         name: String,
     },
 }
 
 /// Where a command comes from, as its call's metadata say.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Origin {
-    pub(crate) correlation_id: String,
-    pub(crate) traceparent: String,
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// `x-correlation-id`, or empty.
+    pub correlation_id: String,
+    /// `traceparent`, or empty.
+    pub traceparent: String,
 }
 
 impl Command {
     /// Checks a request, at `now` (nanoseconds since 1970).
-    pub(crate) fn new(
-        mut request: Request,
-        origin: &Origin,
-        now: i64,
-    ) -> Result<Self, wire::Error> {
+    ///
+    /// # Errors
+    /// [`wire::Error::InvalidFields`] with every field that breaks a rule.
+    pub fn new(mut request: Request, origin: &Origin, now: i64) -> Result<Self, wire::Error> {
         let fingerprint = fingerprint(&mut request);
         let mut violations = Violations::default();
         let (request_id, fingerprint) = fingerprint.unwrap_or_default();

@@ -1,3 +1,5 @@
+//! Which events a subscriber wants.
+
 use contract::orders::v1::{AggregateType, EventFilter};
 use wire::{Error, Violations};
 
@@ -8,7 +10,7 @@ const ENTRIES: usize = 1000;
 
 /// Which events a subscriber wants.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Filter {
+pub struct Filter {
     aggregate_types: Vec<i32>,
     aggregate_ids: Vec<String>,
     payloads: Vec<u32>,
@@ -33,7 +35,10 @@ pub(crate) enum Interest {
 
 impl Filter {
     /// Checks the filter of a request.
-    pub(crate) fn new(filter: EventFilter) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// [`Error::InvalidFields`] with every field that breaks a rule.
+    pub fn new(filter: EventFilter) -> Result<Self, Error> {
         let EventFilter {
             aggregate_types,
             aggregate_ids,
@@ -80,7 +85,8 @@ impl Filter {
     }
 
     /// Whether an event, as it is sent, is one of those.
-    pub(crate) fn matches(&self, record: &[u8]) -> bool {
+    #[must_use]
+    pub fn matches(&self, record: &[u8]) -> bool {
         if self.is_empty() {
             return true;
         }

@@ -5,17 +5,21 @@
 //! answers. What it has committed goes to the tail, from where [`Events`] (EventService) streams it
 //! to those at the head; the others read the store. The [`Dispatch`] wakes only those subscribers
 //! that an event may concern. [`verify_file`] tells whether a log in a file can be relied on.
+//!
+//! What needs no I/O is public: [`received`] decodes a request and refuses what it would lose of it,
+//! [`command`] checks it, [`batch`] decides it, [`record`] is between its events and the log, and
+//! [`filter`] says which events a subscriber wants.
 
-mod batch;
-mod command;
+pub mod batch;
+pub mod command;
 mod command_service;
 mod dispatch;
 mod event_service;
-mod filter;
+pub mod filter;
 mod follow;
 mod header;
-mod received;
-mod record;
+pub mod received;
+pub mod record;
 mod subscription;
 mod tail;
 mod verify;

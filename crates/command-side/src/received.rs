@@ -20,7 +20,10 @@ static POOL: LazyLock<Result<DescriptorPool, DescriptorError>> =
 const MOST_TOLD: usize = 100;
 
 /// The request, if nothing of it is lost. `name` is that of its message in `orders.v1`.
-pub(crate) fn decode<M: Message + Default>(raw: &Raw, name: &str) -> Result<M, Error> {
+///
+/// # Errors
+/// [`Error::InvalidFields`] with the fields that are not known, or when it is no such message.
+pub fn decode<M: Message + Default>(raw: &Raw, name: &str) -> Result<M, Error> {
     let bytes = raw.bytes();
     let mut violations = Violations::default();
     match M::decode(bytes.clone()) {

@@ -17,13 +17,14 @@ use event_log::Schema;
 use wire::convert;
 
 /// How records are written. There has been no other version: nothing can be upcast yet.
-pub(crate) const SCHEMA: Schema = Schema {
+pub const SCHEMA: Schema = Schema {
     current: 1,
     upcast: |_, _, _| None,
 };
 
 /// An event's name in filters and in the log: that of its payload's message.
-pub(crate) fn event_type(payload: &Payload) -> &'static str {
+#[must_use]
+pub fn event_type(payload: &Payload) -> &'static str {
     match payload {
         Payload::OrderCreated(_) => "OrderCreated",
         Payload::OrderShipped(_) => "OrderShipped",
@@ -36,7 +37,9 @@ pub(crate) fn event_type(payload: &Payload) -> &'static str {
     }
 }
 
-pub(crate) fn of_order(event: order::Event) -> Payload {
+/// What the log keeps of an order's event.
+#[must_use]
+pub fn of_order(event: order::Event) -> Payload {
     match event {
         order::Event::Created { customer_id, items } => {
             let currency = items.currency();
@@ -65,7 +68,9 @@ pub(crate) fn of_order(event: order::Event) -> Payload {
     }
 }
 
-pub(crate) fn of_name(kind: AggregateType, event: name::Event) -> Payload {
+/// What the log keeps of the event of a customer or product.
+#[must_use]
+pub fn of_name(kind: AggregateType, event: name::Event) -> Payload {
     match (kind, event) {
         (AggregateType::Product, name::Event::Registered(name)) => {
             Payload::ProductRegistered(ProductRegistered { name })
@@ -81,23 +86,29 @@ pub(crate) fn of_name(kind: AggregateType, event: name::Event) -> Payload {
 }
 
 /// An event that was written by the rules, read again.
-pub(crate) enum Known {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Known {
+    /// Of an order.
     Order(order::Event),
+    /// Of a customer or product, which has this name since.
     Name(String),
 }
 
 /// What a stored event says; `None` if it was not written by this system's rules.
-pub(crate) fn known(event: RecordedEvent) -> Option<Known> {
+#[must_use]
+pub fn known(event: RecordedEvent) -> Option<Known> {
     Some(match event.payload? {
         Payload::OrderCreated(OrderCreated {
             customer_id,
             items,
             total_amount,
         }) => {
-            let currency = Currency::new(&total_amount?.currency_code)?;
-            let lines: Option<Vec<_>> = items.into_iter().map(line).collect();
+            let total = total_amount?;
+            let currency = Currency::new(&total.currency_code)?;
+            let lines: Option<Vec<_>> = items.into_iter().map(|it| line(it, currency)).collect();
             let items = Items::new(lines?, currency).ok()?;
-            Known::Order(order::Event::Created { customer_id, items })
+            let is_total = convert::amount(&total) == Some(items.total().get());
+            is_total.then_some(Known::Order(order::Event::Created { customer_id, items }))?
         }
         Payload::OrderShipped(OrderShipped {
             shipping_address,
@@ -117,11 +128,64 @@ pub(crate) fn known(event: RecordedEvent) -> Option<Known> {
     })
 }
 
-fn line(item: OrderCreatedItem) -> Option<Item> {
+fn line(item: OrderCreatedItem, currency: Currency) -> Option<Item> {
     let price: Money = item.unit_price?;
+    let amount = convert::amount(&price).filter(|_| price.currency_code == currency.code())?;
     Some(Item {
         product_id: item.product_id,
         quantity: item.quantity,
-        unit_price: Amount::new(convert::amount(&price)?),
+        unit_price: Amount::new(amount),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn created(lines: Vec<(u32, i64)>) -> Option<OrderCreated> {
+        let lines = lines.into_iter().map(|(quantity, price)| Item {
+            product_id: "tea".into(),
+            quantity,
+            unit_price: Amount::new(price),
+        });
+        let items = Items::new(lines.collect(), Currency::new("EUR")?).ok()?;
+        let customer_id = "ann".into();
+        match of_order(order::Event::Created { customer_id, items }) {
+            Payload::OrderCreated(created) => Some(created),
+            _ => None,
+        }
+    }
+
+    fn read(created: OrderCreated) -> Option<Payload> {
+        let payload = Some(Payload::OrderCreated(created));
+        let event = RecordedEvent {
+            payload,
+            ..RecordedEvent::default()
+        };
+        match known(event)? {
+            Known::Order(event) => Some(of_order(event)),
+            Known::Name(_) => None,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_stored_order_is_read_as_it_was_written_or_not_at_all(
+            lines in prop::collection::vec((1..1000_u32, 0..1_000_000_i64), 1..5),
+            total in 0..10_i64,
+            currency in "EUR|USD|",
+        ) {
+            let right = created(lines).unwrap();
+            prop_assert_eq!(read(right.clone()), Some(Payload::OrderCreated(right.clone())));
+            let mut wrong = right.clone();
+            let sum = convert::amount(right.total_amount.as_ref().unwrap()).unwrap();
+            wrong.total_amount = Some(convert::money(sum + total, "EUR"));
+            prop_assert_eq!(read(wrong).is_some(), total == 0);
+            let mut wrong = right;
+            wrong.items[0].unit_price.as_mut().unwrap().currency_code.clone_from(&currency);
+            prop_assert_eq!(read(wrong).is_some(), currency == "EUR");
+        }
+    }
 }

@@ -140,15 +140,18 @@ impl Look {
             Err(error) => format!("cannot be read: {error}"),
             Ok(recorded) => {
                 let aggregate = (recorded.aggregate_type, recorded.aggregate_id.as_str());
-                if aggregate == (row.aggregate.kind, &row.aggregate.id)
-                    && recorded.version == version
+                if aggregate != (row.aggregate.kind, &row.aggregate.id)
+                    || recorded.version != version
                 {
+                    format!(
+                        "says that it is version {} of {}, and is stored as version {version} of {}",
+                        recorded.version, recorded.aggregate_id, row.aggregate.id
+                    )
+                } else if recorded.position != row.position {
+                    format!("says that it is event {}", recorded.position)
+                } else {
                     return;
                 }
-                format!(
-                    "says that it is version {} of {}, and is stored as version {version} of {}",
-                    recorded.version, recorded.aggregate_id, row.aggregate.id
-                )
             }
         };
         differences.push(event(row.position, problem));
@@ -160,12 +163,12 @@ impl Look {
         rows: &[Inspected],
         differences: &mut Vec<LogDifference>,
     ) -> Result<(), End> {
-        let recorded = rows.iter().filter_map(|row| row.record.as_ref().ok());
-        let recorded = recorded.filter_map(|record| RecordedEvent::decode(record.clone()).ok());
-        let given: Vec<_> = recorded
-            .filter(|recorded| !recorded.request_id.is_empty())
-            .map(|recorded| (recorded.request_id, recorded.position))
-            .collect();
+        let given = rows.iter().filter_map(|row| {
+            let record = row.record.as_ref().ok()?;
+            let request_id = RecordedEvent::decode(record.clone()).ok()?.request_id;
+            (!request_id.is_empty()).then_some((request_id, row.position))
+        });
+        let given: Vec<_> = given.collect();
         if given.is_empty() {
             return Ok(());
         }

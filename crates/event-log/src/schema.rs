@@ -12,7 +12,10 @@ pub struct Schema {
 
 impl Schema {
     /// A record as it would be written now.
-    pub(crate) fn read(
+    ///
+    /// # Errors
+    /// [`Error::UnknownSchema`].
+    pub fn read(
         &self,
         position: u64,
         event_type: &str,

@@ -17,7 +17,8 @@ mod progress;
 /// Other generations.
 pub mod rebuild;
 mod retry;
-mod stream;
+/// The stream of events.
+pub mod stream;
 /// Whether everything is as the log says.
 pub mod verify;
 

@@ -129,9 +129,12 @@ struct Header {
     version: u64,
 }
 
-/// An event that cannot be decoded comes without its time and what it says, so that it cannot be
-/// projected.
-fn decode(event: &[u8]) -> Result<RecordedEvent, Status> {
+/// A recorded event, as it is sent. One that cannot be decoded comes without its time and what it
+/// says, so that it cannot be projected.
+///
+/// # Errors
+/// DATA_LOSS when it does not even say where it is.
+pub fn decode(event: &[u8]) -> Result<RecordedEvent, Status> {
     let error = match RecordedEvent::decode(event) {
         Ok(event) => return Ok(event),
         Err(error) => error,

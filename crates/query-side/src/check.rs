@@ -24,17 +24,22 @@ const PAGE: u32 = 50;
 const MOST_ON_A_PAGE: u32 = 500;
 
 /// A SearchOrders request, but for its waiting and its page token.
-#[derive(Debug)]
-pub(crate) struct Search {
-    pub(crate) query: String,
-    pub(crate) filter: Filter,
+#[derive(Debug, PartialEq, Eq)]
+pub struct Search {
+    /// Free text.
+    pub query: String,
+    /// Which orders.
+    pub filter: Filter,
     /// `None`: as it is best for the kind of search.
-    pub(crate) sort: Option<Sort>,
-    pub(crate) limit: usize,
-    pub(crate) facets: Vec<FacetField>,
+    pub sort: Option<Sort>,
+    /// How many orders on a page.
+    pub limit: usize,
+    /// What the matching orders are counted by.
+    pub facets: Vec<FacetField>,
 }
 
-pub(crate) fn search(request: SearchOrdersRequest, violations: &mut Violations) -> Search {
+/// Reads a SearchOrders request; what is wrong with it is noted.
+pub fn search(request: SearchOrdersRequest, violations: &mut Violations) -> Search {
     violations.at_most("query", &request.query, QUERY);
     // As the search engine finds them: whatever is not a letter or digit ends a word.
     let words = request
@@ -72,7 +77,8 @@ pub(crate) fn search(request: SearchOrdersRequest, violations: &mut Violations) 
     }
 }
 
-pub(crate) fn watch(request: WatchOrdersRequest, violations: &mut Violations) -> Filter {
+/// Reads which orders a WatchOrders request wants; what is wrong with it is noted.
+pub fn watch(request: WatchOrdersRequest, violations: &mut Violations) -> Filter {
     let conditions = Conditions {
         order_ids: request.order_ids,
         customer_ids: request.customer_ids,

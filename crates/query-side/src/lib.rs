@@ -4,15 +4,18 @@
 //! answers from the documents, or, with free text, from the search engine and then the documents.
 //! [`Projections`] (ProjectionService) tells operators how the projections are doing, makes them
 //! again, looks whether they are right, and tries again what is set aside.
+//!
+//! What needs no I/O is public: [`check`] reads requests, [`wait`] how long they wait, and [`token`]
+//! where their pages begin.
 
-mod check;
+pub mod check;
 mod operations;
 mod parked;
 mod projection_service;
 mod query_service;
 mod search;
-mod token;
-mod wait;
+pub mod token;
+pub mod wait;
 mod watch;
 
 pub use projection_service::{Projected, Projections};

@@ -6,11 +6,9 @@ use read_model::request::Cursor;
 use sha2::{Digest as _, Sha256};
 use wire::Error;
 
-/// Three numbers of 16 hex digits.
-const LENGTH: usize = 48;
-
 /// What tells a request from others: everything but where in it one is, and for how long to wait.
-pub(crate) fn fingerprint(request: &SearchOrdersRequest) -> u64 {
+#[must_use]
+pub fn fingerprint(request: &SearchOrdersRequest) -> u64 {
     let request = SearchOrdersRequest {
         page_size: 0,
         page_token: String::new(),
@@ -25,8 +23,9 @@ pub(crate) fn fingerprint(request: &SearchOrdersRequest) -> u64 {
         .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// The token of a page that ends at `cursor`.
-pub(crate) fn write(fingerprint: u64, cursor: Cursor) -> String {
+/// The token of a page that ends at `cursor`: three numbers of 16 hex digits.
+#[must_use]
+pub fn write(fingerprint: u64, cursor: Cursor) -> String {
     format!(
         "{fingerprint:016x}{:016x}{:016x}",
         cursor.key.cast_unsigned(),
@@ -35,26 +34,26 @@ pub(crate) fn write(fingerprint: u64, cursor: Cursor) -> String {
 }
 
 /// Where the page of a token ended; `None` for no token.
-pub(crate) fn read(fingerprint: u64, token: &str) -> Result<Option<Cursor>, Error> {
+///
+/// # Errors
+/// [`Error::InvalidPageToken`] when it is none of that request.
+pub fn read(fingerprint: u64, token: &str) -> Result<Option<Cursor>, Error> {
     if token.is_empty() {
         return Ok(None);
     }
-    let is_ours = token.len() == LENGTH && token.bytes().all(|byte| byte.is_ascii_hexdigit());
     let number = |index: usize| {
-        let digits = token.get(index * 16..(index + 1) * 16).filter(|_| is_ours);
-        digits
-            .and_then(|digits| u64::from_str_radix(digits, 16).ok())
-            .ok_or(Error::InvalidPageToken)
+        let digits = token.get(index * 16..(index + 1) * 16)?;
+        u64::from_str_radix(digits, 16).ok()
     };
-    let cursor = Cursor {
-        key: number(1)?.cast_signed(),
-        row: number(2)?,
-    };
-    if number(0)? == fingerprint {
-        Ok(Some(cursor))
-    } else {
-        Err(Error::InvalidPageToken)
-    }
+    let cursor = number(1).zip(number(2)).map(|(key, row)| Cursor {
+        key: key.cast_signed(),
+        row,
+    });
+    cursor
+        // To the letter: no other text stands for the same.
+        .filter(|cursor| write(fingerprint, *cursor) == token)
+        .map(Some)
+        .ok_or(Error::InvalidPageToken)
 }
 
 #[cfg(test)]
@@ -71,6 +70,16 @@ mod tests {
             prop_assert_eq!(read(one, &token), Ok(Some(cursor)));
             if one != other {
                 prop_assert_eq!(read(other, &token), Err(Error::InvalidPageToken));
+            }
+        }
+
+        #[test]
+        fn what_is_read_was_written_to_the_letter(request in "[0-9a-f]{16}", rest in "[0-9a-fA-F]{32}") {
+            let fingerprint = u64::from_str_radix(&request, 16).unwrap();
+            let token = format!("{request}{rest}");
+            match read(fingerprint, &token) {
+                Ok(cursor) => prop_assert_eq!(write(fingerprint, cursor.unwrap()), token),
+                Err(_) => prop_assert_ne!(token.to_ascii_lowercase(), token),
             }
         }
 

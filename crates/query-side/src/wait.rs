@@ -14,20 +14,19 @@ const LONGEST: Duration = Duration::from_secs(30);
 
 /// What a query waits for before it is answered, and until when.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wait {
-    pub(crate) position: u64,
-    pub(crate) deadline: Instant,
+pub struct Wait {
+    /// The position of the log.
+    pub position: u64,
+    /// Until when.
+    pub deadline: Instant,
 }
 
 impl Wait {
     /// Checks `min_position` and `max_wait`; the time runs from now on.
-    pub(crate) fn new(
-        min_position: u64,
-        max_wait: Option<Given>,
-        violations: &mut Violations,
-    ) -> Self {
-        let wait = max_wait.map_or(Ok(USUAL), Duration::try_from);
-        violations.check(wait.is_ok(), "max_wait", "must not be negative");
+    #[must_use]
+    pub fn new(min_position: u64, max_wait: Option<Given>, violations: &mut Violations) -> Self {
+        let wait = max_wait.map_or(Some(USUAL), duration);
+        violations.check(wait.is_some(), "max_wait", "must not be negative");
         let wait = wait.unwrap_or(USUAL).min(LONGEST);
         Self {
             position: min_position,
@@ -49,5 +48,36 @@ impl Wait {
                 wanted: self.position,
                 position: position(),
             })
+    }
+}
+
+/// `None` if it is negative. (The conversion that comes with the message overflows on the most
+/// negative ones.)
+fn duration(given: Given) -> Option<Duration> {
+    let seconds = given.seconds.try_into().ok()?;
+    let nanos = given.nanos.try_into().ok()?;
+    Some(Duration::new(seconds, nanos))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn edge() -> impl Strategy<Value = i64> {
+        prop_oneof![Just(i64::MIN), Just(i64::MAX), -100..100_i64, any::<i64>()]
+    }
+
+    proptest! {
+        #[test]
+        fn any_time_to_wait_ends_soon_or_is_refused(seconds in edge(), nanos: i32) {
+            let mut violations = Violations::default();
+            let before = Instant::now();
+            let wait = Wait::new(7, Some(Given { seconds, nanos }), &mut violations);
+            prop_assert_eq!(violations.finish().is_err(), seconds < 0 || nanos < 0);
+            prop_assert!(wait.deadline >= before);
+            prop_assert!(wait.deadline <= Instant::now() + LONGEST);
+        }
     }
 }

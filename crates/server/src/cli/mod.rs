@@ -10,7 +10,7 @@ mod event;
 mod export;
 mod failure;
 mod freshness;
-mod import;
+pub mod import;
 mod json;
 mod money;
 mod order;

@@ -1,25 +1,29 @@
+//! The file's lines, and the commands they are.
+
 use std::io::{self, BufRead, Read as _};
 
 use contract::orders::v1::{ExecuteCommandsRequest, execute_commands_request::Command};
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 use sha2::{Digest as _, Sha256};
 
+use crate::cli::table::printable;
+
 /// The longest line: no command that the server takes is longer.
 const MOST_BYTES: u64 = 4 << 20;
 
 /// A line of the file that is not blank.
 #[derive(Debug, PartialEq)]
-pub(super) struct Line {
+pub struct Line {
     /// Its number: 1, 2, 3, ..., blank ones counted.
-    pub(super) number: u64,
+    pub number: u64,
     /// How many bytes of the file end with it.
-    pub(super) end: u64,
+    pub end: u64,
     /// The command, with a request id, or why it is none.
-    pub(super) command: Result<ExecuteCommandsRequest, String>,
+    pub command: Result<ExecuteCommandsRequest, String>,
 }
 
 /// The lines of a file.
-pub(super) struct Lines<R> {
+pub struct Lines<R> {
     input: R,
     descriptor: MessageDescriptor,
     number: u64,
@@ -28,7 +32,7 @@ pub(super) struct Lines<R> {
 
 impl<R: BufRead> Lines<R> {
     /// The lines of `input`, whose commands `descriptor` describes.
-    pub(super) fn new(input: R, descriptor: MessageDescriptor) -> Self {
+    pub fn new(input: R, descriptor: MessageDescriptor) -> Self {
         Self {
             input,
             descriptor,
@@ -97,7 +101,8 @@ impl<R: BufRead> Iterator for Lines<R> {
 
 /// What is wrong with a line, and where; that it is always line 1 of the text says nothing.
 fn reason(error: &serde_json::Error) -> String {
-    let text = error.to_string();
+    // It quotes the line.
+    let text = printable(&error.to_string());
     match text.rsplit_once(" at line ") {
         Some((text, _)) => format!("{text} (column {})", error.column()),
         None => text,

@@ -1,8 +1,8 @@
 //! `orderlog import`: a thread reads the file and makes commands of its lines ([`lines`]), which
-//! go to the server with many in flight ([`stream`]). Neither ever holds more than a bounded
+//! go to the server with many in flight (`stream`). Neither ever holds more than a bounded
 //! number of lines, however long the file is.
 
-mod lines;
+pub mod lines;
 mod stream;
 #[cfg(test)]
 mod tests;

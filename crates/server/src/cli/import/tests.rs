@@ -105,6 +105,13 @@ fn lines_that_are_no_command_are_told_apart_from_those_that_are() {
 }
 
 #[test]
+fn what_is_wrong_with_a_line_steers_no_terminal() {
+    let lines = lines(r#"{"a\u001b[2J\nb": {}}"#);
+    let expected = "unrecognized field name 'a\u{fffd}[2J\u{fffd}b' (column 16)";
+    assert_eq!(lines[0].command, Err(expected.to_owned()));
+}
+
+#[test]
 fn a_line_too_long_is_skipped() {
     let text = format!("\"{}\"\n{}", "x".repeat(5 << 20), product("P1"));
     let length = text.len() as u64;

@@ -1,0 +1,71 @@
+//! Page tokens, as SearchOrders reads them: the first line is the token, the rest is the request,
+//! as it is sent.
+
+#![no_main]
+
+use contract::orders::v1::SearchOrdersRequest;
+use libfuzzer_sys::fuzz_target;
+use prost::Message as _;
+use query_side::token;
+use read_model::request::Cursor;
+use wire::Error;
+
+fuzz_target!(|data: &[u8]| {
+    let mut parts = data.splitn(2, |byte| *byte == b'\n');
+    let text = parts.next().unwrap_or_default();
+    let Ok(text) = std::str::from_utf8(text) else {
+        return;
+    };
+    let Ok(request) = SearchOrdersRequest::decode(parts.next().unwrap_or_default()) else {
+        return;
+    };
+    let fingerprint = token::fingerprint(&request);
+    is_one_of_ours_or_refused(fingerprint, text);
+    // One that was made for this very request: without that, none would get any further.
+    let begin = text.get(..16).unwrap_or_default();
+    if let Ok(fingerprint) = u64::from_str_radix(begin, 16)
+        && let Some(cursor) = is_one_of_ours_or_refused(fingerprint, text)
+    {
+        goes_on_and_only_there(&request, cursor);
+    }
+});
+
+/// Nothing is a token but what was written as one.
+fn is_one_of_ours_or_refused(fingerprint: u64, text: &str) -> Option<Cursor> {
+    match token::read(fingerprint, text) {
+        Ok(None) => {
+            assert_eq!(text, "");
+            None
+        }
+        Ok(Some(cursor)) => {
+            assert_eq!(token::write(fingerprint, cursor), text);
+            Some(cursor)
+        }
+        Err(error) => {
+            assert_eq!(error, Error::InvalidPageToken);
+            None
+        }
+    }
+}
+
+/// The next page may be of another size and wait otherwise, and is refused to another search.
+fn goes_on_and_only_there(request: &SearchOrdersRequest, cursor: Cursor) {
+    let text = token::write(token::fingerprint(request), cursor);
+    let next = SearchOrdersRequest {
+        page_token: text.clone(),
+        page_size: request.page_size.wrapping_add(1),
+        min_position: request.min_position.wrapping_add(1),
+        max_wait: None,
+        ..request.clone()
+    };
+    assert_eq!(
+        token::read(token::fingerprint(&next), &text),
+        Ok(Some(cursor))
+    );
+    let other = SearchOrdersRequest {
+        query: format!("{} tea", request.query),
+        ..next
+    };
+    let refused = token::read(token::fingerprint(&other), &text);
+    assert_eq!(refused, Err(Error::InvalidPageToken));
+}
