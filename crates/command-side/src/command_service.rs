@@ -10,6 +10,7 @@ use contract::{
         execute_commands_response::Result as Told,
     },
 };
+use telemetry::metrics;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
@@ -42,6 +43,12 @@ pub struct Commands {
 }
 
 impl Commands {
+    /// Commands that wait to be decided now.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.jobs.max_capacity() - self.jobs.capacity()
+    }
+
     pub(crate) fn new(jobs: mpsc::Sender<Job>, stop: CancellationToken) -> Self {
         Self {
             jobs,
@@ -50,7 +57,7 @@ impl Commands {
         }
     }
 
-    async fn execute(&self, sent: Sent, metadata: &MetadataMap) -> Result<Told, Status> {
+    async fn execute(&self, sent: Sent, metadata: &MetadataMap) -> Result<Told, Error> {
         let kind = Kind::of(&sent);
         let command = Command::new(sent, &origin(metadata)?, now())?;
         let (answer, answered) = oneshot::channel();
@@ -63,7 +70,7 @@ impl Commands {
             mpsc::error::TrySendError::Full(_) => Error::Overloaded("too many commands wait"),
             mpsc::error::TrySendError::Closed(_) => Error::ShuttingDown,
         })?;
-        Ok(kind.told(answered.await.unwrap_or(Err(Error::ShuttingDown)))?)
+        kind.told(answered.await.unwrap_or(Err(Error::ShuttingDown)))
     }
 
     /// Takes commands off a stream, and puts where their answers will be on another.
@@ -111,7 +118,10 @@ impl Commands {
         };
         let (kind, command) = match checked {
             (kind, Ok(command)) => (kind, command),
-            (_, Err(error)) => return Ok(Pending::Refused(error)),
+            (kind, Err(error)) => {
+                kind.count(Err(&error));
+                return Ok(Pending::Refused(error));
+            }
         };
         // Neither closes before the writer ends.
         let permit = Arc::clone(&self.on_streams).acquire_owned().await.ok();
@@ -137,7 +147,9 @@ impl Pending {
         let told = match self {
             Self::Refused(error) => Err(error),
             Self::Answer(kind, answered) => {
-                kind.told(answered.await.unwrap_or(Err(Error::ShuttingDown)))
+                let told = kind.told(answered.await.unwrap_or(Err(Error::ShuttingDown)));
+                kind.count(told.as_ref());
+                told
             }
         };
         let result = told.unwrap_or_else(|error| Told::Error(error.into()));
@@ -168,6 +180,19 @@ impl Kind {
             Sent::RegisterCustomer(_) => Self::RegisterCustomer,
             Sent::RegisterProduct(_) => Self::RegisterProduct,
         }
+    }
+
+    /// Counts what became of one.
+    fn count(self, told: Result<&Told, &Error>) {
+        let name = match self {
+            Self::CreateOrder => "CreateOrder",
+            Self::ShipOrder => "ShipOrder",
+            Self::DeliverOrder => "DeliverOrder",
+            Self::CancelOrder => "CancelOrder",
+            Self::RegisterCustomer => "RegisterCustomer",
+            Self::RegisterProduct => "RegisterProduct",
+        };
+        metrics::command(name, told.map_or_else(Error::reason, |_| "OK"));
     }
 
     fn told(self, answer: Answer) -> Result<Told, Error> {
@@ -242,8 +267,12 @@ fn is_traceparent(value: &str) -> bool {
 macro_rules! unary {
     ($self:ident, $request:ident, $kind:ident) => {{
         let (metadata, _, raw) = $request.into_parts();
-        let request = received::decode(&raw, concat!(stringify!($kind), "Request"))?;
-        match $self.execute(Sent::$kind(request), &metadata).await? {
+        let told = match received::decode(&raw, concat!(stringify!($kind), "Request")) {
+            Ok(request) => $self.execute(Sent::$kind(request), &metadata).await,
+            Err(error) => Err(error),
+        };
+        Kind::$kind.count(told.as_ref());
+        match told? {
             Told::$kind(response) => Ok(Response::new(response)),
             _ => Err(Error::Internal.into()),
         }

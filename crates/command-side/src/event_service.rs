@@ -43,6 +43,18 @@ impl Events {
         }
     }
 
+    /// Streams that are open now.
+    #[must_use]
+    pub fn subscribers(&self) -> usize {
+        SUBSCRIBERS - self.subscribers.available_permits()
+    }
+
+    /// Where the log ends, as far as this node has heard.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.sources.tail.head()
+    }
+
     /// Where the log ends, whichever node has appended there.
     async fn head(&self) -> Result<u64, Error> {
         self.check_available()?;

@@ -2,10 +2,11 @@
 
 use std::{
     sync::{Arc, atomic::Ordering},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use event_log::{Appender, Batch, Encoder, Error};
+use telemetry::{metrics, trace};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use wire::Error as Refusal;
@@ -134,7 +135,16 @@ impl Writer {
             waiting.push((job.answer, job.permit));
             commands.push(job.command);
         }
-        let answers = match self.commit(&commands).await {
+        let (began, since) = (SystemTime::now(), Instant::now());
+        let committed = self.commit(&commands).await;
+        metrics::appended(commands.len(), since.elapsed());
+        if trace::is_on() {
+            let traces = commands.iter().map(|command| &command.origin.traceparent);
+            for traceparent in traces.filter(|it| !it.is_empty()) {
+                trace::record("append", traceparent, began, &[]);
+            }
+        }
+        let answers = match committed {
             // One of them met what cannot be read: the others are not to suffer for it.
             Err(error) if !is_outage(&error) && commands.len() > 1 => {
                 let mut answers = Vec::with_capacity(commands.len());

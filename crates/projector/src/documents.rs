@@ -1,4 +1,7 @@
-use std::{pin::pin, time::Duration};
+use std::{
+    pin::pin,
+    time::{Duration, SystemTime},
+};
 
 use contract::orders::v1::{GetOrderHistoryRequest, SubscribeResponse};
 use read_model::{
@@ -13,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
 use crate::{
-    Nodes, Progress,
+    Nodes, Progress, Traces,
     retry::Retry,
     stream::{self, Stream},
 };
@@ -38,6 +41,7 @@ pub struct Documents {
     nodes: Nodes,
     writer: Writer,
     progress: Progress,
+    traces: Traces,
     requests: mpsc::Receiver<Request>,
     /// What takes the place of the writer as soon as it is as far.
     successor: Option<Successor>,
@@ -160,7 +164,7 @@ impl Control {
 impl Documents {
     /// Goes on where the documents are.
     #[must_use]
-    pub fn new(nodes: Nodes, writer: Writer) -> (Self, Control) {
+    pub fn new(nodes: Nodes, writer: Writer, traces: Traces) -> (Self, Control) {
         let (log_id, position) = match writer.checkpoint() {
             Some(made) => (made.log_id.clone(), made.position),
             None => (String::new(), 0),
@@ -168,6 +172,7 @@ impl Documents {
         let (control, requests) = mpsc::channel(1);
         let documents = Self {
             nodes,
+            traces,
             progress: Progress::new(log_id, position, writer.generation()),
             writer,
             requests,
@@ -260,7 +265,10 @@ impl Documents {
             }
         } else {
             self.progress.heard();
+            self.traces.received(&events);
+            let began = SystemTime::now();
             self.writer.apply(&log_id, &events, position).await?;
+            self.traces.projected(&events, began);
         }
         if self.successor.is_none() {
             self.progress

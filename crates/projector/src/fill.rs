@@ -8,6 +8,7 @@ use read_model::{
     store::{self, ChangeCursor, Parked, Reader},
 };
 
+use telemetry::metrics;
 use tokio::time::{Instant, sleep_until};
 
 use crate::documents::Control;
@@ -63,6 +64,9 @@ struct UnderWay {
     stores: Checkpoint,
     /// The document, if it has but one.
     single: Option<Parked>,
+    /// So many documents.
+    count: usize,
+    since: Instant,
     applied: Applied,
 }
 
@@ -263,6 +267,7 @@ impl Fill {
             [document] => Some(parked(document)),
             _ => None,
         };
+        let (count, since) = (documents.len(), Instant::now());
         let applied = self.engine.write(documents, stores.clone()).await?;
         self.cursor = next;
         self.under_way.push_back(UnderWay {
@@ -270,6 +275,8 @@ impl Fill {
             next,
             stores,
             single,
+            count,
+            since,
             applied,
         });
         Ok(())
@@ -285,6 +292,7 @@ impl Fill {
         };
         match applied {
             Ok(()) => {
+                metrics::indexed(oldest.count, oldest.since.elapsed());
                 self.stored = oldest.stores;
                 let place = |cursor: ChangeCursor| (cursor.position, cursor.row);
                 if place(oldest.next) >= place(self.looked_for) {

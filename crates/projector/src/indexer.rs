@@ -4,6 +4,7 @@ use read_model::{
     search::{self, Checkpoint, Live},
     store::{self, Reader},
 };
+use telemetry::metrics;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, sleep},
@@ -11,7 +12,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Progress, documents,
+    Progress, Traces, documents,
     fill::{Error, Fill},
     retry::Retry,
 };
@@ -34,6 +35,7 @@ pub struct Indexer {
     engine: Arc<dyn Live>,
     control: documents::Control,
     progress: Progress,
+    traces: Traces,
     requests: mpsc::Receiver<TakeOver>,
     state: watch::Sender<State>,
     /// Why it does not write any more.
@@ -91,12 +93,14 @@ impl Control {
 }
 
 impl Indexer {
-    /// Goes on where the index is. `writes`: this is the process that writes it.
+    /// Goes on where the index is. `writes`: this is the process that writes it. `traces` are those
+    /// of the documents.
     pub fn new(
         documents: Reader,
         engine: Arc<dyn Live>,
         control: documents::Control,
         writes: bool,
+        traces: Traces,
     ) -> (Self, Control) {
         let (sender, requests) = mpsc::channel(1);
         let (state, told) = watch::channel(State {
@@ -108,6 +112,7 @@ impl Indexer {
             engine,
             control,
             progress: Progress::new(String::new(), 0, FIRST),
+            traces,
             requests,
             state,
             superseded: None,
@@ -140,6 +145,7 @@ impl Indexer {
             let Some(Err(error)) = stop.run_until_cancelled(worked).await else {
                 return;
             };
+            metrics::not_indexed();
             if matches!(error, Error::Engine(search::Error::Superseded)) {
                 self.superseded = Some(error.to_string());
                 self.state.send_modify(|state| state.writes = false);
@@ -309,6 +315,7 @@ impl Indexer {
         let head = self.documents.position();
         self.progress
             .reached(&made.log_id, made.position, made.answers, head);
+        self.traces.searchable(made.answers);
     }
 }
 

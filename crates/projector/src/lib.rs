@@ -19,6 +19,7 @@ pub mod rebuild;
 mod retry;
 /// The stream of events.
 pub mod stream;
+mod traces;
 /// Whether everything is as the log says.
 pub mod verify;
 
@@ -27,4 +28,5 @@ pub use indexer::Indexer;
 pub use nodes::Nodes;
 pub use progress::{Progress, Report};
 pub use rebuild::{Parts, Rebuilds, Stage, Step};
+pub use traces::Traces;
 pub use verify::{Finding, Part, Verifier};

@@ -62,6 +62,22 @@ impl Projections {
         Some(head.ok()?.ok()?.into_inner().position)
     }
 
+    /// How each is doing, and the log that they follow.
+    ///
+    /// # Errors
+    /// The documents do not answer.
+    pub async fn all(&self) -> Result<([ProjectionStatus; 2], String), wire::Error> {
+        let head = self.head().await;
+        let documents = self.0.documents.report();
+        let log_id = documents.log_id.clone();
+        let search = self.0.search.report();
+        let projections = [
+            self.status(Projection::Documents, documents, head).await?,
+            self.status(Projection::Search, search, head).await?,
+        ];
+        Ok((projections, log_id))
+    }
+
     async fn status(
         &self,
         projection: Projection,
@@ -116,16 +132,9 @@ impl ProjectionService for Projections {
         &self,
         _: Request<GetStatusRequest>,
     ) -> Result<Response<GetStatusResponse>, Status> {
-        let head = self.head().await;
-        let documents = self.0.documents.report();
-        let log_id = documents.log_id.clone();
-        let projections = vec![
-            self.status(Projection::Documents, documents, head).await?,
-            self.status(Projection::Search, self.0.search.report(), head)
-                .await?,
-        ];
+        let (projections, log_id) = self.all().await?;
         Ok(Response::new(GetStatusResponse {
-            projections,
+            projections: projections.into(),
             log_id,
         }))
     }

@@ -45,6 +45,12 @@ impl Queries {
         }
     }
 
+    /// WatchOrders streams that are open now.
+    #[must_use]
+    pub fn watching(&self) -> usize {
+        WATCHERS - self.watchers.available_permits()
+    }
+
     /// Waits until the documents are where the request wants them.
     pub(crate) async fn reached(&self, wait: Wait) -> Result<(), Error> {
         let reached = async {

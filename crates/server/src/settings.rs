@@ -12,6 +12,7 @@ mod meilisearch;
 mod origins;
 pub(crate) mod pem;
 mod roles;
+mod telemetry;
 mod tls;
 
 use std::{
@@ -31,6 +32,7 @@ pub use limits::Limits;
 pub use log::{LogFlags, Places, location_of};
 pub use meilisearch::Meilisearch;
 pub use roles::Roles;
+pub use telemetry::{LogFormat, Metrics, Telemetry};
 pub use tls::Tls;
 use tonic::transport::Endpoint;
 
@@ -38,8 +40,9 @@ use tonic::transport::Endpoint;
 const FILE: &str = "orderlog.toml";
 
 /// Every setting there is.
-const NAMES: [&str; 23] = [
+const NAMES: [&str; 26] = [
     "listen",
+    "metrics-listen",
     "data-dir",
     "database-url",
     "meilisearch-url",
@@ -54,6 +57,8 @@ const NAMES: [&str; 23] = [
     "jwt-keys",
     "jwt-issuer",
     "jwt-audience",
+    "otlp-endpoint",
+    "log-format",
     "drain-timeout",
     "insecure",
     "server",
@@ -158,6 +163,10 @@ pub struct ServeFlags {
     /// Address and port to serve gRPC on [env: ORDERLOG_LISTEN] [default: 127.0.0.1:50051]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
+    /// Address and port to serve Prometheus metrics on, by HTTP: beyond this machine as gRPC is, for
+    /// tokens with the role operate [env: ORDERLOG_METRICS_LISTEN] [default: 127.0.0.1:9464]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics_listen: Option<String>,
     #[command(flatten)]
     log: LogFlags,
     /// The Meilisearch that answers text searches, instead of the index in the data folder
@@ -204,6 +213,13 @@ pub struct ServeFlags {
     /// Whom they must be for, their `aud` [env: ORDERLOG_JWT_AUDIENCE]
     #[arg(long, value_name = "AUDIENCE")]
     jwt_audience: Option<String>,
+    /// The collector of traces: its endpoint for OTLP over gRPC [env: ORDERLOG_OTLP_ENDPOINT]
+    /// [default: there are no traces]
+    #[arg(long, value_name = "URL")]
+    otlp_endpoint: Option<String>,
+    /// How the log is written: text, or json [env: ORDERLOG_LOG_FORMAT] [default: text]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
     /// How long calls in progress may take to finish after SIGTERM [env: ORDERLOG_DRAIN_TIMEOUT]
     /// [default: 20]
     #[arg(long, value_name = "SECONDS")]
@@ -235,6 +251,8 @@ pub struct Serve {
     pub credentials: Option<Credentials>,
     /// What the nodes whose events it follows are shown.
     pub caller: Caller,
+    /// What operators see of it.
+    pub telemetry: Telemetry,
     /// What clients may take of it.
     pub limits: Limits,
     /// How long calls in progress may take to finish at shutdown.
@@ -277,6 +295,25 @@ impl<T> Found<Option<T>> {
     }
 }
 
+impl Found<SocketAddr> {
+    /// Refuses an address that others can reach, if something is lacking for that.
+    fn within(self, lacking: Option<&str>) -> Result<SocketAddr, Error> {
+        match (self.given, lacking) {
+            (Some((origin, value)), Some(lacking)) if !self.value.ip().is_loopback() => {
+                Err(Error::Wrong {
+                    origin,
+                    value,
+                    rule: format!(
+                        "is not a loopback address: anyone who reaches it could use it or listen; \
+                         set {lacking}, or insecure to allow that"
+                    ),
+                })
+            }
+            _ => Ok(self.value),
+        }
+    }
+}
+
 impl<'a> Sources<'a> {
     /// The environment, and `orderlog.toml` in the working folder if there is one.
     ///
@@ -313,13 +350,8 @@ impl<'a> Sources<'a> {
     /// # Errors
     /// The first one that is wrong.
     pub fn serve(&self, flags: &ServeFlags) -> Result<Serve, Error> {
-        let listen = self.find(
-            "listen",
-            flags.listen.clone(),
-            SocketAddr::from(([127, 0, 0, 1], 50051)),
-            |value| value.parse().ok(),
-            "must be an address and a port, such as 127.0.0.1:50051",
-        )?;
+        let at = SocketAddr::from(([127, 0, 0, 1], 50051));
+        let listen = self.address("listen", flags.listen.clone(), at)?;
         let Places { data_dir, log } = self.places(&flags.log)?;
         let meilisearch = self.meilisearch(flags)?;
         let roles = self.find(
@@ -373,32 +405,22 @@ impl<'a> Sources<'a> {
             (Some(_), Some(_)) => "",
         };
         let is_open = !lacking.is_empty() && !caller.insecure;
-        match listen.given {
-            Some((origin, value)) if !listen.value.ip().is_loopback() && is_open => {
-                Err(Error::Wrong {
-                    origin,
-                    value,
-                    rule: format!(
-                        "is not a loopback address: anyone who reaches it could use it or listen; \
-                         set {lacking}, or insecure to allow that"
-                    ),
-                })
-            }
-            _ => Ok(Serve {
-                listen: listen.value,
-                data_dir,
-                log,
-                meilisearch,
-                roles: roles.value,
-                events: events.value,
-                origins,
-                tls,
-                credentials,
-                caller,
-                limits: Limits::default(),
-                drain_timeout: drain_timeout.value,
-            }),
-        }
+        let listen = listen.within(is_open.then_some(lacking))?;
+        Ok(Serve {
+            listen,
+            data_dir,
+            log,
+            meilisearch,
+            roles: roles.value,
+            events: events.value,
+            origins,
+            tls,
+            credentials,
+            caller,
+            telemetry: self.telemetry(flags, is_open.then_some(lacking))?,
+            limits: Limits::default(),
+            drain_timeout: drain_timeout.value,
+        })
     }
 
     /// The server that a client command talks to, and what it shows.
@@ -414,6 +436,17 @@ impl<'a> Sources<'a> {
             "must be a URL such as http://127.0.0.1:50051",
         )?;
         Ok((found.value, self.caller(&flags.caller)?))
+    }
+
+    /// Where to listen.
+    fn address(
+        &self,
+        name: &'static str,
+        flag: Option<String>,
+        default: SocketAddr,
+    ) -> Result<Found<SocketAddr>, Error> {
+        let rule = format!("must be an address and a port, such as {default}");
+        self.find(name, flag, default, |value| value.parse().ok(), &rule)
     }
 
     /// A file that may be named.

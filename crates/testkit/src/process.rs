@@ -17,6 +17,7 @@ pub struct Process {
     program: PathBuf,
     child: Child,
     url: String,
+    metrics: Option<String>,
 }
 
 impl From<Command> for Process {
@@ -25,11 +26,15 @@ impl From<Command> for Process {
         let mut child = serve.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
         let mut told = Vec::new();
+        let mut metrics = None;
         let address = loop {
             let line = log
                 .next()
                 .unwrap_or_else(|| panic!("it does not serve: {told:?}"))
                 .unwrap();
+            if let Some((_, address)) = line.split_once("metrics address=") {
+                metrics = Some(address.to_owned());
+            }
             if let Some((_, address)) = line.split_once("serving address=") {
                 break address.split(' ').next().unwrap().to_owned();
             }
@@ -41,6 +46,7 @@ impl From<Command> for Process {
             program: serve.get_program().into(),
             child,
             url: format!("http://{address}"),
+            metrics,
         }
     }
 }
@@ -54,7 +60,8 @@ impl Process {
     pub fn start(program: &Path, data_dir: &Path) -> Self {
         let mut serve = command(program);
         serve
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .args(["--metrics-listen", "127.0.0.1:0", "--data-dir"])
             .arg(data_dir);
         serve.into()
     }
@@ -63,6 +70,15 @@ impl Process {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where its metrics are: address and port.
+    ///
+    /// # Panics
+    /// When it has none.
+    #[must_use]
+    pub fn metrics(&self) -> &str {
+        self.metrics.as_deref().unwrap()
     }
 
     /// Its process id.

@@ -251,6 +251,12 @@ impl Running {
                     tls: node.tls,
                     credentials: node.credentials,
                     caller: node.caller,
+                    telemetry: settings::Telemetry {
+                        // They are the process', of which this is one of many systems.
+                        metrics: None,
+                        collector: None,
+                        log: settings::LogFormat::Text,
+                    },
                     limits: node.limits,
                     drain_timeout,
                 };

@@ -170,6 +170,12 @@ impl Parts {
 }
 
 impl Error {
+    /// The reason in its details.
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        self.parts().reason
+    }
+
     fn parts(&self) -> Parts {
         match self {
             Self::InvalidFields(violations) => {

@@ -132,7 +132,7 @@ async fn indexer(
     });
     let reader = writer.reader(1).await.unwrap();
     let (control, parked) = documents::Control::that_parks();
-    let (indexer, _) = Indexer::new(reader, engine.clone(), control, true);
+    let (indexer, _) = Indexer::new(reader, engine.clone(), control, true, Traces::default());
     (indexer, engine, writer, parked)
 }
 

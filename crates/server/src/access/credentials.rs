@@ -8,7 +8,12 @@ use tokio::{
 };
 use wire::Error;
 
-use super::{Roles, jwt::Jwts, rules::Rule, tokens::Tokens};
+use super::{
+    Roles,
+    jwt::Jwts,
+    rules::{self, Rule},
+    tokens::Tokens,
+};
 
 /// What clients may show, as the files say that name it.
 #[derive(Debug, Clone)]
@@ -97,6 +102,14 @@ impl Credentials {
         })?;
         let (roles, until) = checked.ok_or(Error::Unauthenticated)?;
         admit(roles, Some(until), rule)
+    }
+
+    /// Whether metrics may be seen by whoever shows this.
+    ///
+    /// # Errors
+    /// They may not.
+    pub(crate) async fn may_see_metrics(&self, shown: Option<&HeaderValue>) -> Result<(), Error> {
+        self.check(Some(rules::METRICS), shown).await.map(|_| ())
     }
 
     /// What they say now is known.

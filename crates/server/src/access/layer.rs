@@ -28,6 +28,11 @@ impl Access {
     pub(crate) fn of(credentials: Option<Credentials>) -> Self {
         Self { credentials }
     }
+
+    /// What clients have to show, if anything.
+    pub(crate) fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_ref()
+    }
 }
 
 impl<S> Layer<S> for Access {

@@ -16,6 +16,11 @@ use clap::ValueEnum;
 pub(crate) use credentials::Credentials;
 pub(crate) use layer::Access;
 
+/// The name of a method, by the path it is called at. `None` if nobody may call that.
+pub(crate) fn method(path: &str) -> Option<&'static str> {
+    rules::find(path).map(|(name, _)| name)
+}
+
 /// What a credential is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Role {

@@ -1,5 +1,7 @@
 //! Which roles may call a method.
 
+use std::{collections::HashMap, sync::LazyLock};
+
 use super::{
     Role::{self, Command, Operate, Query, Subscribe},
     Roles,
@@ -18,48 +20,76 @@ pub(super) enum Rule {
 
 const ANY: Roles = Roles::of(&Role::ALL);
 
-/// The rule of a method, by the path it is called at. There is none for what is not named here.
-pub(super) fn of(path: &str) -> Option<Rule> {
+/// Every method that may be called, and by whom.
+const RULES: [(&str, Rule); 26] = {
     use Rule::{One, Open, Stream};
-    let rule = match path.strip_prefix('/')? {
-        "grpc.health.v1.Health/Check"
-        | "grpc.health.v1.Health/List"
-        | "grpc.health.v1.Health/Watch" => Open,
-
-        "grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
-        | "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo" => Stream(ANY),
-
-        "orders.v1.CommandService/CreateOrder"
-        | "orders.v1.CommandService/ShipOrder"
-        | "orders.v1.CommandService/DeliverOrder"
-        | "orders.v1.CommandService/CancelOrder"
-        | "orders.v1.CommandService/RegisterCustomer"
-        | "orders.v1.CommandService/RegisterProduct" => One(Roles::of(&[Command])),
-        "orders.v1.CommandService/ExecuteCommands" => Stream(Roles::of(&[Command])),
-
-        "orders.v1.EventService/Subscribe" => Stream(Roles::of(&[Subscribe])),
-        "orders.v1.EventService/GetOrderHistory" => One(Roles::of(&[Query, Subscribe])),
+    const COMMAND: Roles = Roles::of(&[Command]);
+    const QUERY: Roles = Roles::of(&[Query]);
+    const OPERATE: Roles = Roles::of(&[Operate]);
+    [
+        ("grpc.health.v1.Health/Check", Open),
+        ("grpc.health.v1.Health/List", Open),
+        ("grpc.health.v1.Health/Watch", Open),
+        (
+            "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            Stream(ANY),
+        ),
+        (
+            "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+            Stream(ANY),
+        ),
+        ("orders.v1.CommandService/CreateOrder", One(COMMAND)),
+        ("orders.v1.CommandService/ShipOrder", One(COMMAND)),
+        ("orders.v1.CommandService/DeliverOrder", One(COMMAND)),
+        ("orders.v1.CommandService/CancelOrder", One(COMMAND)),
+        ("orders.v1.CommandService/RegisterCustomer", One(COMMAND)),
+        ("orders.v1.CommandService/RegisterProduct", One(COMMAND)),
+        ("orders.v1.CommandService/ExecuteCommands", Stream(COMMAND)),
+        (
+            "orders.v1.EventService/Subscribe",
+            Stream(Roles::of(&[Subscribe])),
+        ),
+        (
+            "orders.v1.EventService/GetOrderHistory",
+            One(Roles::of(&[Query, Subscribe])),
+        ),
         // Everyone needs a position to wait for.
-        "orders.v1.EventService/GetHead" => One(ANY),
+        ("orders.v1.EventService/GetHead", One(ANY)),
         // A node of queries verifies the log it subscribes to.
-        "orders.v1.EventService/VerifyLog" => Stream(Roles::of(&[Subscribe, Operate])),
+        (
+            "orders.v1.EventService/VerifyLog",
+            Stream(Roles::of(&[Subscribe, Operate])),
+        ),
+        ("orders.v1.QueryService/GetOrder", One(QUERY)),
+        ("orders.v1.QueryService/SearchOrders", One(QUERY)),
+        ("orders.v1.QueryService/GetCustomerStatistics", One(QUERY)),
+        ("orders.v1.QueryService/GetStatistics", One(QUERY)),
+        ("orders.v1.QueryService/WatchOrders", Stream(QUERY)),
+        (
+            "orders.v1.ProjectionService/GetStatus",
+            One(Roles::of(&[Query, Operate])),
+        ),
+        ("orders.v1.ProjectionService/ListParked", One(OPERATE)),
+        ("orders.v1.ProjectionService/RetryParked", One(OPERATE)),
+        ("orders.v1.ProjectionService/Rebuild", Stream(OPERATE)),
+        ("orders.v1.ProjectionService/Verify", Stream(OPERATE)),
+    ]
+};
 
-        "orders.v1.QueryService/GetOrder"
-        | "orders.v1.QueryService/SearchOrders"
-        | "orders.v1.QueryService/GetCustomerStatistics"
-        | "orders.v1.QueryService/GetStatistics" => One(Roles::of(&[Query])),
-        "orders.v1.QueryService/WatchOrders" => Stream(Roles::of(&[Query])),
+/// That of the metrics, which are not called at a path.
+pub(super) const METRICS: Rule = Rule::One(Roles::of(&[Operate]));
 
-        "orders.v1.ProjectionService/GetStatus" => One(Roles::of(&[Query, Operate])),
-        "orders.v1.ProjectionService/ListParked" | "orders.v1.ProjectionService/RetryParked" => {
-            One(Roles::of(&[Operate]))
-        }
-        "orders.v1.ProjectionService/Rebuild" | "orders.v1.ProjectionService/Verify" => {
-            Stream(Roles::of(&[Operate]))
-        }
-        _ => return None,
-    };
-    Some(rule)
+static BY_NAME: LazyLock<HashMap<&str, (&str, Rule)>> =
+    LazyLock::new(|| RULES.map(|(name, rule)| (name, (name, rule))).into());
+
+/// A method's name and rule, by the path it is called at. There is none for what is not named here.
+pub(super) fn find(path: &str) -> Option<(&'static str, Rule)> {
+    BY_NAME.get(path.strip_prefix('/')?).copied()
+}
+
+/// The rule of a method, by the path it is called at.
+pub(super) fn of(path: &str) -> Option<Rule> {
+    find(path).map(|(_, rule)| rule)
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use crate::{
     serve,
-    settings::{ClientFlags, ServeFlags, Sources},
+    settings::{ClientFlags, LogFormat, ServeFlags, Sources},
 };
 
 /// An order system that keeps every event.
@@ -132,7 +132,7 @@ impl Cli {
         match self.command {
             Command::Serve(flags) => {
                 let settings = sources.serve(&flags)?;
-                log_to_stderr();
+                log_to_stderr(settings.telemetry.log);
                 let served = serve::run(settings).await;
                 served.map_err(|error| match error {
                     serve::Error::Setting(error) => Failure::Setting(error),
@@ -157,9 +157,9 @@ impl Cli {
     }
 }
 
-/// Logs as text, for people; `RUST_LOG` says how much, and what is logged by default is enough to
-/// know that it serves.
-fn log_to_stderr() {
+/// `RUST_LOG` says how much is logged, and what is logged by default is enough to know that it
+/// serves.
+fn log_to_stderr(format: LogFormat) {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
     let filter = filter.from_env_lossy();
     // It warns of what is not there, which is an answer like any other.
@@ -167,11 +167,13 @@ fn log_to_stderr() {
         Ok(quiet) => filter.add_directive(quiet),
         Err(_) => filter,
     };
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
+        .with_writer(io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
 }
 
 impl<C: Args + Run> Client<C> {

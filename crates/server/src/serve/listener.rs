@@ -34,19 +34,41 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 type Secured = watch::Receiver<Arc<ServerConfig>>;
 
+/// Places for connections.
+#[derive(Debug, Clone)]
+pub(super) struct Places {
+    free: Arc<Semaphore>,
+    all: usize,
+}
+
+impl Places {
+    pub(super) fn new(limits: &Limits) -> Self {
+        let all = limits.connections as usize;
+        Self {
+            free: Arc::new(Semaphore::new(all)),
+            all,
+        }
+    }
+
+    /// Those that are taken now.
+    pub(super) fn taken(&self) -> usize {
+        self.all - self.free.available_permits()
+    }
+}
+
 /// Accepts connections, until what it returns is dropped: then the address is free at once. Clients
 /// are greeted on `greet`: a TLS handshake keeps a processor busy.
 pub(super) fn accept(
     listener: TcpListener,
     tls: Option<Secured>,
-    limits: &Limits,
+    places: &Places,
+    patience: Duration,
     greet: &Handle,
     tasks: &TaskTracker,
 ) -> ReceiverStream<Result<Connection, Infallible>> {
     let (sender, accepted) = mpsc::channel(1);
-    let places = Arc::new(Semaphore::new(limits.connections as usize));
-    let greet = (greet.clone(), limits.patience);
-    tasks.spawn(run(listener, tls, places, greet, sender));
+    let greet = (greet.clone(), patience);
+    tasks.spawn(run(listener, tls, Arc::clone(&places.free), greet, sender));
     ReceiverStream::new(accepted)
 }
 

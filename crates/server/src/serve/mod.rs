@@ -5,8 +5,10 @@ mod files;
 mod health;
 mod limits;
 mod listener;
+mod observed;
 mod read_side;
 mod runtime;
+mod scrape;
 mod secured;
 mod source;
 mod tls;
@@ -29,12 +31,16 @@ use elsewhere::Elsewhere;
 use event_log::Location;
 use health::Health;
 use limits::Limited;
+use listener::Places;
+use observed::Observed;
 use read_model::{search, store};
 use read_side::{Engine, ReadSide};
 use runtime::Threads;
+use scrape::Observer;
 use secured::Secured;
 use source::Source;
 use sqlite::Folder;
+use telemetry::trace;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -92,6 +98,12 @@ pub enum Error {
     /// The server failed.
     #[error("the server failed: {0}")]
     Server(#[from] tonic::transport::Error),
+    /// Nothing can be measured.
+    #[error("the metrics cannot be served: {0}")]
+    Metrics(#[source] telemetry::metrics::Error),
+    /// There is nobody to take traces.
+    #[error("traces cannot be exported: {0}")]
+    Traces(#[from] telemetry::trace::Error),
     /// Reflection cannot be offered.
     #[error("the contract's descriptors are unusable: {0}")]
     Descriptors(#[from] tonic_reflection::server::Error),
@@ -133,6 +145,8 @@ pub struct Serve {
     folder: Option<Folder>,
     /// That of the log, if it is a file elsewhere.
     log_folder: Option<Folder>,
+    /// Of the metrics, and whether only this machine can reach it.
+    metrics: Option<(TcpListener, bool)>,
     /// Where queries are answered and streams are fed.
     read: Threads,
     secured: Secured,
@@ -152,6 +166,10 @@ impl Serve {
         let secured = Secured::read(&settings, read.handle(), &ended, &tasks)?;
         let refused = |error| Error::Listen(settings.listen, error);
         let listener = TcpListener::bind(settings.listen).await.map_err(refused)?;
+        let metrics = match &settings.telemetry.metrics {
+            Some(metrics) => scrape::bind(metrics).await?,
+            None => None,
+        };
         let roles = settings.roles;
         let folder = roles.query.then(|| Folder::own(&settings.data_dir));
         let folder = folder.transpose()?;
@@ -164,6 +182,7 @@ impl Serve {
             listener,
             folder,
             log_folder,
+            metrics,
             read,
             secured,
             tasks,
@@ -189,11 +208,20 @@ impl Serve {
             listener,
             folder,
             log_folder: _log_folder,
+            metrics,
             read,
             secured,
             tasks,
             ended,
         } = self;
+        let traces = match &settings.telemetry.collector {
+            Some(collector) => {
+                // Where queries are answered, not where commands are.
+                let _there = read.handle().enter();
+                Some(trace::Export::start(collector)?)
+            }
+            None => None,
+        };
         // They end first.
         let streams = CancellationToken::new();
         let write_side = if settings.roles.command {
@@ -249,6 +277,40 @@ impl Serve {
             .map_err(|error| Error::Listen(settings.listen, error))?;
         let stop_accepting = CancellationToken::new();
         let limits = settings.limits;
+        let places = Places::new(&limits);
+        let accept = |listener, tls| {
+            listener::accept(
+                listener,
+                tls,
+                &places,
+                limits.patience,
+                read.handle(),
+                &tasks,
+            )
+        };
+        if let Some((listener, is_local)) = metrics {
+            let observer = Observer {
+                write: write_side.as_ref().map(|side| {
+                    (
+                        side.commands.clone(),
+                        side.events.clone(),
+                        side.available.clone(),
+                    )
+                }),
+                read: read_side
+                    .as_ref()
+                    .map(|side| (side.queries.clone(), side.projections.clone())),
+                connections: places.clone(),
+            };
+            // As open as its address: beyond this machine it is served as gRPC is.
+            let (tls, credentials) = match is_local {
+                true => (None, None),
+                false => (secured.tls.clone(), secured.access.credentials().cloned()),
+            };
+            let incoming = accept(listener, tls);
+            scrape::serve(incoming, credentials, observer, ended.clone(), &tasks)?;
+        }
+        let incoming = accept(listener, secured.tls);
         let (write, query) = (write_side.as_ref(), read_side.as_ref());
         let server = Server::builder()
             .max_concurrent_streams(limits.streams)
@@ -258,6 +320,7 @@ impl Serve {
             .accept_http1(true)
             .layer(Pages::of(settings.origins))
             .layer(GrpcWebLayer::new())
+            .layer(Observed)
             .layer(Limited::to(limits.call_time))
             .layer(secured.access)
             .add_service(health_service)
@@ -276,10 +339,7 @@ impl Serve {
                 let service = ProjectionServiceServer::new(side.projections.clone());
                 Elsewhere::new(service, read.handle())
             }))
-            .serve_with_incoming_shutdown(
-                listener::accept(listener, secured.tls, &limits, read.handle(), &tasks),
-                stop_accepting.clone().cancelled_owned(),
-            );
+            .serve_with_incoming_shutdown(incoming, stop_accepting.clone().cancelled_owned());
         let mut server = pin!(server);
         tracing::info!(%address, "serving");
 
@@ -306,6 +366,12 @@ impl Serve {
         tasks.wait().await;
         if let Some(side) = write_side {
             side.end().await?;
+        }
+        if let Some(traces) = traces {
+            let finished = read.handle().spawn_blocking(|| traces.finish()).await;
+            if let Err(error) = finished.map_err(|error| Error::Thread(error.into()))? {
+                tracing::warn!(%error, "not all traces have been taken");
+            }
         }
         Ok(())
     }

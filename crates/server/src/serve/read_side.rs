@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-use projector::{Documents, Indexer, Parts, Progress, Rebuilds, Verifier, rebuild};
+use projector::{Documents, Indexer, Parts, Progress, Rebuilds, Traces, Verifier, rebuild};
 use query_side::{Projected, Projections, Queries};
 use read_model::{
     generations::{self, Generations},
@@ -93,11 +93,13 @@ impl ReadSide {
             .await?
             .ok_or(Error::NoSource)?;
         let is_outdated = writer.is_outdated();
-        let (projector, control) = Documents::new(nodes.clone(), writer);
+        let traces = Traces::default();
+        let (projector, control) = Documents::new(nodes.clone(), writer, traces.clone());
         let documents_progress = projector.progress();
         tasks.spawn_on(projector.run(stop.clone()), documents_thread.handle());
         let (engine, reader) = (Arc::clone(&index), looked_at.clone());
-        let (indexer, index_control) = Indexer::new(indexed, engine, control.clone(), writes);
+        let (indexer, index_control) =
+            Indexer::new(indexed, engine, control.clone(), writes, traces);
         let index_progress = indexer.progress();
         tasks.spawn_on(indexer.run(stop.clone()), index_thread.handle());
 

@@ -32,6 +32,14 @@ fn without_any_source_the_defaults_hold() {
             tls: None,
             credentials: None,
             caller: Caller::default(),
+            telemetry: Telemetry {
+                metrics: Some(Metrics {
+                    listen: "127.0.0.1:9464".parse().unwrap(),
+                    wanted: false,
+                }),
+                collector: None,
+                log: LogFormat::Text,
+            },
             limits: Limits::default(),
             drain_timeout: Duration::from_secs(20),
         })
@@ -215,9 +223,9 @@ fn the_file_is_refused_for_unknown_settings_and_bad_syntax() {
     assert_eq!(
         unknown,
         "orderlog.toml: there is no setting \"port\"; there are: \
-         listen, data-dir, database-url, meilisearch-url, meilisearch-key, roles, events-url, \
+         listen, metrics-listen, data-dir, database-url, meilisearch-url, meilisearch-key, roles, events-url, \
          cors-origins, tls-cert, tls-key, tls-client-ca, tokens, jwt-keys, jwt-issuer, \
-         jwt-audience, drain-timeout, insecure, server, token, token-file, tls-ca, \
+         jwt-audience, otlp-endpoint, log-format, drain-timeout, insecure, server, token, token-file, tls-ca, \
          tls-client-cert, tls-client-key"
     );
     let syntax = serve(&ServeFlags::default(), &[], "\nlisten = ").unwrap_err();

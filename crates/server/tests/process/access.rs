@@ -28,7 +28,8 @@ fn token(file: &Path, roles: &[&str]) -> String {
 fn serve(data_dir: &Path) -> Command {
     let mut serve = orderlog();
     serve
-        .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .args(["--metrics-listen", "127.0.0.1:0", "--data-dir"])
         .arg(data_dir);
     serve
 }

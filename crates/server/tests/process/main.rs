@@ -14,3 +14,4 @@ mod memory;
 mod operations;
 mod readme;
 mod reflection;
+mod telemetry;

@@ -1,0 +1,145 @@
+//! Every call, measured, and in the trace that it belongs to.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+
+use http::{HeaderName, HeaderValue, Request, Response};
+use pin_project_lite::pin_project;
+use telemetry::{metrics, trace};
+use tonic::{Code, Status, body::Body};
+use tower::{Layer, Service};
+
+use crate::access;
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Measures calls until they are answered: of a stream, until it begins.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Observed;
+
+impl<S> Layer<S> for Observed {
+    type Service = Watched<S>;
+
+    fn layer(&self, service: S) -> Watched<S> {
+        Watched { service }
+    }
+}
+
+/// A service whose calls are measured.
+#[derive(Debug, Clone)]
+pub(super) struct Watched<S> {
+    service: S,
+}
+
+impl<S> Service<Request<Body>> for Watched<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Answer<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.service.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        // Others would be as many names as clients can think of.
+        let method = access::method(request.uri().path()).unwrap_or("unknown");
+        let headers = request.headers_mut();
+        let came_with = headers.get(TRACEPARENT).and_then(|it| it.to_str().ok());
+        let span = trace::Call::begin(method, came_with);
+        // What is made of the call belongs to its span: so do the events it comes to.
+        let traceparent = span.as_ref().map(|span| span.traceparent());
+        if let Some(Ok(value)) = traceparent.map(HeaderValue::try_from) {
+            headers.insert(TRACEPARENT, value);
+        }
+        Answer {
+            answer: self.service.call(request),
+            call: Call {
+                method,
+                began: Instant::now(),
+                // Unless it is answered before the client gives it up.
+                code: Code::Cancelled,
+                span,
+            },
+        }
+    }
+}
+
+pin_project! {
+    /// The answer to a call that is measured.
+    pub(super) struct Answer<F> {
+        #[pin]
+        answer: F,
+        call: Call,
+    }
+}
+
+/// A call, told when it is over.
+struct Call {
+    method: &'static str,
+    began: Instant,
+    code: Code,
+    span: Option<trace::Call>,
+}
+
+impl<F, E> Future for Answer<F>
+where
+    F: Future<Output = Result<Response<Body>, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let answer = ready!(this.answer.poll(context));
+        this.call.code = match &answer {
+            // An error is in the headers; what is answered, and how a stream ends, comes later.
+            Ok(answer) => {
+                Status::from_header_map(answer.headers()).map_or(Code::Ok, |status| status.code())
+            }
+            Err(_) => Code::Internal,
+        };
+        Poll::Ready(answer)
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let name = name(self.code);
+        metrics::call(self.method, name, self.began.elapsed());
+        if let Some(span) = self.span.take() {
+            let is_fault = matches!(
+                self.code,
+                Code::Internal | Code::Unknown | Code::Unavailable | Code::DataLoss
+            );
+            span.end(name, is_fault);
+        }
+    }
+}
+
+fn name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

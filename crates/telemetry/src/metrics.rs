@@ -1,0 +1,185 @@
+//! Measuring. What each metric means to operators is in `docs/operations.md`.
+
+use std::time::Duration;
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+/// Why nothing is measured.
+pub use metrics_exporter_prometheus::BuildError as Error;
+/// Renders what was measured.
+pub use metrics_exporter_prometheus::PrometheusHandle as Rendered;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+
+/// Upper bounds of durations, in seconds: from a query that is answered from memory to the longest
+/// call there may be.
+const SECONDS: [f64; 14] = [
+    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0,
+];
+
+/// Upper bounds of batches.
+const COUNTS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+
+const COMMANDS: &str = "orderlog_commands_total";
+const CALLS: &str = "orderlog_call_duration_seconds";
+const APPENDS: &str = "orderlog_append_duration_seconds";
+const APPENDED: &str = "orderlog_append_batch_commands";
+const HEAD: &str = "orderlog_log_head_position";
+const AVAILABLE: &str = "orderlog_log_available";
+const WAITING: &str = "orderlog_commands_waiting";
+const CONNECTIONS: &str = "orderlog_connections";
+const SUBSCRIBERS: &str = "orderlog_subscribers";
+const WATCHERS: &str = "orderlog_watchers";
+const POSITION: &str = "orderlog_projection_position";
+const LAG_EVENTS: &str = "orderlog_projection_lag_events";
+const LAG_SECONDS: &str = "orderlog_projection_lag_seconds";
+const FAILING: &str = "orderlog_projection_failing";
+const PARKED: &str = "orderlog_parked_aggregates";
+const SEARCH_WRITES: &str = "orderlog_search_write_duration_seconds";
+const SEARCH_WRITTEN: &str = "orderlog_search_documents_total";
+const SEARCH_FAILED: &str = "orderlog_search_write_failures_total";
+
+/// Switches measuring on, for the whole process.
+///
+/// # Errors
+/// It is on already.
+pub fn install() -> Result<Rendered, Error> {
+    let rendered = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Full(APPENDED.to_owned()), &COUNTS)?
+        .install_recorder()?;
+    describe_counter!(COMMANDS, "Commands, by kind and by what became of them.");
+    describe_histogram!(
+        CALLS,
+        "Calls by method and status, until they were answered."
+    );
+    describe_histogram!(
+        APPENDS,
+        "Batches of commands, until they were decided and committed."
+    );
+    describe_histogram!(APPENDED, "Commands that were committed together.");
+    describe_gauge!(HEAD, "The newest position of the log.");
+    describe_gauge!(
+        AVAILABLE,
+        "1 while the log can be written and read, else 0."
+    );
+    describe_gauge!(WAITING, "Commands that wait to be decided.");
+    describe_gauge!(CONNECTIONS, "Connections of clients.");
+    describe_gauge!(SUBSCRIBERS, "Open Subscribe streams.");
+    describe_gauge!(WATCHERS, "Open WatchOrders streams.");
+    describe_gauge!(
+        POSITION,
+        "The position up to which a projection has worked."
+    );
+    describe_gauge!(LAG_EVENTS, "Events that a projection is behind the log.");
+    describe_gauge!(
+        LAG_SECONDS,
+        "For how long a projection has been behind the log."
+    );
+    describe_gauge!(
+        FAILING,
+        "1 while something keeps a projection from going on, else 0."
+    );
+    describe_gauge!(PARKED, "Aggregates that are set aside.");
+    describe_histogram!(
+        SEARCH_WRITES,
+        "Writes to the search index, until they could be found."
+    );
+    describe_counter!(
+        SEARCH_WRITTEN,
+        "Documents that were written to the search index."
+    );
+    describe_counter!(
+        SEARCH_FAILED,
+        "Writes to the search index that failed, and are tried again."
+    );
+    counter!(SEARCH_FAILED).absolute(0);
+    Ok(rendered)
+}
+
+/// A command was answered: with OK, or the reason of its error.
+pub fn command(kind: &'static str, outcome: &'static str) {
+    counter!(COMMANDS, "command" => kind, "outcome" => outcome).increment(1);
+}
+
+/// A call was answered.
+pub fn call(method: &'static str, status: &'static str, took: Duration) {
+    histogram!(CALLS, "method" => method, "status" => status).record(took);
+}
+
+/// So many commands were committed together.
+pub fn appended(commands: usize, took: Duration) {
+    histogram!(APPENDED).record(commands as f64);
+    histogram!(APPENDS).record(took);
+}
+
+/// So many documents were written to the search index together.
+pub fn indexed(documents: usize, took: Duration) {
+    histogram!(SEARCH_WRITES).record(took);
+    counter!(SEARCH_WRITTEN).increment(documents as u64);
+}
+
+/// Writing to the search index failed.
+pub fn not_indexed() {
+    counter!(SEARCH_FAILED).increment(1);
+}
+
+/// The write side, as it is now.
+#[derive(Debug, Clone, Copy)]
+pub struct Log {
+    /// Its newest position, if that is known.
+    pub head: Option<u64>,
+    /// Whether it can be written and read.
+    pub available: bool,
+    /// Commands that wait.
+    pub waiting: usize,
+    /// Open Subscribe streams.
+    pub subscribers: usize,
+}
+
+impl Log {
+    /// Tells it.
+    pub fn observe(self) {
+        if let Some(head) = self.head {
+            gauge!(HEAD).set(head as f64);
+        }
+        gauge!(AVAILABLE).set(f64::from(u8::from(self.available)));
+        gauge!(WAITING).set(self.waiting as f64);
+        gauge!(SUBSCRIBERS).set(self.subscribers as f64);
+    }
+}
+
+/// A projection, as it is now.
+#[derive(Debug, Clone)]
+pub struct Projection {
+    /// Its name.
+    pub name: String,
+    /// Up to where it has worked.
+    pub position: u64,
+    /// Events it is behind.
+    pub lag_events: u64,
+    /// For how long it has been.
+    pub lag: Duration,
+    /// Whether something keeps it from going on.
+    pub failing: bool,
+    /// Aggregates that are set aside.
+    pub parked: u64,
+}
+
+impl Projection {
+    /// Tells it.
+    pub fn observe(self) {
+        let name = self.name;
+        gauge!(POSITION, "projection" => name.clone()).set(self.position as f64);
+        gauge!(LAG_EVENTS, "projection" => name.clone()).set(self.lag_events as f64);
+        gauge!(LAG_SECONDS, "projection" => name.clone()).set(self.lag.as_secs_f64());
+        gauge!(FAILING, "projection" => name.clone()).set(f64::from(u8::from(self.failing)));
+        gauge!(PARKED, "projection" => name).set(self.parked as f64);
+    }
+}
+
+/// Open connections and WatchOrders streams, as they are now.
+pub fn clients(connections: usize, watchers: Option<usize>) {
+    gauge!(CONNECTIONS).set(connections as f64);
+    if let Some(watchers) = watchers {
+        gauge!(WATCHERS).set(watchers as f64);
+    }
+}
