@@ -5,23 +5,20 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::{FutureExt as _, Map};
+use futures_util::future::{Either, FutureExt as _, Map, Ready, ready};
 use http::{Request, Response};
 use tokio::time::{Timeout, error::Elapsed, timeout};
+use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 use wire::Error;
 
-/// Ends calls that take too long to come or to be answered, and says which limit a message is past.
-#[derive(Debug, Clone, Copy)]
+/// Ends calls that take too long to come or to be answered, says which limit a message is past, and
+/// refuses calls to a server that shuts down.
+#[derive(Debug, Clone)]
 pub(super) struct Limited {
-    call_time: Duration,
-}
-
-impl Limited {
-    pub(super) fn to(call_time: Duration) -> Self {
-        Self { call_time }
-    }
+    pub(super) call_time: Duration,
+    pub(super) shuts_down: CancellationToken,
 }
 
 impl<S> Layer<S> for Limited {
@@ -30,7 +27,7 @@ impl<S> Layer<S> for Limited {
     fn layer(&self, service: S) -> Within<S> {
         Within {
             service,
-            call_time: self.call_time,
+            limits: self.clone(),
         }
     }
 }
@@ -39,8 +36,11 @@ impl<S> Layer<S> for Limited {
 #[derive(Debug, Clone)]
 pub(super) struct Within<S> {
     service: S,
-    call_time: Duration,
+    limits: Limited,
 }
+
+/// It says itself that others should be asked.
+const HEALTH: &str = "/grpc.health.v1.Health/";
 
 type Answer<E> = Result<Response<Body>, E>;
 
@@ -50,18 +50,29 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future =
-        Map<Timeout<S::Future>, fn(Result<Answer<S::Error>, Elapsed>) -> Answer<S::Error>>;
+    type Future = Either<
+        Map<Timeout<S::Future>, fn(Result<Answer<S::Error>, Elapsed>) -> Answer<S::Error>>,
+        Ready<Answer<S::Error>>,
+    >;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.service.poll_ready(context)
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        timeout(self.call_time, self.service.call(request)).map(|answer| match answer {
+        let Limited {
+            call_time,
+            shuts_down,
+        } = &self.limits;
+        if shuts_down.is_cancelled() && !request.uri().path().starts_with(HEALTH) {
+            let refused = Status::from(Error::ShuttingDown).into_http();
+            return Either::Right(ready(Ok(refused)));
+        }
+        let answer = timeout(*call_time, self.service.call(request));
+        Either::Left(answer.map(|answer| match answer {
             Ok(answer) => answer.map(told),
             Err(_) => Ok(Status::from(Error::Overloaded("the call took too long")).into_http()),
-        })
+        }))
     }
 }
 

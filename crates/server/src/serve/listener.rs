@@ -6,7 +6,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -28,6 +28,9 @@ use crate::settings::Limits;
 /// Bytes that tell which protocol a client speaks: the preface of HTTP/2. What comes later is for
 /// the protocol to wait for.
 const PREFACE: usize = 24;
+
+/// How long a client may take to close a connection that has been closed on this side.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// Between two looks, when the system has no more connections to give.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -121,6 +124,7 @@ async fn run(
                 peer,
                 unread: PREFACE,
                 patience: Box::pin(sleep(patience)),
+                linger: None,
                 _place: place,
             };
             // Nobody takes it when the server shuts down.
@@ -138,6 +142,8 @@ pub(super) struct Connection {
     /// Bytes of the preface that have not come.
     unread: usize,
     patience: Pin<Box<Sleep>>,
+    /// Runs once it has been closed on this side.
+    linger: Option<Pin<Box<Sleep>>>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -193,7 +199,25 @@ impl AsyncWrite for Connection {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+    /// Also reads what still comes: a connection that is closed before that is reset, and with it is
+    /// lost what the client has not read of our last answers.
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+        let linger = this.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        if linger.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        let mut unread = [0; 4096];
+        loop {
+            let mut unread = ReadBuf::new(&mut unread);
+            match Pin::new(&mut this.stream).poll_read(context, &mut unread) {
+                Poll::Pending => return Poll::Pending,
+                // The client has closed it too, or it is gone.
+                Poll::Ready(Ok(())) if unread.filled().is_empty() => return Poll::Ready(Ok(())),
+                Poll::Ready(Err(_)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(())) => {}
+            }
+        }
     }
 }

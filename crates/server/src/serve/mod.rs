@@ -65,6 +65,10 @@ const OTHER_FILES: u64 = 2000;
 /// word would keep its place for ever.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
+/// How long calls are refused, at shutdown, before connections are closed: a call that meets the
+/// closing of its connection fails without being told why.
+const FAREWELL: Duration = Duration::from_millis(250);
+
 /// Why it does not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -222,7 +226,7 @@ impl Serve {
             }
             None => None,
         };
-        // They end first.
+        // They end first, and then nothing new is begun.
         let streams = CancellationToken::new();
         let write_side = if settings.roles.command {
             let log = &settings.log;
@@ -321,7 +325,10 @@ impl Serve {
             .layer(Pages::of(settings.origins))
             .layer(GrpcWebLayer::new())
             .layer(Observed)
-            .layer(Limited::to(limits.call_time))
+            .layer(Limited {
+                call_time: limits.call_time,
+                shuts_down: streams.clone(),
+            })
             .layer(secured.access)
             .add_service(health_service)
             .add_service(reflection)
@@ -352,6 +359,7 @@ impl Serve {
                 health_followed.await.map_err(|error| Error::Thread(error.into()))?;
                 health.drain().await;
                 streams.cancel();
+                tokio::time::sleep(FAREWELL.min(settings.drain_timeout)).await;
                 stop_accepting.cancel();
                 health.close().await;
                 match tokio::time::timeout(settings.drain_timeout, &mut server).await {

@@ -14,4 +14,5 @@ mod memory;
 mod operations;
 mod readme;
 mod reflection;
+mod shutdown;
 mod telemetry;

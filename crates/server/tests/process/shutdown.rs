@@ -1,0 +1,155 @@
+//! SIGTERM, while everybody is at work.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use contract::orders::v1::{execute_commands_response::Result as Told, *};
+use testkit::{Clients, DEADLINE, eventually, order, reason};
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status};
+
+use crate::binary::start;
+
+/// Creates orders until it is refused; those that were acknowledged, and the refusal.
+async fn create(
+    mut clients: Clients,
+    name: String,
+    done: Arc<AtomicUsize>,
+) -> (Vec<String>, Status) {
+    let mut acknowledged = Vec::new();
+    for index in 0.. {
+        let id = format!("{name}-{index}");
+        match clients
+            .commands
+            .create_order(order::create(&id, "ann"))
+            .await
+        {
+            Ok(_) => acknowledged.push(id),
+            Err(refused) => return (acknowledged, refused),
+        }
+        done.fetch_add(1, Ordering::Relaxed);
+    }
+    unreachable!()
+}
+
+/// The same on a stream, many in flight.
+async fn execute(mut clients: Clients, done: Arc<AtomicUsize>) -> (Vec<String>, Status) {
+    let (sender, commands) = mpsc::channel(64);
+    tokio::spawn(async move {
+        for index in 0.. {
+            let create = order::create(&format!("stream-{index}"), "ann");
+            let command = Some(execute_commands_request::Command::CreateOrder(create));
+            if sender
+                .send(ExecuteCommandsRequest { command })
+                .await
+                .is_err()
+            {
+                return;
+            }
+        }
+    });
+    let answers = clients
+        .commands
+        .execute_commands(ReceiverStream::new(commands))
+        .await;
+    let mut answers = answers.unwrap().into_inner();
+    let mut acknowledged = Vec::new();
+    loop {
+        match answers.message().await {
+            Ok(Some(answer)) => match answer.result {
+                Some(Told::CreateOrder(created)) => acknowledged.push(created.order_id),
+                other => panic!("{other:?}"),
+            },
+            Ok(None) => panic!("the stream ends as if all commands had been taken"),
+            Err(refused) => return (acknowledged, refused),
+        }
+        done.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Follows the log; the position to go on from, and how the stream ended.
+async fn follow(mut clients: Clients) -> (u64, Status) {
+    let follow = SubscribeRequest {
+        follow: true,
+        ..SubscribeRequest::default()
+    };
+    let mut stream = clients.events.subscribe(follow).await.unwrap().into_inner();
+    let mut position = 0;
+    loop {
+        match stream.message().await {
+            Ok(Some(response)) => {
+                let mut expected = position + 1..;
+                for event in &response.events {
+                    assert_eq!(Some(event.position), expected.next());
+                }
+                position = response.position;
+            }
+            Ok(None) => panic!("the stream ends as if the log did"),
+            Err(status) => return (position, status),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g1_shutting_down_under_load_loses_nothing_that_was_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = start(folder.path());
+    let done = Arc::new(AtomicUsize::new(0));
+    let mut writers = JoinSet::new();
+    for index in 0..20 {
+        // Some share a connection.
+        let clients = process.clients().await;
+        for part in ["a", "b"] {
+            let name = format!("{part}-{index}");
+            writers.spawn(create(clients.clone(), name, Arc::clone(&done)));
+        }
+    }
+    writers.spawn(execute(process.clients().await, Arc::clone(&done)));
+    let follower = tokio::spawn(follow(process.clients().await));
+    eventually("there is load", async || {
+        (done.load(Ordering::Relaxed) > 2000).then_some(())
+    })
+    .await;
+
+    let ended = tokio::task::spawn_blocking(|| process.terminate());
+    let ended = timeout(DEADLINE, ended).await.expect("it does not end");
+    assert_eq!(ended.unwrap(), Some(0));
+    let mut acknowledged = BTreeSet::new();
+    while let Some(wrote) = writers.join_next().await {
+        let (ids, refused) = wrote.unwrap();
+        assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+        acknowledged.extend(ids);
+    }
+    let (position, status) = follower.await.unwrap();
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    assert_eq!(reason(&status), "SHUTTING_DOWN");
+
+    let process = start(folder.path());
+    let mut clients = process.clients().await;
+    let rest = SubscribeRequest {
+        after_position: position,
+        ..SubscribeRequest::default()
+    };
+    let all = SubscribeRequest::default();
+    let (mut there, mut next) = (BTreeSet::new(), position);
+    let mut stream = clients.events.subscribe(all).await.unwrap().into_inner();
+    while let Some(response) = stream.message().await.unwrap() {
+        there.extend(response.events.into_iter().map(|event| event.aggregate_id));
+    }
+    let missing: Vec<_> = acknowledged.difference(&there).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    let mut stream = clients.events.subscribe(rest).await.unwrap().into_inner();
+    while let Some(response) = stream.message().await.unwrap() {
+        for event in response.events {
+            next += 1;
+            assert_eq!(event.position, next);
+        }
+    }
+    assert_eq!(next, clients.head().await);
+}
