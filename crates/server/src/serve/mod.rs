@@ -149,8 +149,8 @@ pub struct Serve {
     folder: Option<Folder>,
     /// That of the log, if it is a file elsewhere.
     log_folder: Option<Folder>,
-    /// Of the metrics, and whether only this machine can reach it.
-    metrics: Option<(TcpListener, bool)>,
+    /// That of the metrics.
+    metrics: Option<TcpListener>,
     /// Where queries are answered and streams are fed.
     read: Threads,
     secured: Secured,
@@ -276,9 +276,8 @@ impl Serve {
         let (mut health, health_service) = Health::new(needs).await;
         let draining = CancellationToken::new();
         let health_followed = tokio::spawn(health.clone().follow(draining.clone()));
-        let address = listener
-            .local_addr()
-            .map_err(|error| Error::Listen(settings.listen, error))?;
+        let refused = |error| Error::Listen(settings.listen, error);
+        let address = listener.local_addr().map_err(refused)?;
         let stop_accepting = CancellationToken::new();
         let limits = settings.limits;
         let places = Places::new(&limits);
@@ -292,7 +291,9 @@ impl Serve {
                 &tasks,
             )
         };
-        if let Some((listener, is_local)) = metrics {
+        if let Some(listener) = metrics {
+            let address = listener.local_addr().map_err(refused)?;
+            tracing::info!(%address, "metrics");
             let observer = Observer {
                 write: write_side.as_ref().map(|side| {
                     (
@@ -307,12 +308,15 @@ impl Serve {
                 connections: places.clone(),
             };
             // As open as its address: beyond this machine it is served as gRPC is.
-            let (tls, credentials) = match is_local {
+            let (tls, credentials) = match address.ip().is_loopback() {
                 true => (None, None),
                 false => (secured.tls.clone(), secured.access.credentials().cloned()),
             };
             let incoming = accept(listener, tls);
             scrape::serve(incoming, credentials, observer, ended.clone(), &tasks)?;
+        } else if let Some(metrics) = settings.telemetry.metrics {
+            let address = metrics.listen;
+            tracing::warn!(%address, "in use: no metrics; metrics-listen says where else");
         }
         let incoming = accept(listener, secured.tls);
         let (write, query) = (write_side.as_ref(), read_side.as_ref());

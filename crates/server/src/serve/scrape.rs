@@ -26,25 +26,14 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// The version of the text that Prometheus reads.
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Takes the address; true: only this machine can reach it. `None` where nobody has asked for it, and somebody else has it.
+/// Takes the address. `None` where nobody has asked for it, and somebody else has it.
 ///
 /// # Errors
 /// It cannot be listened on.
-pub(super) async fn bind(
-    settings: &settings::Metrics,
-) -> Result<Option<(TcpListener, bool)>, Error> {
+pub(super) async fn bind(settings: &settings::Metrics) -> Result<Option<TcpListener>, Error> {
     match TcpListener::bind(settings.listen).await {
-        Ok(listener) => {
-            let address = listener.local_addr();
-            let address = address.map_err(|error| Error::Listen(settings.listen, error))?;
-            tracing::info!(%address, "metrics");
-            Ok(Some((listener, address.ip().is_loopback())))
-        }
-        Err(error) if !settings.wanted && error.kind() == io::ErrorKind::AddrInUse => {
-            let address = settings.listen;
-            tracing::warn!(%address, "in use: no metrics; metrics-listen says where else");
-            Ok(None)
-        }
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if !settings.wanted && error.kind() == io::ErrorKind::AddrInUse => Ok(None),
         Err(error) => Err(Error::Listen(settings.listen, error)),
     }
 }
