@@ -4,16 +4,27 @@
 
 #[path = "../examples/subscriber/follow.rs"]
 mod follow;
+#[path = "../examples/subscriber/source.rs"]
+mod source;
 #[path = "../examples/subscriber/warehouse.rs"]
 mod warehouse;
 
-use std::time::Duration;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use contract::orders::v1::SubscribeResponse;
+use contract::orders::v1::{GetHeadRequest, SubscribeResponse};
 use follow::{Error, SILENCE, follow};
-use testkit::{Clients, DEADLINE, Proxy, Server, eventually, order, reason};
-use tokio::time::timeout;
-use tonic::transport::Endpoint;
+use server::settings::{Caller, Credentials, Jwt, Roles, Tls};
+use source::{Source, Token};
+use tempfile::TempDir;
+use testkit::{
+    Authority, Clients, DEADLINE, Issuer, Node, Proxy, Server, eventually, order, reason,
+};
+use tokio::time::{sleep, timeout};
+use tonic::{Code, Status, transport::Certificate};
 use warehouse::Warehouse;
 
 /// Creates orders, and ships every other one; while that goes on, does something to the network.
@@ -33,7 +44,7 @@ async fn write(clients: &mut Clients, ids: std::ops::Range<u64>, between: impl F
     }
 }
 
-async fn reached(file: &std::path::Path, position: u64) {
+async fn reached(file: &Path, position: u64) {
     eventually(format!("position {position}"), async || {
         let mut looked_at = Warehouse::open(file).await.unwrap();
         (looked_at.position().await.unwrap().1 == position).then_some(())
@@ -46,7 +57,7 @@ async fn g6_a_warehouse_loses_and_repeats_nothing_while_the_network_breaks() {
     let server = Server::start().await;
     let address = server.url().replace("http://", "");
     let network = Proxy::to(&address).await;
-    let through = Endpoint::from_shared(format!("http://{}", network.address())).unwrap();
+    let through = Source::new(format!("http://{}", network.address()), None, None).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("warehouse.db");
     let mut clients = server.clients().await;
@@ -110,10 +121,171 @@ async fn another_log_ends_it() {
         ..SubscribeResponse::default()
     };
     assert!(warehouse.apply(&third).await.is_err());
-    let endpoint = Endpoint::from_shared(server.url()).unwrap();
-    let ended = timeout(DEADLINE, follow(&endpoint, &mut warehouse, SILENCE)).await;
-    let Err(Error::Refused(status)) = ended.unwrap() else {
-        panic!("it goes on")
-    };
+    let source = Source::new(server.url(), None, None).unwrap();
+    let status = refusal(&source, &mut warehouse).await;
     assert_eq!(reason(&status), "LOG_MISMATCH");
+}
+
+async fn refusal(source: &Source, warehouse: &mut Warehouse) -> Status {
+    let ended = timeout(DEADLINE, follow(source, warehouse, SILENCE)).await;
+    match ended.expect("it goes on") {
+        Err(Error::Refused(status)) => status,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A server with TLS, for who has a JWT.
+struct Secured {
+    server: Server,
+    issuer: Issuer,
+    folder: TempDir,
+}
+
+impl Secured {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, contents: String| -> PathBuf {
+            let file = folder.path().join(name);
+            fs::write(&file, contents).unwrap();
+            file
+        };
+        let (authority, issuer) = (Authority::new(), Issuer::new("key-1"));
+        write("ca", authority.pem());
+        let (cert, key) = authority.certificate("localhost");
+        let jwt = Jwt {
+            keys: write("keys", issuer.keys().to_string()),
+            issuer: Issuer::ISSUER.to_owned(),
+            audience: Issuer::AUDIENCE.to_owned(),
+        };
+        let node = Node {
+            roles: Roles::ALL,
+            tls: Some(Tls {
+                cert: write("cert", cert),
+                key: write("key", key),
+                client_ca: None,
+            }),
+            credentials: Some(Credentials {
+                tokens: None,
+                jwt: Some(jwt),
+            }),
+            ..Node::default()
+        };
+        Self {
+            server: Server::of(node).await,
+            issuer,
+            folder,
+        }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn jwt(&self, role: &str, seconds: i64) -> String {
+        self.issuer.sign(&Issuer::claims(&[role], seconds))
+    }
+
+    /// Writes a file with a JWT.
+    fn issue(&self, role: &str, seconds: i64) {
+        fs::write(self.file("new"), self.jwt(role, seconds) + "\n").unwrap();
+        fs::rename(self.file("new"), self.file("token")).unwrap();
+    }
+
+    fn source(&self, token: Option<Token>) -> Source {
+        let authority = Certificate::from_pem(fs::read(self.file("ca")).unwrap());
+        Source::new(self.server.url(), token, Some(authority)).unwrap()
+    }
+
+    async fn clients(&self, token: &str) -> Clients {
+        let caller = Caller {
+            ca: Some(self.file("ca")),
+            ..Caller::default()
+        };
+        let connected = Clients::connect_as(&self.server.url(), &caller, token).await;
+        connected.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn it_goes_on_when_its_token_is_replaced_by_a_better_one() {
+    let secured = Secured::start().await;
+    let source = secured.source(Some(Token::File(secured.file("token"))));
+    let file = secured.file("warehouse.db");
+    let mut clients = secured.clients(&secured.jwt("command", 600)).await;
+    let mut warehouse = Warehouse::open(&file).await.unwrap();
+    let replaced = async {
+        write(&mut clients, 1..2, |_| ()).await;
+        // Over in three seconds: the server gives clocks 30 more.
+        secured.issue("subscribe", -27);
+        let soon_over = fs::read_to_string(secured.file("token")).unwrap();
+        reached(&file, 1).await;
+        eventually("it is over", async || {
+            let mut clients = secured.clients(soon_over.trim()).await;
+            clients.events.get_head(GetHeadRequest {}).await.err()
+        })
+        .await;
+        write(&mut clients, 3..4, |_| ()).await;
+        secured.issue("query", 600);
+        // It is refused again and again, and for another reason.
+        sleep(Duration::from_secs(2)).await;
+        secured.issue("subscribe", 600);
+        reached(&file, 2).await;
+    };
+    tokio::select! {
+        () = replaced => {}
+        ended = follow(&source, &mut warehouse, SILENCE) => panic!("{ended:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_one_token_that_it_has_is_taken_or_refused_for_good() {
+    let secured = Secured::start().await;
+    let mut warehouse = Warehouse::open(secured.file("warehouse.db")).await.unwrap();
+    let here = |token: String| secured.source(Some(Token::Here(token)));
+    for (source, code) in [
+        (secured.source(None), Code::Unauthenticated),
+        (here("wrong".into()), Code::Unauthenticated),
+        (here(secured.jwt("query", 600)), Code::PermissionDenied),
+        // Over in a second.
+        (here(secured.jwt("subscribe", -29)), Code::Unauthenticated),
+    ] {
+        assert_eq!(refusal(&source, &mut warehouse).await.code(), code);
+    }
+}
+
+#[tokio::test]
+async fn a_server_of_another_authority_is_told_nothing() {
+    let secured = Secured::start().await;
+    let token = || Some(Token::Here("secret".into()));
+    let other = Certificate::from_pem(Authority::new().pem());
+    for authority in [Some(other), None] {
+        let source = Source::new(secured.server.url(), token(), authority).unwrap();
+        assert!(source.connect().await.is_err());
+    }
+    secured.source(token()).connect().await.unwrap();
+}
+
+#[test]
+fn a_token_is_not_sent_in_clear_to_another_machine() {
+    let with_token = |url: &str| Source::new(url.into(), Some(Token::Here("secret".into())), None);
+    for url in [
+        "http://orders.example:50051",
+        "http://127.0.0.1:50051@orders.example",
+        "http://127.0.0.1.orders.example",
+        "http://0.0.0.0:50051",
+        "http://[2001:db8::1]:50051",
+    ] {
+        let why = with_token(url).err().expect(url).to_string();
+        assert!(why.starts_with("a token is not sent in clear to"), "{why}");
+        assert!(!why.contains("secret"));
+        assert!(Source::new(url.into(), None, None).is_ok(), "{url}");
+    }
+    for url in [
+        "http://localhost:1",
+        "http://127.1.2.3:1",
+        "http://[::1]:1",
+        "https://orders.example",
+    ] {
+        assert!(with_token(url).is_ok(), "{url}");
+    }
 }

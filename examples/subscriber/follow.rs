@@ -2,10 +2,10 @@ use std::time::Duration;
 
 use contract::orders::v1::{SubscribeRequest, event_service_client::EventServiceClient};
 use tokio::time::{error::Elapsed, sleep, timeout};
-use tonic::{Code, Status, transport::Endpoint};
+use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
-use crate::warehouse::Warehouse;
+use crate::{source::Source, warehouse::Warehouse};
 
 /// A stream says every ten seconds that it is there; after three times that it is taken for lost.
 pub(crate) const SILENCE: Duration = Duration::from_secs(30);
@@ -37,6 +37,8 @@ impl std::error::Error for Error {}
 enum End {
     /// Another one may do better, after that time.
     Broken(String, Duration),
+    /// Another token may do better.
+    Denied(Status),
     Fatal(Error),
 }
 
@@ -45,6 +47,7 @@ impl From<Status> for End {
         let retry = status.get_details_retry_info();
         let after = retry.and_then(|retry| retry.retry_delay);
         match status.code() {
+            Code::Unauthenticated | Code::PermissionDenied => Self::Denied(status),
             // Without a time to try again after, it is a message that is too large.
             Code::ResourceExhausted if after.is_none() => Self::Fatal(Error::Refused(status)),
             // The last three are how a connection that is cut in the midst of a message may look.
@@ -62,7 +65,12 @@ impl From<Status> for End {
 
 impl From<tonic::transport::Error> for End {
     fn from(error: tonic::transport::Error) -> Self {
-        Self::Broken(error.to_string(), Duration::ZERO)
+        // Itself it says no more than that there is one.
+        let mut cause: &dyn std::error::Error = &error;
+        while let Some(inner) = cause.source() {
+            cause = inner;
+        }
+        Self::Broken(cause.to_string(), Duration::ZERO)
     }
 }
 
@@ -78,20 +86,24 @@ impl From<sqlx::Error> for End {
     }
 }
 
-/// Follows the log of `server`, whatever breaks in between. To be dropped at any time.
+/// Follows the log of `source`, whatever breaks in between. To be dropped at any time.
 pub(crate) async fn follow(
-    server: &Endpoint,
+    source: &Source,
     warehouse: &mut Warehouse,
     silence: Duration,
 ) -> Result<(), Error> {
     let mut pause = SHORTEST_PAUSE;
     loop {
-        match stream(server, warehouse, silence, &mut pause).await {
+        match stream(source, warehouse, silence, &mut pause).await {
             Ok(()) => {}
             Err(End::Broken(why, after)) => {
                 pause = pause.max(after);
                 eprintln!("again in {pause:?}: {why}");
             }
+            Err(End::Denied(status)) if source.token_may_change() => {
+                eprintln!("again in {pause:?}: {}", status.message());
+            }
+            Err(End::Denied(status)) => return Err(Error::Refused(status)),
             Err(End::Fatal(error)) => return Err(error),
         }
         sleep(pause).await;
@@ -100,20 +112,24 @@ pub(crate) async fn follow(
 }
 
 async fn stream(
-    server: &Endpoint,
+    source: &Source,
     warehouse: &mut Warehouse,
     silence: Duration,
     pause: &mut Duration,
 ) -> Result<(), End> {
     let (log_id, after_position) = warehouse.position().await?;
     // A connection of its own each time: another call on one that is lost is lost too.
-    let channel = timeout(silence, server.connect()).await??;
-    let request = SubscribeRequest {
+    let channel = timeout(silence, source.connect()).await??;
+    let mut request = Request::new(SubscribeRequest {
         after_position,
         log_id,
         follow: true,
         ..SubscribeRequest::default()
-    };
+    });
+    let token = source.authorization().await;
+    if let Some(token) = token.map_err(|why| End::Broken(why, Duration::ZERO))? {
+        request.metadata_mut().insert("authorization", token);
+    }
     let mut events = EventServiceClient::new(channel);
     let answer = timeout(silence, events.subscribe(request)).await??;
     let mut responses = answer.into_inner();

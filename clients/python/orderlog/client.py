@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import grpc
 
 from orderlog.backoff import pauses
+from orderlog.connection import connect
 from orderlog.errors import OrderlogError
 from orders.v1 import (
     command_service_pb2,
@@ -25,33 +26,32 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
+    from orderlog.connection import Token
     from orders.v1.order_pb2 import Order
-
-_OPTIONS = (
-    # A server that went without a word is noticed while a call waits for it, also one that the
-    # client has nothing more to say to.
-    ("grpc.keepalive_time_ms", 10_000),
-    ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.http2.max_pings_without_data", 0),
-    # A page of 500 orders with many lines is more than the usual 4 MiB.
-    ("grpc.max_receive_message_length", 64 << 20),
-    # Else all of a process share one connection, and its loss.
-    ("grpc.use_local_subchannel_pool", 1),
-    # A server that comes back is to be found soon.
-    ("grpc.max_reconnect_backoff_ms", 1_000),
-)
 
 
 class Orderlog:
     """A connection to orderlog: `async with Orderlog("127.0.0.1:50051") as orderlog`."""
 
-    def __init__(self, target: str, *, patience: float = 30.0, answer_within: float = 10.0) -> None:
-        """Connect as soon as something is called.
+    def __init__(
+        self,
+        target: str,
+        *,
+        token: Token | None = None,
+        tls: grpc.ChannelCredentials | None = None,
+        patience: float = 30.0,
+        answer_within: float = 10.0,
+    ) -> None:
+        """Connect as soon as something is called, to `https://NAME:PORT` with TLS.
+
+        `token` is shown with each call: itself, or what it returns then, so that it can be renewed.
+        Without TLS it is only for a server on this machine. `tls` is what
+        `grpc.ssl_channel_credentials` makes of authorities, and of a certificate to show.
 
         A call is tried again for `patience` seconds, and given `answer_within` seconds each time,
         besides those that the server is asked to wait for its read model.
         """
-        self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
+        self._channel = connect(target, token, tls)
         self._patience = patience
         self._answer_within = answer_within
         self.commands = command_service_pb2_grpc.CommandServiceStub(self._channel)

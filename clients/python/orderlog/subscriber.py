@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from pathlib import Path
 
+    from orderlog.connection import Token
     from orders.v1.event_pb2 import RecordedEvent
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,8 @@ async def follow(
     target: str,
     store: Store,
     *,
+    token: Token | None = None,
+    tls: grpc.ChannelCredentials | None = None,
     only: EventFilter | None = None,
     silence: float = 3 * HEARTBEAT,
     on_caught_up: Callable[[bool], None] = lambda _: None,
@@ -61,7 +64,8 @@ async def follow(
     After `silence` seconds without a word the connection is taken for lost. `on_caught_up` is told
     when the head of the log is reached, and when it is no longer. Raises an `OrderlogError` that
     trying again does not help against, such as LOG_MISMATCH: the log is another one than the store
-    was made from.
+    was made from. A `token` that is refused is final too, unless it is a function: that is asked
+    again each time, until it returns one that is not.
     """
     is_caught_up = False
     waits = pauses()
@@ -71,9 +75,9 @@ async def follow(
             after_position=resume.position, log_id=resume.log_id, filter=only, follow=True
         )
         # A connection of its own each time: another call on one that is lost is lost too.
-        async with Orderlog(target) as orderlog:
+        async with Orderlog(target, token=token, tls=tls) as orderlog:
             call = orderlog.events.Subscribe(request)
-            while (response := await _next(call, silence)) is not None:
+            while (response := await _next(call, silence, callable(token))) is not None:
                 await _finished(asyncio.to_thread(store.apply, response))
                 waits = pauses()
                 if response.caught_up != is_caught_up:
@@ -85,7 +89,9 @@ async def follow(
         await asyncio.sleep(next(waits))
 
 
-async def _next(call: grpc.aio.UnaryStreamCall, silence: float) -> SubscribeResponse | None:
+async def _next(
+    call: grpc.aio.UnaryStreamCall, silence: float, token_may_change: bool
+) -> SubscribeResponse | None:
     """What comes next, or None if another stream has to be tried."""
     try:
         async with asyncio.timeout(silence):
@@ -95,8 +101,7 @@ async def _next(call: grpc.aio.UnaryStreamCall, silence: float) -> SubscribeResp
         return None
     except grpc.aio.AioRpcError as failed:
         error = OrderlogError(failed)
-        # INTERNAL with a reason is what the server says of an event that it cannot read yet.
-        if error.is_retryable or error.is_unanswered or error.code is grpc.StatusCode.INTERNAL:
+        if _may_pass(error, token_may_change):
             log.warning("the stream broke off: %s", error)
             await asyncio.sleep(error.retry_after or 0)
             return None
@@ -105,6 +110,16 @@ async def _next(call: grpc.aio.UnaryStreamCall, silence: float) -> SubscribeResp
         log.info("the stream ended")
         return None
     return response
+
+
+def _may_pass(error: OrderlogError, token_may_change: bool) -> bool:
+    match error.code:
+        case grpc.StatusCode.UNAUTHENTICATED | grpc.StatusCode.PERMISSION_DENIED:
+            return token_may_change
+        # With a reason, it is what the server says of an event that it cannot read yet.
+        case grpc.StatusCode.INTERNAL:
+            return True
+    return error.is_retryable or error.is_unanswered
 
 
 async def _finished(work: Coroutine[None, None, None]) -> None:

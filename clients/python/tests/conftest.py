@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import grpc
 import pytest_asyncio
 
 from orderlog import Orderlog
@@ -23,8 +25,9 @@ PROGRAM = Path(os.environ.get("ORDERLOG", ROOT / "target" / "debug" / "orderlog"
 class Server:
     """orderlog on a data folder of its own, at one address across restarts."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *more: str) -> None:
         self._folder = folder
+        self._more = more
         self._process: subprocess.Popen[str] | None = None
         self._port = 0
         self._listener: asyncio.Server | None = None
@@ -43,6 +46,7 @@ class Server:
 
     def start(self) -> None:
         arguments = ["serve", "--listen", "127.0.0.1:0", "--data-dir", str(self._folder)]
+        arguments += self._more
         environment = {k: v for k, v in os.environ.items() if not k.startswith("ORDERLOG")}
         self._process = subprocess.Popen(
             [PROGRAM, *arguments],
@@ -110,6 +114,59 @@ async def _pump(
             await may.wait()
         to.write(data)
         await to.drain()
+
+
+class Secured(Server):
+    """One with TLS, for who has a token."""
+
+    def __init__(self, folder: Path, *more: str) -> None:
+        self._tokens = folder / "tokens"
+        self.certificate, self.key = certificate(folder / "server")
+        tls = ("--tls-cert", self.certificate, "--tls-key", self.key)
+        self.token("operate")
+        super().__init__(folder, *tls, "--tokens", self._tokens, *more)
+
+    @property
+    def target(self) -> str:
+        return f"https://{super().target}"
+
+    @property
+    def tls(self) -> grpc.ChannelCredentials:
+        return grpc.ssl_channel_credentials(self.certificate.read_bytes())
+
+    def token(self, *roles: str) -> str:
+        """Make a token; one made while it runs counts soon."""
+        named = [argument for role in roles for argument in ("--role", role)]
+        command = [PROGRAM, "token", "new", *named, "--tokens", self._tokens]
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+    def revoke_all(self) -> None:
+        beside = self._tokens.with_suffix(".new")
+        beside.write_text("")
+        beside.rename(self._tokens)
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate of this machine, which is its own authority, and its key."""
+    folder.mkdir(parents=True)
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    command = "openssl req -x509 -nodes -newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
+    of = ("-subj", "/CN=orderlog", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
+    # As an authority, it could not be a client's certificate too.
+    extensions = (*of, "-addext", "basicConstraints=critical,CA:FALSE")
+    files = ("-keyout", key, "-out", cert)
+    subprocess.run([*command.split(), *extensions, *files], check=True, stderr=subprocess.DEVNULL)
+    return cert, key
+
+
+@contextlib.asynccontextmanager
+async def secured(folder: Path, *more: str) -> AsyncIterator[Secured]:
+    server = Secured(folder, *more)
+    await server.open()
+    try:
+        yield server
+    finally:
+        await server.close()
 
 
 @pytest_asyncio.fixture

@@ -16,6 +16,7 @@ import { type Duration, durationMs } from "@bufbuild/protobuf/wkt";
 import { type Client, Code, ConnectError, createClient, type Transport } from "@connectrpc/connect";
 import { createGrpcTransport, Http2SessionManager } from "@connectrpc/connect-node";
 import { pauses } from "./backoff.js";
+import { check, type ConnectionOptions, showing } from "./connection.js";
 import { OrderlogError } from "./errors.js";
 import { CommandService } from "./gen/orders/v1/command_service_pb.js";
 import { EventService } from "./gen/orders/v1/event_service_pb.js";
@@ -41,7 +42,7 @@ type Reply<M, R> = M extends {
     : never
   : never;
 
-export interface Options {
+export interface Options extends ConnectionOptions {
   /** How long a call is tried again. */
   patienceMs?: number;
   /** How long each attempt is given. */
@@ -50,7 +51,7 @@ export interface Options {
   keepAliveMs?: number;
 }
 
-/** A connection to orderlog: `new Orderlog("http://127.0.0.1:50051")`. */
+/** A connection to orderlog: `new Orderlog("http://127.0.0.1:50051")`, or with TLS `https://`. */
 export class Orderlog {
   readonly commands: Client<typeof CommandService>;
   readonly events: Client<typeof EventService>;
@@ -65,18 +66,18 @@ export class Orderlog {
   constructor(
     baseUrl: string,
     // Not more often than every 10 seconds, which servers may take for an attack.
-    { patienceMs = 30_000, answerWithinMs = 10_000, keepAliveMs = 10_000 }: Options = {},
+    { patienceMs = 30_000, answerWithinMs = 10_000, keepAliveMs = 10_000, token, tls }: Options = {},
   ) {
+    check(baseUrl, { token, tls });
     this.#patienceMs = patienceMs;
     this.#answerWithinMs = answerWithinMs;
-    this.#session = new Http2SessionManager(baseUrl, {
-      pingIntervalMs: keepAliveMs,
-      pingTimeoutMs: keepAliveMs / 2,
-    });
+    const pings = { pingIntervalMs: keepAliveMs, pingTimeoutMs: keepAliveMs / 2 };
+    this.#session = new Http2SessionManager(baseUrl, pings, tls);
     this.#transport = createGrpcTransport({
       baseUrl,
       sessionManager: this.#session,
       interceptors: [
+        ...(token === undefined ? [] : [showing(token)]),
         (next) => (request) => {
           // The session would connect again.
           if (this.#isClosed) throw new ConnectError("closed", Code.FailedPrecondition);

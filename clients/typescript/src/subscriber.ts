@@ -11,6 +11,7 @@ import { Code, ConnectError } from "@connectrpc/connect";
 import Database from "better-sqlite3";
 import { pauses } from "./backoff.js";
 import { Orderlog } from "./client.js";
+import type { ConnectionOptions } from "./connection.js";
 import { OrderlogError } from "./errors.js";
 import type { RecordedEvent } from "./gen/orders/v1/event_pb.js";
 import type { EventFilterSchema, SubscribeResponse } from "./gen/orders/v1/event_service_pb.js";
@@ -32,13 +33,15 @@ export interface Store {
   apply(response: SubscribeResponse): void | Promise<void>;
 }
 
-export interface FollowOptions {
+export interface FollowOptions extends ConnectionOptions {
   /** Which events; all if absent. */
   only?: MessageInitShape<typeof EventFilterSchema>;
   /** After how long without a word the stream is taken for lost. */
   silenceMs?: number;
   /** Is told when the head of the log is reached, and when it is no longer. */
   onCaughtUp?: (isCaughtUp: boolean) => void;
+  /** Is told why a stream broke off, before the next one is tried. */
+  onBroken?: (error: OrderlogError) => void;
   /** Ends it. */
   signal?: AbortSignal;
 }
@@ -47,12 +50,22 @@ export interface FollowOptions {
  * Follows the log of the server at `baseUrl` until `signal` is aborted, whatever breaks in between.
  *
  * Throws an `OrderlogError` that trying again does not help against, such as LOG_MISMATCH: the log
- * is another one than the store was made from. Throws what `store` throws.
+ * is another one than the store was made from. A `token` that is refused is final too, unless it is a
+ * function: that is asked again each time, until it returns one that is not. Throws what `store`
+ * throws.
  */
 export async function follow(
   baseUrl: string,
   store: Store,
-  { only, silenceMs = 3 * HEARTBEAT_MS, onCaughtUp = () => {}, signal }: FollowOptions = {},
+  {
+    only,
+    silenceMs = 3 * HEARTBEAT_MS,
+    onCaughtUp = () => {},
+    onBroken = () => {},
+    signal,
+    token,
+    tls,
+  }: FollowOptions = {},
 ): Promise<void> {
   let isCaughtUp = false;
   const tell = (now: boolean) => {
@@ -67,7 +80,7 @@ export async function follow(
     let silence = setTimeout(abort, silenceMs);
     try {
       // A connection of its own each time: another call on one that is lost is lost too.
-      using orderlog = new Orderlog(baseUrl);
+      using orderlog = new Orderlog(baseUrl, { token, tls });
       const { logId, position } = store.position();
       const request = { afterPosition: position, logId, filter: only, follow: true };
       const stream = orderlog.events.subscribe(request, { signal: attempt.signal });
@@ -82,9 +95,8 @@ export async function follow(
     } catch (failed) {
       if (!(failed instanceof ConnectError)) throw failed;
       const error = new OrderlogError(failed);
-      // INTERNAL with a reason is what a server says of an event that is newer than itself.
-      const isOver = !error.isRetryable && !error.isUnanswered && error.code !== Code.Internal;
-      if (!attempt.signal.aborted && isOver) throw error;
+      if (!attempt.signal.aborted && !mayPass(error, typeof token === "function")) throw error;
+      if (!signal?.aborted) onBroken(error);
       retryAfterMs = error.retryAfterMs ?? 0;
     } finally {
       clearTimeout(silence);
@@ -93,6 +105,19 @@ export async function follow(
     tell(false);
     // Rejects when it is aborted, which the loop looks at.
     await sleep(Math.max(pause(), retryAfterMs), undefined, { signal }).catch(() => {});
+  }
+}
+
+function mayPass(error: OrderlogError, tokenMayChange: boolean): boolean {
+  switch (error.code) {
+    case Code.Unauthenticated:
+    case Code.PermissionDenied:
+      return tokenMayChange;
+    // With a reason, it is what a server says of an event that is newer than itself.
+    case Code.Internal:
+      return true;
+    default:
+      return error.isRetryable || error.isUnanswered;
   }
 }
 

@@ -17,7 +17,7 @@ import type { TestContext } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Orderlog, type Options } from "../src/client.js";
 
-const PROGRAM = process.env.ORDERLOG ?? resolve("../../target/debug/orderlog");
+export const PROGRAM = process.env.ORDERLOG ?? resolve("../../target/debug/orderlog");
 
 /** orderlog on a data folder of its own, at one address across restarts. */
 export class Server {

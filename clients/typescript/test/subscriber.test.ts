@@ -2,43 +2,17 @@
 
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { test, type TestContext } from "node:test";
+import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import { OrderlogError } from "../src/errors.js";
 import { RecordedEventSchema, type RecordedEvent } from "../src/gen/orders/v1/event_pb.js";
 import { EventService, SubscribeResponseSchema } from "../src/gen/orders/v1/event_service_pb.js";
-import { follow, type FollowOptions, SqliteStore, type Store } from "../src/subscriber.js";
+import { follow } from "../src/subscriber.js";
 import { fake } from "./fake.js";
 import { head, order, shipping } from "./orders.js";
+import { following, Recorder } from "./recorder.js";
 import { Server, until } from "./server.js";
-
-/** Every event's position: one that comes twice violates the primary key. */
-class Recorder extends SqliteStore {
-  constructor(file: string) {
-    super(file, "CREATE TABLE IF NOT EXISTS seen (position INTEGER PRIMARY KEY);");
-  }
-
-  protected override project(event: RecordedEvent): void {
-    this.database.prepare("INSERT INTO seen VALUES (?)").run(event.position);
-  }
-
-  seen(): number[] {
-    return this.database.prepare("SELECT position FROM seen").pluck().all().map(Number);
-  }
-}
-
-/** Follows the log until the test or the returned function ends it. */
-function following(t: TestContext, url: string, store: Store, options?: FollowOptions) {
-  const ending = new AbortController();
-  const end = async () => {
-    ending.abort();
-    await ended;
-  };
-  const ended = follow(url, store, { ...options, signal: ending.signal });
-  t.after(end);
-  return end;
-}
 
 const numbers = (last: number) => Array.from({ length: last }, (_, index) => index + 1);
 

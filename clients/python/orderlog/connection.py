@@ -1,0 +1,109 @@
+"""How a server is reached: with TLS or without, and what is shown to it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import ipaddress
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import grpc
+
+if TYPE_CHECKING:
+    from grpc.aio import ClientCallDetails
+
+Token = str | Callable[[], str | Awaitable[str]]
+"""A token, or what returns the one to show now, which every call asks."""
+
+_OPTIONS = (
+    # A server that went without a word is noticed while a call waits for it, also one that the
+    # client has nothing more to say to.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    # A page of 500 orders with many lines is more than the usual 4 MiB.
+    ("grpc.max_receive_message_length", 64 << 20),
+    # Else all of a process share one connection, and its loss.
+    ("grpc.use_local_subchannel_pool", 1),
+    # A server that comes back is to be found soon.
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+)
+
+
+def connect(
+    target: str, token: Token | None, tls: grpc.ChannelCredentials | None
+) -> grpc.aio.Channel:
+    """Make a channel to `ADDRESS:PORT`, or with TLS to `https://NAME:PORT`."""
+    is_url = target.startswith(("http://", "https://"))
+    url = urlsplit(target if is_url else f"//{target}")
+    address = url.netloc if is_url else target
+    interceptors = [kind(token) for kind in _KINDS] if token is not None else None
+    if url.scheme == "https":
+        credentials = tls or grpc.ssl_channel_credentials()
+        return grpc.aio.secure_channel(address, credentials, _OPTIONS, interceptors=interceptors)
+    if tls:
+        message = f"TLS is for https://, not for {target}"
+        raise ValueError(message)
+    if token is not None and not _is_loopback(url.hostname):
+        message = f"a token is not sent in clear to {target}: use https://"
+        raise ValueError(message)
+    return grpc.aio.insecure_channel(address, _OPTIONS, interceptors=interceptors)
+
+
+def _is_loopback(host: str | None) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+class _Bearer:
+    def __init__(self, token: Token) -> None:
+        self._token = token
+
+    async def intercept(self, call: Any, details: ClientCallDetails, request: Any) -> Any:
+        metadata = grpc.aio.Metadata(*(details.metadata or ()))
+        metadata["authorization"] = await self._authorization(details.timeout)
+        return await call(details._replace(metadata=metadata), request)
+
+    async def _authorization(self, timeout: float | None) -> str:
+        try:
+            token = self._token
+            if callable(token):
+                # The time of the call itself begins later.
+                async with asyncio.timeout(timeout):
+                    token = token()
+                    token = await token if inspect.isawaitable(token) else token
+            token = token.strip()
+            # What a header cannot hold would be told in the error.
+            if not (token.isascii() and token.isprintable()):
+                message = "it has characters that no token has"
+                raise ValueError(message)
+        except Exception as error:
+            code = grpc.StatusCode.UNAUTHENTICATED
+            nothing = grpc.aio.Metadata()
+            why = f"no token: {error!r}"
+            raise grpc.aio.AioRpcError(code, nothing, nothing, why) from error
+        return f"Bearer {token}"
+
+
+# A channel takes an interceptor for the first of these that it is, and for no other.
+class _UnaryUnary(_Bearer, grpc.aio.UnaryUnaryClientInterceptor):
+    intercept_unary_unary = _Bearer.intercept
+
+
+class _UnaryStream(_Bearer, grpc.aio.UnaryStreamClientInterceptor):
+    intercept_unary_stream = _Bearer.intercept
+
+
+class _StreamUnary(_Bearer, grpc.aio.StreamUnaryClientInterceptor):
+    intercept_stream_unary = _Bearer.intercept
+
+
+class _StreamStream(_Bearer, grpc.aio.StreamStreamClientInterceptor):
+    intercept_stream_stream = _Bearer.intercept
+
+
+_KINDS = (_UnaryUnary, _UnaryStream, _StreamUnary, _StreamStream)
