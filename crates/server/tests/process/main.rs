@@ -9,6 +9,7 @@ mod copy;
 mod crash;
 mod export;
 mod import;
+mod manager;
 #[cfg(target_os = "linux")]
 mod memory;
 mod operations;
