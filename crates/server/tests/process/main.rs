@@ -7,6 +7,7 @@ mod binary;
 mod command_line;
 mod copy;
 mod crash;
+mod deploy;
 mod export;
 mod import;
 mod manager;
