@@ -10,7 +10,12 @@ COPY --from=build /orderlog/target/release/orderlog /usr/local/bin/orderlog
 COPY --from=build --chown=nonroot:nonroot /data /var/lib/orderlog
 ENV ORDERLOG_DATA_DIR=/var/lib/orderlog
 VOLUME /var/lib/orderlog
-EXPOSE 50051
+# gRPC; and metrics, which are on the container's own loopback until ORDERLOG_METRICS_LISTEN says
+# 0.0.0.0:9464: as open as gRPC is, so that needs TLS and tokens too, or ORDERLOG_INSECURE.
+EXPOSE 50051 9464
+# It drains, and ends: the first process, which no shell stands before. Give it longer than
+# ORDERLOG_DRAIN_TIMEOUT.
+STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=5s --timeout=5s --start-period=60s CMD ["orderlog", "status", "--ready"]
 ENTRYPOINT ["orderlog"]
 CMD ["serve"]

@@ -23,7 +23,7 @@ use std::{fmt, time::Duration};
 
 pub use authority::{Authority, Issuer};
 pub use clients::Clients;
-pub use path::{buf, on_path};
+pub use path::{buf, on_path, promtool};
 pub use process::{Process, command};
 pub use proxy::Proxy;
 pub use server::{Node, Server};

@@ -16,10 +16,25 @@ pub fn on_path(program: &str) -> Option<PathBuf> {
 /// When there is none and there has to be.
 #[must_use]
 pub fn buf() -> Option<PathBuf> {
-    let found = on_path("buf");
+    tool("buf")
+}
+
+/// The `promtool` command, which knows what Prometheus makes of rules and expressions. Where it is
+/// not installed, tests are skipped, loudly; with `REQUIRE_PROMTOOL` set they fail.
+///
+/// # Panics
+/// When there is none and there has to be.
+#[must_use]
+pub fn promtool() -> Option<PathBuf> {
+    tool("promtool")
+}
+
+fn tool(program: &str) -> Option<PathBuf> {
+    let found = on_path(program);
     if found.is_none() {
-        assert!(env::var_os("REQUIRE_BUF").is_none(), "no buf");
-        eprintln!("SKIPPED: buf is not installed");
+        let required = format!("REQUIRE_{}", program.to_uppercase());
+        assert!(env::var_os(required).is_none(), "no {program}");
+        eprintln!("SKIPPED: {program} is not installed");
     }
     found
 }

@@ -37,6 +37,7 @@ use read_model::{search, store};
 use read_side::{Engine, ReadSide};
 use runtime::Threads;
 use scrape::Observer;
+use sd_notify::NotifyState;
 use secured::Secured;
 use source::Source;
 use sqlite::Folder;
@@ -137,6 +138,13 @@ fn allow_files(connections: u32) {
         Ok(allowed) if allowed >= wanted => {}
         Ok(allowed) => tracing::warn!(allowed, wanted, "few files may be open: few connections"),
         Err(error) => tracing::warn!(%error, "cannot have more files open"),
+    }
+}
+
+/// Tells the service manager, if one has started this process and waits to hear of it.
+fn tell_manager(state: NotifyState<'_>, status: &str) {
+    if let Err(error) = sd_notify::notify(&[state, NotifyState::Status(status)]) {
+        tracing::warn!(%error, "the service manager cannot be told");
     }
 }
 
@@ -353,11 +361,13 @@ impl Serve {
             .serve_with_incoming_shutdown(incoming, stop_accepting.clone().cancelled_owned());
         let mut server = pin!(server);
         tracing::info!(%address, "serving");
+        tell_manager(NotifyState::Ready, &format!("serving on {address}"));
 
         tokio::select! {
             failed = &mut server => failed?,
             () = shutdown => {
                 tracing::info!("shutting down");
+                tell_manager(NotifyState::Stopping, "calls in flight are finished");
                 // Ended first: it would say what was true until now.
                 draining.cancel();
                 health_followed.await.map_err(|error| Error::Thread(error.into()))?;

@@ -7,8 +7,10 @@ mod binary;
 mod command_line;
 mod copy;
 mod crash;
+mod deploy;
 mod export;
 mod import;
+mod manager;
 #[cfg(target_os = "linux")]
 mod memory;
 mod operations;

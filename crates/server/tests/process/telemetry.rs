@@ -26,15 +26,20 @@ use tonic::{Request, Response, Status, transport::Server};
 
 use crate::binary::{orderlog, start};
 
-/// The metrics of a process: each with its labels, as they are written, and its value.
-async fn metrics(process: &Process) -> BTreeMap<String, f64> {
+/// The metrics of a process, as Prometheus reads them.
+pub(crate) async fn scrape(process: &Process) -> String {
     let url = format!("http://{}/metrics", process.metrics());
     let answer = reqwest::get(url).await.unwrap();
     assert_eq!(
         answer.headers()["content-type"],
         "text/plain; version=0.0.4; charset=utf-8"
     );
-    let text = answer.text().await.unwrap();
+    answer.text().await.unwrap()
+}
+
+/// The metrics of a process: each with its labels, as they are written, and its value.
+async fn metrics(process: &Process) -> BTreeMap<String, f64> {
+    let text = scrape(process).await;
     let samples = text
         .lines()
         .filter(|line| !line.starts_with('#') && !line.is_empty());
@@ -47,7 +52,7 @@ async fn metrics(process: &Process) -> BTreeMap<String, f64> {
 }
 
 /// Some of each kind of call.
-async fn use_it(process: &Process) -> u64 {
+pub(crate) async fn use_it(process: &Process) -> u64 {
     let mut clients = process.clients().await;
     let mut create = order::create("o-1", "ann");
     // A command of its own each time.

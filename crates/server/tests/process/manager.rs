@@ -1,0 +1,87 @@
+//! What a service manager such as systemd is told.
+
+use std::{
+    io::ErrorKind, net::TcpListener, os::unix::net::UnixDatagram, path::Path, process::Stdio,
+};
+
+use testkit::{Clients, DEADLINE, Process};
+
+use crate::binary::orderlog;
+
+/// A service manager's socket.
+struct Manager(UnixDatagram);
+
+impl Manager {
+    fn new(socket: &Path) -> Self {
+        let socket = UnixDatagram::bind(socket).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        Self(socket)
+    }
+
+    /// The next message's lines.
+    fn hears(&self) -> Vec<String> {
+        let mut message = [0; 4096];
+        let length = self.0.recv(&mut message).unwrap();
+        let message = str::from_utf8(&message[..length]).unwrap();
+        message.lines().map(str::to_owned).collect()
+    }
+
+    fn has_heard_nothing(&self) {
+        self.0.set_nonblocking(true).unwrap();
+        let error = self.0.recv(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
+        self.0.set_nonblocking(false).unwrap();
+    }
+}
+
+fn address_of(status: &str) -> &str {
+    status.strip_prefix("STATUS=serving on ").unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_service_manager_hears_when_it_serves_and_when_it_stops() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("notify");
+    let manager = Manager::new(&socket);
+    let mut serve = orderlog();
+    serve.args(["serve", "--listen", "127.0.0.1:0"]);
+    serve.args(["--metrics-listen", "127.0.0.1:0", "--data-dir"]);
+    serve
+        .arg(folder.path().join("data"))
+        .env("NOTIFY_SOCKET", &socket);
+    let process = Process::from(serve);
+
+    let ready = manager.hears();
+    assert_eq!(ready[0], "READY=1");
+    let url = format!("http://{}", address_of(&ready[1]));
+    assert_eq!(url, process.url());
+    let mut clients = Clients::connect(&url).await.unwrap();
+    assert_eq!(clients.head().await, 0);
+    manager.has_heard_nothing();
+
+    assert_eq!(process.terminate(), Some(0));
+    assert_eq!(manager.hears()[0], "STOPPING=1");
+    manager.has_heard_nothing();
+}
+
+/// A store that takes connections and says nothing.
+#[test]
+fn one_that_still_waits_for_its_store_is_not_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("notify");
+    let manager = Manager::new(&socket);
+    let store = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("postgres://someone@{}/orders", store.local_addr().unwrap());
+    let mut serve = orderlog();
+    serve.args(["serve", "--listen", "127.0.0.1:0"]);
+    serve.args(["--metrics-listen", "127.0.0.1:0", "--database-url", &url]);
+    serve.arg("--data-dir").arg(folder.path().join("data"));
+    serve.env("NOTIFY_SOCKET", &socket).stderr(Stdio::null());
+    let mut child = serve.spawn().unwrap();
+
+    let connection = store.accept().unwrap();
+    manager.has_heard_nothing();
+    drop((connection, store));
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    manager.has_heard_nothing();
+}
