@@ -12,8 +12,9 @@ use prost_types::FileDescriptorSet;
 use serde_json::{Value, json};
 use server::settings::{Caller, Credentials, Jwt, Roles};
 use tempfile::TempDir;
-use testkit::{Clients, Issuer, Node, Server, eventually, order, reason};
-use tonic::{Code, Request, Status, client::Grpc};
+use testkit::{Clients, DEADLINE, Issuer, Node, Server, eventually, order, reason};
+use tokio::time::timeout;
+use tonic::{Code, Request, Status, Streaming, client::Grpc};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_prost::ProstCodec;
 
@@ -283,6 +284,16 @@ async fn the_maker_of_a_jwt_does_not_choose_how_it_is_checked() {
     }
 }
 
+/// How a stream ends.
+async fn end<T>(stream: &mut Streaming<T>) -> Status {
+    let end = async {
+        while stream.message().await?.is_some() {}
+        panic!("it ends as if it were complete")
+    };
+    let end: Result<Status, Status> = timeout(DEADLINE, end).await.expect("it goes on");
+    end.unwrap_err()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn new_keys_count_without_a_restart_and_end_the_streams_of_old_ones() {
     let (old, new) = (Issuer::new("old"), Issuer::new("new"));
@@ -329,24 +340,9 @@ async fn new_keys_count_without_a_restart_and_end_the_streams_of_old_ones() {
     }
 
     write(&keys, &new.keys());
-    let ended = loop {
-        match stream.message().await {
-            Ok(Some(_)) => {}
-            ended => break ended,
-        }
-    };
-    assert_eq!(reason(&ended.unwrap_err()), "UNAUTHENTICATED");
-    let ended = loop {
-        match watch.message().await {
-            Ok(Some(_)) => {}
-            ended => break ended,
-        }
-    };
-    assert_eq!(reason(&ended.unwrap_err()), "UNAUTHENTICATED");
-    assert_eq!(
-        reason(&commands.message().await.unwrap_err()),
-        "UNAUTHENTICATED"
-    );
+    assert_eq!(reason(&end(&mut stream).await), "UNAUTHENTICATED");
+    assert_eq!(reason(&end(&mut watch).await), "UNAUTHENTICATED");
+    assert_eq!(reason(&end(&mut commands).await), "UNAUTHENTICATED");
     // Nobody takes commands from it any more.
     send.closed().await;
     let refused = with_old.events.get_head(GetHeadRequest {}).await;
@@ -420,11 +416,5 @@ async fn a_stream_ends_when_its_jwt_does() {
         ..SubscribeRequest::default()
     };
     let mut stream = clients.events.subscribe(follow).await.unwrap().into_inner();
-    let ended = loop {
-        match stream.message().await {
-            Ok(Some(_)) => {}
-            ended => break ended,
-        }
-    };
-    assert_eq!(reason(&ended.unwrap_err()), "UNAUTHENTICATED");
+    assert_eq!(reason(&end(&mut stream).await), "UNAUTHENTICATED");
 }
