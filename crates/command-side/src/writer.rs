@@ -25,7 +25,7 @@ pub(crate) const QUEUE: usize = 2048;
 /// Commands that are committed together at most.
 const MOST: usize = 512;
 
-/// How often a store that failed is asked whether it is back.
+/// How often a store that failed is tried again.
 const PROBE: Duration = Duration::from_millis(250);
 
 /// The answer to a command: what it came to, at which position.
@@ -100,7 +100,7 @@ impl Writer {
         loop {
             let probe = async {
                 tokio::time::sleep(PROBE).await;
-                self.appender.head().await
+                self.appender.probe().await
             };
             let mut probe = std::pin::pin!(probe);
             let found = loop {
@@ -137,12 +137,10 @@ impl Writer {
         }
         let (began, since) = (SystemTime::now(), Instant::now());
         let committed = self.commit(&commands).await;
-        metrics::appended(commands.len(), since.elapsed());
-        if trace::is_on() {
-            let traces = commands.iter().map(|command| &command.origin.traceparent);
-            for traceparent in traces.filter(|it| !it.is_empty()) {
-                trace::record("append", traceparent, began, &[]);
-            }
+        let ended = SystemTime::now();
+        let is_committed = committed.is_ok();
+        if is_committed {
+            metrics::appended(commands.len(), since.elapsed());
         }
         let answers = match committed {
             // One of them met what cannot be read: the others are not to suffer for it.
@@ -159,6 +157,13 @@ impl Writer {
         for ((answer, _), told) in waiting.into_iter().zip(answers) {
             // Who does not wait for the answer any more has gone; its command has not.
             let _ = answer.send(told);
+        }
+        // Nobody is to wait for that.
+        if trace::is_on() && is_committed {
+            let traces = commands.iter().map(|command| &command.origin.traceparent);
+            for traceparent in traces.filter(|it| !it.is_empty()) {
+                trace::record("append", traceparent, (began, ended), &[]);
+            }
         }
     }
 

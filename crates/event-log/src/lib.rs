@@ -84,6 +84,12 @@ pub trait Appender: fmt::Debug + Send + Sync {
     /// When the store does not answer.
     async fn head(&mut self) -> Result<u64, Error>;
 
+    /// Whether it can be appended to: commits something that changes nothing. A full disk can be read.
+    ///
+    /// # Errors
+    /// When the store does not answer, or takes nothing.
+    async fn probe(&mut self) -> Result<(), Error>;
+
     /// The newest state of aggregates, and what was answered to request ids. `exclusively`: nobody
     /// else appends from now on until the next [`Appender::append`] of this one, so that what is
     /// loaded stays the newest.

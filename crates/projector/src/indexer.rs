@@ -145,7 +145,9 @@ impl Indexer {
             let Some(Err(error)) = stop.run_until_cancelled(worked).await else {
                 return;
             };
-            metrics::not_indexed();
+            if writes && matches!(error, Error::Engine(_)) {
+                metrics::not_indexed();
+            }
             if matches!(error, Error::Engine(search::Error::Superseded)) {
                 self.superseded = Some(error.to_string());
                 self.state.send_modify(|state| state.writes = false);

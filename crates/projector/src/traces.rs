@@ -1,7 +1,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use contract::orders::v1::RecordedEvent;
@@ -9,6 +9,9 @@ use telemetry::trace;
 
 /// Events that wait to be searchable at most; of more than that, the oldest have no span.
 const MOST: usize = 4096;
+
+/// How old an event may be that has spans.
+const RECENT: Duration = Duration::from_secs(60);
 
 /// The traces of events, from when they come until they can be searched. Nothing, while nobody
 /// collects traces.
@@ -26,11 +29,10 @@ impl Traces {
     /// That these have come from the log.
     pub(crate) fn received(&self, events: &[RecordedEvent]) {
         for event in traced(events) {
-            let recorded = event.recorded_at.unwrap_or_default();
-            if let Ok(recorded) = SystemTime::try_from(recorded) {
-                let attributes = [trace::position(event.position)];
-                trace::record("stream", &event.traceparent, recorded, &attributes);
-            }
+            let recorded = recorded(event);
+            let attributes = [trace::position(event.position)];
+            let time = (recorded, SystemTime::now());
+            trace::record("stream", &event.traceparent, time, &attributes);
         }
     }
 
@@ -38,7 +40,8 @@ impl Traces {
     pub(crate) fn projected(&self, events: &[RecordedEvent], began: SystemTime) {
         for event in traced(events) {
             let attributes = [trace::position(event.position)];
-            trace::record("project", &event.traceparent, began, &attributes);
+            let now = SystemTime::now();
+            trace::record("project", &event.traceparent, (began, now), &attributes);
             let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if waiting.len() == MOST {
                 waiting.pop_front();
@@ -46,7 +49,7 @@ impl Traces {
             waiting.push_back(Traced {
                 position: event.position,
                 traceparent: event.traceparent.clone(),
-                projected: SystemTime::now(),
+                projected: now,
             });
         }
     }
@@ -56,12 +59,22 @@ impl Traces {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(event) = waiting.pop_front_if(|event| event.position <= position) {
             let attributes = [trace::position(event.position)];
-            trace::record("index", &event.traceparent, event.projected, &attributes);
+            let time = (event.projected, SystemTime::now());
+            trace::record("index", &event.traceparent, time, &attributes);
         }
     }
 }
 
+/// Those that somebody may be looking at: not the whole history, each time that a node fills itself.
 fn traced(events: &[RecordedEvent]) -> impl Iterator<Item = &RecordedEvent> {
     let events = if trace::is_on() { events } else { &[] };
-    events.iter().filter(|event| !event.traceparent.is_empty())
+    let since = SystemTime::now() - RECENT;
+    events
+        .iter()
+        .filter(move |event| !event.traceparent.is_empty() && recorded(event) > since)
+}
+
+fn recorded(event: &RecordedEvent) -> SystemTime {
+    let recorded = event.recorded_at.unwrap_or_default();
+    SystemTime::try_from(recorded).unwrap_or(SystemTime::UNIX_EPOCH)
 }

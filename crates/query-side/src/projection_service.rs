@@ -12,7 +12,7 @@ use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::{operations, parked, store_error};
+use crate::{operations, parked};
 
 /// How long the log may take to say where its head is.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
@@ -63,33 +63,36 @@ impl Projections {
     }
 
     /// How each is doing, and the log that they follow.
-    ///
-    /// # Errors
-    /// The documents do not answer.
-    pub async fn all(&self) -> Result<([ProjectionStatus; 2], String), wire::Error> {
+    pub async fn all(&self) -> ([ProjectionStatus; 2], String) {
         let head = self.head().await;
         let documents = self.0.documents.report();
         let log_id = documents.log_id.clone();
-        let search = self.0.search.report();
+        let mut search = self.0.search.report();
+        // It hears of the head from the documents, and is not at it while they are not.
+        search.at_head = search.at_head.min(documents.at_head);
         let projections = [
-            self.status(Projection::Documents, documents, head).await?,
-            self.status(Projection::Search, search, head).await?,
+            self.status(Projection::Documents, documents, head).await,
+            self.status(Projection::Search, search, head).await,
         ];
-        Ok((projections, log_id))
+        (projections, log_id)
     }
 
     async fn status(
         &self,
         projection: Projection,
-        report: Report,
+        mut report: Report,
         head: Option<u64>,
-    ) -> Result<ProjectionStatus, wire::Error> {
+    ) -> ProjectionStatus {
         let parked = self.0.reader.parked_count(projection).await;
-        let parked_count = parked.map_err(|error| store_error(&error))?;
-        Ok(ProjectionStatus {
+        let parked_count = parked.unwrap_or_else(|error| {
+            // What keeps it from being read will keep it from going on.
+            report.error.get_or_insert(error.to_string());
+            0
+        });
+        ProjectionStatus {
             parked_count,
             ..status(projection.name(), report, head)
-        })
+        }
     }
 }
 
@@ -132,7 +135,7 @@ impl ProjectionService for Projections {
         &self,
         _: Request<GetStatusRequest>,
     ) -> Result<Response<GetStatusResponse>, Status> {
-        let (projections, log_id) = self.all().await?;
+        let (projections, log_id) = self.all().await;
         Ok(Response::new(GetStatusResponse {
             projections: projections.into(),
             log_id,

@@ -26,6 +26,7 @@ const HEAD: &str = "orderlog_log_head_position";
 const AVAILABLE: &str = "orderlog_log_available";
 const WAITING: &str = "orderlog_commands_waiting";
 const CONNECTIONS: &str = "orderlog_connections";
+const REFUSED: &str = "orderlog_connections_refused_total";
 const SUBSCRIBERS: &str = "orderlog_subscribers";
 const WATCHERS: &str = "orderlog_watchers";
 const POSITION: &str = "orderlog_projection_position";
@@ -46,7 +47,10 @@ pub fn install() -> Result<Rendered, Error> {
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
         .set_buckets_for_metric(Matcher::Full(APPENDED.to_owned()), &COUNTS)?
         .install_recorder()?;
-    describe_counter!(COMMANDS, "Commands, by kind and by what became of them.");
+    describe_counter!(
+        COMMANDS,
+        "Commands that were answered, by kind and by what became of them."
+    );
     describe_histogram!(
         CALLS,
         "Calls by method and status, until they were answered."
@@ -63,6 +67,10 @@ pub fn install() -> Result<Rendered, Error> {
     );
     describe_gauge!(WAITING, "Commands that wait to be decided.");
     describe_gauge!(CONNECTIONS, "Connections of clients.");
+    describe_counter!(
+        REFUSED,
+        "Connections that were closed at once: all places taken, no file left, or no TLS."
+    );
     describe_gauge!(SUBSCRIBERS, "Open Subscribe streams.");
     describe_gauge!(WATCHERS, "Open WatchOrders streams.");
     describe_gauge!(
@@ -92,6 +100,9 @@ pub fn install() -> Result<Rendered, Error> {
         "Writes to the search index that failed, and are tried again."
     );
     counter!(SEARCH_FAILED).absolute(0);
+    for reason in ["limit", "system", "tls"] {
+        counter!(REFUSED, "reason" => reason).absolute(0);
+    }
     Ok(rendered)
 }
 
@@ -115,6 +126,11 @@ pub fn appended(commands: usize, took: Duration) {
 pub fn indexed(documents: usize, took: Duration) {
     histogram!(SEARCH_WRITES).record(took);
     counter!(SEARCH_WRITTEN).increment(documents as u64);
+}
+
+/// A connection was closed at once.
+pub fn connection_refused(reason: &'static str) {
+    counter!(REFUSED, "reason" => reason).increment(1);
 }
 
 /// Writing to the search index failed.

@@ -108,8 +108,13 @@ impl Call {
     }
 }
 
-/// Records what was done about an event, in the trace of the call that made it.
-pub fn record(name: &'static str, traceparent: &str, began: SystemTime, attributes: &[KeyValue]) {
+/// Records what was done about an event, from when until when, in the trace of the call that made it.
+pub fn record(
+    name: &'static str,
+    traceparent: &str,
+    (began, ended): (SystemTime, SystemTime),
+    attributes: &[KeyValue],
+) {
     let Some(tracer) = TRACER.get() else { return };
     let parent = context(traceparent);
     if !parent.span().span_context().is_sampled() {
@@ -117,7 +122,8 @@ pub fn record(name: &'static str, traceparent: &str, began: SystemTime, attribut
     }
     let builder = tracer.span_builder(name).with_start_time(began);
     let builder = builder.with_attributes(attributes.iter().cloned());
-    builder.start_with_context(tracer, &parent).end();
+    let mut span = builder.start_with_context(tracer, &parent);
+    span.end_with_timestamp(ended);
 }
 
 /// Whether anybody collects spans: who gathers what is only for them may ask first.

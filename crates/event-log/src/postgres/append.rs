@@ -179,6 +179,14 @@ impl crate::Appender for Appender {
         Ok(head.cast_unsigned())
     }
 
+    async fn probe(&mut self) -> Result<(), Error> {
+        let mut connection = self.take().await?;
+        let write = sqlx::query("UPDATE log SET id = id").execute(&mut connection.postgres);
+        in_time(ANSWER_TIMEOUT, write).await?;
+        self.put_back(connection);
+        Ok(())
+    }
+
     async fn load(
         &mut self,
         aggregates: &[&Aggregate],

@@ -106,6 +106,13 @@ impl crate::Appender for Appender {
         Ok(*self.head.insert(head.cast_unsigned()))
     }
 
+    async fn probe(&mut self) -> Result<(), Error> {
+        sqlx::query("UPDATE log SET id = id")
+            .execute(&mut self.connection)
+            .await?;
+        Ok(())
+    }
+
     async fn load(
         &mut self,
         aggregates: &[&Aggregate],

@@ -16,9 +16,11 @@ use clap::ValueEnum;
 pub(crate) use credentials::Credentials;
 pub(crate) use layer::Access;
 
-/// The name of a method, by the path it is called at. `None` if nobody may call that.
-pub(crate) fn method(path: &str) -> Option<&'static str> {
-    rules::find(path).map(|(name, _)| name)
+/// The name of a method, by the path it is called at, and whether it streams. `None` if nobody may
+/// call that.
+pub(crate) fn method(path: &str) -> Option<(&'static str, bool)> {
+    let (name, rule) = rules::find(path)?;
+    Some((name, matches!(rule, rules::Rule::Stream(_))))
 }
 
 /// What a credential is good for.

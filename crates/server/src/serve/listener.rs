@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    fmt::Display,
     io,
     net::SocketAddr,
     pin::Pin,
@@ -10,20 +11,19 @@ use std::{
     time::Duration,
 };
 
+use telemetry::metrics;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     runtime::Handle,
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     task::JoinSet,
-    time::{Sleep, sleep, timeout},
+    time::{Instant, Sleep, sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{either::Either, task::TaskTracker};
 use tonic::transport::server::Connected;
-
-use crate::settings::Limits;
 
 /// Bytes that tell which protocol a client speaks: the preface of HTTP/2. What comes later is for
 /// the protocol to wait for.
@@ -32,10 +32,14 @@ const PREFACE: usize = 24;
 /// How long a client may take to close a connection that has been closed on this side.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// How often it is told that connections are refused.
+const TELL: Duration = Duration::from_secs(10);
+
 /// Between two looks, when the system has no more connections to give.
 const PAUSE: Duration = Duration::from_millis(100);
 
-type Secured = watch::Receiver<Arc<ServerConfig>>;
+/// What new connections meet.
+pub(super) type Secured = watch::Receiver<Arc<ServerConfig>>;
 
 /// Places for connections.
 #[derive(Debug, Clone)]
@@ -45,8 +49,8 @@ pub(super) struct Places {
 }
 
 impl Places {
-    pub(super) fn new(limits: &Limits) -> Self {
-        let all = limits.connections as usize;
+    pub(super) fn new(all: u32) -> Self {
+        let all = all as usize;
         Self {
             free: Arc::new(Semaphore::new(all)),
             all,
@@ -60,13 +64,13 @@ impl Places {
 }
 
 /// Accepts connections, until what it returns is dropped: then the address is free at once. Clients
-/// are greeted on `greet`: a TLS handshake keeps a processor busy.
+/// are greeted on `greet`, for a TLS handshake keeps a processor busy, and not for longer than
+/// `patience`.
 pub(super) fn accept(
     listener: TcpListener,
     tls: Option<Secured>,
     places: &Places,
-    patience: Duration,
-    greet: &Handle,
+    (greet, patience): (&Handle, Duration),
     tasks: &TaskTracker,
 ) -> ReceiverStream<Result<Connection, Infallible>> {
     let (sender, accepted) = mpsc::channel(1);
@@ -84,6 +88,7 @@ async fn run(
 ) {
     // Of those that are still to say what they want; none goes on without this.
     let mut greetings = JoinSet::new();
+    let mut refusals = Refusals::default();
     loop {
         let (stream, peer) = tokio::select! {
             () = accepted.closed() => return,
@@ -92,14 +97,14 @@ async fn run(
                 Ok(new) => new,
                 Err(error) => {
                     // It may be that one's fault, or that of all: too many files are open.
-                    tracing::debug!(%error, "cannot accept a connection");
+                    refusals.add("system", &error);
                     sleep(PAUSE).await;
                     continue;
                 }
             },
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            tracing::debug!(%peer, "too many connections");
+            refusals.add("limit", &"all places are taken");
             continue;
         };
         if let Err(error) = stream.set_nodelay(true) {
@@ -114,8 +119,14 @@ async fn run(
                 Some(config) => {
                     match timeout(patience, TlsAcceptor::from(config).accept(stream)).await {
                         Ok(Ok(stream)) => Either::Right(Box::new(stream)),
-                        Ok(Err(error)) => return tracing::debug!(%peer, %error, "no TLS"),
-                        Err(_) => return tracing::debug!(%peer, "no TLS in time"),
+                        Ok(Err(error)) => {
+                            metrics::connection_refused("tls");
+                            return tracing::debug!(%peer, %error, "no TLS");
+                        }
+                        Err(_) => {
+                            metrics::connection_refused("tls");
+                            return tracing::debug!(%peer, "no TLS in time");
+                        }
                     }
                 }
             };
@@ -131,6 +142,22 @@ async fn run(
             let _ = accepted.send(Ok(connection)).await;
         };
         greetings.spawn_on(greeting, &greet);
+    }
+}
+
+/// Connections that are not taken: counted, and told now and then.
+#[derive(Debug, Default)]
+struct Refusals {
+    told: Option<Instant>,
+}
+
+impl Refusals {
+    fn add(&mut self, reason: &'static str, why: &dyn Display) {
+        metrics::connection_refused(reason);
+        if self.told.is_none_or(|told| told.elapsed() > TELL) {
+            tracing::warn!(%why, "connections are refused");
+            self.told = Some(Instant::now());
+        }
     }
 }
 

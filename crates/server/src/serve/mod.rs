@@ -45,6 +45,7 @@ use telemetry::trace;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Server;
@@ -100,6 +101,9 @@ pub enum Error {
     /// The process cannot be told to end.
     #[error("cannot wait for signals: {0}")]
     Signal(#[source] io::Error),
+    /// It was told to end twice.
+    #[error("told to end again: calls in flight are cut off")]
+    CutOff,
     /// The server failed.
     #[error("the server failed: {0}")]
     Server(#[from] tonic::transport::Error),
@@ -114,21 +118,32 @@ pub enum Error {
     Descriptors(#[from] tonic_reflection::server::Error),
 }
 
-/// Serves until the process is told to end: by SIGTERM, or Ctrl-C.
+/// Serves until the process is told to end, by SIGTERM or Ctrl-C; told twice, it does not wait for
+/// calls in flight.
 ///
 /// # Errors
 /// What keeps it from starting, or broke it.
 pub async fn run(settings: settings::Serve) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signal)?;
-    let told_to_end = async move {
+    let mut told_to_end = async || {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
     };
     allow_files(settings.limits.connections);
-    Serve::bind(settings).await?.run(told_to_end).await
+    let serve = Serve::bind(settings).await?;
+    let shutdown = CancellationToken::new();
+    let mut served = pin!(serve.run(shutdown.clone().cancelled_owned()));
+    tokio::select! {
+        served = &mut served => return served,
+        () = told_to_end() => shutdown.cancel(),
+    }
+    tokio::select! {
+        served = served => served,
+        () = told_to_end() => Err(Error::CutOff),
+    }
 }
 
 /// Has the system allow as many open files as connections may need, and some for the rest.
@@ -175,7 +190,11 @@ impl Serve {
     pub async fn bind(settings: settings::Serve) -> Result<Self, Error> {
         let (tasks, ended) = (TaskTracker::new(), CancellationToken::new());
         let read = Threads::for_reading().map_err(Error::Thread)?;
-        let secured = Secured::read(&settings, read.handle(), &ended, &tasks)?;
+        let secured = {
+            // Who looks at files does so there.
+            let _there = read.handle().enter();
+            Secured::read(&settings, read.handle(), &ended, &tasks)?
+        };
         let refused = |error| Error::Listen(settings.listen, error);
         let listener = TcpListener::bind(settings.listen).await.map_err(refused)?;
         let metrics = match &settings.telemetry.metrics {
@@ -288,45 +307,21 @@ impl Serve {
         let address = listener.local_addr().map_err(refused)?;
         let stop_accepting = CancellationToken::new();
         let limits = settings.limits;
-        let places = Places::new(&limits);
-        let accept = |listener, tls| {
-            listener::accept(
-                listener,
-                tls,
-                &places,
-                limits.patience,
-                read.handle(),
-                &tasks,
-            )
-        };
+        let places = Places::new(limits.connections);
         if let Some(listener) = metrics {
             let address = listener.local_addr().map_err(refused)?;
             tracing::info!(%address, "metrics");
-            let observer = Observer {
-                write: write_side.as_ref().map(|side| {
-                    (
-                        side.commands.clone(),
-                        side.events.clone(),
-                        side.available.clone(),
-                    )
-                }),
-                read: read_side
-                    .as_ref()
-                    .map(|side| (side.queries.clone(), side.projections.clone())),
-                connections: places.clone(),
-            };
-            // As open as its address: beyond this machine it is served as gRPC is.
-            let (tls, credentials) = match address.ip().is_loopback() {
-                true => (None, None),
-                false => (secured.tls.clone(), secured.access.credentials().cloned()),
-            };
-            let incoming = accept(listener, tls);
-            scrape::serve(incoming, credentials, observer, ended.clone(), &tasks)?;
+            let observer = Observer::of(write_side.as_ref(), read_side.as_ref(), &places);
+            // Not where commands are: summing up takes long.
+            let _there = read.handle().enter();
+            let shown = (secured.tls.clone(), secured.access.credentials().cloned());
+            scrape::serve(listener, observer, shown, &limits, &ended, &tasks)?;
         } else if let Some(metrics) = settings.telemetry.metrics {
             let address = metrics.listen;
             tracing::warn!(%address, "in use: no metrics; metrics-listen says where else");
         }
-        let incoming = accept(listener, secured.tls);
+        let greet = (read.handle(), limits.patience);
+        let incoming = listener::accept(listener, secured.tls, &places, greet, &tasks);
         let (write, query) = (write_side.as_ref(), read_side.as_ref());
         let server = Server::builder()
             .max_concurrent_streams(limits.streams)
@@ -367,6 +362,7 @@ impl Serve {
             failed = &mut server => failed?,
             () = shutdown => {
                 tracing::info!("shutting down");
+                let deadline = Instant::now() + settings.drain_timeout;
                 tell_manager(NotifyState::Stopping, "calls in flight are finished");
                 // Ended first: it would say what was true until now.
                 draining.cancel();
@@ -376,7 +372,7 @@ impl Serve {
                 tokio::time::sleep(FAREWELL.min(settings.drain_timeout)).await;
                 stop_accepting.cancel();
                 health.close().await;
-                match tokio::time::timeout(settings.drain_timeout, &mut server).await {
+                match tokio::time::timeout_at(deadline, &mut server).await {
                     Ok(served) => served?,
                     Err(_) => tracing::warn!("calls in flight are cut off: the drain timeout is over"),
                 }

@@ -49,12 +49,20 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         // Others would be as many names as clients can think of.
-        let method = access::method(request.uri().path()).unwrap_or("unknown");
+        let (method, is_stream) =
+            access::method(request.uri().path()).unwrap_or(("unknown", false));
         let headers = request.headers_mut();
         let came_with = headers.get(TRACEPARENT).and_then(|it| it.to_str().ok());
-        let span = trace::Call::begin(method, came_with);
-        // What is made of the call belongs to its span: so do the events it comes to.
-        let traceparent = span.as_ref().map(|span| span.traceparent());
+        let is_ours = method.starts_with("orders.");
+        let span = is_ours
+            .then(|| trace::Call::begin(method, came_with))
+            .flatten();
+        // What is made of the call belongs to its span: so do the events it comes to. Those of a
+        // stream may be a million, and belong to what the client says.
+        let traceparent = span
+            .as_ref()
+            .filter(|_| !is_stream)
+            .map(trace::Call::traceparent);
         if let Some(Ok(value)) = traceparent.map(HeaderValue::try_from) {
             headers.insert(TRACEPARENT, value);
         }

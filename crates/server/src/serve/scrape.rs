@@ -7,17 +7,21 @@ use command_side::{Commands, Events};
 use http::{HeaderMap, StatusCode, header};
 use query_side::{Projections, Queries};
 use telemetry::metrics::{Log, Projection, Rendered, clients, install};
-use tokio::{net::TcpListener, sync::watch};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio::{net::TcpListener, runtime::Handle, sync::watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Code, service::Routes, transport::Server};
 use wire::Error as Refusal;
 
 use super::{
     Error,
-    listener::{Connection, Places},
+    listener::{self, Places, Secured},
+    read_side::ReadSide,
+    write_side::WriteSide,
 };
-use crate::{access::Credentials, settings};
+use crate::{
+    access::Credentials,
+    settings::{self, Limits},
+};
 
 /// How often what was measured is summed up, whether anybody asks for it or not: until then it is
 /// kept one by one.
@@ -38,15 +42,34 @@ pub(super) async fn bind(settings: &settings::Metrics) -> Result<Option<TcpListe
     }
 }
 
+/// Connections of those who ask for metrics, at the same time: places of their own, for they ask most
+/// when all others are taken.
+const CONNECTIONS: u32 = 32;
+
 /// What there is to look at when somebody asks.
 #[derive(Debug, Clone)]
 pub(super) struct Observer {
-    pub(super) write: Option<(Commands, Events, [watch::Receiver<bool>; 2])>,
-    pub(super) read: Option<(Queries, Projections)>,
-    pub(super) connections: Places,
+    write: Option<(Commands, Events, [watch::Receiver<bool>; 2])>,
+    read: Option<(Queries, Projections)>,
+    connections: Places,
 }
 
 impl Observer {
+    pub(super) fn of(
+        write: Option<&WriteSide>,
+        read: Option<&ReadSide>,
+        connections: &Places,
+    ) -> Self {
+        Self {
+            write: write.map(|side| {
+                let available = side.available.clone();
+                (side.commands.clone(), side.events.clone(), available)
+            }),
+            read: read.map(|side| (side.queries.clone(), side.projections.clone())),
+            connections: connections.clone(),
+        }
+    }
+
     async fn look(&self) {
         if let Some((commands, events, available)) = &self.write {
             Log {
@@ -60,9 +83,8 @@ impl Observer {
         let watchers = self.read.as_ref().map(|(queries, _)| queries.watching());
         clients(self.connections.taken(), watchers);
         if let Some((_, projections)) = &self.read {
-            // Where the documents do not answer, that is logged; what was seen before stays.
-            let statuses = projections.all().await.into_iter();
-            for status in statuses.flat_map(|(statuses, _)| statuses) {
+            let (statuses, _) = projections.all().await;
+            for status in statuses {
                 let lag = status.lag.unwrap_or_default();
                 Projection {
                     lag: Duration::try_from(lag).unwrap_or_default(),
@@ -78,17 +100,26 @@ impl Observer {
     }
 }
 
-/// Serves the metrics until `stop`: to everyone, or to those who may operate.
+/// Serves the metrics until `stop`, on this runtime: to everyone who is on this machine, and to others
+/// as gRPC is, if they may operate.
 ///
 /// # Errors
 /// This process measures for another server already.
 pub(super) fn serve(
-    incoming: ReceiverStream<Result<Connection, std::convert::Infallible>>,
-    credentials: Option<Credentials>,
+    listener: TcpListener,
     observer: Observer,
-    stop: CancellationToken,
+    (tls, credentials): (Option<Secured>, Option<Credentials>),
+    limits: &Limits,
+    stop: &CancellationToken,
     tasks: &TaskTracker,
 ) -> Result<(), Error> {
+    let is_local = listener.local_addr().is_ok_and(|it| it.ip().is_loopback());
+    let (tls, credentials) = match is_local {
+        true => (None, None),
+        false => (tls, credentials),
+    };
+    let greet = (&Handle::current(), limits.patience);
+    let incoming = listener::accept(listener, tls, &Places::new(CONNECTIONS), greet, tasks);
     let rendered = install().map_err(Error::Metrics)?;
     let upkeep = rendered.clone();
     let until = stop.clone();
@@ -109,6 +140,7 @@ pub(super) fn serve(
         .accept_http1(true)
         .add_routes(Routes::from(router))
         .serve_with_incoming(incoming);
+    let stop = stop.clone();
     tasks.spawn(async move {
         if let Some(Err(error)) = stop.run_until_cancelled(server).await {
             tracing::error!(%error, "the metrics are not served any more");

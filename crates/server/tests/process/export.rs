@@ -53,7 +53,16 @@ impl Place {
     }
 
     fn serve(&self, more: &[&str]) -> Process {
-        let mut serve = self.command(&["serve", "--listen", "127.0.0.1:0"].map(OsStr::new));
+        let mut serve = self.command(
+            &[
+                "serve",
+                "--listen",
+                "127.0.0.1:0",
+                "--metrics-listen",
+                "127.0.0.1:0",
+            ]
+            .map(OsStr::new),
+        );
         serve.args(more);
         serve.into()
     }

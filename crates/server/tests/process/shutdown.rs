@@ -120,12 +120,14 @@ async fn g1_shutting_down_under_load_loses_nothing_that_was_acknowledged() {
     let ended = tokio::task::spawn_blocking(|| process.terminate());
     let ended = timeout(DEADLINE, ended).await.expect("it does not end");
     assert_eq!(ended.unwrap(), Some(0));
-    let mut acknowledged = BTreeSet::new();
+    let (mut acknowledged, mut told) = (BTreeSet::new(), 0);
     while let Some(wrote) = writers.join_next().await {
         let (ids, refused) = wrote.unwrap();
         assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+        told += usize::from(reason(&refused) == "SHUTTING_DOWN");
         acknowledged.extend(ids);
     }
+    assert!(told > 20, "{told} were told why");
     let (position, status) = follower.await.unwrap();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     assert_eq!(reason(&status), "SHUTTING_DOWN");
