@@ -9,3 +9,4 @@ mod access;
 pub mod cli;
 pub mod serve;
 pub mod settings;
+mod until;

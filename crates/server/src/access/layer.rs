@@ -8,9 +8,10 @@ use std::{
 
 use futures_util::future::{Either, pending};
 use http::{HeaderValue, Request, Response, header};
-use http_body::{Frame, SizeHint};
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
+
+use crate::until::Until;
 
 use super::{
     Credentials,
@@ -101,7 +102,7 @@ where
             Ok(match rule {
                 Some(Rule::Stream(_)) => answer.map(|body| {
                     let ended = Box::pin(ended(credentials, rule, shown, admitted));
-                    Body::new(WhileAdmitted { body, ended })
+                    Body::new(Until { body, ended })
                 }),
                 _ => answer,
             })
@@ -135,44 +136,5 @@ async fn ended(
             Ok(again) => admitted = again,
             Err(error) => return error.into(),
         }
-    }
-}
-
-/// A stream that ends when its credential does: at the latest when its client reads again.
-struct WhileAdmitted<F> {
-    body: Body,
-    ended: Pin<Box<F>>,
-}
-
-impl<F: Future<Output = Status>> http_body::Body for WhileAdmitted<F> {
-    type Data = <Body as http_body::Body>::Data;
-    type Error = <Body as http_body::Body>::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
-        let this = self.get_mut();
-        if this.body.is_end_stream() {
-            return Poll::Ready(None);
-        }
-        if let Poll::Ready(status) = this.ended.as_mut().poll(context) {
-            // What would have come is dropped, and with it whoever makes it.
-            this.body = Body::empty();
-            let mut trailers = http::HeaderMap::new();
-            return Poll::Ready(Some(match status.add_header(&mut trailers) {
-                Ok(()) => Ok(Frame::trailers(trailers)),
-                Err(error) => Err(error),
-            }));
-        }
-        Pin::new(&mut this.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

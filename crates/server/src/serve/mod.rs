@@ -1,6 +1,7 @@
 //! A node: the whole system in one process, or one of its sides.
 
 mod elsewhere;
+mod ending;
 mod files;
 mod health;
 mod limits;
@@ -28,6 +29,7 @@ use contract::{
     },
 };
 use elsewhere::Elsewhere;
+use ending::Ending;
 use event_log::Location;
 use health::Health;
 use limits::Limited;
@@ -338,8 +340,14 @@ impl Serve {
             })
             .layer(secured.access)
             .add_service(health_service)
-            .add_service(reflection)
-            .add_service(reflection_alpha)
+            .add_service(Ending {
+                service: reflection,
+                stop: streams.clone(),
+            })
+            .add_service(Ending {
+                service: reflection_alpha,
+                stop: streams.clone(),
+            })
             .add_optional_service(
                 write.map(|side| CommandServiceServer::new(side.commands.clone())),
             )

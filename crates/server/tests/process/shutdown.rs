@@ -10,9 +10,17 @@ use std::{
 
 use contract::orders::v1::{execute_commands_response::Result as Told, *};
 use testkit::{Clients, DEADLINE, eventually, order, reason};
-use tokio::{sync::mpsc, task::JoinSet, time::timeout};
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{Duration, Instant, timeout},
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
+use tonic_reflection::pb::v1::{
+    ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+    server_reflection_request::MessageRequest,
+};
 
 use crate::binary::start;
 
@@ -154,4 +162,37 @@ async fn g1_shutting_down_under_load_loses_nothing_that_was_acknowledged() {
         }
     }
     assert_eq!(next, clients.head().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tool_that_keeps_its_reflection_stream_open_holds_nothing_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = start(folder.path());
+    let clients = process.clients().await;
+    let (sender, requests) = mpsc::channel(1);
+    let mut reflection = ServerReflectionClient::new(clients.channel.clone());
+    let list = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    sender.send(list).await.unwrap();
+    let answers = reflection
+        .server_reflection_info(ReceiverStream::new(requests))
+        .await;
+    let mut answers = answers.unwrap().into_inner();
+    answers.message().await.unwrap().unwrap();
+    let began = Instant::now();
+    let ended = tokio::task::spawn_blocking(|| process.terminate()).await;
+    assert_eq!(ended.unwrap(), Some(0));
+    // The drain timeout is 20 s.
+    assert!(
+        began.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        began.elapsed()
+    );
+    assert_eq!(
+        reason(&answers.message().await.unwrap_err()),
+        "SHUTTING_DOWN"
+    );
+    drop(sender);
 }

@@ -1,0 +1,54 @@
+//! A service of others whose streams are to end when the server does.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, body::Body, server::NamedService};
+use tower::Service;
+
+use crate::until::Until;
+
+/// Ends requests to `service` and its answers at `stop`: a tool that keeps its stream open would hold up the
+/// shutdown.
+#[derive(Debug, Clone)]
+pub(super) struct Ending<S> {
+    pub(super) service: S,
+    pub(super) stop: CancellationToken,
+}
+
+impl<S: NamedService> NamedService for Ending<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S> Service<http::Request<Body>> for Ending<S>
+where
+    S: Service<http::Request<Body>, Response = http::Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.service.poll_ready(context)
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let until = |body, stop: CancellationToken| {
+            let ended = Box::pin(async move {
+                stop.cancelled().await;
+                Status::from(wire::Error::ShuttingDown)
+            });
+            Body::new(Until { body, ended })
+        };
+        // Whoever still waits for requests would keep the connection.
+        let request = request.map(|body| until(body, self.stop.clone()));
+        let (answer, stop) = (self.service.call(request), self.stop.clone());
+        Box::pin(async move { Ok(answer.await?.map(|body| until(body, stop))) })
+    }
+}
