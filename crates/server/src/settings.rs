@@ -281,6 +281,18 @@ struct Found<T> {
     given: Option<(Origin, String)>,
 }
 
+impl<T> Found<T> {
+    /// Which source it is from: the less, the more it counts.
+    fn rank(&self) -> u8 {
+        match &self.given {
+            Some((Origin::Flag(_), _)) => 0,
+            Some((Origin::Environment(_), _)) => 1,
+            Some((Origin::File(_), _)) => 2,
+            None => 3,
+        }
+    }
+}
+
 impl<T> Found<Option<T>> {
     /// Refuses a value that is of no use as things are.
     fn must_be_unset(self, rule: &str) -> Result<(), Error> {

@@ -37,6 +37,9 @@ pub async fn export(
     tell: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Export, Error> {
     check_is_free(file)?;
+    let parent = folder_of(file);
+    // It is not made: a disk that is not mounted is not to be filled in another place.
+    fs::metadata(parent).map_err(|error| Error::Unwritable(parent.to_owned(), error))?;
     let mut source = Contents::so_far(from).await?;
     let log_id = whole_log(&mut source, from).await?;
     let mut folder = file.as_os_str().to_owned();
@@ -72,15 +75,19 @@ impl Export {
     /// When there is one of that name meanwhile, or it cannot be done.
     pub fn finish(self) -> Result<Copied, Error> {
         check_is_free(&self.file)?;
-        let parent = match self.file.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
+        let parent = folder_of(&self.file);
         fs::rename(self.unfinished(), &self.file)
             .and_then(|()| File::open(parent)?.sync_all())
             .and_then(|()| fs::remove_dir_all(&self.folder))
             .map_err(|error| Error::Unwritable(self.file.clone(), error))?;
         Ok(self.copied)
+    }
+}
+
+fn folder_of(file: &Path) -> &Path {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
     }
 }
 

@@ -5,7 +5,7 @@
 use std::{
     fmt::Write as _,
     fs::OpenOptions,
-    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    io::{self, Read as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
@@ -70,7 +70,7 @@ impl Tokens {
 /// Makes a token, adds its hash to a file, and returns it.
 ///
 /// # Errors
-/// The file cannot be written.
+/// The file cannot be written, or holds something else.
 pub(crate) fn add(file: &Path, roles: &[Role]) -> io::Result<String> {
     let mut secret = [0; SECRET];
     getrandom::fill(&mut secret).map_err(io::Error::from)?;
@@ -81,15 +81,15 @@ pub(crate) fn add(file: &Path, roles: &[Role]) -> io::Result<String> {
     let mut options = OpenOptions::new();
     let options = options.read(true).append(true).create(true).mode(0o600);
     let mut file = options.open(file)?;
-    let ends_within_a_line = match file.seek(SeekFrom::End(-1)) {
-        Ok(_) => {
-            let mut last = [0];
-            file.read_exact(&mut last)?;
-            last != *b"\n"
-        }
-        Err(_) => false,
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    // Not to a file of something else, which is named by mistake.
+    Tokens::parse(&text).map_err(io::Error::other)?;
+    let break_line = if text.is_empty() || text.ends_with('\n') {
+        ""
+    } else {
+        "\n"
     };
-    let break_line = if ends_within_a_line { "\n" } else { "" };
     // At once: a server may be reading it.
     file.write_all(format!("{break_line}{line}").as_bytes())?;
     file.sync_all()?;
@@ -165,6 +165,16 @@ mod tests {
         // The hash is not a token.
         let hash = text.lines().last().unwrap().split(' ').next().unwrap();
         assert_eq!(tokens.roles(hash), None);
+    }
+
+    #[test]
+    fn a_file_of_something_else_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("cert.pem");
+        fs::write(&file, "-----BEGIN CERTIFICATE-----\n").unwrap();
+        add(&file, &[Role::Query]).unwrap_err();
+        let text = fs::read_to_string(&file).unwrap();
+        assert_eq!(text, "-----BEGIN CERTIFICATE-----\n");
     }
 
     #[test]

@@ -74,6 +74,10 @@ fn told(status: &Status) -> String {
     if status.code() == Code::Unimplemented {
         return format!("the node does not serve that: it has another role ({reason})");
     }
+    if status.code() == Code::Unauthenticated {
+        let hint = "--token-file or ORDERLOG_TOKEN says which one to show";
+        return format!("{} ({reason})\n{hint}", cause(status));
+    }
     let violations = status
         .get_details_bad_request()
         .map(|request| request.field_violations)

@@ -39,7 +39,12 @@ impl Session {
         let server = self.caller.endpoint(self.server.clone())?;
         let channel = server.connect().await.map_err(|error| {
             let cause = failure::innermost(&error);
-            Failure::Operation(format!("cannot reach {}: {cause}", self.server.uri()))
+            let hint = if cause.contains("UnknownIssuer") {
+                "; --tls-ca names the authorities to trust"
+            } else {
+                ""
+            };
+            Failure::Operation(format!("cannot reach {}: {cause}{hint}", self.server.uri()))
         })?;
         Ok(Connection::new(channel, shown))
     }

@@ -2,13 +2,16 @@
 
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::settings;
 
 /// How often files are looked at: whole, for a mounted secret changes without a new time.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How often it is told that files are wrong.
+const REMIND: Duration = Duration::from_secs(60);
 
 /// A file, and the setting that names it.
 pub(super) type Named = (&'static str, PathBuf);
@@ -35,6 +38,7 @@ pub(super) fn follow<T: Send + Sync + 'static>(
     let files = Arc::new(files);
     let following = async move {
         let (mut looked_at, mut seen) = (read.clone(), read);
+        let mut wrong_since: Option<Instant> = None;
         loop {
             tokio::time::sleep(PAUSE).await;
             let these = Arc::clone(&files);
@@ -44,17 +48,20 @@ pub(super) fn follow<T: Send + Sync + 'static>(
             };
             let is_settled = found == seen;
             seen = found;
-            if !is_settled || seen == looked_at {
+            let is_due = wrong_since.is_some_and(|since| since.elapsed() >= REMIND);
+            if !is_settled || seen == looked_at && !is_due {
                 continue;
             }
             looked_at = seen.clone();
             match seen.clone().and_then(|read| make(&read)) {
                 Ok(made) => {
+                    wrong_since = None;
                     sender.send_replace(Arc::new(made));
                     let names: Vec<_> = files.iter().map(|(setting, _)| *setting).collect();
                     tracing::info!(settings = names.join(","), "read again");
                 }
                 Err(wrong) => {
+                    wrong_since = Some(Instant::now());
                     let error = named(&files, wrong);
                     tracing::error!(%error, "what was read before holds");
                 }

@@ -322,6 +322,10 @@ impl Serve {
             let address = metrics.listen;
             tracing::warn!(%address, "in use: no metrics; metrics-listen says where else");
         }
+        let (speaks_tls, asks) = (
+            secured.tls.is_some(),
+            secured.access.credentials().is_some(),
+        );
         let greet = (read.handle(), limits.patience);
         let incoming = listener::accept(listener, secured.tls, &places, greet, &tasks);
         let (write, query) = (write_side.as_ref(), read_side.as_ref());
@@ -363,7 +367,7 @@ impl Serve {
             }))
             .serve_with_incoming_shutdown(incoming, stop_accepting.clone().cancelled_owned());
         let mut server = pin!(server);
-        tracing::info!(%address, "serving");
+        tracing::info!(%address, tls = speaks_tls, credentials = asks, "serving");
         tell_manager(NotifyState::Ready, &format!("serving on {address}"));
 
         tokio::select! {

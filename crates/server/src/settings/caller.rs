@@ -1,4 +1,5 @@
 use std::{
+    cmp::Ordering,
     error::Error as _,
     fs,
     net::IpAddr,
@@ -16,20 +17,20 @@ pub struct CallerFlags {
     /// The token to show, which others on this machine can see here: better set in the environment,
     /// or in a file [env: ORDERLOG_TOKEN]
     #[arg(long, value_name = "TOKEN", global = true)]
-    token: Option<String>,
+    pub(super) token: Option<String>,
     /// A file with the token to show, and nothing else [env: ORDERLOG_TOKEN_FILE]
     #[arg(long, value_name = "FILE", global = true)]
-    token_file: Option<String>,
+    pub(super) token_file: Option<String>,
     /// The authorities that a server's certificate may come from, in PEM [env: ORDERLOG_TLS_CA]
     /// [default: those of the system]
     #[arg(long, value_name = "FILE", global = true)]
-    tls_ca: Option<String>,
+    pub(super) tls_ca: Option<String>,
     /// The certificate to show, in PEM, where servers ask for one [env: ORDERLOG_TLS_CLIENT_CERT]
     #[arg(long, value_name = "FILE", global = true)]
-    tls_client_cert: Option<String>,
+    pub(super) tls_client_cert: Option<String>,
     /// Its private key, in PEM [env: ORDERLOG_TLS_CLIENT_KEY]
     #[arg(long, value_name = "FILE", global = true)]
-    tls_client_key: Option<String>,
+    pub(super) tls_client_key: Option<String>,
     /// Serve, and send tokens, beyond this machine without TLS and credentials
     /// [env: ORDERLOG_INSECURE]
     #[arg(long, global = true)]
@@ -162,13 +163,13 @@ impl Sources<'_> {
         // One that is wrong may still be one.
         let text = text.map_err(Error::without_value)?;
         let file = self.path("token-file", flags.token_file.clone())?;
-        let token = match (text.value, file) {
-            (Some(_), file @ Found { value: Some(_), .. }) => {
-                file.must_be_unset("is one too many: there is a token already")?;
+        let token = match text.rank().cmp(&file.rank()) {
+            Ordering::Less => text.value.map(Token::Here),
+            Ordering::Greater => file.value.map(Token::File),
+            Ordering::Equal => {
+                file.must_be_unset("is one too many: there is token beside it")?;
                 None
             }
-            (Some(authorization), _) => Some(Token::Here(authorization)),
-            (None, file) => file.value.map(Token::File),
         };
         let ca = self.path("tls-ca", flags.tls_ca.clone())?.value;
         let cert = self.path("tls-client-cert", flags.tls_client_cert.clone())?;

@@ -1,5 +1,7 @@
 use std::collections::HashMap;
 
+use wire::Authorization;
+
 use super::*;
 
 fn serve(flags: &ServeFlags, environment: &[(&str, &str)], file: &str) -> Result<Serve, String> {
@@ -329,12 +331,43 @@ fn settings_that_need_each_other_are_refused_alone() {
         ),
         (
             "token = 'secret'\ntoken-file = 'x'",
-            "token-file (orderlog.toml): \"x\" is one too many: there is a token already",
+            "token-file (orderlog.toml): \"x\" is one too many: there is token beside it",
         ),
         ("tokens = ''", "tokens (orderlog.toml): \"\" must be a file"),
     ] {
         assert_eq!(refused(file), rule);
     }
+}
+
+#[test]
+fn of_two_kinds_of_token_the_nearer_source_counts() {
+    let token = |flags: &CallerFlags, environment: &[_], file: &str| {
+        let flags = ServeFlags {
+            caller: CallerFlags {
+                token_file: flags.token_file.clone(),
+                ..CallerFlags::default()
+            },
+            ..ServeFlags::default()
+        };
+        serve(&flags, environment, file).unwrap().caller.token
+    };
+    let flag = CallerFlags {
+        token_file: Some("flag".into()),
+        ..CallerFlags::default()
+    };
+    let environment = [("ORDERLOG_TOKEN", "env")];
+    let here = |token: &str| Some(Token::Here(Authorization::of(token.as_bytes()).unwrap()));
+    assert_eq!(
+        token(&flag, &environment, "token = 'file'"),
+        Some(Token::File("flag".into()))
+    );
+    let none = CallerFlags::default();
+    assert_eq!(
+        token(&none, &environment, "token-file = 'file'"),
+        here("env")
+    );
+    assert_eq!(token(&none, &[], "token = 'file'"), here("file"));
+    assert_eq!(token(&none, &[], ""), None);
 }
 
 #[test]
