@@ -139,6 +139,8 @@ async fn who_does_not_begin_to_speak_is_left() {
 async fn connections_past_the_limit_are_closed_and_places_are_given_back() {
     let server = limited(Limits {
         connections: 3,
+        // Who is closed is not closed for that.
+        patience: 10 * DEADLINE,
         ..Limits::default()
     })
     .await;

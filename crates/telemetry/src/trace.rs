@@ -117,9 +117,6 @@ pub fn record(
 ) {
     let Some(tracer) = TRACER.get() else { return };
     let parent = context(traceparent);
-    if !parent.span().span_context().is_sampled() {
-        return;
-    }
     let builder = tracer.span_builder(name).with_start_time(began);
     let builder = builder.with_attributes(attributes.iter().cloned());
     let mut span = builder.start_with_context(tracer, &parent);
