@@ -357,3 +357,39 @@ async fn g1_a_postgres_that_restarts_while_nobody_writes_costs_no_command() {
     let create = clients.commands.create_order(order::create("after", "ann"));
     create.await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_cannot_be_read_is_no_outage_for_others() {
+    let mut server = Server::start().await;
+    let mut clients = server.clients().await;
+    for index in 0..300 {
+        let create = order::create(&format!("o-{index}"), &format!("customer-{index}"));
+        clients.commands.create_order(create).await.unwrap();
+    }
+    drop(clients);
+    server.stop().await;
+    // Where the event of one order is.
+    let log = server.folder().join("events.db");
+    let mut bytes = std::fs::read(&log).unwrap();
+    let needle = b"customer-150";
+    let found = bytes
+        .windows(needle.len())
+        .position(|window| window == needle);
+    let page = found.unwrap() / 4096 * 4096;
+    bytes[page..page + 4096].fill(0xff);
+    std::fs::write(&log, bytes).unwrap();
+    server.start_again().await;
+    let mut clients = server.clients().await;
+    for index in 0..20 {
+        let cancel = CancelOrderRequest {
+            order_id: "o-150".to_owned(),
+            reason: "broken".to_owned(),
+            ..CancelOrderRequest::default()
+        };
+        let mut commands = clients.commands.clone();
+        let broken = tokio::spawn(async move { commands.cancel_order(cancel).await });
+        let create = order::create(&format!("new-{index}"), "ann");
+        clients.commands.create_order(create).await.unwrap();
+        assert_eq!(reason(&broken.await.unwrap().unwrap_err()), "INTERNAL");
+    }
+}

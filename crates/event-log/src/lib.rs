@@ -341,7 +341,19 @@ impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match error.as_database_error() {
             Some(refused) if refused.is_unique_violation() => Self::Conflict,
+            // A page that cannot be read: the others can, and so it is no outage.
+            Some(refused) if is_corrupt(refused) => Self::Damaged(error.to_string()),
             _ => Self::Store(error),
         }
     }
+}
+
+/// Whether SQLite says SQLITE_CORRUPT: the low byte of its codes is the kind.
+fn is_corrupt(error: &dyn sqlx::error::DatabaseError) -> bool {
+    const CORRUPT: u32 = 11;
+    let is_sqlite = error
+        .try_downcast_ref::<sqlx::sqlite::SqliteError>()
+        .is_some();
+    let code = error.code().and_then(|code| code.parse::<u32>().ok());
+    is_sqlite && code.is_some_and(|code| code & 0xff == CORRUPT)
 }

@@ -264,7 +264,7 @@ impl Documents {
                 self.take_over().await;
             }
         } else {
-            self.progress.heard();
+            self.progress.heard(head_position.max(position));
             self.traces.received(&events);
             let began = SystemTime::now();
             self.writer.apply(&log_id, &events, position).await?;

@@ -239,7 +239,7 @@ impl Indexer {
             tokio::select! {
                 moved = past(&mut position, reached) => {
                     moved?;
-                    self.progress.heard();
+                    self.progress.heard(self.documents.position());
                 }
                 changed = again.changed() => {
                     changed.map_err(|_| store::Error::Stopped)?;

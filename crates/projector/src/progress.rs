@@ -83,12 +83,14 @@ impl Progress {
             .unwrap_or_default()
     }
 
-    /// What it follows has moved on: if it was at the head, it was so until now.
-    pub(crate) fn heard(&self) {
+    /// What it follows has moved on to a head: if it was at the one before, it was so until now.
+    pub(crate) fn heard(&self, head: u64) {
         self.report.send_modify(|report| {
             if report.position >= report.head {
                 report.at_head = Instant::now();
             }
+            // Also where it does not get there: then this was the last time that it was at the head.
+            report.head = report.head.max(head);
         });
     }
 
@@ -130,11 +132,13 @@ mod tests {
     fn one_that_was_at_the_head_until_it_heard_of_more_is_behind_since_then_only() {
         let progress = Progress::new("log".into(), 7, 1);
         let started = progress.report().at_head;
-        progress.heard();
+        progress.heard(8);
         let heard = progress.report().at_head;
         assert!(heard > started);
+        progress.heard(8);
+        assert_eq!(progress.report().at_head, heard, "it did not get there");
         progress.reached("log", 8, 8, 9);
-        progress.heard();
+        progress.heard(9);
         assert_eq!(progress.report().at_head, heard, "it is behind already");
     }
 }

@@ -217,11 +217,17 @@ async fn documents_that_cannot_be_read_are_failing() {
     use_it(&process).await;
     let documents = SqliteConnectOptions::new().filename(folder.path().join("read.db"));
     let mut other = documents.busy_timeout(DEADLINE).connect().await.unwrap();
-    let damage = "ALTER TABLE parked RENAME TO parked_away";
+    let damage =
+        "ALTER TABLE parked RENAME TO parked_away; ALTER TABLE orders RENAME TO orders_away";
     sqlx::raw_sql(damage).execute(&mut other).await.unwrap();
-    eventually("it is failing", async || {
+    let mut clients = process.clients().await;
+    let create = order::create("later", "ann");
+    clients.commands.create_order(create).await.unwrap();
+    eventually("it is failing, and more and more behind", async || {
         let seen = metrics(&process).await;
-        (seen[r#"orderlog_projection_failing{projection="documents"}"#] == 1.0).then_some(())
+        let of = |name: &str| seen[&format!(r#"{name}{{projection="documents"}}"#)];
+        let is_behind = of("orderlog_projection_lag_seconds") > 5.0;
+        (is_behind && of("orderlog_projection_failing") == 1.0).then_some(())
     })
     .await;
 }
