@@ -4,6 +4,9 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 use crate::{Aggregate, Batch, Error, Event, Loaded, Request, Schema, rows::LoadedRow};
 
 /// The one writer of a log.
+/// Bytes that there has to be room for before a store that failed is taken to be back.
+const ROOM: usize = 256 << 10;
+
 #[derive(Debug)]
 pub(super) struct Appender {
     connection: SqliteConnection,
@@ -107,6 +110,15 @@ impl crate::Appender for Appender {
     }
 
     async fn probe(&mut self) -> Result<(), Error> {
+        let file = "SELECT file FROM pragma_database_list WHERE name = 'main'";
+        let file: String = sqlx::query_scalar(file)
+            .fetch_one(&mut self.connection)
+            .await?;
+        // On a full disk the log's own files may have room for a page, but not for a batch.
+        let beside = format!("{file}-probe");
+        let written = tokio::fs::write(&beside, vec![0; ROOM]).await;
+        let removed = tokio::fs::remove_file(&beside).await;
+        written.and(removed).map_err(sqlx::Error::Io)?;
         sqlx::query("UPDATE log SET id = id")
             .execute(&mut self.connection)
             .await?;
