@@ -344,7 +344,8 @@ async fn new_keys_count_without_a_restart_and_end_the_streams_of_old_ones() {
     assert_eq!(reason(&end(&mut watch).await), "UNAUTHENTICATED");
     assert_eq!(reason(&end(&mut commands).await), "UNAUTHENTICATED");
     // Nobody takes commands from it any more.
-    send.closed().await;
+    let closed = timeout(DEADLINE, send.closed()).await;
+    closed.expect("it takes commands still");
     let refused = with_old.events.get_head(GetHeadRequest {}).await;
     assert_eq!(refused.unwrap_err().code(), Code::Unauthenticated);
 }
