@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
-use crate::binary::orderlog;
+use crate::binary::{orderlog, start};
 
 /// What a node keeps: a folder of its own, and a database if the log is not in the folder.
 struct Place {
@@ -419,4 +419,19 @@ async fn an_export_that_is_killed_leaves_no_file_and_goes_on() {
     let to = Place::in_folder();
     let restored = json(&to.restore(&file, &["--json"]));
     assert_eq!(restored["events"], 500);
+}
+
+#[test]
+fn an_export_does_not_make_the_folder_it_is_to_be_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    drop(start(&data));
+    let backups = folder.path().join("not-mounted");
+    let mut export = orderlog();
+    export.args(["export", "--data-dir"]).arg(&data);
+    let refused = export.arg(backups.join("orders.db")).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(told.contains("No such file or directory"), "{told}");
+    assert!(!backups.exists());
 }
