@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeSet,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -162,6 +163,36 @@ async fn g1_shutting_down_under_load_loses_nothing_that_was_acknowledged() {
         }
     }
     assert_eq!(next, clients.head().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_was_accepted_gets_its_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = start(folder.path());
+    let mut clients = process.clients().await;
+    let head = clients.head().await;
+    let waits = GetOrderRequest {
+        order_id: "o".to_owned(),
+        min_position: head + 1,
+        max_wait: Some(prost_types::Duration {
+            seconds: 3,
+            nanos: 0,
+        }),
+        ..GetOrderRequest::default()
+    };
+    let mut queries = clients.queries.clone();
+    let mut answer = pin!(queries.get_order(waits));
+    // On the same connection, and behind it.
+    tokio::select! {
+        biased;
+        answer = &mut answer => panic!("{answer:?}"),
+        _ = clients.head() => {}
+    }
+    let ended = tokio::task::spawn_blocking(|| process.terminate());
+    let (answer, ended) = tokio::join!(answer, ended);
+    assert_eq!(ended.unwrap(), Some(0));
+    let answer = answer.unwrap_err();
+    assert_eq!(reason(&answer), "READ_MODEL_BEHIND", "{answer:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
