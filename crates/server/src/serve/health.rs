@@ -19,6 +19,8 @@ const WHOLE: &str = "";
 pub(super) struct Health {
     reporter: HealthReporter,
     services: Vec<Needs>,
+    /// What was told last: who watches a service is to hear of changes only.
+    told: Vec<(&'static str, bool)>,
 }
 
 /// A service, and what has to be true for it to serve.
@@ -34,7 +36,11 @@ impl Health {
     /// Of the services that this node has.
     pub(super) async fn new(services: Vec<Needs>) -> (Self, HealthServer<impl Service>) {
         let (reporter, service) = tonic_health::server::health_reporter();
-        let mut health = Self { reporter, services };
+        let mut health = Self {
+            reporter,
+            services,
+            told: Vec::new(),
+        };
         health.tell().await;
         (health, service)
     }
@@ -83,9 +89,12 @@ impl Health {
             told.push((*service, serves));
         }
         told.push((WHOLE, all));
-        for (service, serves) in told {
-            self.set(service, serves).await;
+        for (service, serves) in &told {
+            if !self.told.contains(&(*service, *serves)) {
+                self.set(service, *serves).await;
+            }
         }
+        self.told = told;
     }
 
     async fn set(&self, service: &str, serves: bool) {
