@@ -7,8 +7,6 @@ use std::{fs, path::Path};
 use contract::orders::v1::*;
 use http::uri::PathAndQuery;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use prost::Message as _;
-use prost_types::FileDescriptorSet;
 use serde_json::{Value, json};
 use server::settings::{Caller, Credentials, Jwt, Roles};
 use tempfile::TempDir;
@@ -51,22 +49,12 @@ async fn connect(server: &Server, token: &str) -> Clients {
 
 /// Every method of the contract and of reflection, as it is called.
 fn methods() -> Vec<String> {
-    let sets = [
+    let methods = testkit::methods(&[
         contract::FILE_DESCRIPTOR_SET,
         tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
         tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
-    ];
-    let files = sets.map(|set| FileDescriptorSet::decode(set).unwrap().file);
-    let mut paths = Vec::new();
-    for file in files.iter().flatten() {
-        for service in &file.service {
-            for method in &service.method {
-                let (package, service) = (file.package(), service.name());
-                paths.push(format!("/{package}.{service}/{}", method.name()));
-            }
-        }
-    }
-    paths
+    ]);
+    methods.into_iter().map(|(path, _)| path).collect()
 }
 
 /// Calls a method with an empty message; how that is answered at first.

@@ -2,160 +2,40 @@
 //! folder, else its default.
 //!
 //! A setting has one name. `drain-timeout` is `--drain-timeout` as a flag, `ORDERLOG_DRAIN_TIMEOUT`
-//! in the environment and `drain-timeout` in the file.
+//! in the environment and `drain-timeout` in the file. `sources` finds it; the other modules say what
+//! the settings of one matter must be.
 
 mod caller;
 mod credentials;
+mod error;
 mod limits;
 mod log;
 mod meilisearch;
 mod origins;
 pub(crate) mod pem;
 mod roles;
+mod sources;
 mod telemetry;
 mod tls;
 
-use std::{
-    ffi::OsString,
-    fmt::{self, Display},
-    fs, io,
-    net::SocketAddr,
-    path::PathBuf,
-    time::Duration,
-};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 pub use caller::{Caller, CallerFlags, Token};
 pub use credentials::{Credentials, Jwt};
+pub use error::{Error, Origin};
 use event_log::Location;
 use http::{HeaderValue, Uri};
 pub use limits::Limits;
 pub use log::{LogFlags, Places, location_of};
 pub use meilisearch::Meilisearch;
 pub use roles::Roles;
+use sources::Found;
+pub use sources::Sources;
 pub use telemetry::{LogFormat, Metrics, Telemetry};
 pub use tls::Tls;
 use tonic::transport::Endpoint;
 
-/// The file's name.
-const FILE: &str = "orderlog.toml";
-
-/// Every setting there is.
-const NAMES: [&str; 26] = [
-    "listen",
-    "metrics-listen",
-    "data-dir",
-    "database-url",
-    "meilisearch-url",
-    "meilisearch-key",
-    "roles",
-    "events-url",
-    "cors-origins",
-    "tls-cert",
-    "tls-key",
-    "tls-client-ca",
-    "tokens",
-    "jwt-keys",
-    "jwt-issuer",
-    "jwt-audience",
-    "otlp-endpoint",
-    "log-format",
-    "drain-timeout",
-    "insecure",
-    "server",
-    "token",
-    "token-file",
-    "tls-ca",
-    "tls-client-cert",
-    "tls-client-key",
-];
-
 const MOST_DRAIN_SECONDS: u64 = 86_400;
-
-/// What is wrong with a setting, in one line.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A value that breaks its setting's rule.
-    #[error("{origin}: {value:?} {rule}")]
-    Wrong {
-        /// Where the value came from.
-        origin: Origin,
-        /// The value.
-        value: String,
-        /// The rule it breaks.
-        rule: String,
-    },
-    /// A file that a setting names.
-    #[error("{setting}: {}: {why}", path.display())]
-    Unusable {
-        /// The setting.
-        setting: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// Whoever listens could take the token.
-    #[error(
-        "{server}: a token is not sent beyond this machine without TLS: use https, or set insecure to allow it"
-    )]
-    InClear {
-        /// Where it would be sent.
-        server: String,
-    },
-    /// TLS cannot be used.
-    #[error("TLS cannot be used: {why}")]
-    Tls {
-        /// What is in the way.
-        why: String,
-    },
-    /// The file names a setting that does not exist.
-    #[error("{FILE}: there is no setting {name:?}; there are: {known}", known = NAMES.join(", "))]
-    Unknown {
-        /// What it says.
-        name: String,
-    },
-    /// The file is not TOML.
-    #[error("{FILE}: {0}")]
-    Syntax(String),
-    /// The file cannot be read.
-    #[error("{FILE}: {0}")]
-    Unreadable(#[from] io::Error),
-}
-
-impl Error {
-    /// For a value that may be a secret, or hold one.
-    fn without_value(self) -> Self {
-        match self {
-            Self::Wrong { origin, rule, .. } => Self::Wrong {
-                origin,
-                value: "...".to_owned(),
-                rule,
-            },
-            other => other,
-        }
-    }
-}
-
-/// Where a value came from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
-    /// The command line.
-    Flag(&'static str),
-    /// An environment variable.
-    Environment(String),
-    /// `orderlog.toml`.
-    File(&'static str),
-}
-
-impl Display for Origin {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Flag(name) => write!(to, "--{name} (flag)"),
-            Self::Environment(variable) => write!(to, "{variable} (environment variable)"),
-            Self::File(name) => write!(to, "{name} ({FILE})"),
-        }
-    }
-}
 
 /// The flags of `orderlog serve`, as typed.
 #[derive(Debug, Default, clap::Args)]
@@ -269,94 +149,7 @@ pub struct ClientFlags {
     caller: CallerFlags,
 }
 
-/// Where settings come from, besides flags.
-pub struct Sources<'a> {
-    environment: &'a dyn Fn(&str) -> Option<OsString>,
-    file: toml::Table,
-}
-
-/// A value and, unless it is the default, where it came from.
-struct Found<T> {
-    value: T,
-    given: Option<(Origin, String)>,
-}
-
-impl<T> Found<T> {
-    /// Which source it is from: the less, the more it counts.
-    fn rank(&self) -> u8 {
-        match &self.given {
-            Some((Origin::Flag(_), _)) => 0,
-            Some((Origin::Environment(_), _)) => 1,
-            Some((Origin::File(_), _)) => 2,
-            None => 3,
-        }
-    }
-}
-
-impl<T> Found<Option<T>> {
-    /// Refuses a value that is of no use as things are.
-    fn must_be_unset(self, rule: &str) -> Result<(), Error> {
-        match self.given {
-            Some((origin, value)) => Err(Error::Wrong {
-                origin,
-                value,
-                rule: rule.to_owned(),
-            }),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Found<SocketAddr> {
-    /// Refuses an address that others can reach, if something is lacking for that.
-    fn within(self, lacking: Option<&str>) -> Result<SocketAddr, Error> {
-        match (self.given, lacking) {
-            (Some((origin, value)), Some(lacking)) if !self.value.ip().is_loopback() => {
-                Err(Error::Wrong {
-                    origin,
-                    value,
-                    rule: format!(
-                        "is not a loopback address: anyone who reaches it could use it or listen; \
-                         set {lacking}, or insecure to allow that"
-                    ),
-                })
-            }
-            _ => Ok(self.value),
-        }
-    }
-}
-
-impl<'a> Sources<'a> {
-    /// The environment, and `orderlog.toml` in the working folder if there is one.
-    ///
-    /// # Errors
-    /// The file is there but wrong.
-    pub fn new(environment: &'a dyn Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
-        let file = match fs::read_to_string(FILE) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            file => file?,
-        };
-        Self::with_file(environment, &file)
-    }
-
-    fn with_file(
-        environment: &'a dyn Fn(&str) -> Option<OsString>,
-        file: &str,
-    ) -> Result<Self, Error> {
-        let file: toml::Table = file.parse().map_err(|error: toml::de::Error| {
-            let before = error.span().and_then(|span| file.get(..span.start));
-            let line = before.map_or(1, |before| before.matches('\n').count() + 1);
-            Error::Syntax(format!(
-                "line {line}: {}",
-                error.message().replace('\n', ": ")
-            ))
-        })?;
-        match file.keys().find(|key| !NAMES.contains(&key.as_str())) {
-            Some(name) => Err(Error::Unknown { name: name.clone() }),
-            None => Ok(Self { environment, file }),
-        }
-    }
-
+impl Sources<'_> {
     /// The settings of `orderlog serve`.
     ///
     /// # Errors
@@ -448,92 +241,6 @@ impl<'a> Sources<'a> {
             "must be a URL such as http://127.0.0.1:50051",
         )?;
         Ok((found.value, self.caller(&flags.caller)?))
-    }
-
-    /// Where to listen.
-    fn address(
-        &self,
-        name: &'static str,
-        flag: Option<String>,
-        default: SocketAddr,
-    ) -> Result<Found<SocketAddr>, Error> {
-        let rule = format!("must be an address and a port, such as {default}");
-        self.find(name, flag, default, |value| value.parse().ok(), &rule)
-    }
-
-    /// A file that may be named.
-    fn path(
-        &self,
-        name: &'static str,
-        flag: Option<String>,
-    ) -> Result<Found<Option<PathBuf>>, Error> {
-        let parse = |value: &str| (!value.is_empty()).then(|| Some(PathBuf::from(value)));
-        self.find(name, flag, None, parse, "must be a file")
-    }
-
-    /// A text that may be given.
-    fn text(
-        &self,
-        name: &'static str,
-        flag: Option<String>,
-    ) -> Result<Found<Option<String>>, Error> {
-        let parse = |value: &str| (!value.is_empty()).then(|| Some(value.to_owned()));
-        self.find(name, flag, None, parse, "must not be empty")
-    }
-
-    /// The value of one setting; `rule` says what `parse` accepts.
-    fn find<T>(
-        &self,
-        name: &'static str,
-        flag: Option<String>,
-        default: T,
-        parse: impl Fn(&str) -> Option<T>,
-        rule: &str,
-    ) -> Result<Found<T>, Error> {
-        let given = match flag {
-            Some(value) => Some((Origin::Flag(name), value)),
-            None => self.environment(name)?.or_else(|| self.file(name)),
-        };
-        let Some((origin, value)) = given else {
-            return Ok(Found {
-                value: default,
-                given: None,
-            });
-        };
-        match parse(&value) {
-            Some(parsed) => Ok(Found {
-                value: parsed,
-                given: Some((origin, value)),
-            }),
-            None => Err(Error::Wrong {
-                origin,
-                value,
-                rule: rule.to_owned(),
-            }),
-        }
-    }
-
-    fn environment(&self, name: &str) -> Result<Option<(Origin, String)>, Error> {
-        let variable = format!("ORDERLOG_{}", name.replace('-', "_").to_uppercase());
-        let value = (self.environment)(&variable).map(OsString::into_string);
-        let origin = Origin::Environment(variable);
-        match value {
-            None => Ok(None),
-            Some(Ok(value)) => Ok(Some((origin, value))),
-            Some(Err(value)) => Err(Error::Wrong {
-                origin,
-                value: value.to_string_lossy().into_owned(),
-                rule: "must be UTF-8".to_owned(),
-            }),
-        }
-    }
-
-    fn file(&self, name: &'static str) -> Option<(Origin, String)> {
-        let value = match self.file.get(name)? {
-            toml::Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        Some((Origin::File(name), value))
     }
 }
 

@@ -141,8 +141,8 @@ pub fn not_indexed() {
 /// The write side, as it is now.
 #[derive(Debug, Clone, Copy)]
 pub struct Log {
-    /// Its newest position, if that is known.
-    pub head: Option<u64>,
+    /// Its newest position.
+    pub head: u64,
     /// Whether it can be written and read.
     pub available: bool,
     /// Commands that wait.
@@ -154,9 +154,7 @@ pub struct Log {
 impl Log {
     /// Tells it.
     pub fn observe(self) {
-        if let Some(head) = self.head {
-            gauge!(HEAD).set(head as f64);
-        }
+        gauge!(HEAD).set(self.head as f64);
         gauge!(AVAILABLE).set(f64::from(u8::from(self.available)));
         gauge!(WAITING).set(self.waiting as f64);
         gauge!(SUBSCRIBERS).set(self.subscribers as f64);

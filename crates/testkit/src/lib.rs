@@ -12,6 +12,7 @@
 mod authority;
 mod clients;
 pub mod meilisearch;
+mod methods;
 pub mod order;
 mod path;
 pub mod postgres;
@@ -23,8 +24,9 @@ use std::{fmt, time::Duration};
 
 pub use authority::{Authority, Issuer};
 pub use clients::Clients;
+pub use methods::methods;
 pub use path::{buf, on_path, promtool};
-pub use process::{Process, command};
+pub use process::{Process, command, serve};
 pub use proxy::Proxy;
 pub use server::{Node, Server};
 use tokio::time::Instant;

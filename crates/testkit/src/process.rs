@@ -58,12 +58,7 @@ impl Process {
     /// When it does not start.
     #[must_use]
     pub fn start(program: &Path, data_dir: &Path) -> Self {
-        let mut serve = command(program);
-        serve
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .args(["--metrics-listen", "127.0.0.1:0", "--data-dir"])
-            .arg(data_dir);
-        serve.into()
+        serve(program, data_dir).into()
     }
 
     /// Where it listens.
@@ -112,14 +107,22 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    /// Sends it a SIGTERM.
+    ///
+    /// # Panics
+    /// When it cannot be told.
+    pub fn signal(&self) {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").arg(id).status().unwrap().success());
+    }
+
     /// As SIGTERM does; returns its exit code.
     ///
     /// # Panics
     /// When it cannot be told.
     #[must_use]
     pub fn terminate(mut self) -> Option<i32> {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").arg(id).status().unwrap().success());
+        self.signal();
         self.child.wait().unwrap().code()
     }
 
@@ -160,6 +163,17 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// `program serve` on ports that the system picks, to be told more.
+#[must_use]
+pub fn serve(program: &Path, data_dir: &Path) -> Command {
+    let mut serve = command(program);
+    serve
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .args(["--metrics-listen", "127.0.0.1:0", "--data-dir"])
+        .arg(data_dir);
+    serve
 }
 
 /// A command line of the program, without the settings of whoever runs it.

@@ -37,10 +37,10 @@ impl Access {
 }
 
 impl<S> Layer<S> for Access {
-    type Service = Guarded<S>;
+    type Service = AccessService<S>;
 
-    fn layer(&self, service: S) -> Guarded<S> {
-        Guarded {
+    fn layer(&self, service: S) -> AccessService<S> {
+        AccessService {
             service,
             credentials: self.credentials.clone(),
         }
@@ -49,14 +49,14 @@ impl<S> Layer<S> for Access {
 
 /// A service behind [`Access`].
 #[derive(Debug, Clone)]
-pub(crate) struct Guarded<S> {
+pub(crate) struct AccessService<S> {
     service: S,
     credentials: Option<Credentials>,
 }
 
 type Answer<E> = Result<Response<Body>, E>;
 
-impl<S> Service<Request<Body>> for Guarded<S>
+impl<S> Service<Request<Body>> for AccessService<S>
 where
     S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
     S::Future: Send + 'static,

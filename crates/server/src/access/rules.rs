@@ -94,36 +94,16 @@ pub(super) fn of(path: &str) -> Option<Rule> {
 
 #[cfg(test)]
 mod tests {
-    use prost::Message as _;
-    use prost_types::{FileDescriptorSet, MethodDescriptorProto};
-
     use super::*;
 
-    fn methods() -> Vec<(String, MethodDescriptorProto)> {
-        let sets = [
+    #[test]
+    fn every_method_has_a_rule_that_knows_whether_it_streams() {
+        let methods = testkit::methods(&[
             contract::FILE_DESCRIPTOR_SET,
             tonic_health::pb::FILE_DESCRIPTOR_SET,
             tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
             tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
-        ];
-        let mut methods = Vec::new();
-        for set in sets {
-            for file in FileDescriptorSet::decode(set).unwrap().file {
-                for service in &file.service {
-                    for method in &service.method {
-                        let path =
-                            format!("/{}.{}/{}", file.package(), service.name(), method.name());
-                        methods.push((path, method.clone()));
-                    }
-                }
-            }
-        }
-        methods
-    }
-
-    #[test]
-    fn every_method_has_a_rule_that_knows_whether_it_streams() {
-        let methods = methods();
+        ]);
         assert!(methods.len() > 20, "{methods:?}");
         for (path, method) in methods {
             let streams = method.server_streaming() || method.client_streaming();

@@ -22,10 +22,10 @@ pub(super) struct Limited {
 }
 
 impl<S> Layer<S> for Limited {
-    type Service = Within<S>;
+    type Service = LimitedService<S>;
 
-    fn layer(&self, service: S) -> Within<S> {
-        Within {
+    fn layer(&self, service: S) -> LimitedService<S> {
+        LimitedService {
             service,
             limits: self.clone(),
         }
@@ -34,7 +34,7 @@ impl<S> Layer<S> for Limited {
 
 /// A service within limits.
 #[derive(Debug, Clone)]
-pub(super) struct Within<S> {
+pub(super) struct LimitedService<S> {
     service: S,
     limits: Limited,
 }
@@ -44,7 +44,7 @@ const HEALTH: &str = "/grpc.health.v1.Health/";
 
 type Answer<E> = Result<Response<Body>, E>;
 
-impl<S> Service<Request<Body>> for Within<S>
+impl<S> Service<Request<Body>> for LimitedService<S>
 where
     S: Service<Request<Body>, Response = Response<Body>>,
 {

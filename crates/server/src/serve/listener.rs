@@ -39,7 +39,7 @@ const TELL: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What new connections meet.
-pub(super) type Secured = watch::Receiver<Arc<ServerConfig>>;
+pub(super) type Tls = watch::Receiver<Arc<ServerConfig>>;
 
 /// Places for connections.
 #[derive(Debug, Clone)]
@@ -68,7 +68,7 @@ impl Places {
 /// `patience`.
 pub(super) fn accept(
     listener: TcpListener,
-    tls: Option<Secured>,
+    tls: Option<Tls>,
     places: &Places,
     (greet, patience): (&Handle, Duration),
     tasks: &TaskTracker,
@@ -81,7 +81,7 @@ pub(super) fn accept(
 
 async fn run(
     listener: TcpListener,
-    tls: Option<Secured>,
+    tls: Option<Tls>,
     places: Arc<Semaphore>,
     (greet, patience): (Handle, Duration),
     accepted: mpsc::Sender<Result<Connection, Infallible>>,

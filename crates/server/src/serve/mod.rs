@@ -31,7 +31,7 @@ use contract::{
 use elsewhere::Elsewhere;
 use ending::Ending;
 use event_log::Location;
-use health::Health;
+use health::{Health, Needs};
 use limits::Limited;
 use listener::Places;
 use observed::Observed;
@@ -277,31 +277,9 @@ impl Serve {
             None
         };
 
-        let mut needs = Vec::new();
-        if let Some(side) = &write_side {
-            needs.push((
-                command_service_server::SERVICE_NAME,
-                side.available.to_vec(),
-            ));
-            needs.push((event_service_server::SERVICE_NAME, side.available.to_vec()));
-        }
-        if let Some(side) = &read_side {
-            needs.push((query_service_server::SERVICE_NAME, vec![side.ready.clone()]));
-            needs.push((projection_service_server::SERVICE_NAME, Vec::new()));
-        }
-        let reflection = || {
-            let builder = tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(contract::FILE_DESCRIPTOR_SET)
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-                // The details of errors, which no file of the contract names.
-                .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
-                .with_service_name(tonic_health::pb::health_server::SERVICE_NAME);
-            needs.iter().fold(builder, |builder, (service, _)| {
-                builder.with_service_name(*service)
-            })
-        };
-        let (reflection, reflection_alpha) =
-            (reflection().build_v1()?, reflection().build_v1alpha()?);
+        let needs = needs(write_side.as_ref(), read_side.as_ref());
+        let reflection_alpha = reflection(&needs).build_v1alpha()?;
+        let reflection = reflection(&needs).build_v1()?;
         let (mut health, health_service) = Health::new(needs).await;
         let draining = CancellationToken::new();
         let health_followed = tokio::spawn(health.clone().follow(draining.clone()));
@@ -405,4 +383,32 @@ impl Serve {
         }
         Ok(())
     }
+}
+
+/// The services of a node, and what each needs to serve.
+fn needs(write: Option<&WriteSide>, read: Option<&ReadSide>) -> Vec<Needs> {
+    let mut needs = Vec::new();
+    if let Some(side) = write {
+        let available = side.available.to_vec();
+        needs.push((command_service_server::SERVICE_NAME, available.clone()));
+        needs.push((event_service_server::SERVICE_NAME, available));
+    }
+    if let Some(side) = read {
+        needs.push((query_service_server::SERVICE_NAME, vec![side.ready.clone()]));
+        needs.push((projection_service_server::SERVICE_NAME, Vec::new()));
+    }
+    needs
+}
+
+/// Reflection of these services, in whichever version.
+fn reflection(services: &[Needs]) -> tonic_reflection::server::Builder<'static> {
+    let builder = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(contract::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        // The details of errors, which no file of the contract names.
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+        .with_service_name(tonic_health::pb::health_server::SERVICE_NAME);
+    services.iter().fold(builder, |builder, (service, _)| {
+        builder.with_service_name(*service)
+    })
 }

@@ -22,20 +22,20 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 pub(super) struct Observed;
 
 impl<S> Layer<S> for Observed {
-    type Service = Watched<S>;
+    type Service = ObservedService<S>;
 
-    fn layer(&self, service: S) -> Watched<S> {
-        Watched { service }
+    fn layer(&self, service: S) -> ObservedService<S> {
+        ObservedService { service }
     }
 }
 
 /// A service whose calls are measured.
 #[derive(Debug, Clone)]
-pub(super) struct Watched<S> {
+pub(super) struct ObservedService<S> {
     service: S,
 }
 
-impl<S> Service<Request<Body>> for Watched<S>
+impl<S> Service<Request<Body>> for ObservedService<S>
 where
     S: Service<Request<Body>, Response = Response<Body>>,
 {

@@ -14,7 +14,7 @@ use wire::Error as Refusal;
 
 use super::{
     Error,
-    listener::{self, Places, Secured},
+    listener::{self, Places, Tls},
     read_side::ReadSide,
     write_side::WriteSide,
 };
@@ -73,7 +73,7 @@ impl Observer {
     async fn look(&self) {
         if let Some((commands, events, available)) = &self.write {
             Log {
-                head: Some(events.position()),
+                head: events.position(),
                 available: available.iter().all(|available| *available.borrow()),
                 waiting: commands.waiting(),
                 subscribers: events.subscribers(),
@@ -108,7 +108,7 @@ impl Observer {
 pub(super) fn serve(
     listener: TcpListener,
     observer: Observer,
-    (tls, credentials): (Option<Secured>, Option<Credentials>),
+    (tls, credentials): (Option<Tls>, Option<Credentials>),
     limits: &Limits,
     stop: &CancellationToken,
     tasks: &TaskTracker,

@@ -52,9 +52,9 @@ impl Pages {
 }
 
 impl<S: Clone> Layer<S> for Pages {
-    type Service = Guarded<S>;
+    type Service = PagesService<S>;
 
-    fn layer(&self, service: S) -> Guarded<S> {
+    fn layer(&self, service: S) -> PagesService<S> {
         let cors = CorsLayer::new()
             .allow_origin(AllowOrigin::list(self.origins.iter().cloned()))
             .allow_methods([Method::POST])
@@ -62,7 +62,7 @@ impl<S: Clone> Layer<S> for Pages {
             .expose_headers(RESPONSE_HEADERS)
             .max_age(PREFLIGHT_HOLDS)
             .vary(Vary::list([header::ORIGIN]));
-        Guarded {
+        PagesService {
             pages: cors.layer(service.clone()),
             others: service,
             origins: Arc::clone(&self.origins),
@@ -72,14 +72,14 @@ impl<S: Clone> Layer<S> for Pages {
 
 /// A service behind [`Pages`].
 #[derive(Debug, Clone)]
-pub(super) struct Guarded<S> {
+pub(super) struct PagesService<S> {
     pages: Cors<S>,
     /// What is not a browser sends no origin.
     others: S,
     origins: Arc<[HeaderValue]>,
 }
 
-impl<S> Service<Request<Body>> for Guarded<S>
+impl<S> Service<Request<Body>> for PagesService<S>
 where
     S: Service<Request<Body>, Response = Response<Body>>,
 {

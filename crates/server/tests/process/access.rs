@@ -8,7 +8,7 @@ use std::{
 
 use testkit::{Authority, Process, eventually};
 
-use crate::binary::orderlog;
+use crate::binary::{orderlog, serve};
 
 /// Makes a token.
 fn token(file: &Path, roles: &[&str]) -> String {
@@ -23,15 +23,6 @@ fn token(file: &Path, roles: &[&str]) -> String {
     let token = printed.lines().last().unwrap();
     assert_eq!(printed, format!("{token}\n"));
     token.to_owned()
-}
-
-fn serve(data_dir: &Path) -> Command {
-    let mut serve = orderlog();
-    serve
-        .args(["serve", "--listen", "127.0.0.1:0"])
-        .args(["--metrics-listen", "127.0.0.1:0", "--data-dir"])
-        .arg(data_dir);
-    serve
 }
 
 /// Runs a client command with a token.

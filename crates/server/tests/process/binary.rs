@@ -13,6 +13,11 @@ pub(crate) fn start(data_dir: &Path) -> Process {
     Process::start(program(), data_dir)
 }
 
+/// The command that starts it, to be told more.
+pub(crate) fn serve(data_dir: &Path) -> Command {
+    testkit::serve(program(), data_dir)
+}
+
 /// A command line of the binary.
 pub(crate) fn orderlog() -> Command {
     testkit::command(program())

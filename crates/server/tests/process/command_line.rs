@@ -4,7 +4,7 @@ use std::{fs, net::TcpListener, path::Path, process::Output};
 
 use testkit::Process;
 
-use crate::binary::{orderlog, start};
+use crate::binary::{self, orderlog, start};
 
 fn serve(data_dir: &Path, listen: &str) -> Output {
     let serve = ["serve", "--listen", listen, "--data-dir"];
@@ -213,10 +213,8 @@ async fn status_tells_scripts_whether_a_node_is_ready() {
         ready.status.success().then_some(())
     })
     .await;
-    let mut waits = orderlog();
-    waits.args(["serve", "--listen", "127.0.0.1:0", "--roles", "query"]);
-    waits.args(["--events-url", "http://127.0.0.1:1", "--data-dir"]);
-    waits.arg(folder.path().join("replica"));
+    let mut waits = binary::serve(&folder.path().join("replica"));
+    waits.args(["--roles", "query", "--events-url", "http://127.0.0.1:1"]);
     let waits = Process::from(waits);
     let (code, told) = refused(&waits.run(["status", "--ready"]));
     assert_eq!(
@@ -229,10 +227,8 @@ async fn status_tells_scripts_whether_a_node_is_ready() {
 fn a_node_for_queries_shows_what_was_written_at_another_and_says_what_it_does_not_serve() {
     let folder = tempfile::tempdir().unwrap();
     let writes = start(folder.path());
-    let mut reads = orderlog();
-    reads.args(["serve", "--listen", "127.0.0.1:0", "--roles", "query"]);
-    reads.args(["--events-url", writes.url(), "--data-dir"]);
-    reads.arg(folder.path().join("replica"));
+    let mut reads = binary::serve(&folder.path().join("replica"));
+    reads.args(["--roles", "query", "--events-url", writes.url()]);
     let reads = Process::from(reads);
     for id in ["o-1", "o-2"] {
         let item = ["--item", "tea:2:12.50", "--currency", "EUR"];

@@ -5,12 +5,11 @@ use std::process::Output;
 use contract::orders::v1::*;
 use testkit::{Process, order, postgres};
 
-use crate::binary::orderlog;
+use crate::binary::{orderlog, serve};
 
 fn node(data_dir: &std::path::Path, database: &str) -> Process {
-    let mut serve = orderlog();
-    serve.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]);
-    serve.arg(data_dir).env("ORDERLOG_DATABASE_URL", database);
+    let mut serve = serve(data_dir);
+    serve.env("ORDERLOG_DATABASE_URL", database);
     serve.into()
 }
 

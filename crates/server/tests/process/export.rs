@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
-use crate::binary::{orderlog, start};
+use crate::binary::{orderlog, serve, start};
 
 /// What a node keeps: a folder of its own, and a database if the log is not in the folder.
 struct Place {
@@ -53,16 +53,10 @@ impl Place {
     }
 
     fn serve(&self, more: &[&str]) -> Process {
-        let mut serve = self.command(
-            &[
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--metrics-listen",
-                "127.0.0.1:0",
-            ]
-            .map(OsStr::new),
-        );
+        let mut serve = serve(&self.data_dir());
+        if let Some(database) = &self.database {
+            serve.env("ORDERLOG_DATABASE_URL", database);
+        }
         serve.args(more);
         serve.into()
     }

@@ -18,3 +18,4 @@ mod readme;
 mod reflection;
 mod shutdown;
 mod telemetry;
+mod traces;

@@ -6,7 +6,7 @@ use std::{
 
 use testkit::{Clients, DEADLINE, Process};
 
-use crate::binary::orderlog;
+use crate::binary::serve;
 
 /// A service manager's socket.
 struct Manager(UnixDatagram);
@@ -43,12 +43,8 @@ async fn the_service_manager_hears_when_it_serves_and_when_it_stops() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("notify");
     let manager = Manager::new(&socket);
-    let mut serve = orderlog();
-    serve.args(["serve", "--listen", "127.0.0.1:0"]);
-    serve.args(["--metrics-listen", "127.0.0.1:0", "--data-dir"]);
-    serve
-        .arg(folder.path().join("data"))
-        .env("NOTIFY_SOCKET", &socket);
+    let mut serve = serve(&folder.path().join("data"));
+    serve.env("NOTIFY_SOCKET", &socket);
     let process = Process::from(serve);
 
     let ready = manager.hears();
@@ -72,10 +68,8 @@ fn one_that_still_waits_for_its_store_is_not_ready() {
     let manager = Manager::new(&socket);
     let store = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("postgres://someone@{}/orders", store.local_addr().unwrap());
-    let mut serve = orderlog();
-    serve.args(["serve", "--listen", "127.0.0.1:0"]);
-    serve.args(["--metrics-listen", "127.0.0.1:0", "--database-url", &url]);
-    serve.arg("--data-dir").arg(folder.path().join("data"));
+    let mut serve = serve(&folder.path().join("data"));
+    serve.args(["--database-url", &url]);
     serve.env("NOTIFY_SOCKET", &socket).stderr(Stdio::null());
     let mut child = serve.spawn().unwrap();
 

@@ -165,21 +165,22 @@ async fn g1_shutting_down_under_load_loses_nothing_that_was_acknowledged() {
     assert_eq!(next, clients.head().await);
 }
 
+/// A query that waits for what does not come.
+fn waiting(head: u64, seconds: i64) -> GetOrderRequest {
+    GetOrderRequest {
+        order_id: "o".to_owned(),
+        min_position: head + 1,
+        max_wait: Some(prost_types::Duration { seconds, nanos: 0 }),
+        ..GetOrderRequest::default()
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_was_accepted_gets_its_answer() {
     let folder = tempfile::tempdir().unwrap();
     let process = start(folder.path());
     let mut clients = process.clients().await;
-    let head = clients.head().await;
-    let waits = GetOrderRequest {
-        order_id: "o".to_owned(),
-        min_position: head + 1,
-        max_wait: Some(prost_types::Duration {
-            seconds: 3,
-            nanos: 0,
-        }),
-        ..GetOrderRequest::default()
-    };
+    let waits = waiting(clients.head().await, 3);
     let mut queries = clients.queries.clone();
     let mut answer = pin!(queries.get_order(waits));
     // On the same connection, and behind it.
@@ -226,4 +227,36 @@ async fn a_tool_that_keeps_its_reflection_stream_open_holds_nothing_up() {
         "SHUTTING_DOWN"
     );
     drop(sender);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_tells_it_to_end_twice_does_not_wait_for_calls_in_flight() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = start(folder.path());
+    let mut clients = process.clients().await;
+    let waits = waiting(clients.head().await, 30);
+    let mut queries = clients.queries.clone();
+    let mut answer = pin!(queries.get_order(waits));
+    tokio::select! {
+        biased;
+        answer = &mut answer => panic!("{answer:?}"),
+        _ = clients.head() => {}
+    }
+    let began = Instant::now();
+    process.signal();
+    // Told again before it has noticed the first time, it is told once.
+    eventually("it shuts down", async || {
+        let refused = clients.events.get_head(GetHeadRequest {}).await;
+        refused.err().map(|_| ())
+    })
+    .await;
+    let ended = tokio::task::spawn_blocking(|| process.terminate());
+    assert_eq!(ended.await.unwrap(), Some(1));
+    // The drain timeout is 20 s.
+    assert!(
+        began.elapsed() < Duration::from_secs(15),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(answer.await.is_err());
 }

@@ -1,0 +1,162 @@
+//! Traces, as a collector of OpenTelemetry gets them.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+
+use contract::orders::v1::*;
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::{
+        ExportTraceServiceRequest, ExportTraceServiceResponse,
+        trace_service_server::{TraceService, TraceServiceServer},
+    },
+    trace::v1::Span,
+};
+use testkit::{Process, eventually, order};
+use tokio::{net::TcpListener, sync::Mutex};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{Request, Response, Status, transport::Server};
+
+use crate::{binary::serve, telemetry::use_it};
+
+/// What an OpenTelemetry collector is to its senders.
+#[derive(Debug, Clone, Default)]
+struct Collector(Arc<Mutex<Vec<Span>>>);
+
+#[tonic::async_trait]
+impl TraceService for Collector {
+    async fn export(
+        &self,
+        request: Request<ExportTraceServiceRequest>,
+    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
+        let mut spans = self.0.lock().await;
+        for resource in request.into_inner().resource_spans {
+            for scope in resource.scope_spans {
+                spans.extend(scope.spans);
+            }
+        }
+        Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}
+
+impl Collector {
+    async fn start() -> (Self, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let collector = Self::default();
+        let server = Server::builder().add_service(TraceServiceServer::new(collector.clone()));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        (collector, url)
+    }
+
+    /// The spans of a trace, by name.
+    async fn trace(&self, id: &[u8]) -> BTreeMap<String, Span> {
+        let spans = self.0.lock().await;
+        let of_it = spans.iter().filter(|span| span.trace_id == id);
+        of_it
+            .map(|span| (span.name.clone(), span.clone()))
+            .collect()
+    }
+}
+
+fn serve_traced(data_dir: &Path, collector: &str) -> Process {
+    let mut serve = serve(data_dir);
+    serve.args(["--otlp-endpoint", collector]);
+    serve.env("OTEL_BSP_SCHEDULE_DELAY", "50");
+    serve.into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_trace_runs_from_the_call_to_the_document_that_can_be_searched() {
+    let folder = tempfile::tempdir().unwrap();
+    let (collector, url) = Collector::start().await;
+    let process = serve_traced(folder.path(), &url);
+    let mut clients = process.clients().await;
+    let (trace_id, parent) = ([0xab; 16], [0xcd; 8]);
+    let traced = |id: &str, trace: &str, flags: &str| {
+        let mut request = Request::new(order::create(id, "ann"));
+        let value = format!("00-{}-{}-{flags}", trace.repeat(16), "cd".repeat(8));
+        request
+            .metadata_mut()
+            .insert("traceparent", value.parse().unwrap());
+        request
+    };
+    // Whoever calls has decided that this one is not collected.
+    clients
+        .commands
+        .create_order(traced("o-0", "ee", "00"))
+        .await
+        .unwrap();
+    let created = clients
+        .commands
+        .create_order(traced("o-1", "ab", "01"))
+        .await;
+    let position = created.unwrap().into_inner().position;
+    let method = "orders.v1.CommandService/CreateOrder";
+    let names = ["append", "index", method, "project", "stream"];
+    let spans = eventually("all spans are there", async || {
+        let spans = collector.trace(&trace_id).await;
+        (spans.len() == names.len()).then_some(spans)
+    })
+    .await;
+    assert_eq!(spans.keys().collect::<Vec<_>>(), names);
+    let call = &spans[method];
+    assert_eq!(call.parent_span_id, parent);
+    for name in ["append", "stream", "project", "index"] {
+        let span = &spans[name];
+        assert_eq!(span.parent_span_id, call.span_id, "{name}");
+        assert!(
+            span.start_time_unix_nano <= span.end_time_unix_nano,
+            "{span:?}"
+        );
+        assert!(
+            span.end_time_unix_nano >= call.start_time_unix_nano,
+            "{span:?}"
+        );
+    }
+    // Whoever follows the log can go on with it.
+    let history = GetOrderHistoryRequest {
+        order_id: "o-1".to_owned(),
+    };
+    let history = clients
+        .events
+        .get_order_history(history)
+        .await
+        .unwrap()
+        .into_inner();
+    let hex: String = call
+        .span_id
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!(history.events[0].position, position);
+    assert_eq!(
+        history.events[0].traceparent,
+        format!("00-{}-{hex}-01", "ab".repeat(16))
+    );
+
+    // A call that comes without one begins a trace, and what is left is sent at the end.
+    clients.events.get_head(GetHeadRequest {}).await.unwrap();
+    assert_eq!(process.terminate(), Some(0));
+    assert!(collector.trace(&[0xee; 16]).await.is_empty());
+    let all = collector.0.lock().await;
+    let head = all
+        .iter()
+        .find(|span| span.name == "orders.v1.EventService/GetHead");
+    assert!(head.unwrap().parent_span_id.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_that_is_away_or_silent_holds_nothing_up() {
+    let folder = tempfile::tempdir().unwrap();
+    // It takes connections, and says nothing.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let process = serve_traced(folder.path(), &url);
+    use_it(&process).await;
+    let began = tokio::time::Instant::now();
+    assert_eq!(process.terminate(), Some(0));
+    assert!(
+        began.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        began.elapsed()
+    );
+}
