@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt as _;
 use telemetry::metrics;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -22,7 +23,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::{either::Either, task::TaskTracker};
+use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 use tonic::transport::server::Connected;
 
 /// Bytes that tell which protocol a client speaks: the preface of HTTP/2. What comes later is for
@@ -63,56 +64,81 @@ impl Places {
     }
 }
 
-/// Accepts connections, until what it returns is dropped: then the address is free at once. Clients
-/// are greeted on `greet`, for a TLS handshake keeps a processor busy, and not for longer than
-/// `patience`.
+/// Accepts connections until `stop`, and those that have come by then: so they are told that the server
+/// shuts down, and not reset. Then the address is free, and what is returned ends. Clients are greeted
+/// on `greet`, for a TLS handshake keeps a processor busy, and not for longer than `patience`.
 pub(super) fn accept(
     listener: TcpListener,
     tls: Option<Tls>,
     places: &Places,
     (greet, patience): (&Handle, Duration),
+    stop: CancellationToken,
     tasks: &TaskTracker,
 ) -> ReceiverStream<Result<Connection, Infallible>> {
-    let (sender, accepted) = mpsc::channel(1);
-    let greet = (greet.clone(), patience);
-    tasks.spawn(run(listener, tls, Arc::clone(&places.free), greet, sender));
-    ReceiverStream::new(accepted)
+    let (accepted, connections) = mpsc::channel(1);
+    let accepting = Accepting {
+        tls,
+        places: Arc::clone(&places.free),
+        greet: greet.clone(),
+        patience,
+        accepted,
+        greetings: JoinSet::new(),
+        refusals: Refusals::default(),
+    };
+    tasks.spawn(accepting.run(listener, stop));
+    ReceiverStream::new(connections)
 }
 
-async fn run(
-    listener: TcpListener,
+/// What is done with those who connect.
+struct Accepting {
     tls: Option<Tls>,
     places: Arc<Semaphore>,
-    (greet, patience): (Handle, Duration),
+    greet: Handle,
+    patience: Duration,
     accepted: mpsc::Sender<Result<Connection, Infallible>>,
-) {
-    // Of those that are still to say what they want; none goes on without this.
-    let mut greetings = JoinSet::new();
-    let mut refusals = Refusals::default();
-    loop {
-        let (stream, peer) = tokio::select! {
-            () = accepted.closed() => return,
-            Some(_) = greetings.join_next() => continue,
-            new = listener.accept() => match new {
-                Ok(new) => new,
-                Err(error) => {
-                    // It may be that one's fault, or that of all: too many files are open.
-                    refusals.add("system", &error);
-                    sleep(PAUSE).await;
-                    continue;
-                }
-            },
-        };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            refusals.add("limit", &"all places are taken");
-            continue;
+    /// Of those that are still to say what they want; none goes on without this.
+    greetings: JoinSet<()>,
+    refusals: Refusals,
+}
+
+impl Accepting {
+    async fn run(mut self, listener: TcpListener, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                // Nobody serves them any more.
+                () = self.accepted.closed() => return,
+                () = stop.cancelled() => break,
+                Some(_) = self.greetings.join_next() => {}
+                new = listener.accept() => match new {
+                    Ok((stream, peer)) => self.take(stream, peer),
+                    Err(error) => {
+                        // It may be that one's fault, or that of all: too many files are open.
+                        self.refusals.add("system", &error);
+                        sleep(PAUSE).await;
+                    }
+                },
+            }
+        }
+        while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
+            self.take(stream, peer);
+        }
+        drop(listener);
+        let greeted = async { while self.greetings.join_next().await.is_some() {} };
+        // Who is slow is not waited for. The others are to say what they want before connections are
+        // closed, which those that have said nothing would be without a word.
+        let _ = timeout(PAUSE, greeted).await;
+        sleep(PAUSE).await;
+    }
+
+    fn take(&mut self, stream: TcpStream, peer: SocketAddr) {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return self.refusals.add("limit", &"all places are taken");
         };
         if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%peer, %error, "gone already");
-            continue;
+            return tracing::debug!(%peer, %error, "gone already");
         }
-        let config = tls.as_ref().map(|tls| Arc::clone(&tls.borrow()));
-        let accepted = accepted.clone();
+        let config = self.tls.as_ref().map(|tls| Arc::clone(&tls.borrow()));
+        let (accepted, patience) = (self.accepted.clone(), self.patience);
         let greeting = async move {
             let stream = match config {
                 None => Either::Left(stream),
@@ -138,10 +164,10 @@ async fn run(
                 linger: None,
                 _place: place,
             };
-            // Nobody takes it when the server shuts down.
+            // Nobody takes it where the server has given up.
             let _ = accepted.send(Ok(connection)).await;
         };
-        greetings.spawn_on(greeting, &greet);
+        self.greetings.spawn_on(greeting, &self.greet);
     }
 }
 

@@ -16,7 +16,7 @@ mod tls;
 mod web;
 mod write_side;
 
-use std::{io, net::SocketAddr, pin::pin, time::Duration};
+use std::{future::pending, io, net::SocketAddr, pin::pin, time::Duration};
 
 use contract::{
     encoded::{
@@ -305,7 +305,8 @@ impl Serve {
             secured.access.credentials().is_some(),
         );
         let greet = (read.handle(), limits.patience);
-        let incoming = listener::accept(listener, secured.tls, &places, greet, &tasks);
+        let stop = stop_accepting.clone();
+        let incoming = listener::accept(listener, secured.tls, &places, greet, stop, &tasks);
         let (write, query) = (write_side.as_ref(), read_side.as_ref());
         let server = Server::builder()
             .max_concurrent_streams(limits.streams)
@@ -343,7 +344,8 @@ impl Serve {
                 let service = ProjectionServiceServer::new(side.projections.clone());
                 Elsewhere::new(service, read.handle())
             }))
-            .serve_with_incoming_shutdown(incoming, stop_accepting.clone().cancelled_owned());
+            // Its end is that of the connections that come.
+            .serve_with_incoming_shutdown(incoming, pending());
         let mut server = pin!(server);
         tracing::info!(%address, tls = speaks_tls, credentials = asks, "serving");
         tell_manager(NotifyState::Ready, &format!("serving on {address}"));
@@ -357,12 +359,16 @@ impl Serve {
                 // Ended first: it would say what was true until now.
                 draining.cancel();
                 health_followed.await.map_err(|error| Error::Thread(error.into()))?;
-                health.drain().await;
-                streams.cancel();
-                tokio::time::sleep(FAREWELL.min(settings.drain_timeout)).await;
-                stop_accepting.cancel();
-                health.close().await;
-                match tokio::time::timeout_at(deadline, &mut server).await {
+                let farewell = async {
+                    health.drain().await;
+                    streams.cancel();
+                    tokio::time::sleep(FAREWELL).await;
+                    stop_accepting.cancel();
+                    health.close().await;
+                };
+                // Whoever connects until then is told, too.
+                let drained = async { tokio::join!(farewell, &mut server).1 };
+                match tokio::time::timeout_at(deadline, drained).await {
                     Ok(served) => served?,
                     Err(_) => tracing::warn!("calls in flight are cut off: the drain timeout is over"),
                 }

@@ -119,7 +119,8 @@ pub(super) fn serve(
         false => (tls, credentials),
     };
     let greet = (&Handle::current(), limits.patience);
-    let incoming = listener::accept(listener, tls, &Places::new(CONNECTIONS), greet, tasks);
+    let places = Places::new(CONNECTIONS);
+    let incoming = listener::accept(listener, tls, &places, greet, stop.clone(), tasks);
     let rendered = install().map_err(Error::Metrics)?;
     let upkeep = rendered.clone();
     let until = stop.clone();

@@ -260,3 +260,40 @@ async fn who_tells_it_to_end_twice_does_not_wait_for_calls_in_flight() {
     );
     assert!(answer.await.is_err());
 }
+
+/// Calls on a new connection each time, until nobody listens any more; how often it was told why it is
+/// not answered, and how often not.
+async fn connect_again_and_again(url: String, answered: Arc<AtomicUsize>) -> (usize, usize) {
+    let (mut told, mut reset) = (0, 0);
+    while let Ok(mut clients) = Clients::connect(&url).await {
+        match clients.events.get_head(GetHeadRequest {}).await {
+            Ok(_) => drop(answered.fetch_add(1, Ordering::Relaxed)),
+            Err(refused) if reason(&refused) == "SHUTTING_DOWN" => told += 1,
+            Err(_) => reset += 1,
+        }
+    }
+    (told, reset)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_connects_while_it_shuts_down_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = start(folder.path());
+    let answered = Arc::new(AtomicUsize::new(0));
+    let mut callers = JoinSet::new();
+    for _ in 0..12 {
+        let url = process.url().to_owned();
+        callers.spawn(connect_again_and_again(url, Arc::clone(&answered)));
+    }
+    eventually("all are at it", async || {
+        (answered.load(Ordering::Relaxed) > 100).then_some(())
+    })
+    .await;
+    let ended = tokio::task::spawn_blocking(|| process.terminate());
+    assert_eq!(ended.await.unwrap(), Some(0));
+    let callers = callers.join_all().await;
+    assert!(callers.iter().any(|(told, _)| *told > 0), "{callers:?}");
+    // The system resets who connects between a last look at who has, and giving the address back.
+    let reset: usize = callers.iter().map(|(_, reset)| reset).sum();
+    assert!(reset <= 2, "{callers:?}");
+}
