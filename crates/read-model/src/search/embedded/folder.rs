@@ -5,7 +5,6 @@
 //! not; only a power cut does. The index can be filled again, so it is cheaper to look at every
 //! file when opening ([`check`]) and to start empty if one is not whole.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -34,20 +33,32 @@ impl Folder {
     }
 }
 
-/// Fails if a file of the last commit is not what was written.
+/// Checks the files of the last commit, and removes the others: a process that was killed leaves some
+/// half-written, whose names the next writer may need.
+///
+/// # Errors
+/// If a file of the commit is not what was written.
 pub(super) fn check(folder: &Path, index: &Index) -> tantivy::Result<()> {
-    let segments = index.searchable_segment_ids()?;
-    let segments: BTreeSet<_> = segments.iter().map(|id| id.uuid_string()).collect();
+    let committed = index.load_metas()?.list_segment_files();
     for entry in fs::read_dir(folder)? {
-        let name = PathBuf::from(entry?.file_name());
-        let segment = name.to_str().and_then(|name| name.split('.').next());
-        let committed = segment.is_some_and(|segment| segments.contains(segment));
-        if committed && !index.directory().validate_checksum(&name)? {
-            let message = format!("{} is damaged", name.display());
-            return Err(TantivyError::InternalError(message));
+        let path = entry?.path();
+        let name = PathBuf::from(path.file_name().unwrap_or_default());
+        if committed.contains(&name) {
+            if !index.directory().validate_checksum(&name)? {
+                let message = format!("{} is damaged", name.display());
+                return Err(TantivyError::InternalError(message));
+            }
+        } else if is_of_segment(&name) {
+            fs::remove_file(path)?;
         }
     }
     Ok(())
+}
+
+/// Whether a file is named after a segment, by 32 hexadecimal digits.
+fn is_of_segment(name: &Path) -> bool {
+    let segment = name.to_str().and_then(|name| name.split('.').next());
+    segment.is_some_and(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 impl Directory for Folder {

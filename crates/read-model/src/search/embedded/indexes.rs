@@ -15,6 +15,9 @@ pub struct Indexes {
     generations: Generations,
     live: RwLock<Index>,
     beside: Mutex<Option<(Generation, Index)>>,
+    /// The one that answered before: its folder is removed when another one is begun, and until
+    /// then segments of it may be merged.
+    previous: Mutex<Option<Index>>,
 }
 
 impl Indexes {
@@ -30,6 +33,7 @@ impl Indexes {
             generations,
             live: RwLock::new(Index::open(&live.path)?),
             beside: Mutex::default(),
+            previous: Mutex::default(),
         })
     }
 
@@ -43,6 +47,11 @@ impl Indexes {
     fn replace_beside(&self, by: Option<(Generation, Index)>) -> Option<(Generation, Index)> {
         let mut beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut beside, by)
+    }
+
+    fn replace_previous(&self, by: Option<Index>) -> Option<Index> {
+        let mut previous = self.previous.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut previous, by)
     }
 
     async fn blocking<T: Send + 'static>(
@@ -98,8 +107,11 @@ impl Engine for Indexes {
 #[async_trait::async_trait]
 impl Live for Indexes {
     async fn beside(&self, which: Beside) -> Result<Option<Arc<dyn Engine>>, Error> {
-        // One that is open is closed before its folder is removed.
-        drop(self.replace_beside(None));
+        // Those that are open are closed before their folders are removed, or opened again.
+        let beside = self.replace_beside(None).map(|(_, index)| index);
+        for open in [beside, self.replace_previous(None)].into_iter().flatten() {
+            open.close().await?;
+        }
         let opened = self.blocking(move |generations| {
             let generation = match which {
                 Beside::New => Some(generations.begin()?),
@@ -123,8 +135,11 @@ impl Live for Indexes {
             .ok_or_else(|| Error::failed("there is no index to switch to"))?;
         self.blocking(move |generations| generations.switch(&generation))
             .await?;
-        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
-        *live = index;
+        let previous = {
+            let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *live, index)
+        };
+        self.replace_previous(Some(previous));
         Ok(())
     }
 
@@ -132,6 +147,7 @@ impl Live for Indexes {
         let Some((generation, index)) = self.replace_beside(None) else {
             return Ok(());
         };
+        index.close().await?;
         drop(index);
         self.blocking(move |generations| match generations.previous()? {
             Some(previous) if previous == generation => Ok(()),

@@ -58,10 +58,17 @@ struct State {
     fields: Fields,
     index: tantivy::Index,
     reader: IndexReader,
-    /// Taken out to write, and put back when that succeeded: with a writer that failed goes what
-    /// it had not committed.
-    writer: Mutex<Option<IndexWriter>>,
+    writer: Mutex<Slot>,
     newest: watch::Sender<Arc<Snapshot>>,
+}
+
+/// The place of the writer. It is taken out to write, and put back when that succeeded: with a
+/// writer that failed goes what it had not committed.
+enum Slot {
+    Ready(IndexWriter),
+    Taken,
+    /// Nothing is written any more.
+    Closed,
 }
 
 impl Index {
@@ -87,6 +94,19 @@ impl Index {
             state: Arc::new(state),
             turns: Arc::new(Semaphore::new(turns)),
         })
+    }
+
+    /// Ends what is being written and merged, so that the folder can be removed. Searches go on.
+    async fn close(&self) -> Result<(), Error> {
+        self.blocking(|state| {
+            let mut slot = state.writer.blocking_lock();
+            if let Slot::Ready(writer) = std::mem::replace(&mut *slot, Slot::Closed) {
+                // Segments that could not be merged are sound as they are.
+                let _ = writer.wait_merging_threads();
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Lets the index work where it may block. A caller that goes away does not stop it half-way.
@@ -138,7 +158,7 @@ impl State {
             .try_into()?;
         Ok(Self {
             fields,
-            writer: Mutex::new(Some(writer(&index)?)),
+            writer: Mutex::new(Slot::Ready(writer(&index)?)),
             newest: watch::Sender::new(Arc::new(Snapshot::take(&reader)?)),
             index,
             reader,
@@ -156,9 +176,13 @@ impl State {
         change: impl FnOnce(&IndexWriter) -> tantivy::Result<()>,
     ) -> tantivy::Result<()> {
         let mut slot = self.writer.blocking_lock();
-        let mut writer = match slot.take() {
-            Some(writer) => writer,
-            None => writer(&self.index)?,
+        let mut writer = match std::mem::replace(&mut *slot, Slot::Taken) {
+            Slot::Ready(writer) => writer,
+            Slot::Taken => writer(&self.index)?,
+            Slot::Closed => {
+                *slot = Slot::Closed;
+                return Err(TantivyError::SystemError("the index is closed".into()));
+            }
         };
         change(&writer)?;
         let mut commit = writer.prepare_commit()?;
@@ -166,7 +190,7 @@ impl State {
             commit.set_payload(&payload::encode(checkpoint));
         }
         commit.commit()?;
-        *slot = Some(writer);
+        *slot = Slot::Ready(writer);
         let snapshot = Snapshot::take(&self.reader)?;
         self.newest.send_replace(Arc::new(snapshot));
         Ok(())

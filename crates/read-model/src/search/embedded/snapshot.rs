@@ -42,6 +42,7 @@ impl Snapshot {
             total: page.total,
             facets,
             degraded: false,
+            checkpoint: self.checkpoint.clone(),
         })
     }
 

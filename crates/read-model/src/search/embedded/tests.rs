@@ -4,13 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use contract::orders::v1::Order;
-use tantivy::TantivyError;
+use tantivy::{IndexWriter, TantivyError};
 use tempfile::TempDir;
 
-use super::{Index, Indexes};
+use super::{Index, Indexes, Slot, State};
 use crate::request::Filter;
 use crate::search::contract_suite::{Fixture, contract_suite, spelling_suite};
-use crate::search::{Checkpoint, Document, Engine, Live, Request};
+use crate::search::{Beside, Checkpoint, Document, Engine, Live, Request};
 
 struct Folder(TempDir);
 
@@ -71,6 +71,13 @@ async fn content(index: &Index) -> (Vec<u64>, Option<u64>) {
     (rows(index).await, checkpoint.map(|c| c.position))
 }
 
+fn take(state: &State) -> IndexWriter {
+    match std::mem::replace(&mut *state.writer.blocking_lock(), Slot::Taken) {
+        Slot::Ready(writer) => writer,
+        Slot::Taken | Slot::Closed => panic!("nobody writes"),
+    }
+}
+
 /// An index with one document, which is closed again.
 async fn fill(folder: &Path) {
     let index = Index::open(folder).unwrap();
@@ -84,7 +91,7 @@ async fn a_crash_before_the_commit_leaves_the_last_one() {
     let index = Index::open(folder.path()).unwrap();
     let state = index.state.clone();
     let dies = move || {
-        let mut writer = state.writer.blocking_lock().take().unwrap();
+        let mut writer = take(&state);
         state.replace(&writer, &[document(1), document(2)]).unwrap();
         // Its segment is on disk; what is missing is the commit.
         writer.prepare_commit().unwrap().set_payload("2 2 1 log");
@@ -129,6 +136,29 @@ async fn an_open_index_is_neither_opened_again_nor_emptied() {
     write(&index, vec![document(2)], checkpoint(2)).await;
     drop(index);
     let index = Index::open(folder.path()).unwrap();
+    assert_eq!(content(&index).await, (vec![2, 1], Some(2)));
+}
+
+#[tokio::test]
+async fn g7_a_file_that_no_commit_names_is_no_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    fill(folder.path()).await;
+    let meta = fs::read_to_string(folder.path().join("meta.json")).unwrap();
+    let meta: serde_json::Value = serde_json::from_str(&meta).unwrap();
+    let segment = meta["segments"][0]["segment_id"].as_str().unwrap();
+    // As a kill leaves it while documents are replaced, and while segments are merged.
+    for name in ["7.del", "8.del"] {
+        fs::write(
+            folder
+                .path()
+                .join(format!("{}.{name}", segment.replace('-', ""))),
+            "",
+        )
+        .unwrap();
+    }
+    let index = Index::open(folder.path()).unwrap();
+    assert_eq!(content(&index).await, (vec![1], Some(1)));
+    write(&index, vec![document(1), document(2)], checkpoint(2)).await;
     assert_eq!(content(&index).await, (vec![2, 1], Some(2)));
 }
 
@@ -200,11 +230,31 @@ async fn small_writes_do_not_pile_up_segments() {
     }
     let state = index.state.clone();
     let merge = move || {
-        let writer = state.writer.blocking_lock().take().unwrap();
+        let writer = take(&state);
         writer.wait_merging_threads().unwrap();
         state.index.searchable_segment_ids().unwrap().len()
     };
     let segments = tokio::task::spawn_blocking(merge).await.unwrap();
     assert!(segments < 10, "{segments} segments");
     assert_eq!(rows(&index).await.len(), 100);
+}
+
+#[tokio::test]
+async fn g9_an_index_is_removed_while_its_segments_are_merged() {
+    let folder = tempfile::tempdir().unwrap();
+    let indexes = Indexes::open(folder.path()).unwrap();
+    for _ in 0..20 {
+        let beside = indexes.beside(Beside::New).await.unwrap().unwrap();
+        // As many as are merged in the background.
+        for row in 1..=16 {
+            let documents = (row * 200..(row + 1) * 200).map(document).collect();
+            let applied = beside.write(documents, checkpoint(row)).await.unwrap();
+            applied.await.unwrap();
+        }
+        drop(beside);
+        indexes.abandon().await.unwrap();
+        let mut left = fs::read_dir(folder.path()).unwrap();
+        let left = left.find(|entry| entry.as_ref().unwrap().file_name() == "search-2");
+        assert!(left.is_none(), "{left:?}");
+    }
 }
