@@ -6,7 +6,7 @@ use std::{
 use contract::orders::v1::{GetOrderHistoryRequest, SubscribeResponse};
 use read_model::{
     generations::{Generation, Generations},
-    store::{self, Parked, Writer},
+    store::{self, Parked, Totals, Writer},
 };
 use tokio::{
     sync::{mpsc, oneshot},
@@ -43,22 +43,29 @@ pub struct Documents {
     progress: Progress,
     traces: Traces,
     requests: mpsc::Receiver<Request>,
-    /// What takes the place of the writer as soon as it is as far.
-    successor: Option<Successor>,
+    /// Replaces the writer as soon as both are at the same position.
+    successor: Option<(Successor, Replaced)>,
 }
 
-/// Another generation, which is nearly as far as the one that is used.
+/// Another generation, nearly as far as the one that is used.
 #[derive(Debug)]
-struct Successor {
-    writer: Writer,
-    switch: (Generations, Generation),
-    taken_over: oneshot::Sender<Result<(), store::Error>>,
+pub(crate) struct Successor {
+    pub(crate) writer: Writer,
+    /// Its place among the files.
+    pub(crate) place: (Generations, Generation),
+    /// Whether its counts and sums have to be those of the generation that is used.
+    pub(crate) totals: Totals,
 }
+
+/// A generation that was not put into use, with its writer.
+pub(crate) type NotUsed = (store::Error, Writer);
+
+type Replaced = oneshot::Sender<Result<(), NotUsed>>;
 
 /// What the one who writes the documents is asked to do.
 #[derive(Debug)]
 enum Request {
-    TakeOver(Successor),
+    Replace(Box<Successor>, Replaced),
     Retry {
         order_ids: Vec<String>,
         retried: oneshot::Sender<Result<Retried, RetryError>>,
@@ -117,21 +124,13 @@ impl Control {
         answered.await.map_err(|_| stopped())?
     }
 
-    /// Lets another generation, nearly as far as the one that is used, take its place. Returns when
-    /// it has.
-    pub(crate) async fn take_over(
-        &self,
-        writer: Writer,
-        switch: (Generations, Generation),
-    ) -> Result<(), store::Error> {
-        self.ask(|taken_over| {
-            Request::TakeOver(Successor {
-                writer,
-                switch,
-                taken_over,
-            })
-        })
-        .await
+    /// Puts another generation, nearly as far as the one that is used, in the place of that one.
+    /// Returns when it is used. `None` where the projector has stopped.
+    pub(crate) async fn replace(&self, by: Successor) -> Option<Result<(), NotUsed>> {
+        let (replaced, answer) = oneshot::channel();
+        let request = Request::Replace(Box::new(by), replaced);
+        self.0.send(request).await.ok()?;
+        answer.await.ok()
     }
 
     /// Projects the events of parked orders again: of these, or of all.
@@ -204,21 +203,22 @@ impl Documents {
         self.writer.close().await;
     }
 
+    /// Feeds the stream of a node to the generation that is behind, until that is another one.
     async fn follow(&mut self, stop: &CancellationToken, retry: &mut Retry) -> Result<(), Error> {
-        let has_successor = self.successor.is_some();
-        let target = self.successor.as_ref().map(|next| &next.writer);
-        let made = target.unwrap_or(&self.writer).checkpoint().cloned();
+        let generation = self.behind().generation();
+        let made = self.behind().checkpoint().cloned();
         let nodes = self.nodes.clone();
         let subscribed = stop.run_until_cancelled(Stream::open(&nodes, made.as_ref(), true));
         let Some(stream) = self.answer_while(subscribed).await else {
             return Ok(());
         };
         let mut stream = stream?;
-        if self.successor.is_some() != has_successor {
-            // Which is not as far: it follows from where it is.
-            return Ok(());
-        }
         loop {
+            self.replace_if_level().await;
+            if self.behind().generation() != generation {
+                // Which is at another position than the stream.
+                return Ok(());
+            }
             let request = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 // Nobody asks any more; the log goes on.
@@ -231,9 +231,15 @@ impl Documents {
                 }
             };
             self.answer(request).await;
-            if self.successor.is_some() != has_successor {
-                return Ok(());
-            }
+        }
+    }
+
+    /// The generation that is fed now: while another one is to replace the one that is used, each
+    /// waits for the other to be as far.
+    fn behind(&mut self) -> &mut Writer {
+        match &mut self.successor {
+            Some((next, _)) if next.writer.position() < self.writer.position() => &mut next.writer,
+            _ => &mut self.writer,
         }
     }
 
@@ -250,67 +256,73 @@ impl Documents {
     }
 
     async fn apply(&mut self, response: SubscribeResponse) -> Result<(), Error> {
-        let SubscribeResponse {
-            events,
-            position,
-            head_position,
-            log_id,
-            ..
-        } = response;
-        let reached = self.writer.checkpoint().map_or(0, |made| made.position);
-        if let Some(successor) = &mut self.successor {
-            successor.writer.apply(&log_id, &events, position).await?;
-            if position >= reached {
-                self.take_over().await;
+        if let Some((next, _)) = &self.successor {
+            // Up to where both are level, and no further.
+            let level = self.writer.position().max(next.writer.position());
+            let count = response.events.partition_point(|it| it.position <= level);
+            let position = response.position.min(level);
+            let events = &response.events[..count];
+            let behind = self.behind();
+            behind.apply(&response.log_id, events, position).await?;
+            if !self.replace_if_level().await {
+                return Ok(());
             }
-        } else {
-            self.progress.heard(head_position.max(position));
-            self.traces.received(&events);
-            let began = SystemTime::now();
-            self.writer.apply(&log_id, &events, position).await?;
-            self.traces.projected(&events, began);
         }
-        if self.successor.is_none() {
-            self.progress
-                .reached(&log_id, position, position, head_position);
-        }
+        let (log_id, position) = (&response.log_id, response.position);
+        self.progress.heard(response.head_position.max(position));
+        self.traces.received(&response.events);
+        let began = SystemTime::now();
+        self.writer
+            .apply(log_id, &response.events, position)
+            .await?;
+        self.traces.projected(&response.events, began);
+        let reached = self.writer.position();
+        self.progress
+            .reached(log_id, reached, reached, response.head_position);
         Ok(())
     }
 
-    /// Puts the successor in the place of the writer.
-    async fn take_over(&mut self) {
-        let Some(successor) = self.successor.take() else {
-            return;
+    /// Puts the successor in the place of the writer if both are at the same position. Returns
+    /// whether there is no successor any more.
+    async fn replace_if_level(&mut self) -> bool {
+        let position = self.writer.position();
+        let level = |next: &mut (Successor, Replaced)| next.0.writer.position() == position;
+        let Some((successor, replaced)) = self.successor.take_if(level) else {
+            return self.successor.is_none();
         };
         let Successor {
             mut writer,
-            switch: (generations, generation),
-            taken_over,
+            place: (generations, generation),
+            totals,
         } = successor;
         let switch = || generations.switch(&generation);
-        let taken = writer.succeed(&self.writer, switch).await;
-        if taken.is_ok() {
-            // The old one is not closed but let go of: somebody may still be reading it.
-            self.writer = writer;
-            self.progress.is_of(generation.number);
-            self.retry_parked().await;
-        }
+        let result = match writer.succeed(&self.writer, totals, switch).await {
+            Ok(()) => {
+                // The old one is not closed but let go of: somebody may still be reading it.
+                self.writer = writer;
+                self.progress.is_of(generation.number);
+                self.retry_parked().await;
+                Ok(())
+            }
+            Err(error) => Err((error, writer)),
+        };
         // Fails when nobody waits for it any more.
-        let _ = taken_over.send(taken);
+        let _ = replaced.send(result);
+        true
     }
 
     /// Goes on with the writer that there is.
     fn give_up_successor(&mut self) {
-        if let Some(successor) = self.successor.take() {
+        if let Some((successor, replaced)) = self.successor.take() {
             // Fails when nobody waits for it any more.
-            let _ = successor.taken_over.send(Err(store::Error::Stopped));
+            let _ = replaced.send(Err((store::Error::Stopped, successor.writer)));
         }
     }
 
     /// An answer fails to be sent when nobody waits for it any more.
     async fn answer(&mut self, request: Request) {
         match request {
-            Request::TakeOver(successor) => self.successor = Some(successor),
+            Request::Replace(by, replaced) => self.successor = Some((*by, replaced)),
             Request::Retry { order_ids, retried } => {
                 let _ = retried.send(self.retry(order_ids).await);
             }

@@ -7,7 +7,7 @@ use std::{
 use read_model::{
     generations::{Generation, Generations},
     search::{self, Beside, Checkpoint, Live},
-    store::{self, Projection, Reader, Writer},
+    store::{self, Projection, Reader, Totals, Writer},
 };
 
 use tokio::runtime::Handle;
@@ -15,10 +15,12 @@ use tokio::runtime::Handle;
 mod check;
 
 use crate::{
-    Nodes, Progress, documents,
+    Nodes, Progress, Verifier,
+    documents::{self, Successor},
     fill::{self, Fill},
     indexer,
     stream::{self, Stream},
+    verify,
 };
 
 /// How many events a generation may be behind when it is handed over: what comes to be projected
@@ -51,6 +53,8 @@ pub struct Parts {
     pub index: indexer::Control,
     /// How far it is.
     pub index_progress: Progress,
+    /// Compares documents with the log.
+    pub verifier: Arc<Verifier>,
     /// Where the documents are made: of low priority, as the threads are that it starts.
     pub documents_runtime: Handle,
     /// Where the index is.
@@ -120,6 +124,15 @@ pub enum Error {
     /// Who asked for it does not want it any more.
     #[error("cancelled")]
     Cancelled,
+}
+
+impl From<verify::Error> for Error {
+    fn from(error: verify::Error) -> Self {
+        match error {
+            verify::Error::Store(error) => error.into(),
+            error => Self::Log(error.to_string()),
+        }
+    }
 }
 
 impl From<fill::Error> for Error {
@@ -242,7 +255,7 @@ impl Parts {
         let step = |stage, writer: &Writer| Step {
             projection: Projection::Documents,
             stage,
-            done: writer.checkpoint().map_or(0, |made| made.position),
+            done: writer.position(),
             total: self.documents_progress.report().head,
             generation: generation.number,
         };
@@ -265,18 +278,55 @@ impl Parts {
             self.discard(which, generation).await?;
             return Err(error);
         }
-        tell(step(Stage::Switching, &writer));
-        let done = step(Stage::Done, &writer);
-        let switch = (self.files.clone(), generation.clone());
-        if let Err(error) = self.documents.take_over(writer, switch).await {
+        let mut totals = Totals::Compared;
+        loop {
+            tell(step(Stage::Switching, &writer));
+            let successor = Successor {
+                writer,
+                place: (self.files.clone(), generation.clone()),
+                totals,
+            };
+            let replaced = self.documents.replace(successor).await;
+            let (error, refused) = match replaced.ok_or(store::Error::Stopped)? {
+                Ok(()) => break,
+                Err(refused) => refused,
+            };
+            writer = refused;
+            let error = match error {
+                store::Error::Differs(_) if totals == Totals::Compared => {
+                    tracing::warn!(%error, "the new generation is compared with the log");
+                    tell(step(Stage::Checking, &writer));
+                    totals = Totals::Proven;
+                    match self.compare_with_log(&generation).await {
+                        Ok(()) => continue,
+                        Err(error) => error,
+                    }
+                }
+                error => error.into(),
+            };
+            writer.close().await;
             self.discard(which, generation).await?;
-            return Err(error.into());
+            return Err(error);
         }
+        let position = self.reader.position();
         tell(Step {
-            done: done.total,
-            ..done
+            projection: Projection::Documents,
+            stage: Stage::Done,
+            done: position,
+            total: position,
+            generation: generation.number,
         });
         Ok(())
+    }
+
+    /// Tells which of two generations is wrong that differ: it is the one that differs from the log.
+    async fn compare_with_log(&self, new: &Generation) -> Result<(), Error> {
+        match self.verifier.first_difference(&new.path).await? {
+            Some(store::Difference { subject, problem }) => {
+                Err(Error::Wrong(format!("{subject} {problem}")))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Removes a new generation that is not used.
@@ -313,8 +363,7 @@ impl Parts {
                 }
                 Err(error) => return Err(error),
             }
-            let reached = writer.checkpoint().map_or(0, |made| made.position);
-            if reached + NEARLY >= self.reader.position() {
+            if writer.position() + NEARLY >= self.reader.position() {
                 return Ok(());
             }
         }

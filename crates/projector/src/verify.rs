@@ -1,4 +1,9 @@
-use std::{collections::HashMap, path::PathBuf, pin::pin, time::Duration};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    pin::pin,
+    time::Duration,
+};
 
 use contract::orders::v1::VerifyLogRequest;
 use read_model::{
@@ -156,16 +161,40 @@ impl Verifier {
     /// Projects the log anew, as far as the documents are, and compares.
     async fn documents(&self, found: &Found) -> Result<(), Error> {
         let _turn = self.turn.lock().await;
-        generations::remove(&self.scratch).map_err(store::Error::Files)?;
-        let looked = self.compare_documents(found).await;
-        generations::remove(&self.scratch).map_err(store::Error::Files)?;
-        looked
+        let live = self.files.live().map_err(store::Error::Files)?;
+        self.compare_file(&live.path, found).await
     }
 
-    async fn compare_documents(&self, found: &Found) -> Result<(), Error> {
+    /// The first difference between a file of documents and the log.
+    pub(crate) async fn first_difference(&self, file: &Path) -> Result<Option<Difference>, Error> {
+        let _turn = self.turn.lock().await;
+        let (sender, mut found) = mpsc::channel(1);
+        let first = async move {
+            while let Some(finding) = found.recv().await {
+                if let Finding::Difference(difference) = finding {
+                    return Some(difference);
+                }
+            }
+            None
+        };
+        let compared = async move { self.compare_file(file, &sender).await };
+        match tokio::join!(compared, first) {
+            // Cancelled by the difference, which was received.
+            (_, Some(difference)) => Ok(Some(difference)),
+            (compared, None) => compared.map(|()| None),
+        }
+    }
+
+    async fn compare_file(&self, file: &Path, found: &Found) -> Result<(), Error> {
+        generations::remove(&self.scratch).map_err(store::Error::Files)?;
+        let compared = self.compare_documents(file, found).await;
+        generations::remove(&self.scratch).map_err(store::Error::Files)?;
+        compared
+    }
+
+    async fn compare_documents(&self, file: &Path, found: &Found) -> Result<(), Error> {
         let mut truth = Writer::open_new(&self.scratch, 0).await?;
-        let live = self.files.live().map_err(store::Error::Files)?;
-        let comparison = Comparison::begin(&live.path, &self.scratch).await?;
+        let comparison = Comparison::begin(file, &self.scratch).await?;
         if let Some(made) = comparison.checkpoint() {
             let mut stream = Stream::open(&self.nodes, None, false).await?;
             let mut reached = 0;
@@ -174,7 +203,16 @@ impl Verifier {
                 let behind = |position| position <= made.position;
                 response.events.retain(|event| behind(event.position));
                 reached = response.position.min(made.position);
-                truth.apply(&made.log_id, &response.events, reached).await?;
+                let applied = truth.apply(&made.log_id, &response.events, reached);
+                match applied.await {
+                    Err(store::Error::Gap { expected, .. }) => {
+                        let problem = "is missing in the log: nothing behind it is compared";
+                        let subject = format!("event {expected}");
+                        let problem = problem.to_owned();
+                        return tell(found, Difference { subject, problem }).await;
+                    }
+                    applied => applied?,
+                }
                 tell(found, Finding::Progress(reached, made.position)).await?;
             }
         }

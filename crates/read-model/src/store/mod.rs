@@ -24,6 +24,7 @@ pub use parked::{Again, Parked, Projection};
 pub use reader::Reader;
 use sqlite::Durability;
 use sqlx::{SqliteConnection, migrate::Migrator};
+pub use succession::Totals;
 pub use writer::Writer;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/read_model");
@@ -52,6 +53,17 @@ pub enum Error {
         /// The log of the documents.
         actual: String,
     },
+    /// The events do not begin right after the checkpoint, or one between them is missing.
+    #[error("event {expected} of the log is missing: the next one given is {given}")]
+    Gap {
+        /// The position that has to come next.
+        expected: u64,
+        /// The position that comes instead.
+        given: u64,
+    },
+    /// Documents that are to replace others count or sum up otherwise.
+    #[error("the generations differ: there are {0}")]
+    Differs(String),
     /// The files of the documents cannot be put in their places.
     #[error("the read model's files: {0}")]
     Files(#[from] std::io::Error),

@@ -105,15 +105,17 @@ impl Writer {
         self.checkpoint.as_ref()
     }
 
-    /// Applies events, in the order of their positions, and moves the checkpoint to `position`,
-    /// up to which there is no other event: all of it, or nothing. Events at or below the
-    /// checkpoint are skipped, so that a batch can be given again.
+    /// Applies the events up to `position` and moves the checkpoint there: all of it, or nothing.
+    /// Skips events at or below the checkpoint, so that a batch can be given again.
     ///
     /// An event that does not fit parks its order.
     ///
     /// # Errors
-    /// When the events are another log's, or the file cannot be written; nothing has changed then,
-    /// and the batch can be given again.
+    /// - [`Error::LogMismatch`]: the events are another log's.
+    /// - [`Error::Gap`]: an event between the checkpoint and `position` is missing in the batch.
+    /// - The file cannot be written.
+    ///
+    /// Nothing has changed then.
     pub async fn apply(
         &mut self,
         log_id: &str,
@@ -121,9 +123,6 @@ impl Writer {
         position: u64,
     ) -> Result<(), Error> {
         self.settle().await?;
-        let position = events
-            .last()
-            .map_or(position, |last| position.max(last.position));
         let done = match &self.checkpoint {
             Some(checkpoint) if checkpoint.log_id != log_id => {
                 return Err(Error::LogMismatch {
@@ -139,6 +138,7 @@ impl Writer {
             .iter()
             .filter(|event| event.position > done)
             .collect();
+        check_dense(done, &new, position)?;
         let checkpoint = Checkpoint {
             log_id: log_id.to_owned(),
             position,
@@ -227,6 +227,12 @@ impl Writer {
         Ok(())
     }
 
+    /// The log position up to which the documents are made.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.checkpoint.as_ref().map_or(0, |made| made.position)
+    }
+
     async fn load_checkpoint(&mut self) -> Result<(), Error> {
         self.checkpoint = super::checkpoint(&mut self.connection).await?;
         if let Some(checkpoint) = &self.checkpoint {
@@ -238,4 +244,22 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// Checks that the events are those of every position after `done` up to `position`: the log is
+/// dense (G3), so that anything else is a batch that belongs behind another checkpoint.
+fn check_dense(done: u64, events: &[&RecordedEvent], position: u64) -> Result<(), Error> {
+    let mut expected = done + 1;
+    for event in events {
+        if event.position != expected {
+            let given = event.position;
+            return Err(Error::Gap { expected, given });
+        }
+        expected += 1;
+    }
+    if expected != position + 1 {
+        let given = position + 1;
+        return Err(Error::Gap { expected, given });
+    }
+    Ok(())
 }

@@ -103,33 +103,34 @@ impl ReadSide {
         let index_progress = indexer.progress();
         tasks.spawn_on(indexer.run(stop.clone()), index_thread.handle());
 
-        let rebuilds = Rebuilds::new(Parts {
+        let scratch = folder.file("verify.db");
+        // Left over when the process died meanwhile.
+        generations::remove(&scratch).map_err(store::Error::Files)?;
+        let verifier = Arc::new(Verifier {
             nodes: nodes.clone(),
             files: files.clone(),
+            scratch,
             reader: looked_at.clone(),
+            engine: Arc::clone(&index),
+            index: index_progress.clone(),
+            turn: Mutex::default(),
+        });
+        let rebuilds = Rebuilds::new(Parts {
+            nodes: nodes.clone(),
+            files,
+            reader: looked_at,
             documents: control.clone(),
             documents_progress: documents_progress.clone(),
             engine: Arc::clone(&index),
             index: index_control,
             index_progress: index_progress.clone(),
+            verifier: Arc::clone(&verifier),
             documents_runtime: documents_thread.handle().clone(),
             index_runtime: index_thread.handle().clone(),
             under_way: StdMutex::default(),
         });
         let again = rebuild_outdated(rebuilds.clone(), is_outdated, stop.clone());
         tasks.spawn_on(again, documents_thread.handle());
-        let scratch = folder.file("verify.db");
-        // Left over when the process died meanwhile.
-        generations::remove(&scratch).map_err(store::Error::Files)?;
-        let verifier = Verifier {
-            nodes: nodes.clone(),
-            files,
-            scratch,
-            reader: looked_at,
-            engine: Arc::clone(&index),
-            index: index_progress.clone(),
-            turn: Mutex::default(),
-        };
 
         let (is_ready, ready) = watch::channel(false);
         let progress = (documents_progress.clone(), index_progress.clone());
@@ -150,7 +151,7 @@ impl ReadSide {
                 reader,
                 control,
                 rebuilds,
-                verifier: Arc::new(verifier),
+                verifier,
                 stop: streams.clone(),
             }),
             ready,

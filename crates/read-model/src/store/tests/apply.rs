@@ -103,28 +103,63 @@ async fn g7_a_batch_given_again_changes_nothing() {
 }
 
 #[tokio::test]
+async fn g7_a_batch_with_a_gap_is_refused() {
+    let log = three_events();
+    let batch = |positions: &[usize]| -> Vec<RecordedEvent> {
+        positions
+            .iter()
+            .map(|it| log.events[it - 1].clone())
+            .collect()
+    };
+    for (done, positions, position, expected, given) in [
+        (0, &[2][..], 2, 1, 2),
+        (0, &[1, 3], 3, 2, 3),
+        (1, &[3], 3, 2, 3),
+        (1, &[], 2, 2, 3),
+        (1, &[1, 2], 3, 3, 4),
+        (2, &[1, 2], 3, 3, 4),
+        (0, &[1, 2, 3], 2, 4, 3),
+        (0, &[2, 1], 2, 1, 2),
+    ] {
+        let mut store = Store::new().await;
+        let events = &log.events[..done];
+        store.writer.apply(LOG, events, done as u64).await.unwrap();
+        let before = everything(&store).await;
+        let refused = store.writer.apply(LOG, &batch(positions), position).await;
+        let Err(Error::Gap {
+            expected: missing,
+            given: next,
+        }) = refused
+        else {
+            panic!("{done} {positions:?} {position}: {refused:?}");
+        };
+        assert_eq!((missing, next), (expected, given), "{done} {positions:?}");
+        assert_eq!(everything(&store).await, before, "{done} {positions:?}");
+    }
+}
+
+#[tokio::test]
 async fn g7_what_was_applied_is_found_when_the_file_is_opened_again() {
     let Store {
         dir,
-        mut writer,
+        writer,
         reader,
     } = Store::holding(&three_events()).await;
     let order = reader.order("o1").await.unwrap();
-    writer.apply(LOG, &[], 7).await.unwrap();
     let checkpoint = writer.checkpoint().cloned();
     writer.close().await;
 
     let writer = Writer::open(&dir.path().join("read.db"), 99).await.unwrap();
     let reader = writer.reader(2).await.unwrap();
     assert_eq!(writer.checkpoint().cloned(), checkpoint);
-    assert_eq!(writer.checkpoint().unwrap().position, 7);
+    assert_eq!(writer.checkpoint().unwrap().position, 3);
     assert_eq!(
         writer.checkpoint().unwrap().generation,
         1,
         "it keeps its own"
     );
-    assert_eq!(reader.position(), 7);
-    assert_eq!(reader.order("o1").await.unwrap(), (order.0, 7));
+    assert_eq!(reader.position(), 3);
+    assert_eq!(reader.order("o1").await.unwrap(), order);
 }
 
 #[tokio::test]

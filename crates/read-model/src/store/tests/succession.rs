@@ -23,20 +23,78 @@ async fn g9_readers_read_on_from_the_writer_that_takes_over() {
     let mut store = Store::new().await;
     store.writer.apply(LOG, &log.events[..2], 2).await.unwrap();
     let mut position = store.reader.subscribe();
-    let mut new = successor(&store, &log, 3).await;
-    assert_eq!(store.reader.order("o2").await.unwrap(), (None, 2));
-
-    new.succeed(&store.writer, || Ok(())).await.unwrap();
+    let mut new = successor(&store, &log, 2).await;
+    new.succeed(&store.writer, Totals::Compared, || Ok(()))
+        .await
+        .unwrap();
     std::mem::replace(&mut store.writer, new).close().await;
-    assert_eq!(*position.borrow_and_update(), 3);
-    assert_eq!(store.reader.position(), 3);
-    assert_eq!(store.order("o2").await.position, 3);
+    assert_eq!(*position.borrow_and_update(), 2);
+    assert_eq!(store.reader.position(), 2);
     assert_eq!(
         store.reader.checkpoint().await.unwrap().unwrap().generation,
         2
     );
-    store.writer.apply(LOG, &[], 4).await.unwrap();
-    assert_eq!(*position.borrow_and_update(), 4);
+    store.writer.apply(LOG, &log.events, 3).await.unwrap();
+    assert_eq!(*position.borrow_and_update(), 3);
+    assert_eq!(store.order("o2").await.position, 3);
+}
+
+#[tokio::test]
+async fn g9_a_writer_at_another_position_does_not_take_over() {
+    let log = log();
+    for (old, new) in [(2, 3), (3, 2)] {
+        let mut store = Store::new().await;
+        let events = &log.events[..old];
+        store.writer.apply(LOG, events, old as u64).await.unwrap();
+        let mut successor = successor(&store, &log, new).await;
+        let refused = successor.succeed(&store.writer, Totals::Proven, || panic!("switched"));
+        assert!(matches!(refused.await, Err(Error::Gap { .. })));
+    }
+}
+
+#[tokio::test]
+async fn g9_a_writer_that_counts_otherwise_takes_over_only_when_it_is_proven() {
+    let log = log();
+    for (change, told) in [
+        (
+            "UPDATE statistics SET orders = 3 WHERE scope = 0 AND status = 2",
+            "1 orders in state 2 with a sum of 0.01 EUR instead of 3 with 0.01",
+        ),
+        (
+            "UPDATE statistics SET low = low + 70000 WHERE scope = 0 AND status = 1",
+            "1 orders in state 1 with a sum of 0.02 EUR instead of 1 with 7.02",
+        ),
+        (
+            "DELETE FROM statistics WHERE scope = 0 AND status = 1",
+            "1 orders in state 1 with a sum of 0.02 EUR instead of 0 with 0",
+        ),
+        (
+            "INSERT INTO statistics VALUES (0, '', 'USD', 3, 1, 0, 5)",
+            "0 orders in state 3 with a sum of 0 USD instead of 1 with 0.0005",
+        ),
+        (
+            "INSERT INTO customers VALUES ('c9', 'Zoe', 9)",
+            "0 names of customers instead of 1",
+        ),
+        (
+            "INSERT INTO products VALUES ('p9', 'Tea', 9)",
+            "0 names of products instead of 1",
+        ),
+    ] {
+        let store = Store::holding(&log).await;
+        store.change(change).await;
+        let mut new = successor(&store, &log, 3).await;
+        let refused = new
+            .succeed(&store.writer, Totals::Compared, || panic!("switched"))
+            .await;
+        assert!(
+            matches!(&refused, Err(Error::Differs(text)) if text == told),
+            "{change}: {refused:?}"
+        );
+        new.succeed(&store.writer, Totals::Proven, || Ok(()))
+            .await
+            .unwrap();
+    }
 }
 
 #[tokio::test]
@@ -57,7 +115,15 @@ async fn g9_what_the_index_is_to_be_brought_is_not_forgotten() {
     };
     created.items[0].quantity = 2;
     let mut new = successor(&store, &log, 3).await;
-    new.succeed(&store.writer, || Ok(())).await.unwrap();
+    // What it was refused when it answered itself, before the one that it replaces.
+    let accepted = Parked {
+        order_id: "o2".into(),
+        ..refused.clone()
+    };
+    new.park(&accepted).await.unwrap();
+    new.succeed(&store.writer, Totals::Compared, || Ok(()))
+        .await
+        .unwrap();
     let again = store.reader.again(10).await.unwrap().documents;
     let rows: Vec<_> = again.iter().map(|document| document.row).collect();
     assert_eq!(rows, [1, 3]);
@@ -75,8 +141,10 @@ async fn g9_where_the_switch_fails_the_old_one_goes_on() {
     let log = log();
     let mut store = Store::new().await;
     store.writer.apply(LOG, &log.events[..2], 2).await.unwrap();
-    let mut new = successor(&store, &log, 3).await;
-    let failed = new.succeed(&store.writer, || Err(std::io::Error::other("no")));
+    let mut new = successor(&store, &log, 2).await;
+    let failed = new.succeed(&store.writer, Totals::Compared, || {
+        Err(std::io::Error::other("no"))
+    });
     assert!(matches!(failed.await, Err(Error::Files(_))));
     new.close().await;
     assert_eq!(store.reader.order("o2").await.unwrap(), (None, 2));
