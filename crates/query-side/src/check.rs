@@ -24,7 +24,7 @@ const PAGE: u32 = 50;
 const MOST_ON_A_PAGE: u32 = 500;
 
 /// A SearchOrders request, but for its waiting and its page token.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Search {
     /// Free text.
     pub query: String,

@@ -1,16 +1,22 @@
 //! SearchOrders: from the documents when there is no text, from the search engine when there is.
 
+use std::time::Duration;
+
 use contract::orders::v1::{SearchOrdersRequest, SearchOrdersResponse};
 use read_model::{
     request::{Cursor, Sort, SortField},
     search::Request,
 };
+use tokio::time::sleep;
 use wire::{Error, Violations};
 
 use crate::{check, check::Search, query_service::Queries, store_error, token, wait::Wait};
 
 /// Text searches at the same time. The engine works on fewer: the others wait.
 pub(crate) const SEARCHES: usize = 256;
+
+/// How often an index is searched again that has lost the position which a request waits for.
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The order of a list without text: newest first.
 const NEWEST: Sort = Sort {
@@ -34,11 +40,7 @@ impl Queries {
         let (mut response, next) = if search.query.trim().is_empty() {
             self.list(search, after).await?
         } else {
-            wait.until(self.index.wait_for(wait.position), || {
-                self.index.report().answers
-            })
-            .await?;
-            self.find(search, after).await?
+            self.find_at(wait, search, after).await?
         };
         if let Some(cursor) = next {
             response.next_page_token = token::write(fingerprint, cursor);
@@ -74,6 +76,28 @@ impl Queries {
         Ok((response, listing.next))
     }
 
+    /// Searches until the index answers from the position that the request waits for.
+    ///
+    /// The progress of the index tells when it is worth asking. It is no proof: the index may have
+    /// been wiped since.
+    async fn find_at(
+        &self,
+        wait: Wait,
+        search: Search,
+        after: Option<Cursor>,
+    ) -> Result<(SearchOrdersResponse, Option<Cursor>), Error> {
+        loop {
+            let reached = self.index.wait_for(wait.position);
+            wait.until(reached, || self.index.report().answers).await?;
+            let found = self.find(search.clone(), after).await?;
+            let as_of = found.0.as_of_position;
+            if as_of >= wait.position {
+                return Ok(found);
+            }
+            wait.until(sleep(RETRY_INTERVAL), || as_of).await?;
+        }
+    }
+
     async fn find(
         &self,
         search: Search,
@@ -97,8 +121,6 @@ impl Queries {
         };
         let searches = self.searches.try_acquire();
         let _place = searches.map_err(|_| Error::Overloaded("too many searches"))?;
-        // Before the search: the index may only become newer.
-        let answers = self.index.report().answers;
         let hits = self.engine.search(request).await.map_err(|error| {
             tracing::error!(%error, "the search engine failed");
             Error::SearchUnavailable
@@ -107,6 +129,12 @@ impl Queries {
         let (mut orders, as_of) = found.map_err(|error| store_error(&error))?;
         // The documents may be newer than the index: what no longer matches is not shown.
         orders.retain(|order| filter.matches(order));
+        // An index of another log answers from nowhere in this one.
+        let log_id = self.index.report().log_id;
+        let answers = hits
+            .checkpoint
+            .filter(|made| made.log_id == log_id)
+            .map_or(0, |made| made.answers);
         let response = SearchOrdersResponse {
             orders,
             total_size: hits.total,

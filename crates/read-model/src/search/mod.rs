@@ -70,6 +70,9 @@ pub struct Hits {
     /// Whether the engine gave up before it had looked at everything, so that there may be better
     /// or other matches.
     pub degraded: bool,
+    /// The checkpoint of the state of the index that was searched; `None` where it has none, or was
+    /// wiped or replaced during the search.
+    pub checkpoint: Option<Checkpoint>,
 }
 
 /// Why an engine did not do it.

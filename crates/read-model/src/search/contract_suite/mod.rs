@@ -58,6 +58,7 @@ macro_rules! contract_suite {
             the_last_document_of_a_row_in_one_write_counts,
             an_empty_index_has_no_checkpoint,
             a_checkpoint_comes_back_as_it_was_written,
+            g8_a_search_tells_the_checkpoint_of_what_it_searched,
             a_write_without_documents_moves_the_checkpoint,
             writes_that_are_under_way_together_are_applied_in_order,
             a_restart_finds_everything,

@@ -1,8 +1,13 @@
 //! Writes: documents and checkpoint together, found at once, and still there after a restart.
 
-use crate::search::Difference;
+use crate::{
+    request::{Sort, SortField},
+    search::{Difference, Request},
+};
 
-use super::{Checkpoint, Fixture, checkpoint, customer, everything, filled, found, search, write};
+use super::{
+    Checkpoint, Fixture, checkpoint, customer, everything, filled, found, search, with_words, write,
+};
 
 pub(crate) async fn a_document_replaces_the_one_of_its_row(fixture: &dyn Fixture) {
     let documents = vec![customer(1, "Berlin"), customer(2, "Berlin")];
@@ -25,7 +30,33 @@ pub(crate) async fn an_empty_index_has_no_checkpoint(fixture: &dyn Fixture) {
     let engine = fixture.open().await;
     assert_eq!(engine.checkpoint().await.unwrap(), None);
     let hits = search(&*engine, everything()).await;
-    assert_eq!(hits.total, 0);
+    assert_eq!((hits.total, hits.checkpoint), (0, None));
+}
+
+pub(crate) async fn g8_a_search_tells_the_checkpoint_of_what_it_searched(fixture: &dyn Fixture) {
+    let engine = filled(fixture, vec![customer(1, "Berlin")]).await;
+    let documents = vec![customer(1, "London"), customer(2, "Berlin")];
+    write(&*engine, documents, checkpoint(7)).await;
+    let sorted = Request {
+        sort: Some(Sort {
+            field: SortField::CreatedAt,
+            descending: true,
+        }),
+        limit: 1,
+        ..everything()
+    };
+    let first = search(&*engine, sorted.clone()).await;
+    let second = Request {
+        after: first.next,
+        ..sorted
+    };
+    for request in [with_words("berlin"), with_words("nobody"), second] {
+        let hits = search(&*engine, request).await;
+        assert_eq!(hits.checkpoint, Some(checkpoint(7)));
+    }
+    engine.clear().await.unwrap();
+    let hits = search(&*engine, with_words("berlin")).await;
+    assert_eq!((hits.total, hits.checkpoint), (0, None));
 }
 
 pub(crate) async fn a_checkpoint_comes_back_as_it_was_written(fixture: &dyn Fixture) {

@@ -1,21 +1,16 @@
 //! The index beside the one that answers, and the change of places.
 
-use std::{
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, PoisonError};
 
 use meilisearch_sdk::client::SwapIndexes;
 
 use super::{
     Index, failed,
     ownership::Ownership,
+    settings::settings,
     stored::{Entry, Stored},
 };
 use crate::search::{Beside, Engine, Error, Live};
-
-/// Between two looks whether the indexes have changed places.
-const PAUSE: Duration = Duration::from_millis(20);
 
 #[async_trait::async_trait]
 impl Live for Index {
@@ -69,17 +64,28 @@ impl Index {
         self.hand_over(&[finished], 0).await?.await
     }
 
-    /// Waits until the indexes have changed places. A key that is for some indexes only does not show
-    /// the task, which is of none; so the checkpoint tells.
-    async fn switched(&self, task: u32, theirs: &Ownership) -> Result<(), Error> {
-        loop {
-            let live = self.stored().await?.map(|live| live.epoch);
-            if live == theirs.claim().map(|(epoch, _)| epoch) {
-                return Ok(());
-            }
-            self.connection.not_failed(task).await?;
-            tokio::time::sleep(PAUSE).await;
+    /// Waits until a swap of the indexes has been worked on, and checks that it took place.
+    ///
+    /// The task itself may not be visible: a key for some indexes does not show a swap, which is of
+    /// none. But the server works on the tasks of an index in their order, so the swap has ended when
+    /// a later task has, or it is lost together with that one.
+    async fn switched(&self, swap: u32, theirs: &Ownership) -> Result<(), Error> {
+        if self.is_held_by(theirs).await? {
+            return Ok(());
         }
+        let index = self.connection.client.index(&self.uid);
+        let later = index.set_settings(&settings()).await.map_err(failed)?;
+        self.connection.done(later.task_uid).await?;
+        if self.is_held_by(theirs).await? {
+            return Ok(());
+        }
+        self.connection.not_failed(swap).await?;
+        Err(Error::failed("the server has lost the swap of the indexes"))
+    }
+
+    async fn is_held_by(&self, owner: &Ownership) -> Result<bool, Error> {
+        let held = self.stored().await?.map(|it| (it.epoch, it.owner));
+        Ok(held == owner.claim())
     }
 
     /// Before the index that answers is claimed: one beside it that nobody is making is removed.

@@ -10,6 +10,7 @@
 //! tasks of the new one, who sees that they did, and writes again from where it began.
 
 mod document;
+mod hits;
 mod http;
 mod live;
 mod ownership;
@@ -21,19 +22,17 @@ mod tasks;
 mod tests;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use contract::orders::v1::Facet;
 use futures_util::FutureExt as _;
 use meilisearch_sdk::{
     client::Client,
     errors::{Error as SdkError, ErrorCode},
     request::{HttpClient as _, Method},
-    search::SearchQuery,
 };
 use serde::Deserialize;
 
@@ -41,14 +40,12 @@ use self::{
     document::{Indexed, KEY},
     http::Http,
     ownership::{Held, Ownership},
-    query::Query,
     stored::{Entry, Stored, nothing},
     tasks::Undone,
 };
 use super::{
     Appetite, Applied, Checkpoint, Claimed, Difference, Document, Engine, Error, Hits, Request,
 };
-use crate::request::FacetField;
 
 /// The index that answers.
 const NAME: &str = "orders";
@@ -61,9 +58,6 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Why it is looked at again who writes.
 const INTERFERENCE: &str = "another process has written to the index";
-
-/// Words of a query that Meilisearch looks at.
-const WORDS: usize = 10;
 
 /// The key of the checkpoint among the documents; those have numbers.
 const CHECKPOINT: &str = "checkpoint";
@@ -256,19 +250,6 @@ impl Index {
             created: self.owned(|owned| owned.created.clone()),
         }))
     }
-
-    async fn find(&self, query: &Query) -> Result<Found, Error> {
-        let url = format!("{}/indexes/{}/search", self.connection.url, self.uid);
-        let ask = async |query: &SearchQuery<'_, Http>| {
-            let body = Method::<(), &SearchQuery<'_, Http>>::Post {
-                query: (),
-                body: query,
-            };
-            self.connection.searches.request(&url, body, 200).await
-        };
-        let found = query.ask(&self.connection.client, &self.uid, ask).await;
-        found.map_err(failed)
-    }
 }
 
 /// What the server tells of an index.
@@ -292,25 +273,6 @@ fn found<T>(answer: Result<T, SdkError>) -> Result<Option<T>, Error> {
         }
         Err(error) => Err(failed(error)),
     }
-}
-
-/// What a search answers.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Found {
-    hits: Vec<Hit>,
-    estimated_total_hits: Option<u64>,
-    facet_distribution: Option<HashMap<String, BTreeMap<String, u64>>>,
-    #[serde(default)]
-    degraded: bool,
-}
-
-#[derive(Debug, Deserialize)]
-struct Hit {
-    id: String,
-    /// What it is sorted by.
-    #[serde(flatten)]
-    numbers: HashMap<String, i64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -337,7 +299,7 @@ impl Engine for Index {
             self.tidy().await?;
         }
         let held = found.as_ref().map(|found| (found.epoch, &*found.owner));
-        let Some(rewind) = self.owned(|owned| owned.take(held)) else {
+        let Some(rewind) = self.owned(|owned| owned.take(held, ownership::now())) else {
             return Err(Error::Superseded);
         };
         if found.is_none() {
@@ -409,46 +371,7 @@ impl Engine for Index {
     }
 
     async fn search(&self, request: Request) -> Result<Hits, Error> {
-        let (limit, facets) = (request.limit, request.facets.clone());
-        // A page behind another one is found by leaving out what is before it; all are counted.
-        let counted = request.sort.and(request.after).map(|_| Request {
-            after: None,
-            limit: 0,
-            ..request.clone()
-        });
-        let query = Query::from(request);
-        let counted = async {
-            match counted {
-                Some(request) => self.find(&Query::from(request)).await.map(Some),
-                None => Ok(None),
-            }
-        };
-        let (found, counted) = tokio::try_join!(self.find(&query), counted)?;
-        let mut hits = found.hits;
-        let more = hits.len() > limit;
-        hits.truncate(limit);
-        let rows = hits.iter().map(|hit| hit.id.parse());
-        let rows: Vec<u64> = rows.collect::<Result<_, _>>().map_err(Error::failed)?;
-        let next = match (hits.last(), rows.last()) {
-            (Some(hit), Some(row)) if more => Some(query.behind(&hit.numbers, *row)),
-            _ => None,
-        };
-        let degraded = found.degraded || query.words() > WORDS;
-        let (total, distribution) = match counted {
-            Some(counted) => (counted.estimated_total_hits, counted.facet_distribution),
-            None => (found.estimated_total_hits, found.facet_distribution),
-        };
-        let distribution = distribution.unwrap_or_default();
-        Ok(Hits {
-            rows,
-            next,
-            total: total.unwrap_or(0),
-            facets: facets
-                .into_iter()
-                .map(|field| facet(field, &distribution))
-                .collect(),
-            degraded,
-        })
+        self.hits(request).await
     }
 
     async fn compare(
@@ -489,18 +412,6 @@ impl Engine for Index {
         differences.extend(there.into_keys().map(Difference::Extra));
         Ok(differences)
     }
-}
-
-fn facet(field: FacetField, distribution: &HashMap<String, BTreeMap<String, u64>>) -> Facet {
-    let counts = distribution.get(query::facet(field));
-    let counts = counts.into_iter().flatten().map(|(value, &count)| {
-        let value = match field {
-            FacetField::Status => value.clone(),
-            FacetField::CustomerId | FacetField::ProductId => document::id(value),
-        };
-        (value, count)
-    });
-    super::facet(field, counts)
 }
 
 fn failed(error: SdkError) -> Error {

@@ -1,6 +1,19 @@
 //! Who writes the index, and what others may have spoilt.
+//!
+//! An epoch is at least the time of its claim, in milliseconds since 1970. An index that was wiped,
+//! or put back to an older copy, tells nothing of the epochs that were claimed since, and the next
+//! claim has to be newer than those all the same.
+
+use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
+
+/// The time, as the least of a new epoch. Below 2^53 for a long time, so exact as a double.
+pub(super) fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let milliseconds = since.as_ref().map_or(0, Duration::as_millis);
+    u64::try_from(milliseconds).unwrap_or(0)
+}
 
 /// What this process knows of its writing.
 #[derive(Debug, Clone, Default)]
@@ -77,13 +90,13 @@ impl Ownership {
 
     /// Claims the index from whoever the checkpoint names. `None` if that is somebody who has taken
     /// it over from here; else where to begin at the latest, if that is not at the checkpoint.
-    pub(super) fn take(&mut self, held: Option<(u64, &str)>) -> Option<Option<u64>> {
+    pub(super) fn take(&mut self, held: Option<(u64, &str)>, now: u64) -> Option<Option<u64>> {
         let (epoch, owner) = held.unwrap_or((0, ""));
         if held.is_some() && self.look(epoch, owner) == Held::After {
             return None;
         }
         let newest = epoch.max(self.claim.unwrap_or(0)).max(self.least);
-        self.claim = Some(newest + 1);
+        self.claim = Some(now.max(newest + 1));
         Some(self.rewind)
     }
 
@@ -121,38 +134,54 @@ mod tests {
     #[test]
     fn whoever_finds_a_newer_epoch_stops() {
         let (mut first, mut second) = (Ownership::new(), Ownership::new());
-        first.take(None).unwrap();
+        first.take(None, 10).unwrap();
         let (epoch, owner) = first.claim().unwrap();
-        assert_eq!(second.take(Some((epoch, &owner))), Some(None));
+        assert_eq!(second.take(Some((epoch, &owner)), 10), Some(None));
         let (newer, other) = second.claim().unwrap();
         assert!(newer > epoch);
-        assert_eq!(first.take(Some((newer, &other))), None);
+        assert_eq!(first.take(Some((newer, &other)), 10), None);
         // What the first writes late does not stop the second, which writes that again.
         assert_eq!(second.look(epoch, &owner), Held::Before);
-        assert_eq!(second.take(Some((epoch, &owner))), Some(Some(0)));
+        assert_eq!(second.take(Some((epoch, &owner)), 10), Some(Some(0)));
         assert_eq!(second.look(newer, &other), Held::Ours);
+    }
+
+    #[test]
+    fn g7_whoever_claims_after_a_wipe_is_newer_than_whoever_claimed_before() {
+        let (mut lost, mut first) = (Ownership::new(), Ownership::new());
+        lost.take(Some((40, "another")), 10).unwrap();
+        let (epoch, owner) = lost.claim().unwrap();
+        assert_eq!(epoch, 41);
+        first.take(None, 50).unwrap();
+        // The copy comes back.
+        assert_eq!(first.look(epoch, &owner), Held::Before);
+        assert_eq!(first.take(Some((epoch, &owner)), 51), Some(Some(0)));
+        // A claim of its own never falls, whatever its clock does.
+        let (before, _) = first.claim().unwrap();
+        first.take(None, 3).unwrap();
+        assert!(first.claim().unwrap().0 > before);
     }
 
     #[test]
     fn what_another_process_wrote_in_between_is_written_again_from_the_claim_on() {
         let mut owned = Ownership::new();
-        owned.take(None).unwrap();
+        owned.take(None, 10).unwrap();
         owned.claimed(7);
         owned.interfered(false);
         let (epoch, owner) = owned.claim().unwrap();
-        assert_eq!(owned.take(Some((epoch, &owner))), Some(Some(7)));
+        assert_eq!(owned.take(Some((epoch, &owner)), 10), Some(Some(7)));
         owned.claimed(7);
-        assert_eq!(owned.take(Some((epoch, &owner))), Some(None));
+        assert_eq!(owned.take(Some((epoch, &owner)), 10), Some(None));
     }
 
     #[test]
     fn what_a_task_of_ours_wrote_late_is_written_again_from_its_position_on() {
         let mut owned = Ownership::new();
-        owned.take(None).unwrap();
+        owned.take(None, 10).unwrap();
         owned.claimed(7);
         owned.doubt(70);
         owned.interfered(false);
         let (epoch, owner) = owned.claim().unwrap();
-        assert_eq!(owned.take(Some((epoch, &owner))), Some(Some(70)));
+        assert_eq!(owned.take(Some((epoch, &owner)), 10), Some(Some(70)));
     }
 }

@@ -84,13 +84,13 @@ impl From<Request> for Query {
 }
 
 impl Query {
-    /// Hands the request to `ask`, with one hit more than the page holds, to know whether more
-    /// follow.
-    pub(super) async fn ask<T>(
+    /// Builds the search in an index and hands it to `ask`. It asks for one hit more than the page
+    /// holds, to know whether more follow.
+    pub(super) fn with<T>(
         &self,
         client: &Client<Http>,
         uid: &str,
-        ask: impl AsyncFnOnce(&SearchQuery<'_, Http>) -> T,
+        ask: impl FnOnce(&SearchQuery<'_, Http>) -> T,
     ) -> T {
         let index = client.index(uid);
         let words = self.words.join(" ");
@@ -119,7 +119,7 @@ impl Query {
         if !self.facets.is_empty() {
             query.with_facets(Selectors::Some(&self.facets));
         }
-        ask(&query).await
+        ask(&query)
     }
 
     /// How many words are looked for.

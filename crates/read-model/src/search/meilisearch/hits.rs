@@ -1,0 +1,206 @@
+//! Searching, and the checkpoint of what was searched.
+//!
+//! Nobody but the index itself knows how far it is: it may have been wiped, or put back to an older
+//! copy, a moment ago. So each search is one call of several, the first and the last of which find
+//! the checkpoint.
+
+use std::collections::{BTreeMap, HashMap};
+
+use contract::orders::v1::Facet;
+use meilisearch_sdk::{
+    request::{HttpClient as _, Method},
+    search::SearchQuery,
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use super::{
+    Index, document, failed,
+    http::Http,
+    query::{self, Query},
+    stored::Stored,
+};
+use crate::{
+    request::FacetField,
+    search::{self, Checkpoint, Error, Hits, Request},
+};
+
+/// Words of a query that Meilisearch looks at.
+const MAX_WORDS: usize = 10;
+
+/// Searches of one request, if the index changes hands or generation during each.
+const MAX_ATTEMPTS: usize = 3;
+
+/// Finds the checkpoint alone. An index without our settings refuses this, and so the whole search.
+const CHECKPOINT: &str = "row NOT EXISTS";
+
+/// The answers to all searches of a call.
+#[derive(Debug, Deserialize)]
+struct Answers {
+    results: Vec<Found>,
+}
+
+/// The answer to one search.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Found {
+    hits: Vec<Value>,
+    estimated_total_hits: Option<u64>,
+    facet_distribution: Option<HashMap<String, BTreeMap<String, u64>>>,
+    #[serde(default)]
+    degraded: bool,
+}
+
+impl Found {
+    fn hits<T: DeserializeOwned>(&mut self) -> Result<Vec<T>, Error> {
+        let hits = std::mem::take(&mut self.hits).into_iter();
+        let hits = hits.map(serde_json::from_value);
+        hits.collect::<Result<_, _>>().map_err(Error::failed)
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Hit {
+    id: String,
+    /// What it is sorted by.
+    #[serde(flatten)]
+    numbers: HashMap<String, i64>,
+}
+
+/// What was found, between two looks at the checkpoint.
+struct Searched {
+    found: Vec<Found>,
+    before: Option<Stored>,
+    after: Option<Stored>,
+}
+
+impl Searched {
+    /// Whether everything was found in one index that had one writer, and lost nothing meanwhile.
+    fn is_of_one_index(&self) -> bool {
+        let held = |stored: &Option<Stored>| {
+            let stored = stored.clone()?;
+            Some((stored.created, stored.epoch, stored.owner))
+        };
+        held(&self.before) == held(&self.after)
+    }
+
+    /// The checkpoint up to which the index answered all the time.
+    fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
+        let (Some(before), Some(after)) = (&self.before, &self.after) else {
+            return Ok(None);
+        };
+        let (Some(before), Some(after)) = (before.checkpoint()?, after.checkpoint()?) else {
+            return Ok(None);
+        };
+        // After less than before: it was put back to an older copy of itself.
+        let oldest = if after.answers < before.answers {
+            after
+        } else {
+            before
+        };
+        Ok(self.is_of_one_index().then_some(oldest))
+    }
+}
+
+impl Index {
+    /// Answers a search.
+    pub(super) async fn hits(&self, request: Request) -> Result<Hits, Error> {
+        let (limit, facets) = (request.limit, request.facets.clone());
+        // A page behind another one is found by leaving out what is before it; all are counted.
+        let counted = request.sort.and(request.after).map(|_| Request {
+            after: None,
+            limit: 0,
+            ..request.clone()
+        });
+        let query = Query::from(request);
+        let counting = counted.map(Query::from);
+        let queries: Vec<_> = [&query].into_iter().chain(&counting).collect();
+        let mut searched = self.search_all(&queries).await?;
+        for _ in 1..MAX_ATTEMPTS {
+            if searched.is_of_one_index() {
+                break;
+            }
+            searched = self.search_all(&queries).await?;
+        }
+        let checkpoint = searched.checkpoint()?;
+        let mut found = searched.found.into_iter();
+        let mut page = found.next().ok_or_else(unanswered)?;
+        let mut hits: Vec<Hit> = page.hits()?;
+        let degraded = page.degraded || query.words() > MAX_WORDS;
+        let counted = if counting.is_some() {
+            found.next().ok_or_else(unanswered)?
+        } else {
+            page
+        };
+        let more = hits.len() > limit;
+        hits.truncate(limit);
+        let rows = hits.iter().map(|hit| hit.id.parse());
+        let rows: Vec<u64> = rows.collect::<Result<_, _>>().map_err(Error::failed)?;
+        let next = match (hits.last(), rows.last()) {
+            (Some(hit), Some(row)) if more => Some(query.behind(&hit.numbers, *row)),
+            _ => None,
+        };
+        let distribution = counted.facet_distribution.unwrap_or_default();
+        Ok(Hits {
+            rows,
+            next,
+            total: counted.estimated_total_hits.unwrap_or(0),
+            facets: facets
+                .into_iter()
+                .map(|field| facet(field, &distribution))
+                .collect(),
+            degraded,
+            checkpoint,
+        })
+    }
+
+    /// Makes all searches in one call, which makes them one after the other.
+    async fn search_all(&self, queries: &[&Query]) -> Result<Searched, Error> {
+        let (client, uid) = (&self.connection.client, &*self.uid);
+        let index = client.index(uid);
+        let mut checkpoint = SearchQuery::new(&index);
+        checkpoint.with_filter(CHECKPOINT).with_limit(1);
+        let checkpoint = in_index(uid, &checkpoint)?;
+        let mut all = vec![checkpoint.clone()];
+        for query in queries {
+            all.push(query.with(client, uid, |query| in_index(uid, query))?);
+        }
+        all.push(checkpoint);
+        let url = format!("{}/multi-search", self.connection.url);
+        let body = serde_json::json!({ "queries": all });
+        let post = Method::<(), _>::Post { query: (), body };
+        let answers = self.connection.searches.request(&url, post, 200).await;
+        let Answers { results } = answers.map_err(failed)?;
+        let mut results = results.into_iter();
+        let mut before = results.next().ok_or_else(unanswered)?;
+        let mut after = results.next_back().ok_or_else(unanswered)?;
+        Ok(Searched {
+            found: results.collect(),
+            before: before.hits()?.pop(),
+            after: after.hits()?.pop(),
+        })
+    }
+}
+
+fn unanswered() -> Error {
+    Error::failed("the server answers fewer searches than it was asked")
+}
+
+/// A search of a call of several.
+fn in_index(uid: &str, query: &SearchQuery<'_, Http>) -> Result<Value, Error> {
+    let mut query = serde_json::to_value(query).map_err(Error::failed)?;
+    query["indexUid"] = uid.into();
+    Ok(query)
+}
+
+fn facet(field: FacetField, distribution: &HashMap<String, BTreeMap<String, u64>>) -> Facet {
+    let counts = distribution.get(query::facet(field));
+    let counts = counts.into_iter().flatten().map(|(value, &count)| {
+        let value = match field {
+            FacetField::Status => value.clone(),
+            FacetField::CustomerId | FacetField::ProductId => document::id(value),
+        };
+        (value, count)
+    });
+    search::facet(field, counts)
+}
