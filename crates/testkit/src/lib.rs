@@ -11,6 +11,8 @@
 
 mod authority;
 mod clients;
+mod double;
+mod interceptor;
 pub mod meilisearch;
 mod methods;
 pub mod order;
@@ -24,6 +26,7 @@ use std::{fmt, time::Duration};
 
 pub use authority::{Authority, Issuer};
 pub use clients::Clients;
+pub use interceptor::Interceptor;
 pub use methods::methods;
 pub use path::{buf, on_path, promtool};
 pub use process::{Process, command, serve};

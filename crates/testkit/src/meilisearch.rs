@@ -4,8 +4,9 @@
 
 use std::{
     env, fs,
-    io::{Read as _, Write as _},
+    io::{self, Read as _, Write as _},
     net::{TcpListener, TcpStream},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::OnceLock,
     thread,
@@ -15,10 +16,17 @@ use std::{
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use crate::{DEADLINE, on_path};
+use crate::{
+    DEADLINE,
+    double::{Content, Double},
+    on_path,
+};
 
 /// The key of those that are started here.
 const KEY: &str = "the-key-of-tests-only";
+
+/// The folder that a real one makes in its own.
+const DATA: &str = "data.ms";
 
 /// Serves until standard input ends, however this process does.
 const SERVE: &str = r#"
@@ -50,6 +58,120 @@ pub struct Meilisearch {
     folder: TempDir,
     port: u16,
     process: Option<Child>,
+}
+
+/// A server whose data can be lost and put back: a real one, or the double.
+#[derive(Debug)]
+pub struct Losable(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Real(Meilisearch),
+    Double(Double),
+}
+
+/// A copy of what a server had.
+#[derive(Debug)]
+pub struct Kept(Copy);
+
+#[derive(Debug)]
+enum Copy {
+    Real(TempDir),
+    Double(Content),
+}
+
+impl Losable {
+    /// A real one; `None` where none is installed.
+    #[must_use]
+    pub fn real() -> Option<Self> {
+        Some(Self(Kind::Real(Meilisearch::start()?)))
+    }
+
+    /// The double.
+    #[must_use]
+    pub fn double() -> Self {
+        Self(Kind::Double(Double::start()))
+    }
+
+    /// Where it listens: address and port.
+    #[must_use]
+    pub fn address(&self) -> String {
+        match &self.0 {
+            Kind::Real(server) => server.address(),
+            Kind::Double(double) => double.address().to_owned(),
+        }
+    }
+
+    /// The same, as a URL.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// Its key, which may do everything.
+    #[must_use]
+    pub fn key(&self) -> String {
+        KEY.to_owned()
+    }
+
+    /// What it answers to a call: the status and the body.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[must_use]
+    pub fn call(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        call(&self.address(), method, path, body).unwrap()
+    }
+
+    /// Copies what it has; a real one is stopped meanwhile.
+    ///
+    /// # Panics
+    /// When that cannot be copied.
+    pub fn keep(&mut self) -> Kept {
+        Kept(match &mut self.0 {
+            Kind::Real(server) => {
+                let kept = tempfile::tempdir().unwrap();
+                server.kill();
+                copy(&server.folder().join(DATA), kept.path());
+                server.start_again();
+                Copy::Real(kept)
+            }
+            Kind::Double(double) => Copy::Double(double.content()),
+        })
+    }
+
+    /// Puts back what it had once.
+    ///
+    /// # Panics
+    /// When it is of another server.
+    pub fn put_back(&mut self, kept: &Kept) {
+        match (&mut self.0, &kept.0) {
+            (Kind::Real(server), Copy::Real(kept)) => {
+                server.kill();
+                fs::remove_dir_all(server.folder().join(DATA)).unwrap();
+                copy(&kept.path().join(DATA), server.folder());
+                server.start_again();
+            }
+            (Kind::Double(double), Copy::Double(content)) => double.put_back(content.clone()),
+            _ => panic!("of another server"),
+        }
+    }
+
+    /// Loses all it has.
+    ///
+    /// # Panics
+    /// When it does not start again.
+    pub fn wipe(&mut self) {
+        match &mut self.0 {
+            Kind::Real(server) => server.wipe(),
+            Kind::Double(double) => double.put_back(Content::default()),
+        }
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, to]).status();
+    assert!(copied.unwrap().success());
 }
 
 impl Meilisearch {
@@ -149,7 +271,7 @@ impl Meilisearch {
 
     /// Where it keeps what it has, to be copied while it is killed.
     #[must_use]
-    pub fn folder(&self) -> &std::path::Path {
+    pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
@@ -159,29 +281,28 @@ impl Meilisearch {
     /// When it does not answer.
     #[must_use]
     pub fn call(&self, method: &str, path: &str, body: &str) -> (u16, String) {
-        self.try_call(method, path, body).unwrap()
+        call(&self.address(), method, path, body).unwrap()
     }
 
     fn answers(&self) -> bool {
-        self.try_call("GET", "/health", "")
-            .is_ok_and(|(status, _)| status == 200)
+        call(&self.address(), "GET", "/health", "").is_ok_and(|(status, _)| status == 200)
     }
+}
 
-    fn try_call(&self, method: &str, path: &str, body: &str) -> std::io::Result<(u16, String)> {
-        let mut stream = TcpStream::connect(self.address())?;
-        stream.set_read_timeout(Some(DEADLINE))?;
-        write!(
-            stream,
-            "{method} {path} HTTP/1.0\r\nAuthorization: Bearer {KEY}\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
-        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-        Ok((status.unwrap_or(0), body.to_owned()))
-    }
+fn call(address: &str, method: &str, path: &str, body: &str) -> io::Result<(u16, String)> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    write!(
+        stream,
+        "{method} {path} HTTP/1.0\r\nAuthorization: Bearer {KEY}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
+    Ok((status.unwrap_or(0), body.to_owned()))
 }
 
 impl Drop for Meilisearch {

@@ -4,17 +4,20 @@
 
 mod access;
 mod binary;
+mod chaos;
 mod command_line;
 mod copy;
 mod crash;
 mod deploy;
 mod export;
 mod import;
+mod load;
 mod manager;
 #[cfg(target_os = "linux")]
 mod memory;
 mod operations;
 mod readme;
+mod rebuilds;
 mod reflection;
 mod shutdown;
 mod telemetry;

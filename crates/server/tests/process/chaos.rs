@@ -1,0 +1,220 @@
+//! What operators may do at any time, in any order, while commands flow and the process is killed.
+
+use std::{
+    env, fmt,
+    path::Path,
+    process::{Child, Output, Stdio},
+    time::Duration,
+};
+
+use testkit::Process;
+use tokio::{task::block_in_place, time::Instant};
+
+use crate::{
+    binary::{orderlog, start},
+    load::Load,
+    rebuilds::read_own_write,
+};
+
+/// The longest time into an action at which it is broken off.
+const MAX_MOMENT: Duration = Duration::from_millis(600);
+
+/// What an operator, or fate, does.
+#[derive(Debug, Clone, Copy)]
+enum Action {
+    Rebuild(&'static str),
+    Rollback(&'static str),
+    /// Both at a time, the second one a moment later.
+    RebuildTwice(&'static str, &'static str),
+    /// Ctrl-C, a moment later.
+    RebuildCancelled(&'static str),
+    /// kill -9, a moment later.
+    RebuildKilled(&'static str),
+    Kill,
+    Terminate,
+    RetryParked,
+    Export,
+    Verify,
+}
+
+impl Action {
+    fn any(random: &mut fastrand::Rng) -> Self {
+        let what = *random.choice(&["documents", "search", "all"]).unwrap();
+        let other = *random.choice(&["documents", "search", "all"]).unwrap();
+        match random.u8(0..14) {
+            0..=2 => Self::Rebuild(what),
+            3..=4 => Self::Rollback(what),
+            5..=6 => Self::RebuildTwice(what, other),
+            7 => Self::RebuildCancelled(what),
+            8 => Self::RebuildKilled(what),
+            9 => Self::Kill,
+            10 => Self::Terminate,
+            11 => Self::RetryParked,
+            12 => Self::Export,
+            _ => Self::Verify,
+        }
+    }
+}
+
+/// The number that all chance comes from, and what was done so far: how to see a failure again.
+struct Story {
+    seed: u64,
+    actions: Vec<Action>,
+}
+
+impl fmt::Display for Story {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let last = &self.actions[self.actions.len().saturating_sub(12)..];
+        let count = self.actions.len();
+        write!(
+            to,
+            "CHAOS_SEED={}, action {count}, the last ones {last:?}",
+            self.seed
+        )
+    }
+}
+
+impl Drop for Story {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{self}");
+        }
+    }
+}
+
+/// The settings of a run; not those of the program.
+fn setting(name: &str) -> Option<u64> {
+    let text = env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name}: {text}")))
+}
+
+fn spawn<const N: usize>(process: &Process, arguments: [&str; N]) -> Child {
+    let mut command = orderlog();
+    command
+        .env("ORDERLOG_SERVER", process.url())
+        .args(arguments);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+/// Waits for a random moment: it is what is tried out.
+async fn moment(random: &mut fastrand::Rng) {
+    tokio::time::sleep(MAX_MOMENT.mul_f64(random.f64())).await;
+}
+
+fn output(child: Child) -> Output {
+    block_in_place(|| child.wait_with_output().unwrap())
+}
+
+/// Whether it succeeded; if not, for this reason.
+fn succeeded(output: &Output, unless: &str, story: &Story) -> bool {
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success() || !unless.is_empty() && told.contains(unless),
+        "{story}: {output:?}"
+    );
+    output.status.success()
+}
+
+fn restarted(folder: &Path, load: &Load) -> Process {
+    let process = block_in_place(|| start(folder));
+    load.follow(&process);
+    process
+}
+
+async fn act(
+    action: Action,
+    process: Process,
+    folder: &Path,
+    (load, random, story): (&Load, &mut fastrand::Rng, &Story),
+) -> Process {
+    let run = |arguments: &[&str]| block_in_place(|| process.run(arguments));
+    match action {
+        Action::Rebuild(what) => {
+            succeeded(&run(&["rebuild", what]), "", story);
+        }
+        Action::Rollback(what) => {
+            let output = run(&["rebuild", what, "--rollback"]);
+            succeeded(&output, "there is no previous generation", story);
+        }
+        Action::RebuildTwice(one, other) => {
+            let first = spawn(&process, ["rebuild", one]);
+            moment(random).await;
+            let second = spawn(&process, ["rebuild", other]);
+            let done = [first, second]
+                .map(|child| succeeded(&output(child), "a rebuild of it is under way", story));
+            assert!(done.contains(&true), "{story}");
+        }
+        Action::RebuildCancelled(what) => {
+            let mut rebuild = spawn(&process, ["rebuild", what]);
+            moment(random).await;
+            rebuild.kill().unwrap();
+            output(rebuild);
+        }
+        Action::RebuildKilled(what) => {
+            let rebuild = spawn(&process, ["rebuild", what]);
+            moment(random).await;
+            process.kill();
+            output(rebuild);
+            return restarted(folder, load);
+        }
+        Action::Kill => {
+            process.kill();
+            return restarted(folder, load);
+        }
+        Action::Terminate => {
+            let code = block_in_place(|| process.terminate());
+            assert_eq!(code, Some(0), "{story}");
+            return restarted(folder, load);
+        }
+        Action::RetryParked => {
+            let output = run(&["parked", "retry"]);
+            succeeded(&output, "", story);
+            let told = String::from_utf8_lossy(&output.stdout);
+            assert_eq!(told, "recovered 0, 0 parked still\n", "{story}");
+        }
+        Action::Export => {
+            let file = folder.join(format!("export-{}.db", story.actions.len()));
+            let mut export = orderlog();
+            export
+                .arg("export")
+                .arg(&file)
+                .arg("--data-dir")
+                .arg(folder);
+            let output = block_in_place(|| export.output().unwrap());
+            succeeded(&output, "", story);
+            std::fs::remove_file(file).unwrap();
+        }
+        Action::Verify => {
+            succeeded(&run(&["verify"]), "", story);
+        }
+    }
+    process
+}
+
+/// Takes a minute, or `CHAOS_SECONDS`, with pauses of up to `CHAOS_PAUSE_SECONDS` between actions; by
+/// chance, or by `CHAOS_SEED`.
+#[tokio::test(flavor = "multi_thread")]
+async fn g5_g7_g8_g9_g10_whatever_operators_do_under_load_the_read_models_are_whole() {
+    let seed = setting("CHAOS_SEED").unwrap_or_else(|| fastrand::u64(..));
+    let until = Instant::now() + Duration::from_secs(setting("CHAOS_SECONDS").unwrap_or(60));
+    let pause = Duration::from_secs(setting("CHAOS_PAUSE_SECONDS").unwrap_or(0));
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut story = Story {
+        seed,
+        actions: Vec::new(),
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = start(folder.path());
+    let load = Load::start(&process, 4);
+    while Instant::now() < until {
+        let action = Action::any(&mut random);
+        story.actions.push(action);
+        process = act(action, process, folder.path(), (&load, &mut random, &story)).await;
+        let mut clients = process.clients().await;
+        read_own_write(&mut clients, &format!("own-{}", story.actions.len())).await;
+        tokio::time::sleep(pause.mul_f64(random.f64())).await;
+    }
+    load.finish(&process).await;
+    println!("{story}");
+}

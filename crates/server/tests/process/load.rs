@@ -1,0 +1,203 @@
+//! Commands that flow while something else happens to the server, and what has become of them.
+
+use std::collections::BTreeMap;
+
+use contract::orders::v1::{execute_commands_request::Command, *};
+use testkit::{Clients, Process, order};
+use tokio::{sync::watch, task::JoinSet, time::Duration};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+use uuid::Uuid;
+
+/// From one order of a writer to the next, so that the server has time for its read models too.
+const PACE: Duration = Duration::from_millis(30);
+
+/// From one attempt to reach the server to the next.
+const RETRY_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Versions of orders by id.
+type Versions = BTreeMap<String, u64>;
+
+/// Writers that follow the server from process to process, and send each command until it is
+/// answered.
+pub(crate) struct Load {
+    node: watch::Sender<String>,
+    stop: CancellationToken,
+    writers: JoinSet<Versions>,
+}
+
+impl Load {
+    /// Starts so many writers.
+    pub(crate) fn start(process: &Process, writers: usize) -> Self {
+        let (node, stop) = (
+            watch::Sender::new(process.url().to_owned()),
+            CancellationToken::new(),
+        );
+        let writers = (0..writers).map(|index| {
+            let writer = Writer {
+                name: format!("w{index}"),
+                node: node.subscribe(),
+                clients: None,
+                acknowledged: Versions::new(),
+            };
+            writer.run(stop.clone())
+        });
+        let writers = writers.collect();
+        Self {
+            node,
+            stop,
+            writers,
+        }
+    }
+
+    /// Goes on with another process.
+    pub(crate) fn follow(&self, process: &Process) {
+        self.node.send_replace(process.url().to_owned());
+    }
+
+    /// Ends the writers, and checks that everything they were answered is in the log and, as
+    /// `verify` proves, in the read models.
+    pub(crate) async fn finish(self, process: &Process) {
+        self.stop.cancel();
+        let acknowledged = self.writers.join_all().await.into_iter().flatten();
+        let mut clients = process.clients().await;
+        let head = clients.head().await;
+        let logged = versions(&mut clients).await;
+        for (order_id, version) in acknowledged {
+            let there = logged.get(&order_id).copied();
+            assert!(there >= Some(version), "{order_id}: {there:?} < {version}");
+        }
+        let statistics = GetStatisticsRequest {
+            min_position: head,
+            ..GetStatisticsRequest::default()
+        };
+        let statistics = clients.queries.get_statistics(statistics).await.unwrap();
+        assert_eq!(statistics.into_inner().total_orders, logged.len() as u64);
+        process.ask(["verify"]);
+    }
+}
+
+/// The newest version of each order in the log.
+async fn versions(clients: &mut Clients) -> Versions {
+    let stream = clients.events.subscribe(SubscribeRequest::default()).await;
+    let mut stream = stream.unwrap().into_inner();
+    let (mut versions, mut position) = (Versions::new(), 0);
+    while let Some(response) = stream.message().await.unwrap() {
+        for event in response.events {
+            position += 1;
+            assert_eq!(event.position, position, "dense");
+            if event.aggregate_type() == AggregateType::Order {
+                versions.insert(event.aggregate_id, event.version);
+            }
+        }
+    }
+    versions
+}
+
+struct Writer {
+    name: String,
+    node: watch::Receiver<String>,
+    clients: Option<Clients>,
+    acknowledged: Versions,
+}
+
+impl Writer {
+    async fn run(mut self, stop: CancellationToken) -> Versions {
+        for index in 0_u64.. {
+            if stop.is_cancelled() {
+                break;
+            }
+            let customer = format!("c-{}", index % 9);
+            let create = order::create(&format!("{}-{index}", self.name), &customer);
+            self.send(Command::CreateOrder(create)).await;
+            // One that is in the documents for a while.
+            if let Some(older) = index.checked_sub(20) {
+                self.change(older).await;
+            }
+            if index % 16 == 0 {
+                let name = RegisterCustomerRequest {
+                    request_id: Uuid::now_v7().to_string(),
+                    ..order::customer(&customer, &format!("Ann {index} of {}", self.name))
+                };
+                self.send(Command::RegisterCustomer(name)).await;
+            }
+            tokio::time::sleep(PACE).await;
+        }
+        self.acknowledged
+    }
+
+    /// Ships one of its orders, or cancels it; every third stays as it is.
+    async fn change(&mut self, index: u64) {
+        let request_id = Uuid::now_v7().to_string();
+        let id = format!("{}-{index}", self.name);
+        match index % 3 {
+            0 => {
+                let ship = order::ship(&id);
+                self.send(Command::ShipOrder(ShipOrderRequest { request_id, ..ship }))
+                    .await;
+            }
+            1 => {
+                let cancel = order::cancel(&id);
+                self.send(Command::CancelOrder(CancelOrderRequest {
+                    request_id,
+                    ..cancel
+                }))
+                .await;
+            }
+            _ => {}
+        }
+    }
+
+    /// Sends a command, with the same request id, until it is answered.
+    async fn send(&mut self, command: Command) {
+        loop {
+            if self.clients.is_none() {
+                let url = self.node.borrow().clone();
+                self.clients = Clients::connect(&url).await.ok();
+            }
+            if let Some(clients) = &mut self.clients {
+                match call(clients, command.clone()).await {
+                    Ok(version) => {
+                        self.acknowledged.extend(version);
+                        return;
+                    }
+                    // The process has died, or is shutting down.
+                    Err(status) => assert!(
+                        matches!(
+                            status.code(),
+                            Code::Unavailable | Code::Unknown | Code::Cancelled
+                        ),
+                        "{status:?}"
+                    ),
+                }
+            }
+            self.clients = None;
+            tokio::time::sleep(RETRY_INTERVAL).await;
+        }
+    }
+}
+
+/// The order that a command was about, with its version.
+async fn call(clients: &mut Clients, command: Command) -> Result<Option<(String, u64)>, Status> {
+    let commands = &mut clients.commands;
+    let (order_id, version) = match command {
+        Command::CreateOrder(create) => {
+            let reply = commands.create_order(create).await?.into_inner();
+            (reply.order_id, reply.version)
+        }
+        Command::ShipOrder(ship) => {
+            let reply = commands.ship_order(ship).await?.into_inner();
+            (reply.order_id, reply.version)
+        }
+        Command::CancelOrder(cancel) => {
+            let reply = commands.cancel_order(cancel).await?.into_inner();
+            (reply.order_id, reply.version)
+        }
+        Command::RegisterCustomer(register) => {
+            commands.register_customer(register).await?;
+            return Ok(None);
+        }
+        other => panic!("no writer sends {other:?}"),
+    };
+    Ok(Some((order_id, version)))
+}

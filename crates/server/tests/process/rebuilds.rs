@@ -1,0 +1,74 @@
+//! Rebuilds one after the other in one process and across restarts, while commands flow.
+
+use contract::orders::v1::SearchOrdersRequest;
+use testkit::{Clients, Process, order};
+use tokio::task::block_in_place;
+
+use crate::{binary::start, load::Load};
+
+/// Runs a client command that succeeds, while the writers go on.
+fn ask<const N: usize>(process: &Process, arguments: [&str; N]) -> String {
+    block_in_place(|| process.ask(arguments))
+}
+
+/// Creates an order and reads it by its id and by its text, from where the command was answered.
+pub(crate) async fn read_own_write(clients: &mut Clients, order_id: &str) {
+    let create = order::create(order_id, "reader");
+    let created = clients.commands.create_order(create).await.unwrap();
+    let position = created.into_inner().position;
+    clients.order(order_id, position).await;
+    let search = SearchOrdersRequest {
+        query: order_id.into(),
+        min_position: position,
+        max_wait: Some(prost_types::Duration {
+            seconds: 30,
+            nanos: 0,
+        }),
+        ..SearchOrdersRequest::default()
+    };
+    let found = clients.queries.search_orders(search).await;
+    let found = found.unwrap().into_inner();
+    assert!(found.as_of_position >= position);
+    let first = found.orders.first().map(|order| &order.order_id[..]);
+    assert_eq!(first, Some(order_id));
+}
+
+/// Rebuilds two, three and ten times, verifies after each round, goes back, and restarts.
+async fn rebuild_again_and_again(what: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = start(folder.path());
+    let load = Load::start(&process, 4);
+    for (round, times) in [2, 3, 10].into_iter().enumerate() {
+        for _ in 0..times {
+            ask(&process, ["rebuild", what]);
+        }
+        ask(&process, ["verify"]);
+        read_own_write(&mut process.clients().await, &format!("own-{round}")).await;
+        ask(&process, ["rebuild", what, "--rollback"]);
+        ask(&process, ["verify"]);
+        if round == 0 {
+            process.kill();
+        } else {
+            assert_eq!(block_in_place(|| process.terminate()), Some(0));
+        }
+        process = start(folder.path());
+        load.follow(&process);
+        ask(&process, ["verify"]);
+    }
+    load.finish(&process).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g7_g8_g9_documents_rebuilt_again_and_again_under_commands_are_whole() {
+    rebuild_again_and_again("documents").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g7_g8_g9_an_index_rebuilt_again_and_again_under_commands_is_whole() {
+    rebuild_again_and_again("search").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g7_g8_g9_everything_rebuilt_again_and_again_under_commands_is_whole() {
+    rebuild_again_and_again("all").await;
+}

@@ -1,0 +1,317 @@
+//! A double of Meilisearch: as much of its HTTP interface as an indexer needs, with every task done
+//! at once. It is for faults that a real server does not have on demand, and never stands for one
+//! where that is to be had.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::State,
+    http::{Method, StatusCode, Uri},
+};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::oneshot};
+
+/// The answer to a call: its status and body.
+type Answer = (StatusCode, Json<Value>);
+
+/// A server that listens until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Double {
+    address: String,
+    content: Arc<Mutex<Content>>,
+    _stop: oneshot::Sender<()>,
+}
+
+/// All that it keeps; a clone is a copy of its data folder.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Content {
+    indexes: BTreeMap<String, Index>,
+    tasks: Vec<Task>,
+    /// How many indexes were ever made: the time of each.
+    made: u32,
+}
+
+#[derive(Debug, Clone)]
+struct Index {
+    created_at: String,
+    has_settings: bool,
+    documents: BTreeMap<String, Value>,
+}
+
+#[derive(Debug, Clone)]
+struct Task {
+    index: Option<String>,
+    kind: &'static str,
+    error: Option<&'static str>,
+}
+
+impl Double {
+    pub(crate) fn start() -> Self {
+        let content = Arc::new(Mutex::new(Content::default()));
+        let shared = Arc::clone(&content);
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (listening, address) = std::sync::mpsc::channel();
+        // A thread of its own: tests call it and wait.
+        thread::spawn(move || {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.enable_all().build().unwrap();
+            runtime.block_on(async move {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                listening.send(listener.local_addr().unwrap()).unwrap();
+                let router = Router::new().fallback(answer).with_state(shared);
+                tokio::select! {
+                    served = axum::serve(listener, router) => served.unwrap(),
+                    _ = stopped => {}
+                }
+            });
+        });
+        Self {
+            address: address.recv().unwrap().to_string(),
+            content,
+            _stop: stop,
+        }
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(crate) fn content(&self) -> Content {
+        self.content.lock().unwrap().clone()
+    }
+
+    pub(crate) fn put_back(&self, content: Content) {
+        *self.content.lock().unwrap() = content;
+    }
+}
+
+async fn answer(
+    State(content): State<Arc<Mutex<Content>>>,
+    method: Method,
+    uri: Uri,
+    body: Bytes,
+) -> Answer {
+    let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let path: Vec<_> = uri.path().trim_matches('/').split('/').collect();
+    let query = uri.query().unwrap_or_default();
+    let mut content = content.lock().unwrap();
+    content.answer(&method, &path, query, &body)
+}
+
+fn ok(body: Value) -> Answer {
+    (StatusCode::OK, Json(body))
+}
+
+fn refused(status: StatusCode, code: &str) -> Answer {
+    let error = json!({"message": code, "code": code, "type": "invalid_request", "link": ""});
+    (status, Json(error))
+}
+
+impl Content {
+    fn answer(&mut self, method: &Method, path: &[&str], query: &str, body: &Value) -> Answer {
+        match (method.as_str(), path) {
+            ("GET", ["health"]) => ok(json!({"status": "available"})),
+            ("GET", ["tasks"]) => ok(self.tasks(query)),
+            ("POST", ["multi-search"]) => self.multi_search(body),
+            ("POST", ["swap-indexes"]) => self.swap(body),
+            ("POST", ["indexes"]) => {
+                let uid = body["uid"].as_str().unwrap().to_owned();
+                let exists = self.indexes.contains_key(&uid);
+                self.index(&uid);
+                let error = exists.then_some("index_already_exists");
+                self.task(Some(&uid), "indexCreation", error)
+            }
+            ("GET", ["indexes", uid]) => match self.indexes.get(*uid) {
+                Some(index) => ok(json!({"uid": uid, "createdAt": index.created_at})),
+                None => refused(StatusCode::NOT_FOUND, "index_not_found"),
+            },
+            ("DELETE", ["indexes", uid]) => {
+                let removed = self.indexes.remove(*uid);
+                let error = removed.is_none().then_some("index_not_found");
+                self.task(Some(uid), "indexDeletion", error)
+            }
+            ("PATCH", ["indexes", uid, "settings"]) => {
+                self.index(uid).has_settings = true;
+                self.task(Some(uid), "settingsUpdate", None)
+            }
+            ("DELETE", ["indexes", uid, "documents"]) => {
+                self.index(uid).documents.clear();
+                self.task(Some(uid), "documentDeletion", None)
+            }
+            ("POST", ["indexes", uid, "documents"]) => {
+                let documents = body.as_array().unwrap().iter();
+                let keyed = documents.map(|it| (it["id"].as_str().unwrap().to_owned(), it.clone()));
+                self.index(uid).documents.extend(keyed);
+                self.task(Some(uid), "documentAdditionOrUpdate", None)
+            }
+            ("POST", ["indexes", uid, "documents", "fetch"]) => match self.matching(uid, body) {
+                Ok(found) => ok(json!({ "results": found })),
+                Err(refused) => refused,
+            },
+            ("GET", ["indexes", uid, "documents", id]) => match self.indexes.get(*uid) {
+                Some(index) => match index.documents.get(*id) {
+                    Some(document) => ok(document.clone()),
+                    None => refused(StatusCode::NOT_FOUND, "document_not_found"),
+                },
+                None => refused(StatusCode::NOT_FOUND, "index_not_found"),
+            },
+            _ => refused(StatusCode::NOT_IMPLEMENTED, "not_known_to_the_double"),
+        }
+    }
+
+    /// An index, made if need be.
+    fn index(&mut self, uid: &str) -> &mut Index {
+        let made = &mut self.made;
+        self.indexes.entry(uid.to_owned()).or_insert_with(|| {
+            *made += 1;
+            Index {
+                created_at: format!("2026-01-01T00:00:00.{made:09}Z"),
+                has_settings: false,
+                documents: BTreeMap::new(),
+            }
+        })
+    }
+
+    fn task(
+        &mut self,
+        uid: Option<&str>,
+        kind: &'static str,
+        error: Option<&'static str>,
+    ) -> Answer {
+        let task = json!({
+            "taskUid": self.tasks.len(), "indexUid": uid, "status": "enqueued", "type": kind,
+            "enqueuedAt": "2026-01-01T00:00:00Z",
+        });
+        let index = uid.map(str::to_owned);
+        self.tasks.push(Task { index, kind, error });
+        (StatusCode::ACCEPTED, Json(task))
+    }
+
+    fn tasks(&self, query: &str) -> Value {
+        let parameters: BTreeMap<_, _> = query
+            .split('&')
+            .filter_map(|it| it.split_once('='))
+            .collect();
+        let number = |name| {
+            parameters
+                .get(name)
+                .map(|text: &&str| text.parse().unwrap())
+        };
+        let of_index = |task: &Task| {
+            let kinds = parameters.get("types").map(|types| types.split(','));
+            let of_kind = kinds.is_none_or(|mut kinds| kinds.any(|kind| kind == task.kind));
+            parameters.get("indexUids").copied() == task.index.as_deref() && of_kind
+        };
+        let found = self
+            .tasks
+            .iter()
+            .enumerate()
+            .find(|(uid, task)| match number("uids") {
+                Some(wanted) => *uid == wanted,
+                None => *uid >= number("from").unwrap() && of_index(task),
+            });
+        let shown = found.map(|(uid, task)| {
+            let status = if task.error.is_some() {
+                "failed"
+            } else {
+                "succeeded"
+            };
+            let error = task
+                .error
+                .map(|it| json!({"message": it, "type": "invalid_request"}));
+            json!({"uid": uid, "status": status, "type": task.kind, "error": error})
+        });
+        json!({ "results": Vec::from_iter(shown) })
+    }
+
+    fn swap(&mut self, body: &Value) -> Answer {
+        let pair = |index: usize| body[0]["indexes"][index].as_str().unwrap().to_owned();
+        let (one, other) = (pair(0), pair(1));
+        let (first, second) = (self.indexes.remove(&one), self.indexes.remove(&other));
+        let error = match (first, second) {
+            (Some(first), Some(second)) => {
+                self.indexes.extend([(one, second), (other, first)]);
+                None
+            }
+            (first, second) => {
+                self.indexes.extend(first.map(|it| (one, it)));
+                self.indexes.extend(second.map(|it| (other, it)));
+                Some("index_not_found")
+            }
+        };
+        self.task(None, "indexSwap", error)
+    }
+
+    fn multi_search(&self, body: &Value) -> Answer {
+        let mut results = Vec::new();
+        for query in body["queries"].as_array().unwrap() {
+            match self.matching(query["indexUid"].as_str().unwrap(), query) {
+                Ok(mut hits) => {
+                    hits.sort_by_key(|hit| std::cmp::Reverse(hit["row"].as_u64()));
+                    let total = hits.len();
+                    let limit = query["limit"].as_u64().unwrap_or(20);
+                    hits.truncate(usize::try_from(limit).unwrap());
+                    if let Some(shown) = query["attributesToRetrieve"].as_array() {
+                        for hit in hits.iter_mut().filter_map(Value::as_object_mut) {
+                            hit.retain(|name, _| shown.iter().any(|it| it == name));
+                        }
+                    }
+                    results.push(json!({"hits": hits, "estimatedTotalHits": total}));
+                }
+                Err(refused) => return refused,
+            }
+        }
+        ok(json!({ "results": results }))
+    }
+
+    /// The documents that have every word of a query, as the beginning of one of theirs, and match
+    /// its filter.
+    fn matching(&self, uid: &str, query: &Value) -> Result<Vec<Value>, Answer> {
+        let Some(index) = self.indexes.get(uid) else {
+            return Err(refused(StatusCode::NOT_FOUND, "index_not_found"));
+        };
+        let filter = query["filter"].as_str().unwrap_or_default();
+        if !index.has_settings && !filter.is_empty() {
+            return Err(refused(StatusCode::BAD_REQUEST, "invalid_search_filter"));
+        }
+        let words = query["q"].as_str().unwrap_or_default();
+        let has_words = |document: &&Value| {
+            let mut text = String::new();
+            for field in [
+                "order_id",
+                "customer_name",
+                "product_names",
+                "shipping_address",
+            ] {
+                write!(text, " {}", document[field]).unwrap();
+            }
+            let there: Vec<_> = text.split(|it: char| !it.is_alphanumeric()).collect();
+            words
+                .split_whitespace()
+                .all(|word| there.iter().any(|it| it.starts_with(word)))
+        };
+        let mut found: Vec<_> = index
+            .documents
+            .values()
+            .filter(has_words)
+            .cloned()
+            .collect();
+        for condition in filter.split(" AND ").filter(|it| !it.is_empty()) {
+            let bound = |text: &str| text.parse::<u64>().unwrap();
+            match *condition.split(' ').collect::<Vec<_>>() {
+                ["row", "NOT", "EXISTS"] => found.retain(|it| it["row"].is_null()),
+                ["row", "<=", to] => found.retain(|it| it["row"].as_u64() <= Some(bound(to))),
+                ["row", ">=", from] => found.retain(|it| it["row"].as_u64() >= Some(bound(from))),
+                _ => return Err(refused(StatusCode::NOT_IMPLEMENTED, "filter_not_known")),
+            }
+        }
+        Ok(found)
+    }
+}
