@@ -238,6 +238,8 @@ async fn g7_the_only_indexer_goes_on_with_an_older_copy(mut server: Losable) {
     }
     recovers(&mut clients).await;
     let kept = server.keep();
+    // It never sees that the server is empty, but begins there.
+    node.stop().await;
     server.wipe();
     node.start_again().await;
     let mut clients = node.clients().await;

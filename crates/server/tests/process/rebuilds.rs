@@ -1,7 +1,7 @@
 //! Rebuilds one after the other in one process and across restarts, while commands flow.
 
 use contract::orders::v1::SearchOrdersRequest;
-use testkit::{Clients, Process, order};
+use testkit::{Clients, Process, eventually, order, reason};
 use tokio::task::block_in_place;
 
 use crate::{binary::start, load::Load};
@@ -26,8 +26,15 @@ pub(crate) async fn read_own_write(clients: &mut Clients, order_id: &str) {
         }),
         ..SearchOrdersRequest::default()
     };
-    let found = clients.queries.search_orders(search).await;
-    let found = found.unwrap().into_inner();
+    let found = eventually("the index is there", async || {
+        match clients.queries.search_orders(search.clone()).await {
+            Ok(found) => Some(found.into_inner()),
+            // The machine is busy with something else.
+            Err(late) if reason(&late) == "READ_MODEL_BEHIND" => None,
+            Err(error) => panic!("{error:?}"),
+        }
+    })
+    .await;
     assert!(found.as_of_position >= position);
     let first = found.orders.first().map(|order| &order.order_id[..]);
     assert_eq!(first, Some(order_id));
