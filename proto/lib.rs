@@ -1,5 +1,6 @@
-//! The `orders.v1` contract as Rust: generated messages, clients and servers, and one
-//! message that is left as it came.
+//! The `orders.v1` contract as Rust: generated messages, clients and servers, one message that is
+//! left as it came ([`Raw`]), and the trait of all
+//! commands ([`CommandRequest`]).
 //!
 //! The files beside this one are the contract; `build.rs` compiles them.
 
@@ -35,8 +36,10 @@ pub mod encoded {
     include!(concat!(env!("OUT_DIR"), "/encoded/orders.v1.rs"));
 }
 
+mod command;
 mod raw;
 
+pub use command::{CommandRequest, Replier};
 pub use raw::Raw;
 
 /// The compiled descriptors of all files, for reflection and the JSON form.

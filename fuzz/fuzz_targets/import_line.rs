@@ -5,8 +5,8 @@
 use std::sync::LazyLock;
 
 use command_side::{
-    command::{Command, Origin},
-    received,
+    codec::request,
+    commands::{Command, Origin},
 };
 use contract::{
     Raw,
@@ -73,7 +73,7 @@ fn lines(file: &[u8]) -> Vec<Line> {
 
 fn is_decoded_by_the_server(request: &ExecuteCommandsRequest) {
     let raw = Raw::decode(&*request.encode_to_vec()).expect("takes anything");
-    let decoded = received::decode::<ExecuteCommandsRequest>(&raw, NAME);
+    let decoded = request::decode::<ExecuteCommandsRequest>(&raw, NAME);
     assert_eq!(decoded.as_ref(), Ok(request));
     let sent = request.command.clone().expect("is not a command without");
     let _ = Command::new(sent, &Origin::default(), NOW);

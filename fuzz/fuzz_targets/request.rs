@@ -9,11 +9,11 @@
 use std::sync::LazyLock;
 
 use command_side::{
-    batch::Decider,
-    command::{Action, Command, Origin},
-    filter::Filter,
-    received,
-    record::{self, Known},
+    codec::record::{self, Known},
+    codec::request,
+    commands::decide::Decider,
+    commands::{Action, Command, Origin},
+    events::filter::Filter,
 };
 use contract::{Raw, orders::v1::*};
 use domain::{items::Items, order};
@@ -55,7 +55,7 @@ fn command(bytes: &[u8]) {
     const NAME: &str = "ExecuteCommandsRequest";
     let decode = |bytes| {
         let raw = Raw::decode(bytes).expect("takes anything");
-        received::decode::<ExecuteCommandsRequest>(&raw, NAME)
+        request::decode::<ExecuteCommandsRequest>(&raw, NAME)
     };
     let request = match decode(bytes) {
         Ok(request) => request,

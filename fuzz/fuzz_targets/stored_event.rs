@@ -7,10 +7,10 @@
 
 use bytes::Bytes;
 use command_side::{
-    batch::Decider,
-    command::{Command, Origin},
-    filter::Filter,
-    record::{self, Known, SCHEMA},
+    codec::record::{self, Known, SCHEMA},
+    commands::decide::Decider,
+    commands::{Command, Origin},
+    events::filter::Filter,
 };
 use contract::orders::v1::{
     AggregateType, CancelOrderRequest, DeliverOrderRequest, EventFilter, Order, OrderStatus,

@@ -1,47 +1,37 @@
 //! The write side: commands in, events out, and the stream of them.
 //!
-//! [`open`] opens the log and makes what runs on it: [`Commands`] (CommandService) checks requests
-//! and queues them to the one [`Writer`], which decides each batch in memory, commits it once and
-//! answers. What it has committed goes to the tail, from where [`Events`] (EventService) streams it
-//! to those at the head; the others read the store. The [`Dispatch`] wakes only those subscribers
-//! that an event may concern. [`verify_file`] tells whether a log in a file can be relied on.
+//! [`open`] opens the log and makes the services that run on it.
 //!
-//! What needs no I/O is public: [`received`] decodes a request and refuses what it would lose of it,
-//! [`command`] checks it, [`batch`] decides it, [`record`] is between its events and the log, and
-//! [`filter`] says which events a subscriber wants.
+//! A command comes in at [`commands::Commands`], the CommandService. [`codec::request`] decodes it
+//! and refuses unknown fields, one file of [`commands`] for each kind of command checks its fields,
+//! and the service queues it. The one [`Writer`] takes all commands that wait, [`commands::decide`]
+//! decides each of them in memory, and the log commits the batch once. Then every caller is
+//! answered.
+//!
+//! An event goes out at [`Events`], the EventService. The writer pushes committed events to the tail,
+//! which subscribers at the head read; the others read pages of the log. The dispatch wakes only the
+//! subscribers whose filter an event may match. [`verify_file`] checks every row of a log.
+//!
+//! [`codec`] converts between the domain's events and the stored records.
 
-pub mod batch;
-pub mod command;
-mod command_service;
-mod dispatch;
-mod event_service;
-pub mod filter;
-mod follow;
-mod header;
-pub mod received;
-pub mod record;
-mod subscription;
-mod tail;
-mod verify;
-mod writer;
+pub mod codec;
+pub mod commands;
+mod error;
+pub mod events;
 
 use std::sync::Arc;
 
-pub use command_service::Commands;
-use dispatch::Dispatcher;
 use event_log::{Location, Log};
-pub use event_service::Events;
-pub use follow::Follow;
-use follow::Signals;
-use subscription::Sources;
-use tail::Tail;
 use tokio::{
     runtime::Handle,
     sync::{mpsc, watch},
 };
 use tokio_util::sync::CancellationToken;
-pub use verify::verify_file;
-pub use writer::Writer;
+
+use codec::record;
+pub use commands::{Commands, Writer};
+pub use events::{Dispatch, Events, Follow, verify_file};
+use events::{dispatch::Dispatcher, follow::Signals, subscription::Sources, tail::Tail};
 
 /// The write side on one log.
 #[derive(Debug)]
@@ -58,21 +48,6 @@ pub struct CommandSide {
     pub follow: Follow,
     /// Whether the store answers: those who write, and those who read what others write.
     pub available: [watch::Receiver<bool>; 2],
-}
-
-/// Wakes subscribers.
-#[derive(Debug)]
-pub struct Dispatch {
-    dispatcher: Arc<Dispatcher>,
-    tail: Arc<Tail>,
-    stop: CancellationToken,
-}
-
-impl Dispatch {
-    /// Works until it is stopped.
-    pub async fn run(self) {
-        self.dispatcher.run(&self.tail, self.stop).await;
-    }
 }
 
 /// Opens the log, to be read on `runtime`; `stop` ends the streams, the dispatch and the follow.
@@ -93,7 +68,7 @@ pub async fn open(
     let head = appender.head().await?;
     let tail = Arc::new(Tail::new(head));
     let dispatcher = Dispatcher::new(head);
-    let (sender, jobs) = mpsc::channel(writer::QUEUE);
+    let (sender, jobs) = mpsc::channel(commands::QUEUE_CAPACITY);
     let (available, is_available) = watch::channel(true);
     let signals = Arc::new(Signals::default());
     let (readable, is_readable) = watch::channel(true);
@@ -130,15 +105,4 @@ pub async fn open(
         },
         available: [is_available, is_readable],
     })
-}
-
-/// Logs why the log failed; clients are only told that it did, and whether trying again may help.
-fn store_error(error: &event_log::Error) -> wire::Error {
-    tracing::error!(%error, "the event store failed");
-    match error {
-        event_log::Error::Damaged(_) | event_log::Error::UnknownSchema { .. } => {
-            wire::Error::Internal
-        }
-        _ => wire::Error::StoreUnavailable,
-    }
 }

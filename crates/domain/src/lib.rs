@@ -6,6 +6,7 @@
 //! fits, in [`money`] that is exact.
 
 pub mod items;
+pub mod limits;
 pub mod money;
 pub mod name;
 pub mod order;

@@ -170,6 +170,15 @@ impl Parts {
 }
 
 impl Error {
+    /// One field that breaks a rule.
+    #[must_use]
+    pub fn invalid_field(field: impl Into<String>, rule: impl Into<String>) -> Self {
+        Self::InvalidFields(vec![Violation {
+            field: field.into(),
+            rule: rule.into(),
+        }])
+    }
+
     /// The reason in its details.
     #[must_use]
     pub fn reason(&self) -> &'static str {

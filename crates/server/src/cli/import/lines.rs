@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Read as _};
 
-use contract::orders::v1::{ExecuteCommandsRequest, execute_commands_request::Command};
+use contract::orders::v1::ExecuteCommandsRequest;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 use sha2::{Digest as _, Sha256};
 
@@ -83,7 +83,7 @@ impl<R: BufRead> Lines<R> {
         let mut request: ExecuteCommandsRequest =
             message.transcode_to().map_err(|error| error.to_string())?;
         let command = request.command.as_mut().ok_or("it names no command")?;
-        let request_id = request_id(command);
+        let request_id = command.request_id_mut();
         if request_id.is_empty() {
             *request_id = made_id(self.number, text);
         }
@@ -106,17 +106,6 @@ fn reason(error: &serde_json::Error) -> String {
     match text.rsplit_once(" at line ") {
         Some((text, _)) => format!("{text} (column {})", error.column()),
         None => text,
-    }
-}
-
-fn request_id(command: &mut Command) -> &mut String {
-    match command {
-        Command::CreateOrder(request) => &mut request.request_id,
-        Command::ShipOrder(request) => &mut request.request_id,
-        Command::DeliverOrder(request) => &mut request.request_id,
-        Command::CancelOrder(request) => &mut request.request_id,
-        Command::RegisterCustomer(request) => &mut request.request_id,
-        Command::RegisterProduct(request) => &mut request.request_id,
     }
 }
 

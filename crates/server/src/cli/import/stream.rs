@@ -156,13 +156,8 @@ impl<'a> Stream<'a> {
     /// Takes the answer to the oldest pending command.
     fn answered(&mut self, answer: ExecuteCommandsResponse) -> Result<(), Interruption> {
         let outcome = match answer.result {
-            Some(Answer::CreateOrder(reply)) => Ok(reply.position),
-            Some(Answer::ShipOrder(reply)) => Ok(reply.position),
-            Some(Answer::DeliverOrder(reply)) => Ok(reply.position),
-            Some(Answer::CancelOrder(reply)) => Ok(reply.position),
-            Some(Answer::RegisterCustomer(reply)) => Ok(reply.position),
-            Some(Answer::RegisterProduct(reply)) => Ok(reply.position),
             Some(Answer::Error(error)) => Err(status(&error)),
+            Some(reply) => Ok(reply.position().unwrap_or_default()),
             None => Err(Status::unknown("an answer that this version does not know")),
         };
         if let Err(status) = &outcome

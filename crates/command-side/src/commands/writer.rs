@@ -12,21 +12,22 @@ use tokio_util::sync::CancellationToken;
 use wire::Error as Refusal;
 
 use crate::{
-    batch::{Decider, Outcome, needs},
-    command::Command,
-    follow::Signals,
-    store_error,
-    tail::Tail,
+    commands::{
+        Command,
+        decide::{Decider, Outcome, needs},
+    },
+    error::store_error,
+    events::{follow::Signals, tail::Tail},
 };
 
 /// Commands that wait at most; past that, calls are refused.
-pub(crate) const QUEUE: usize = 2048;
+pub(crate) const QUEUE_CAPACITY: usize = 2048;
 
 /// Commands that are committed together at most.
-const MOST: usize = 512;
+const MAX_BATCH_COMMANDS: usize = 512;
 
 /// How often a store that failed is tried again.
-const PROBE: Duration = Duration::from_millis(250);
+const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The answer to a command: what it came to, at which position.
 pub(crate) type Answer = Result<(Outcome, u64), Refusal>;
@@ -73,7 +74,7 @@ impl Writer {
     /// Works until `stop`, or until nobody can send commands any more; answers all that were sent
     /// before, then closes the log. Not to be dropped before: a commit would be cut short.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut jobs = Vec::with_capacity(MOST);
+        let mut jobs = Vec::with_capacity(MAX_BATCH_COMMANDS);
         while self.next(&mut jobs, &stop).await {
             self.work(&mut jobs).await;
         }
@@ -87,10 +88,10 @@ impl Writer {
         }
         tokio::select! {
             biased;
-            received = self.jobs.recv_many(jobs, MOST) => received > 0,
+            received = self.jobs.recv_many(jobs, MAX_BATCH_COMMANDS) => received > 0,
             () = stop.cancelled() => {
                 self.jobs.close();
-                self.jobs.recv_many(jobs, MOST).await > 0
+                self.jobs.recv_many(jobs, MAX_BATCH_COMMANDS).await > 0
             }
         }
     }
@@ -99,7 +100,7 @@ impl Writer {
     async fn outage(&mut self, stop: &CancellationToken) -> bool {
         loop {
             let probe = async {
-                tokio::time::sleep(PROBE).await;
+                tokio::time::sleep(PROBE_INTERVAL).await;
                 self.appender.probe().await
             };
             let mut probe = std::pin::pin!(probe);

@@ -1,13 +1,17 @@
+//! The calls of CommandService, and the stream of commands.
+
 use std::sync::Arc;
 
 use contract::{
-    Raw,
+    CommandRequest, Raw, Replier,
     encoded::command_service_server::CommandService,
     orders::v1::{
-        CancelOrderResponse, CreateOrderResponse, DeliverOrderResponse, ExecuteCommandsRequest,
-        ExecuteCommandsResponse, RegisterCustomerResponse, RegisterProductResponse,
-        ShipOrderResponse, execute_commands_request::Command as Sent,
-        execute_commands_response::Result as Told,
+        CancelOrderRequest, CancelOrderResponse, CreateOrderRequest, CreateOrderResponse,
+        DeliverOrderRequest, DeliverOrderResponse, ExecuteCommandsRequest, ExecuteCommandsResponse,
+        RegisterCustomerRequest, RegisterCustomerResponse, RegisterProductRequest,
+        RegisterProductResponse, ShipOrderRequest, ShipOrderResponse,
+        execute_commands_request::Command as AnyCommand,
+        execute_commands_response::Result as AnyReply,
     },
 };
 use telemetry::metrics;
@@ -17,21 +21,22 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 use wire::{Error, Violations};
 
-use crate::{
-    command::{Command, Origin},
-    received,
-    writer::{Answer, Job, QUEUE, now},
+use super::{
+    Command, Origin,
+    decide::Outcome,
+    writer::{Answer, Job, QUEUE_CAPACITY, now},
 };
+use crate::codec::request;
 
-/// Commands of all streams together that wait at most: the other half of the queue is for single
-/// calls, which are refused when it is full, while a stream just waits.
-const ON_STREAMS: usize = QUEUE / 2;
+/// Commands of all streams together that wait in the queue. The other half of the queue is for single
+/// calls: these are refused when it is full, while a stream waits.
+const MAX_STREAMED: usize = QUEUE_CAPACITY / 2;
 
 /// Commands of one stream in flight.
-const ON_A_STREAM: usize = 512;
+const MAX_IN_FLIGHT: usize = 512;
 
 /// Characters in a correlation id.
-const CORRELATION_ID: usize = 128;
+const MAX_CORRELATION_ID_CHARS: usize = 128;
 
 /// Hands commands to the writer, and its answers back.
 #[derive(Debug, Clone)]
@@ -53,13 +58,27 @@ impl Commands {
         Self {
             jobs,
             stop,
-            on_streams: Arc::new(Semaphore::new(ON_STREAMS)),
+            on_streams: Arc::new(Semaphore::new(MAX_STREAMED)),
         }
     }
 
-    async fn execute(&self, sent: Sent, metadata: &MetadataMap) -> Result<Told, Error> {
-        let kind = Kind::of(&sent);
-        let command = Command::new(sent, &origin(metadata)?, now())?;
+    /// Answers a single call.
+    async fn execute<C: CommandRequest>(
+        &self,
+        request: Request<Raw>,
+    ) -> Result<Response<C::Reply>, Status> {
+        let (metadata, _, raw) = request.into_parts();
+        let executed = match request::decode::<C>(&raw, C::MESSAGE) {
+            Ok(command) => self.enqueue(command.into(), &metadata).await,
+            Err(error) => Err(error),
+        };
+        count(C::NAME, &executed);
+        let (Outcome { id, version, .. }, position) = executed?;
+        Ok(Response::new(C::reply(id, version, position)))
+    }
+
+    async fn enqueue(&self, command: AnyCommand, metadata: &MetadataMap) -> Answer {
+        let command = Command::new(command, &origin(metadata)?, now())?;
         let (answer, answered) = oneshot::channel();
         let job = Job {
             command,
@@ -70,7 +89,7 @@ impl Commands {
             mpsc::error::TrySendError::Full(_) => Error::Overloaded("too many commands wait"),
             mpsc::error::TrySendError::Closed(_) => Error::ShuttingDown,
         })?;
-        kind.told(answered.await.unwrap_or(Err(Error::ShuttingDown)))
+        answered.await.unwrap_or(Err(Error::ShuttingDown))
     }
 
     /// Takes commands off a stream, and puts where their answers will be on another.
@@ -102,24 +121,21 @@ impl Commands {
     }
 
     async fn start(&self, sent: &Raw, origin: &Origin) -> Result<Pending, Status> {
-        let checked = match received::decode(sent, "ExecuteCommandsRequest") {
+        let command = match request::decode(sent, "ExecuteCommandsRequest") {
             Err(error) => return Ok(Pending::Refused(error)),
             Ok(ExecuteCommandsRequest { command: None }) => {
-                let mut violations = Violations::default();
-                violations.add("command", "is required");
-                // There is one violation: this is its error.
-                return Ok(Pending::Refused(
-                    violations.finish().err().unwrap_or(Error::Internal),
-                ));
+                let error = Error::invalid_field("command", "is required");
+                return Ok(Pending::Refused(error));
             }
             Ok(ExecuteCommandsRequest {
-                command: Some(sent),
-            }) => (Kind::of(&sent), Command::new(sent, origin, now())),
+                command: Some(command),
+            }) => command,
         };
-        let (kind, command) = match checked {
-            (kind, Ok(command)) => (kind, command),
-            (kind, Err(error)) => {
-                kind.count(Err(&error));
+        let (name, reply) = (command.name(), command.replier());
+        let command = match Command::new(command, origin, now()) {
+            Ok(command) => command,
+            Err(error) => {
+                metrics::command(name, error.reason());
                 return Ok(Pending::Refused(error));
             }
         };
@@ -132,105 +148,49 @@ impl Commands {
             permit,
         };
         self.jobs.send(job).await.map_err(|_| Error::ShuttingDown)?;
-        Ok(Pending::Answer(kind, answered))
+        Ok(Pending::Answer {
+            name,
+            reply,
+            answered,
+        })
     }
 }
 
 /// A command of a stream, until it is answered.
 enum Pending {
-    Answer(Kind, oneshot::Receiver<Answer>),
+    Answer {
+        name: &'static str,
+        reply: Replier<AnyReply>,
+        answered: oneshot::Receiver<Answer>,
+    },
     Refused(Error),
 }
 
 impl Pending {
-    async fn told(self) -> ExecuteCommandsResponse {
-        let told = match self {
+    async fn response(self) -> ExecuteCommandsResponse {
+        let reply = match self {
             Self::Refused(error) => Err(error),
-            Self::Answer(kind, answered) => {
-                let told = kind.told(answered.await.unwrap_or(Err(Error::ShuttingDown)));
-                kind.count(told.as_ref());
-                told
+            Self::Answer {
+                name,
+                reply,
+                answered,
+            } => {
+                let answer = answered.await.unwrap_or(Err(Error::ShuttingDown));
+                count(name, &answer);
+                answer.map(|(outcome, position)| reply(outcome.id, outcome.version, position))
             }
         };
-        let result = told.unwrap_or_else(|error| Told::Error(error.into()));
+        let result = reply.unwrap_or_else(|error| AnyReply::Error(error.into()));
         ExecuteCommandsResponse {
             result: Some(result),
         }
     }
 }
 
-/// Which command it is, and so how it is answered.
-#[derive(Debug, Clone, Copy)]
-enum Kind {
-    CreateOrder,
-    ShipOrder,
-    DeliverOrder,
-    CancelOrder,
-    RegisterCustomer,
-    RegisterProduct,
-}
-
-impl Kind {
-    fn of(sent: &Sent) -> Self {
-        match sent {
-            Sent::CreateOrder(_) => Self::CreateOrder,
-            Sent::ShipOrder(_) => Self::ShipOrder,
-            Sent::DeliverOrder(_) => Self::DeliverOrder,
-            Sent::CancelOrder(_) => Self::CancelOrder,
-            Sent::RegisterCustomer(_) => Self::RegisterCustomer,
-            Sent::RegisterProduct(_) => Self::RegisterProduct,
-        }
-    }
-
-    /// Counts what became of one.
-    fn count(self, told: Result<&Told, &Error>) {
-        let name = match self {
-            Self::CreateOrder => "CreateOrder",
-            Self::ShipOrder => "ShipOrder",
-            Self::DeliverOrder => "DeliverOrder",
-            Self::CancelOrder => "CancelOrder",
-            Self::RegisterCustomer => "RegisterCustomer",
-            Self::RegisterProduct => "RegisterProduct",
-        };
-        metrics::command(name, told.map_or_else(Error::reason, |_| "OK"));
-    }
-
-    fn told(self, answer: Answer) -> Result<Told, Error> {
-        let (outcome, position) = answer?;
-        let (id, version) = (outcome.id, outcome.version);
-        Ok(match self {
-            Self::CreateOrder => Told::CreateOrder(CreateOrderResponse {
-                order_id: id,
-                version,
-                position,
-            }),
-            Self::ShipOrder => Told::ShipOrder(ShipOrderResponse {
-                order_id: id,
-                version,
-                position,
-            }),
-            Self::DeliverOrder => Told::DeliverOrder(DeliverOrderResponse {
-                order_id: id,
-                version,
-                position,
-            }),
-            Self::CancelOrder => Told::CancelOrder(CancelOrderResponse {
-                order_id: id,
-                version,
-                position,
-            }),
-            Self::RegisterCustomer => Told::RegisterCustomer(RegisterCustomerResponse {
-                customer_id: id,
-                version,
-                position,
-            }),
-            Self::RegisterProduct => Told::RegisterProduct(RegisterProductResponse {
-                product_id: id,
-                version,
-                position,
-            }),
-        })
-    }
+/// Counts a command and its outcome in the metrics.
+fn count(name: &'static str, answer: &Answer) {
+    let outcome = answer.as_ref().map_or_else(Error::reason, |_| "OK");
+    metrics::command(name, outcome);
 }
 
 fn origin(metadata: &MetadataMap) -> Result<Origin, Error> {
@@ -242,7 +202,7 @@ fn origin(metadata: &MetadataMap) -> Result<Origin, Error> {
     };
     let correlation_id = text("x-correlation-id");
     let mut violations = Violations::default();
-    violations.at_most("x-correlation-id", correlation_id, CORRELATION_ID);
+    violations.at_most("x-correlation-id", correlation_id, MAX_CORRELATION_ID_CHARS);
     violations.finish()?;
     // A trace context that is not one is to be ignored (W3C Trace Context, section 4.3).
     let traceparent = Some(text("traceparent")).filter(|value| is_traceparent(value));
@@ -260,23 +220,7 @@ fn is_traceparent(value: &str) -> bool {
             part.len() == length && part.bytes().all(|byte| b"0123456789abcdef".contains(&byte))
         })
     };
-    value.len() <= CORRELATION_ID && hex(2) && hex(32) && hex(16) && hex(2)
-}
-
-/// A unary command: its request goes into the `oneof`, its reply comes out of the other.
-macro_rules! unary {
-    ($self:ident, $request:ident, $kind:ident) => {{
-        let (metadata, _, raw) = $request.into_parts();
-        let told = match received::decode(&raw, concat!(stringify!($kind), "Request")) {
-            Ok(request) => $self.execute(Sent::$kind(request), &metadata).await,
-            Err(error) => Err(error),
-        };
-        Kind::$kind.count(told.as_ref());
-        match told? {
-            Told::$kind(response) => Ok(Response::new(response)),
-            _ => Err(Error::Internal.into()),
-        }
-    }};
+    value.len() <= MAX_CORRELATION_ID_CHARS && hex(2) && hex(32) && hex(16) && hex(2)
 }
 
 #[tonic::async_trait]
@@ -285,42 +229,42 @@ impl CommandService for Commands {
         &self,
         request: Request<Raw>,
     ) -> Result<Response<CreateOrderResponse>, Status> {
-        unary!(self, request, CreateOrder)
+        self.execute::<CreateOrderRequest>(request).await
     }
 
     async fn ship_order(
         &self,
         request: Request<Raw>,
     ) -> Result<Response<ShipOrderResponse>, Status> {
-        unary!(self, request, ShipOrder)
+        self.execute::<ShipOrderRequest>(request).await
     }
 
     async fn deliver_order(
         &self,
         request: Request<Raw>,
     ) -> Result<Response<DeliverOrderResponse>, Status> {
-        unary!(self, request, DeliverOrder)
+        self.execute::<DeliverOrderRequest>(request).await
     }
 
     async fn cancel_order(
         &self,
         request: Request<Raw>,
     ) -> Result<Response<CancelOrderResponse>, Status> {
-        unary!(self, request, CancelOrder)
+        self.execute::<CancelOrderRequest>(request).await
     }
 
     async fn register_customer(
         &self,
         request: Request<Raw>,
     ) -> Result<Response<RegisterCustomerResponse>, Status> {
-        unary!(self, request, RegisterCustomer)
+        self.execute::<RegisterCustomerRequest>(request).await
     }
 
     async fn register_product(
         &self,
         request: Request<Raw>,
     ) -> Result<Response<RegisterProductResponse>, Status> {
-        unary!(self, request, RegisterProduct)
+        self.execute::<RegisterProductRequest>(request).await
     }
 
     type ExecuteCommandsStream = std::pin::Pin<
@@ -332,11 +276,11 @@ impl CommandService for Commands {
         request: Request<Streaming<Raw>>,
     ) -> Result<Response<Self::ExecuteCommandsStream>, Status> {
         let origin = origin(request.metadata())?;
-        let (pending, taken) = mpsc::channel(ON_A_STREAM);
+        let (pending, taken) = mpsc::channel(MAX_IN_FLIGHT);
         // Ends with its stream: when the client has sent all, or takes no more answers.
         tokio::spawn(self.clone().take(request.into_inner(), origin, pending));
         let responses = ReceiverStream::new(taken).then(async |pending| match pending {
-            Ok(pending) => Ok(pending.told().await),
+            Ok(pending) => Ok(pending.response().await),
             Err(status) => Err(status),
         });
         Ok(Response::new(Box::pin(responses)))

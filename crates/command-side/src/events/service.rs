@@ -13,10 +13,12 @@ use tonic::{Request, Response, Status};
 use wire::{Error, Resource, Violations};
 
 use crate::{
-    filter::Filter,
-    store_error,
-    subscription::{Sources, Subscription},
-    verify::Look,
+    error::store_error,
+    events::{
+        filter::Filter,
+        subscription::{Sources, Subscription},
+        verify::Look,
+    },
 };
 
 /// Subscribers at the same time.

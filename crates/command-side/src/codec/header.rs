@@ -3,7 +3,7 @@
 use contract::orders::v1::recorded_event::Payload;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-use crate::record;
+use crate::codec::record;
 
 /// The fields of `RecordedEvent` by their numbers in the contract.
 mod field {

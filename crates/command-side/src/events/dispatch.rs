@@ -12,7 +12,10 @@ use std::{
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::{filter::Interest, header::Header, tail::Tail};
+use crate::{
+    codec::header::Header,
+    events::{filter::Interest, tail::Tail},
+};
 
 /// Events looked at in one go, between which others may run.
 const STEP: usize = 1000;
@@ -46,6 +49,21 @@ struct Registered {
 #[derive(Debug, Default)]
 pub(crate) struct Dispatcher {
     registered: Mutex<Registered>,
+}
+
+/// The task that wakes the subscribers of a dispatcher.
+#[derive(Debug)]
+pub struct Dispatch {
+    pub(crate) dispatcher: Arc<Dispatcher>,
+    pub(crate) tail: Arc<Tail>,
+    pub(crate) stop: CancellationToken,
+}
+
+impl Dispatch {
+    /// Works until it is stopped.
+    pub async fn run(self) {
+        self.dispatcher.run(&self.tail, self.stop).await;
+    }
 }
 
 /// One subscriber's registration, which ends with it.

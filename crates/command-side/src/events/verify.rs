@@ -8,7 +8,7 @@ use prost::Message as _;
 use tokio::sync::mpsc;
 use tonic::Status;
 
-use crate::{record, store_error};
+use crate::{codec::record, error::store_error};
 
 /// Events or request ids that are looked at in one go.
 const PAGE: usize = 1000;

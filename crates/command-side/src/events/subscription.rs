@@ -14,10 +14,12 @@ use tonic::Status;
 use wire::Error;
 
 use crate::{
-    dispatch::{Dispatcher, Registration},
-    filter::Filter,
-    store_error,
-    tail::Tail,
+    error::store_error,
+    events::{
+        dispatch::{Dispatcher, Registration},
+        filter::Filter,
+        tail::Tail,
+    },
 };
 
 /// Events read in one go at first, while their size is not known.

@@ -2,7 +2,7 @@ use contract::orders::v1::{execute_commands_request::Command as Sent, *};
 use event_log::Stored;
 
 use super::*;
-use crate::command::Origin;
+use crate::commands::Origin;
 
 const NOW: i64 = 1_800_000_000_000_000_000;
 

@@ -10,7 +10,7 @@ use event_log::{News, Reader};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::tail::Tail;
+use crate::events::tail::Tail;
 
 /// Events read in one go.
 const PAGE: usize = 512;

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use wire::convert;
 
 use super::*;
-use crate::{command::Origin, record};
+use crate::{codec::record, commands::Origin};
 
 struct Fixture {
     _folder: TempDir,
@@ -22,7 +22,7 @@ async fn fixture() -> Fixture {
     let Log {
         appender, reader, ..
     } = log.unwrap();
-    let (sender, jobs) = mpsc::channel(QUEUE);
+    let (sender, jobs) = mpsc::channel(QUEUE_CAPACITY);
     let writer = Writer {
         jobs,
         appender,

@@ -13,8 +13,8 @@ use uuid::Uuid;
 use wire::{Error, Forbidden, Resource, convert};
 
 use crate::{
-    command::{Action, Command},
-    record::{self, Known},
+    codec::record::{self, Known},
+    commands::{Action, Command},
 };
 
 /// What a command comes to, once the batch is committed.

@@ -25,13 +25,13 @@ const MOST_TOLD: usize = 100;
 /// [`Error::InvalidFields`] with the fields that are not known, or when it is no such message.
 pub fn decode<M: Message + Default>(raw: &Raw, name: &str) -> Result<M, Error> {
     let bytes = raw.bytes();
-    let mut violations = Violations::default();
     match M::decode(bytes.clone()) {
         // What is encoded again without what is not known is shorter than what came. (Negative
         // numbers of 32 bits may be longer; they are refused anyway.)
         Ok(message) if message.encoded_len() == bytes.len() => Ok(message),
         // Other encodings of the same are longer too: it has to be looked at.
         Ok(message) => {
+            let mut violations = Violations::default();
             unknown(raw, name)?.into_iter().for_each(|field| {
                 violations.add(field, "is a field that this server does not know")
             });
@@ -39,8 +39,8 @@ pub fn decode<M: Message + Default>(raw: &Raw, name: &str) -> Result<M, Error> {
             Ok(message)
         }
         Err(error) => {
-            violations.add("request", format!("is not a {name}: {error}"));
-            Err(violations.finish().err().unwrap_or(Error::Internal))
+            let rule = format!("is not a {name}: {error}");
+            Err(Error::invalid_field("request", rule))
         }
     }
 }

@@ -3,7 +3,7 @@
 use contract::orders::v1::{AggregateType, EventFilter};
 use wire::{Error, Violations};
 
-use crate::header::{Header, payload_of};
+use crate::codec::header::{Header, payload_of};
 
 /// Entries in each list of a filter.
 const ENTRIES: usize = 1000;

@@ -1,5 +1,7 @@
 use contract::{google::r#type::Money, orders::v1::*};
 
+use wire::convert;
+
 use super::*;
 
 const NOW: i64 = 1_800_000_000_000_000_000;
@@ -80,7 +82,7 @@ fn everything_that_is_wrong_is_told_at_once() {
             },
             item(price(-1, 0)),
         ],
-        occurred_at: Some(convert::timestamp(NOW + FUTURE + 1)),
+        occurred_at: Some(convert::timestamp(NOW + limits::MAX_NANOS_AHEAD + 1)),
     };
     let expected = [
         "request_id",
@@ -193,10 +195,16 @@ fn it_may_have_happened_long_ago_but_hardly_in_the_future() {
             ..ship()
         }))
     };
-    assert_eq!(at(NOW + FUTURE).unwrap().occurred_at, Some(NOW + FUTURE));
-    at(NOW + FUTURE + 1).unwrap_err();
-    assert_eq!(at(OLDEST).unwrap().occurred_at, Some(OLDEST));
-    at(OLDEST - 1).unwrap_err();
+    assert_eq!(
+        at(NOW + limits::MAX_NANOS_AHEAD).unwrap().occurred_at,
+        Some(NOW + limits::MAX_NANOS_AHEAD)
+    );
+    at(NOW + limits::MAX_NANOS_AHEAD + 1).unwrap_err();
+    assert_eq!(
+        at(limits::EARLIEST_NANOS).unwrap().occurred_at,
+        Some(limits::EARLIEST_NANOS)
+    );
+    at(limits::EARLIEST_NANOS - 1).unwrap_err();
 }
 
 #[test]

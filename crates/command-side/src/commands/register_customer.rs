@@ -1,0 +1,19 @@
+//! RegisterCustomer: a customer gets a name, or another one.
+
+use contract::orders::v1::{AggregateType, RegisterCustomerRequest};
+use wire::Violations;
+
+use super::{Check, Fields, Id};
+
+impl Check for RegisterCustomerRequest {
+    fn check(self, violations: &mut Violations) -> Fields {
+        let id = Id::Given("customer_id", self.customer_id);
+        Fields::of_name(
+            AggregateType::Customer,
+            id,
+            self.name,
+            self.occurred_at,
+            violations,
+        )
+    }
+}

@@ -1,0 +1,19 @@
+//! RegisterProduct: a product gets a name, or another one.
+
+use contract::orders::v1::{AggregateType, RegisterProductRequest};
+use wire::Violations;
+
+use super::{Check, Fields, Id};
+
+impl Check for RegisterProductRequest {
+    fn check(self, violations: &mut Violations) -> Fields {
+        let id = Id::Given("product_id", self.product_id);
+        Fields::of_name(
+            AggregateType::Product,
+            id,
+            self.name,
+            self.occurred_at,
+            violations,
+        )
+    }
+}
