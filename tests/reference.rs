@@ -1,4 +1,4 @@
-//! `docs/contract.md` is made from the comments of the contract, and is as they are.
+//! `docs/reference/contract.md` is made from the comments of the contract, and is as they are.
 //!
 //! `UPDATE_REFERENCE=1 cargo test --test reference` writes it.
 
@@ -13,11 +13,11 @@ use prost_types::{
     field_descriptor_proto::{Label, Type},
 };
 
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/contract.md");
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/contract.md");
 
 const OPENING: &str = "# The contract
 
-Made from the comments of [`proto/orders/v1`](../proto/orders/v1) by `tests/reference.rs`: change them
+Made from the comments of [`proto/orders/v1`](../../proto/orders/v1) by `tests/reference.rs`: change them
 there, then run `UPDATE_REFERENCE=1 cargo test --test reference`.
 
 In protobuf JSON, fields are written in the second spelling and read in both, 64-bit numbers are
@@ -188,6 +188,6 @@ fn the_reference_says_what_the_contract_says() {
     let written = fs::read_to_string(FILE).unwrap_or_default();
     assert!(
         written == reference,
-        "docs/contract.md is not current: UPDATE_REFERENCE=1 cargo test --test reference"
+        "docs/reference/contract.md is not current: UPDATE_REFERENCE=1 cargo test --test reference"
     );
 }
