@@ -40,67 +40,69 @@ const MOST_DRAIN_SECONDS: u64 = 86_400;
 /// The flags of `orderlog serve`, as typed.
 #[derive(Debug, Default, clap::Args)]
 pub struct ServeFlags {
-    /// Address and port to serve gRPC on [env: ORDERLOG_LISTEN] [default: 127.0.0.1:50051]
+    /// Serve gRPC on this address and port [env: ORDERLOG_LISTEN] [default: 127.0.0.1:50051]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
-    /// Address and port to serve Prometheus metrics on, by HTTP: beyond this machine as gRPC is, for
-    /// tokens with the role operate [env: ORDERLOG_METRICS_LISTEN] [default: 127.0.0.1:9464]
+    /// Serve Prometheus metrics on this address and port, by HTTP. Beyond loopback they are served with
+    /// the TLS of gRPC, to tokens with the role operate [env: ORDERLOG_METRICS_LISTEN]
+    /// [default: 127.0.0.1:9464]
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics_listen: Option<String>,
     #[command(flatten)]
     log: LogFlags,
-    /// The Meilisearch that answers text searches, instead of the index in the data folder
-    /// [env: ORDERLOG_MEILISEARCH_URL]
+    /// Answer text searches from this Meilisearch, not from the index in the data folder
+    /// [env: ORDERLOG_MEILISEARCH_URL] [default: none]
     #[arg(long, value_name = "URL")]
     meilisearch_url: Option<String>,
-    /// Its key, which others on this machine can see here: better set in the environment
-    /// [env: ORDERLOG_MEILISEARCH_KEY]
+    /// Send this key to Meilisearch. Other users of the machine can see a flag: prefer the environment
+    /// [env: ORDERLOG_MEILISEARCH_KEY] [default: none]
     #[arg(long, value_name = "KEY")]
     meilisearch_key: Option<String>,
-    /// What this node is for: some of command, query and indexer, separated by commas
+    /// Run these roles: some of command, query and indexer, separated by commas
     /// [env: ORDERLOG_ROLES] [default: command,query,indexer]
     #[arg(long, value_name = "ROLES")]
     roles: Option<String>,
-    /// The command nodes whose events the read models are made from, separated by commas: one of
-    /// them at a time, the next when it fails [env: ORDERLOG_EVENTS_URL] [default: this node]
+    /// Make the read models from the events of these command nodes, separated by commas. The node
+    /// follows one of them, and turns to the next when it fails
+    /// [env: ORDERLOG_EVENTS_URL] [default: this node]
     #[arg(long, value_name = "URLS")]
     events_url: Option<String>,
-    /// The origins whose web pages may call by gRPC-Web, as browsers write them, separated by commas
+    /// Answer gRPC-Web calls from pages of these origins, as browsers write them, separated by commas
     /// [env: ORDERLOG_CORS_ORIGINS] [default: none]
     #[arg(long, value_name = "ORIGINS")]
     cors_origins: Option<String>,
-    /// The certificate that clients are shown, and those between it and a known authority, in PEM:
-    /// with it, only TLS is spoken [env: ORDERLOG_TLS_CERT]
+    /// Serve TLS only, with this certificate and its intermediates, in PEM
+    /// [env: ORDERLOG_TLS_CERT] [default: none]
     #[arg(long, value_name = "FILE")]
     tls_cert: Option<String>,
-    /// Its private key, in PEM [env: ORDERLOG_TLS_KEY]
+    /// Use this private key for --tls-cert, in PEM [env: ORDERLOG_TLS_KEY] [default: none]
     #[arg(long, value_name = "FILE")]
     tls_key: Option<String>,
-    /// The authorities of which each client must have a certificate, in PEM
+    /// Require a client certificate that one of these authorities has issued, in PEM
     /// [env: ORDERLOG_TLS_CLIENT_CA] [default: clients need none]
     #[arg(long, value_name = "FILE")]
     tls_client_ca: Option<String>,
-    /// The tokens that clients may show, as `orderlog token new` writes them: with it, who shows
-    /// nothing valid may do nothing [env: ORDERLOG_TOKENS]
+    /// Accept the tokens in this file, which `orderlog token new` writes, and reject calls without a
+    /// valid credential [env: ORDERLOG_TOKENS] [default: none]
     #[arg(long, value_name = "FILE")]
     tokens: Option<String>,
-    /// The keys whose JWTs clients may show, as JWKS [env: ORDERLOG_JWT_KEYS]
+    /// Accept JWTs that the keys in this JWKS file verify [env: ORDERLOG_JWT_KEYS] [default: none]
     #[arg(long, value_name = "FILE")]
     jwt_keys: Option<String>,
-    /// The issuer of these JWTs, their `iss` [env: ORDERLOG_JWT_ISSUER]
+    /// Require this issuer, `iss`, in each JWT [env: ORDERLOG_JWT_ISSUER] [default: none]
     #[arg(long, value_name = "ISSUER")]
     jwt_issuer: Option<String>,
-    /// Whom they must be for, their `aud` [env: ORDERLOG_JWT_AUDIENCE]
+    /// Require this audience, `aud`, in each JWT [env: ORDERLOG_JWT_AUDIENCE] [default: none]
     #[arg(long, value_name = "AUDIENCE")]
     jwt_audience: Option<String>,
-    /// The collector of traces: its endpoint for OTLP over gRPC [env: ORDERLOG_OTLP_ENDPOINT]
-    /// [default: there are no traces]
+    /// Send traces to the collector at this endpoint, by OTLP over gRPC
+    /// [env: ORDERLOG_OTLP_ENDPOINT] [default: no traces]
     #[arg(long, value_name = "URL")]
     otlp_endpoint: Option<String>,
-    /// How the log is written: text, or json [env: ORDERLOG_LOG_FORMAT] [default: text]
+    /// Write the log in this format: text or json [env: ORDERLOG_LOG_FORMAT] [default: text]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
-    /// How long calls in progress may take to finish after SIGTERM [env: ORDERLOG_DRAIN_TIMEOUT]
+    /// Let calls in progress finish for this long after SIGTERM [env: ORDERLOG_DRAIN_TIMEOUT]
     /// [default: 20]
     #[arg(long, value_name = "SECONDS")]
     drain_timeout: Option<String>,
@@ -142,7 +144,7 @@ pub struct Serve {
 /// The flag of client commands, as typed.
 #[derive(Debug, Default, clap::Args)]
 pub struct ClientFlags {
-    /// The server to talk to [env: ORDERLOG_SERVER] [default: http://127.0.0.1:50051]
+    /// Call the server at this URL [env: ORDERLOG_SERVER] [default: http://127.0.0.1:50051]
     #[arg(long, value_name = "URL", global = true)]
     server: Option<String>,
     #[command(flatten)]

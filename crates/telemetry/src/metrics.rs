@@ -1,4 +1,4 @@
-//! Measuring. What each metric means to operators is in `docs/operations.md`.
+//! Measuring. What each metric means to operators is in `docs/guide/operations.md`.
 
 use std::time::Duration;
 

@@ -17,7 +17,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// of which clients in C, Python and others take 8 KiB.
 const TOLD: usize = 1500;
 
-/// Every error that a client can meet. The table in the README is this type.
+/// Every error that a client can meet. [`crate::catalogue()`] explains each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
     /// Fields that break their rules: all of the request.

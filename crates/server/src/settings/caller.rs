@@ -14,25 +14,28 @@ use super::{Error, Found, Sources, pem};
 /// The flags of whatever calls servers, as typed.
 #[derive(Debug, Default, clap::Args)]
 pub struct CallerFlags {
-    /// The token to show, which others on this machine can see here: better set in the environment,
-    /// or in a file [env: ORDERLOG_TOKEN]
+    /// Send this token. Other users of the machine can see a flag: prefer the environment or a file
+    /// [env: ORDERLOG_TOKEN] [default: none]
     #[arg(long, value_name = "TOKEN", global = true)]
     pub(super) token: Option<String>,
-    /// A file with the token to show, and nothing else [env: ORDERLOG_TOKEN_FILE]
+    /// Send the token in this file, which holds nothing else [env: ORDERLOG_TOKEN_FILE]
+    /// [default: none]
     #[arg(long, value_name = "FILE", global = true)]
     pub(super) token_file: Option<String>,
-    /// The authorities that a server's certificate may come from, in PEM [env: ORDERLOG_TLS_CA]
+    /// Trust server certificates that these authorities have issued, in PEM [env: ORDERLOG_TLS_CA]
     /// [default: those of the system]
     #[arg(long, value_name = "FILE", global = true)]
     pub(super) tls_ca: Option<String>,
-    /// The certificate to show, in PEM, where servers ask for one [env: ORDERLOG_TLS_CLIENT_CERT]
+    /// Show this certificate to servers that require one, in PEM [env: ORDERLOG_TLS_CLIENT_CERT]
+    /// [default: none]
     #[arg(long, value_name = "FILE", global = true)]
     pub(super) tls_client_cert: Option<String>,
-    /// Its private key, in PEM [env: ORDERLOG_TLS_CLIENT_KEY]
+    /// Use this private key for --tls-client-cert, in PEM [env: ORDERLOG_TLS_CLIENT_KEY]
+    /// [default: none]
     #[arg(long, value_name = "FILE", global = true)]
     pub(super) tls_client_key: Option<String>,
-    /// Serve, and send tokens, beyond this machine without TLS and credentials
-    /// [env: ORDERLOG_INSECURE]
+    /// Serve beyond this machine, and send tokens there, without TLS and credentials
+    /// [env: ORDERLOG_INSECURE] [default: off]
     #[arg(long, global = true)]
     pub(super) insecure: bool,
 }

@@ -10,10 +10,10 @@ const LOCATION: &str = "must be sqlite:FILE or postgres://USER@HOST/DATABASE";
 /// The flags that say where the log is, as typed.
 #[derive(Debug, Default, clap::Args)]
 pub struct LogFlags {
-    /// Folder that holds the log and the read models [env: ORDERLOG_DATA_DIR] [default: ./data]
+    /// Keep the log and the read models in this folder [env: ORDERLOG_DATA_DIR] [default: ./data]
     #[arg(long, value_name = "FOLDER")]
     pub(super) data_dir: Option<String>,
-    /// Where the log is: sqlite:FILE, or postgres://USER@HOST/DATABASE, which several nodes may share
+    /// Keep the log here: sqlite:FILE, or postgres://USER@HOST/DATABASE, which several nodes can share
     /// [env: ORDERLOG_DATABASE_URL] [default: sqlite:events.db in the data folder]
     #[arg(long, value_name = "URL")]
     pub(super) database_url: Option<String>,

@@ -200,7 +200,7 @@ async fn the_dashboard_and_the_alerts_ask_for_what_is_served() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_metric_is_explained_to_operators() {
     let served = Served::after_some_use().await;
-    let operations = read("docs/operations.md");
+    let operations = read("docs/guide/operations.md");
     let rows = operations.lines().filter(|line| line.starts_with("| `"));
     let explained: BTreeSet<_> = rows
         .map(|row| row.split('`').nth(1).unwrap().split('{').next().unwrap())
@@ -212,7 +212,7 @@ async fn each_metric_is_explained_to_operators() {
 
 #[test]
 fn each_alert_leads_to_what_is_to_be_done() {
-    let operations = read("docs/operations.md");
+    let operations = read("docs/guide/operations.md");
     let headings = operations.lines().filter(|line| line.starts_with('#'));
     let anchors: BTreeSet<String> = headings
         .map(|heading| {
@@ -230,7 +230,7 @@ fn each_alert_leads_to_what_is_to_be_done() {
     let runbooks: Vec<_> = runbooks.collect();
     assert_eq!(runbooks.len(), alerts.matches("- alert:").count());
     for runbook in runbooks {
-        let anchor = runbook.strip_prefix("docs/operations.md#").unwrap();
+        let anchor = runbook.strip_prefix("docs/guide/operations.md#").unwrap();
         assert!(anchors.contains(anchor), "{anchor}: {anchors:?}");
     }
 }

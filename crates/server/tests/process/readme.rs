@@ -1,17 +1,20 @@
-//! The README's command lines, as they stand there.
+//! Runs the command lines of the README and of the user guide as they stand there, and compares what
+//! they print.
 
 use std::{
     fs::{self, Permissions},
     os::unix::fs::{PermissionsExt as _, symlink},
+    path::Path,
     process::Command,
 };
 
 use crate::binary::{program, start};
 
 const README: &str = include_str!("../../../../README.md");
+const USING: &str = include_str!("../../../../docs/guide/using.md");
 
-/// `grpcurl`, as far as the README uses it, by `buf curl`. It ends with the stream, or when that has
-/// reached the head of the log and would wait for ever.
+/// Stands for `grpcurl`, as far as the README uses it, by `buf curl`. It ends with the stream, or when
+/// that has reached the head of the log and would wait for ever.
 const GRPCURL: &str = r#"#!/bin/bash
 set -euo pipefail
 [ $# = 5 ] && [ "$1 $2 $4" = "-plaintext -d 127.0.0.1:50051" ]
@@ -26,49 +29,100 @@ done
 wait $!
 "#;
 
-/// The shell's part of a section.
-fn commands(section: &str) -> String {
-    let (_, behind) = README.split_once(&format!("\n## {section}\n")).unwrap();
-    let section = behind.split("\n## ").next().unwrap();
-    let blocks = section.split("```sh\n").skip(1);
-    blocks
-        .map(|block| block.split("```").next().unwrap())
-        .collect()
+/// Stands for `cargo`, as far as the README uses it: the program is built, and its tests are running.
+const CARGO: &str = r#"#!/bin/bash
+case "$*" in
+    "run --release -- serve") exec orderlog serve --help ;;
+    "test --workspace") ;;
+    "install --path crates/server") grep -q '^name = "orderlog"' crates/server/Cargo.toml ;;
+    *) echo "cargo $*: unknown here" >&2; exit 1 ;;
+esac
+"#;
+
+/// A line of the sample, for a checkout without it.
+const SAMPLE: &str =
+    r#"{"registerProduct": {"requestId": "p-1", "productId": "P1", "name": "Chai"}}"#;
+
+/// Returns a document's blocks in a language.
+fn blocks(document: &'static str, language: &str) -> impl Iterator<Item = &'static str> {
+    let begin = format!("```{language}\n");
+    let mut rest = document;
+    std::iter::from_fn(move || {
+        let (_, behind) = rest.split_once(&begin)?;
+        let (block, behind) = behind.split_once("```")?;
+        rest = behind;
+        Some(block)
+    })
 }
 
-#[test]
-fn a_first_order_goes_as_the_readme_says() {
-    if testkit::buf().is_none() {
-        return;
-    }
+/// A line with every digit replaced: times and positions differ from run to run.
+fn without_digits(line: &str) -> String {
+    let digit = |char: char| if char.is_ascii_digit() { '0' } else { char };
+    line.trim_end().chars().map(digit).collect()
+}
+
+/// Runs command lines with a new server, and returns what they print. Each of them has to succeed.
+fn printed_by(commands: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
-    let server = start(&folder.path().join("data"));
-    let bin = folder.path().join("bin");
+    let folder = folder.path();
+    let server = start(&folder.join("data"));
+    let bin = folder.join("bin");
     fs::create_dir(&bin).unwrap();
     symlink(program(), bin.join("orderlog")).unwrap();
-    fs::write(bin.join("grpcurl"), GRPCURL).unwrap();
-    fs::set_permissions(bin.join("grpcurl"), Permissions::from_mode(0o755)).unwrap();
-
-    let commands = commands("A first order");
-    assert_eq!(commands.matches("grpcurl -plaintext").count(), 5);
+    for (name, script) in [("grpcurl", GRPCURL), ("cargo", CARGO)] {
+        fs::write(bin.join(name), script).unwrap();
+        fs::set_permissions(bin.join(name), Permissions::from_mode(0o755)).unwrap();
+    }
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    symlink(repository.join("crates"), folder.join("crates")).unwrap();
+    let sample = Path::new("examples/northwind/commands.jsonl");
+    fs::create_dir_all(folder.join(sample).parent().unwrap()).unwrap();
+    if repository.join(sample).exists() {
+        symlink(repository.join(sample), folder.join(sample)).unwrap();
+    } else {
+        eprintln!("there is no {}: a line stands for it", sample.display());
+        fs::write(folder.join(sample), SAMPLE).unwrap();
+    }
     let path = std::env::var("PATH").unwrap();
     let output = Command::new("bash")
-        .args(["-euo", "pipefail", "-c", &commands])
+        .args(["-euo", "pipefail", "-c", commands])
         .env("PATH", format!("{}:{path}", bin.display()))
         .env("ORDERLOG_SERVER", server.url())
-        .current_dir(&folder)
+        .current_dir(folder)
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-    let told = String::from_utf8(output.stdout).unwrap();
-    // Both orders, from the stream at the latest, which ends with the last of them.
-    for expected in [
-        "Ann Müller",
-        "Green Tea",
-        "T-4711",
-        "T-4712",
-        "\"position\": \"6\"",
-    ] {
-        assert!(told.contains(expected), "{expected} in {told}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn readme_command_lines_run_and_print_what_it_shows() {
+    if testkit::buf().is_none() {
+        return;
     }
+    let commands: String = blocks(README, "sh").collect();
+    assert_eq!(commands.matches("grpcurl -plaintext").count(), 4);
+    assert_eq!(commands.matches("orderlog ").count(), 7);
+    let printed = printed_by(&commands);
+    let lines: Vec<_> = printed.lines().map(without_digits).collect();
+    let shown = blocks(README, "text").flat_map(str::lines);
+    for shown in shown.map(without_digits) {
+        assert!(lines.contains(&shown), "{shown} in {printed}");
+    }
+    // The text search finds the order whose position it waits for, and the stream has them all.
+    let (_, found) = printed.split_once("\"orders\": [").unwrap();
+    let (found, streamed) = found.split_once("\"events\": [").unwrap();
+    assert!(found.contains("\"trackingNumber\": \"T-4712\""), "{found}");
+    for expected in ["Ann Müller", "Green Tea", "T-4711", "T-4712"] {
+        assert!(streamed.contains(expected), "{expected} in {streamed}");
+    }
+}
+
+#[test]
+fn user_guide_command_lines_run() {
+    let commands: String = blocks(USING, "sh").collect();
+    // It follows for ever.
+    let watch = "timeout 2 orderlog watch || [ $? = 124 ]\n";
+    let printed = printed_by(&commands.replacen("orderlog watch\n", watch, 1));
+    assert!(printed.contains("OrderDelivered"), "{printed}");
 }

@@ -1,0 +1,40 @@
+//! The pages of `docs/reference` are made from code, and are current.
+//!
+//! `UPDATE_REFERENCE=1 cargo test --test reference` writes them.
+
+#![cfg(test)]
+
+mod contract;
+mod errors;
+mod settings;
+
+use std::{env, fs, path::Path};
+
+/// Fails unless the file says what the code says, after writing it if it was asked to.
+fn is_current(name: &str, page: &str) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let file = root.join("docs/reference").join(name);
+    if env::var_os("UPDATE_REFERENCE").is_some() {
+        fs::write(&file, page).unwrap();
+    }
+    let written = fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        written == page,
+        "docs/reference/{name} is not current: UPDATE_REFERENCE=1 cargo test --test reference"
+    );
+}
+
+#[test]
+fn contract_page_has_every_message_of_the_descriptors() {
+    is_current("contract.md", &contract::page());
+}
+
+#[test]
+fn errors_page_has_every_error_of_the_catalogue() {
+    is_current("errors.md", &errors::page());
+}
+
+#[test]
+fn settings_page_has_every_flag_of_the_command_line() {
+    is_current("settings.md", &settings::page());
+}
