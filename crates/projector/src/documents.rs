@@ -15,8 +15,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
+use read_model::progress::Progress;
+
 use crate::{
-    Nodes, Progress, Traces,
+    Nodes, Traces,
     retry::Retry,
     stream::{self, Stream},
 };

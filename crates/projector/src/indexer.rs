@@ -11,8 +11,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use read_model::progress::Progress;
+
 use crate::{
-    Progress, Traces, documents,
+    Traces, documents,
     fill::{Error, Fill},
     retry::Retry,
 };

@@ -2,10 +2,10 @@
 //!
 //! [`Documents`] subscribes at one of the [`Nodes`] from its checkpoint on, and applies what comes
 //! to the documents, batch by batch. [`Indexer`] brings the documents that have changed since to the
-//! search engine. Each says in its [`Progress`] how far it is and what keeps it from going on; both
-//! try again by themselves, from what is stored. [`Rebuilds`] makes another generation of either beside
-//! the one that is used, and lets them change places. [`Verifier`] looks whether everything is as
-//! the log says.
+//! search engine. Each reports its [`Progress`](read_model::progress::Progress) and its last error;
+//! both retry by themselves, from what is stored. [`Rebuilds`] makes another generation of either beside
+//! the one that is used, and lets them change places. [`Verifier`] compares everything with the log.
+//! [`Projections`] (ProjectionService) offers all of this to operators.
 
 /// The documents.
 pub mod documents;
@@ -13,10 +13,10 @@ mod fill;
 /// The search index.
 pub mod indexer;
 mod nodes;
-mod progress;
 /// Other generations.
 pub mod rebuild;
 mod retry;
+mod service;
 /// The stream of events.
 pub mod stream;
 mod traces;
@@ -26,7 +26,7 @@ pub mod verify;
 pub use documents::Documents;
 pub use indexer::Indexer;
 pub use nodes::Nodes;
-pub use progress::{Progress, Report};
 pub use rebuild::{Parts, Rebuilds, Stage, Step};
+pub use service::{Projected, Projections};
 pub use traces::Traces;
 pub use verify::{Finding, Part, Verifier};

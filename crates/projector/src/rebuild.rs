@@ -14,8 +14,10 @@ use tokio::runtime::Handle;
 
 mod check;
 
+use read_model::progress::Progress;
+
 use crate::{
-    Nodes, Progress, Verifier,
+    Nodes, Verifier,
     documents::{self, Successor},
     fill::{self, Fill},
     indexer,

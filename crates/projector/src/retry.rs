@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::Progress;
+use read_model::progress::Progress;
 
 /// The first pause after a failure.
 const SHORTEST: Duration = Duration::from_millis(100);

@@ -14,8 +14,10 @@ use read_model::{
 use tokio::sync::{Mutex, mpsc};
 use tonic::Status;
 
+use read_model::progress::Progress;
+
 use crate::{
-    Nodes, Progress,
+    Nodes,
     stream::{self, Stream},
 };
 

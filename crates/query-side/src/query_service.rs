@@ -5,15 +5,14 @@ use contract::orders::v1::{
     GetStatisticsRequest, GetStatisticsResponse, SearchOrdersRequest, SearchOrdersResponse,
     WatchOrdersRequest, WatchOrdersResponse, query_service_server::QueryService,
 };
-use projector::Progress;
-use read_model::{search::Engine, store::Reader};
+use read_model::{progress::Progress, search::Engine, store::Reader};
 use tokio::sync::Semaphore;
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 use wire::{Error, Resource, Violations};
 
-use crate::{check, search::SEARCHES, store_error, wait::Wait, watch::WATCHERS};
+use crate::{check, search::SEARCHES, wait::Wait, watch::WATCHERS};
 
 /// Answers queries.
 #[derive(Debug, Clone)]
@@ -74,7 +73,7 @@ impl Queries {
             // Seen before the documents are read: what comes later wakes us.
             position.mark_unchanged();
             let found = self.documents.order(&request.order_id).await;
-            let (order, as_of_position) = found.map_err(|error| store_error(&error))?;
+            let (order, as_of_position) = found.map_err(|error| Error::from(&error))?;
             let version = order.as_ref().map_or(0, |order| order.version);
             let Some(wanted) = request.min_version.filter(|wanted| version < *wanted) else {
                 return match order {
@@ -131,7 +130,7 @@ impl QueryService for Queries {
             .documents
             .customer_statistics(&request.customer_id)
             .await;
-        let statistics = statistics.map_err(|error| store_error(&error))?;
+        let statistics = statistics.map_err(|error| Error::from(&error))?;
         let unknown = || Error::NotFound(Resource::Customer, request.customer_id);
         Ok(Response::new(statistics.ok_or_else(unknown)?))
     }
@@ -147,7 +146,7 @@ impl QueryService for Queries {
         self.reached(wait).await?;
         let statistics = self.documents.statistics(request.by_day).await;
         Ok(Response::new(
-            statistics.map_err(|error| store_error(&error))?,
+            statistics.map_err(|error| Error::from(&error))?,
         ))
     }
 

@@ -10,7 +10,7 @@ use read_model::{
 use tokio::time::sleep;
 use wire::{Error, Violations};
 
-use crate::{check, check::Search, query_service::Queries, store_error, token, wait::Wait};
+use crate::{check, check::Search, query_service::Queries, token, wait::Wait};
 
 /// Text searches at the same time. The engine works on fewer: the others wait.
 pub(crate) const SEARCHES: usize = 256;
@@ -65,7 +65,7 @@ impl Queries {
             .documents
             .list(&filter, sort, after, limit, &facets)
             .await;
-        let listing = listing.map_err(|error| store_error(&error))?;
+        let listing = listing.map_err(|error| Error::from(&error))?;
         let response = SearchOrdersResponse {
             orders: listing.orders,
             total_size: listing.total,
@@ -126,7 +126,7 @@ impl Queries {
             Error::SearchUnavailable
         })?;
         let found = self.documents.orders_by_rows(&hits.rows).await;
-        let (mut orders, as_of) = found.map_err(|error| store_error(&error))?;
+        let (mut orders, as_of) = found.map_err(|error| Error::from(&error))?;
         // The documents may be newer than the index: what no longer matches is not shown.
         orders.retain(|order| filter.matches(order));
         // An index of another log answers from nowhere in this one.

@@ -16,7 +16,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 use wire::Error;
 
-use crate::{query_service::Queries, store_error};
+use crate::query_service::Queries;
 
 /// Orders looked at in one go, and so in a response at most.
 const PAGE: usize = 200;
@@ -177,7 +177,7 @@ impl Watcher {
 }
 
 fn failed(error: read_model::store::Error) -> End {
-    End::Failed(store_error(&error))
+    End::Failed(Error::from(&error))
 }
 
 /// Sends a response, in pieces if it is too large for one: those before the last say what

@@ -9,6 +9,7 @@
 //! It knows events only through the contract, never the log they come from.
 
 pub mod generations;
+pub mod progress;
 pub mod projection;
 pub mod request;
 pub mod search;

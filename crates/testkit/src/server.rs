@@ -5,7 +5,7 @@ use std::{
 
 use event_log::Location;
 use server::{
-    serve::Serve,
+    node::Serve,
     settings::{self, Roles},
 };
 use tempfile::TempDir;

@@ -84,6 +84,14 @@ pub enum Error {
     Stopped,
 }
 
+impl From<&Error> for wire::Error {
+    /// Logs the error. The client learns only that the read model failed.
+    fn from(error: &Error) -> Self {
+        tracing::error!(%error, "the read model failed");
+        Self::StoreUnavailable
+    }
+}
+
 /// Up to where documents are made, and of what.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {

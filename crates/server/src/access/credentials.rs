@@ -28,13 +28,13 @@ pub(crate) struct Credentials {
 
 /// That a call may go on, and until when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Admitted {
-    pub(super) until: Option<SystemTime>,
+pub(crate) struct Admitted {
+    pub(crate) until: Option<SystemTime>,
 }
 
 /// Whether a call may go on.
 #[derive(Debug)]
-pub(super) enum Decision {
+pub(crate) enum Decision {
     Known(Result<Admitted, Error>),
     /// Its signature has to be checked first.
     Unchecked,
@@ -57,7 +57,7 @@ impl Credentials {
 
     /// Whether a call may be made that shows this. Who shows nothing valid learns nothing of what
     /// there is to call.
-    pub(super) fn decide(&self, rule: Option<Rule>, shown: Option<&HeaderValue>) -> Decision {
+    pub(crate) fn decide(&self, rule: Option<Rule>, shown: Option<&HeaderValue>) -> Decision {
         if rule == Some(Rule::Open) {
             return Decision::Known(Ok(Admitted { until: None }));
         }
@@ -78,7 +78,7 @@ impl Credentials {
     }
 
     /// The same, for whoever can wait.
-    pub(super) async fn check(
+    pub(crate) async fn check(
         &self,
         rule: Option<Rule>,
         shown: Option<&HeaderValue>,
@@ -113,7 +113,7 @@ impl Credentials {
     }
 
     /// What they say now is known.
-    pub(super) fn mark_unchanged(&mut self) {
+    pub(crate) fn mark_unchanged(&mut self) {
         if let Some(tokens) = &mut self.tokens {
             tokens.mark_unchanged();
         }
@@ -123,7 +123,7 @@ impl Credentials {
     }
 
     /// Waits until one of the files says something else.
-    pub(super) async fn changed(&mut self) {
+    pub(crate) async fn changed(&mut self) {
         let tokens = OptionFuture::from(self.tokens.as_mut().map(watch::Receiver::changed));
         let jwts = OptionFuture::from(self.jwts.as_mut().map(watch::Receiver::changed));
         tokio::select! {

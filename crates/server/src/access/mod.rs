@@ -2,19 +2,17 @@
 //!
 //! [`rules`] says for every method which roles may call it; what it does not name, nobody may.
 //! [`Credentials`] are what clients show: tokens of a file ([`tokens`]) and JWTs of an issuer
-//! ([`jwt`]). [`Access`] is the one layer that every call passes, and where it ends again when its
-//! credential does.
+//! ([`jwt`]). The layer `Access` is the one place that every call passes, and it ends streams whose
+//! credential has ended.
 
-mod credentials;
+pub(crate) mod credentials;
 pub(crate) mod jwt;
-mod layer;
-mod rules;
+pub(crate) mod rules;
 pub(crate) mod tokens;
 
 use clap::ValueEnum;
 
 pub(crate) use credentials::Credentials;
-pub(crate) use layer::Access;
 
 /// The name of a method, by the path it is called at, and whether it streams. `None` if nobody may
 /// call that.
@@ -55,7 +53,7 @@ impl Role {
 
 /// Some of the roles.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Roles(u8);
+pub(crate) struct Roles(u8);
 
 impl Roles {
     const NONE: Self = Self(0);

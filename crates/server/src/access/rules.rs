@@ -9,7 +9,7 @@ use super::{
 
 /// Who may call a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rule {
+pub(crate) enum Rule {
     /// Everyone.
     Open,
     /// Whoever has one of the roles.
@@ -77,18 +77,18 @@ const RULES: [(&str, Rule); 26] = {
 };
 
 /// That of the metrics, which are not called at a path.
-pub(super) const METRICS: Rule = Rule::One(Roles::of(&[Operate]));
+pub(crate) const METRICS: Rule = Rule::One(Roles::of(&[Operate]));
 
 static BY_NAME: LazyLock<HashMap<&str, (&str, Rule)>> =
     LazyLock::new(|| RULES.map(|(name, rule)| (name, (name, rule))).into());
 
 /// A method's name and rule, by the path it is called at. There is none for what is not named here.
-pub(super) fn find(path: &str) -> Option<(&'static str, Rule)> {
+pub(crate) fn find(path: &str) -> Option<(&'static str, Rule)> {
     BY_NAME.get(path.strip_prefix('/')?).copied()
 }
 
 /// The rule of a method, by the path it is called at.
-pub(super) fn of(path: &str) -> Option<Rule> {
+pub(crate) fn of(path: &str) -> Option<Rule> {
     find(path).map(|(_, rule)| rule)
 }
 

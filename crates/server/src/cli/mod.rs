@@ -44,7 +44,7 @@ use session::Session;
 use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use crate::{
-    serve,
+    node,
     settings::{ClientFlags, LogFormat, ServeFlags, Sources},
 };
 
@@ -133,9 +133,9 @@ impl Cli {
             Command::Serve(flags) => {
                 let settings = sources.serve(&flags)?;
                 log_to_stderr(settings.telemetry.log);
-                let served = serve::run(settings).await;
+                let served = node::run(settings).await;
                 served.map_err(|error| match error {
-                    serve::Error::Setting(error) => Failure::Setting(error),
+                    node::Error::Setting(error) => Failure::Setting(error),
                     error => Failure::Operation(error.to_string()),
                 })
             }

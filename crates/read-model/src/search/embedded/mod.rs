@@ -65,7 +65,7 @@ struct State {
 /// The place of the writer. It is taken out to write, and put back when that succeeded: with a
 /// writer that failed goes what it had not committed.
 enum Slot {
-    Ready(IndexWriter),
+    Ready(Box<IndexWriter>),
     Taken,
     /// Nothing is written any more.
     Closed,
@@ -158,7 +158,7 @@ impl State {
             .try_into()?;
         Ok(Self {
             fields,
-            writer: Mutex::new(Slot::Ready(writer(&index)?)),
+            writer: Mutex::new(Slot::Ready(Box::new(writer(&index)?))),
             newest: watch::Sender::new(Arc::new(Snapshot::take(&reader)?)),
             index,
             reader,
@@ -178,7 +178,7 @@ impl State {
         let mut slot = self.writer.blocking_lock();
         let mut writer = match std::mem::replace(&mut *slot, Slot::Taken) {
             Slot::Ready(writer) => writer,
-            Slot::Taken => writer(&self.index)?,
+            Slot::Taken => Box::new(writer(&self.index)?),
             Slot::Closed => {
                 *slot = Slot::Closed;
                 return Err(TantivyError::SystemError("the index is closed".into()));

@@ -73,7 +73,7 @@ async fn content(index: &Index) -> (Vec<u64>, Option<u64>) {
 
 fn take(state: &State) -> IndexWriter {
     match std::mem::replace(&mut *state.writer.blocking_lock(), Slot::Taken) {
-        Slot::Ready(writer) => writer,
+        Slot::Ready(writer) => *writer,
         Slot::Taken | Slot::Closed => panic!("nobody writes"),
     }
 }

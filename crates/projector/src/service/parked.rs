@@ -3,11 +3,10 @@
 use contract::orders::v1::{
     ListParkedRequest, ListParkedResponse, ParkedAggregate, RetryParkedRequest, RetryParkedResponse,
 };
-use projector::documents::{Control, RetryError};
 use read_model::store::{Parked, Projection, Reader};
 use wire::{Error, Violations};
 
-use crate::store_error;
+use crate::documents::{Control, RetryError};
 
 /// Orders on a page, if the request does not say.
 const PAGE: u32 = 100;
@@ -31,7 +30,7 @@ fn projections(name: &str, violations: &mut Violations) -> Vec<Projection> {
     named
 }
 
-pub(crate) async fn list(
+pub(super) async fn list(
     request: ListParkedRequest,
     reader: &Reader,
 ) -> Result<ListParkedResponse, Error> {
@@ -60,7 +59,7 @@ pub(crate) async fn list(
         // One more than fits, to know whether more follow.
         let room = limit + 1 - parked.len() as u32;
         let found = reader.parked(*projection, after, room).await;
-        let found = found.map_err(|error| store_error(&error))?;
+        let found = found.map_err(|error| Error::from(&error))?;
         parked.extend(found.into_iter().map(|found| message(*projection, found)));
         if parked.len() > limit as usize {
             break;
@@ -86,7 +85,7 @@ fn message(projection: Projection, parked: Parked) -> ParkedAggregate {
     }
 }
 
-pub(crate) async fn retry(
+pub(super) async fn retry(
     request: RetryParkedRequest,
     reader: &Reader,
     control: &Control,
@@ -103,7 +102,7 @@ pub(crate) async fn retry(
         let mut after = String::new();
         loop {
             let page = reader.parked(projection, &after, PAGE).await;
-            let page = page.map_err(|error| store_error(&error))?;
+            let page = page.map_err(|error| Error::from(&error))?;
             let Some(last) = page.last() else { break };
             after.clone_from(&last.order_id);
             let wanted =
@@ -127,7 +126,7 @@ async fn again(
     match projection {
         Projection::Documents => {
             let retried = control.retry(ids).await.map_err(|error| match error {
-                RetryError::Store(error) => store_error(&error),
+                RetryError::Store(error) => Error::from(&error),
                 error @ RetryError::Log(..) => {
                     tracing::error!(%error, "parked orders were not tried again");
                     Error::StoreUnavailable
@@ -138,7 +137,7 @@ async fn again(
         Projection::Search => {
             let count = ids.len() as u64;
             let offered = control.offer_again(ids).await;
-            offered.map_err(|error| store_error(&error))?;
+            offered.map_err(|error| Error::from(&error))?;
             Ok((count, 0))
         }
     }

@@ -3,10 +3,13 @@ use std::{
     time::Duration,
 };
 
-use projector::{Documents, Indexer, Parts, Progress, Rebuilds, Traces, Verifier, rebuild};
-use query_side::{Projected, Projections, Queries};
+use projector::{
+    Documents, Indexer, Parts, Projected, Projections, Rebuilds, Traces, Verifier, rebuild,
+};
+use query_side::Queries;
 use read_model::{
     generations::{self, Generations},
+    progress::Progress,
     search::{Beside, Live, embedded, meilisearch},
     store::{self, Projection, Writer},
 };
@@ -29,9 +32,9 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// The role `query`, at work. The threads of the projections end with it.
 #[derive(Debug)]
-pub(super) struct ReadSide {
-    pub(super) queries: Queries,
-    pub(super) projections: Projections,
+pub(crate) struct ReadSide {
+    pub(crate) queries: Queries,
+    pub(crate) projections: Projections,
     /// Whether documents and index have made up for the time in which this node did not run.
     pub(super) ready: watch::Receiver<bool>,
     _threads: [Threads; 2],

@@ -14,10 +14,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 const REMIND: Duration = Duration::from_secs(60);
 
 /// A file, and the setting that names it.
-pub(super) type Named = (&'static str, PathBuf);
+pub(crate) type Named = (&'static str, PathBuf);
 
 /// What is wrong with the file at this index.
-pub(super) type Wrong = (usize, String);
+pub(crate) type Wrong = (usize, String);
 
 /// Makes something of files that belong together now, and again whenever they have changed: when two
 /// looks have found the same, for whoever writes them may not be done at the first. Where they are
@@ -25,7 +25,7 @@ pub(super) type Wrong = (usize, String);
 ///
 /// # Errors
 /// A file that cannot be read, or is wrong.
-pub(super) fn follow<T: Send + Sync + 'static>(
+pub(crate) fn follow<T: Send + Sync + 'static>(
     files: Vec<Named>,
     make: impl Fn(&[Vec<u8>]) -> Result<T, Wrong> + Send + 'static,
     stop: &CancellationToken,
@@ -77,7 +77,7 @@ pub(super) fn follow<T: Send + Sync + 'static>(
 ///
 /// # Errors
 /// It cannot be read, or is wrong.
-pub(super) fn follow_text<T: Send + Sync + 'static>(
+pub(crate) fn follow_text<T: Send + Sync + 'static>(
     file: Named,
     make: impl Fn(&str) -> Result<T, String> + Send + 'static,
     stop: &CancellationToken,

@@ -39,12 +39,12 @@ const PREFLIGHT_HOLDS: Duration = Duration::from_secs(3600);
 /// They are refused here, not only by the browser that asked: to a page whose name was made to
 /// point at this machine (DNS rebinding), the browser sees no other origin.
 #[derive(Debug, Clone)]
-pub(super) struct Pages {
+pub(crate) struct Pages {
     origins: Arc<[HeaderValue]>,
 }
 
 impl Pages {
-    pub(super) fn of(origins: Vec<HeaderValue>) -> Self {
+    pub(crate) fn of(origins: Vec<HeaderValue>) -> Self {
         Self {
             origins: origins.into(),
         }
@@ -72,7 +72,7 @@ impl<S: Clone> Layer<S> for Pages {
 
 /// A service behind [`Pages`].
 #[derive(Debug, Clone)]
-pub(super) struct PagesService<S> {
+pub(crate) struct PagesService<S> {
     pages: Cors<S>,
     /// What is not a browser sends no origin.
     others: S,

@@ -1,3 +1,8 @@
+//! ProjectionService: the state of the projections, and what operators do about it.
+
+mod operations;
+mod parked;
+
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use contract::orders::v1::{
@@ -6,13 +11,15 @@ use contract::orders::v1::{
     RetryParkedResponse, VerifyRequest, VerifyResponse,
     projection_service_server::ProjectionService,
 };
-use projector::{Nodes, Progress, Rebuilds, Report, Verifier, documents::Control};
-use read_model::store::{Projection, Reader};
+use read_model::{
+    progress::{Progress, Report},
+    store::{Projection, Reader},
+};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::{operations, parked};
+use crate::{Nodes, Rebuilds, Verifier, documents::Control};
 
 /// How long the log may take to say where its head is.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(1);

@@ -6,9 +6,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Endpoint;
 use wire::Bearer;
 
-use super::{files, source, tls};
+use super::source;
 use crate::{
-    access::{Access, Credentials, jwt::Jwts, tokens::Tokens},
+    access::{Credentials, jwt::Jwts, tokens::Tokens},
+    layers::access::Access,
+    listener::{files, tls},
     settings::{self, Token},
 };
 

@@ -15,7 +15,7 @@ use crate::settings::{self, Tls, pem};
 ///
 /// # Errors
 /// A file that cannot be read, or is wrong.
-pub(super) fn follow(
+pub(crate) fn follow(
     settings: Tls,
     stop: &CancellationToken,
     tasks: &TaskTracker,

@@ -8,7 +8,6 @@ use std::{
 use contract::orders::v1::{
     Difference, RebuildRequest, RebuildResponse, RebuildStage, VerifyRequest, VerifyResponse,
 };
-use projector::{Finding, Part, Rebuilds, Stage, Step, Verifier, rebuild, verify as verifying};
 use read_model::{search::Beside, store::Projection};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -16,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use wire::{Error, Violations};
 
-use crate::store_error;
+use crate::{Finding, Part, Rebuilds, Stage, Step, Verifier, rebuild, verify as verifying};
 
 /// Time between two messages that only tell how far it is.
 const PACE: Duration = Duration::from_millis(200);
@@ -55,7 +54,7 @@ fn chosen<T: Copy>(
         .collect()
 }
 
-pub(crate) fn rebuild(
+pub(super) fn rebuild(
     request: RebuildRequest,
     rebuilds: Rebuilds,
     stop: CancellationToken,
@@ -135,12 +134,12 @@ fn failed_rebuild(
         },
         rebuild::Error::Engine(_) => Error::SearchUnavailable,
         rebuild::Error::Log(_) => Error::StoreUnavailable,
-        rebuild::Error::Store(error) => store_error(&error),
+        rebuild::Error::Store(error) => Error::from(&error),
         rebuild::Error::Wrong(_) | rebuild::Error::Cancelled => Error::Internal,
     }
 }
 
-pub(crate) fn verify(
+pub(super) fn verify(
     request: VerifyRequest,
     verifier: Arc<Verifier>,
     stop: CancellationToken,
@@ -235,7 +234,7 @@ fn failed_verification(error: &verifying::Error) -> Error {
     tracing::error!(%error, "not verified to the end");
     match error {
         verifying::Error::Log(_) | verifying::Error::Stream(_) => Error::StoreUnavailable,
-        verifying::Error::Store(error) => store_error(error),
+        verifying::Error::Store(error) => Error::from(error),
         verifying::Error::Engine(_) => Error::SearchUnavailable,
         verifying::Error::Behind { position, wanted } => Error::ReadModelBehind {
             awaited: "min_position",

@@ -16,9 +16,9 @@ use wire::Error;
 /// Ends calls that take too long to come or to be answered, says which limit a message is past, and
 /// refuses calls to a server that shuts down.
 #[derive(Debug, Clone)]
-pub(super) struct Limited {
-    pub(super) call_time: Duration,
-    pub(super) shuts_down: CancellationToken,
+pub(crate) struct Limited {
+    pub(crate) call_time: Duration,
+    pub(crate) shuts_down: CancellationToken,
 }
 
 impl<S> Layer<S> for Limited {
@@ -34,7 +34,7 @@ impl<S> Layer<S> for Limited {
 
 /// A service within limits.
 #[derive(Debug, Clone)]
-pub(super) struct LimitedService<S> {
+pub(crate) struct LimitedService<S> {
     service: S,
     limits: Limited,
 }

@@ -19,7 +19,7 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Measures calls until they are answered: of a stream, until it begins.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Observed;
+pub(crate) struct Observed;
 
 impl<S> Layer<S> for Observed {
     type Service = ObservedService<S>;
@@ -31,7 +31,7 @@ impl<S> Layer<S> for Observed {
 
 /// A service whose calls are measured.
 #[derive(Debug, Clone)]
-pub(super) struct ObservedService<S> {
+pub(crate) struct ObservedService<S> {
     service: S,
 }
 
@@ -81,7 +81,7 @@ where
 
 pin_project! {
     /// The answer to a call that is measured.
-    pub(super) struct Answer<F> {
+    pub(crate) struct Answer<F> {
         #[pin]
         answer: F,
         call: Call,

@@ -11,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body, server::NamedService};
 use tower::Service;
 
-use crate::until::Until;
+use crate::layers::until::Until;
 
 /// Ends requests to `service` and its answers at `stop`: a tool that keeps its stream open would hold up the
 /// shutdown.
 #[derive(Debug, Clone)]
-pub(super) struct Ending<S> {
-    pub(super) service: S,
-    pub(super) stop: CancellationToken,
+pub(crate) struct Ending<S> {
+    pub(crate) service: S,
+    pub(crate) stop: CancellationToken,
 }
 
 impl<S: NamedService> NamedService for Ending<S> {

@@ -11,9 +11,9 @@ use http::{HeaderValue, Request, Response, header};
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
-use crate::until::Until;
+use crate::layers::until::Until;
 
-use super::{
+use crate::access::{
     Credentials,
     credentials::{Admitted, Decision},
     rules::{self, Rule},

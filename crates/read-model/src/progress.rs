@@ -1,3 +1,5 @@
+//! The progress of a projection: its position, the head it has heard of, and its last error.
+
 use std::time::Instant;
 
 use tokio::sync::watch;
@@ -57,8 +59,9 @@ impl Progress {
         self.report.borrow().clone()
     }
 
-    #[cfg(test)]
-    pub(crate) fn subscribe(&self) -> watch::Receiver<Report> {
+    /// Every report from now on.
+    #[must_use]
+    pub fn subscribe(&self) -> watch::Receiver<Report> {
         self.report.subscribe()
     }
 
@@ -84,7 +87,7 @@ impl Progress {
     }
 
     /// What it follows has moved on to a head: if it was at the one before, it was so until now.
-    pub(crate) fn heard(&self, head: u64) {
+    pub fn heard(&self, head: u64) {
         self.report.send_modify(|report| {
             if report.position >= report.head {
                 report.at_head = Instant::now();
@@ -96,7 +99,7 @@ impl Progress {
 
     /// It is at a position of a log whose head is at another, and answers from a third; and so it
     /// goes on.
-    pub(crate) fn reached(&self, log_id: &str, position: u64, answers: u64, head: u64) {
+    pub fn reached(&self, log_id: &str, position: u64, answers: u64, head: u64) {
         self.report.send_modify(|report| {
             if report.log_id != log_id {
                 log_id.clone_into(&mut report.log_id);
@@ -113,12 +116,13 @@ impl Progress {
     }
 
     /// It works on another build from now on.
-    pub(crate) fn is_of(&self, generation: u64) {
+    pub fn is_of(&self, generation: u64) {
         self.report
             .send_modify(|report| report.generation = generation);
     }
 
-    pub(crate) fn failed(&self, error: &str) {
+    /// Something keeps it from going on.
+    pub fn failed(&self, error: &str) {
         self.report
             .send_modify(|report| report.error = Some(error.to_owned()));
     }

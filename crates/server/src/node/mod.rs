@@ -1,19 +1,9 @@
 //! A node: the whole system in one process, or one of its sides.
 
-mod elsewhere;
-mod ending;
-mod files;
-mod health;
-mod limits;
-mod listener;
-mod observed;
 mod read_side;
 mod runtime;
-mod scrape;
 mod secured;
 mod source;
-mod tls;
-mod web;
 mod write_side;
 
 use std::{future::pending, io, net::SocketAddr, pin::pin, time::Duration};
@@ -28,17 +18,11 @@ use contract::{
         query_service_server::{self, QueryServiceServer},
     },
 };
-use elsewhere::Elsewhere;
-use ending::Ending;
 use event_log::Location;
-use health::{Health, Needs};
-use limits::Limited;
-use listener::Places;
-use observed::Observed;
 use read_model::{search, store};
-use read_side::{Engine, ReadSide};
+use read_side::Engine;
+pub(crate) use read_side::ReadSide;
 use runtime::Threads;
-use scrape::Observer;
 use sd_notify::NotifyState;
 use secured::Secured;
 use source::Source;
@@ -52,10 +36,19 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Server;
 use tonic_web::GrpcWebLayer;
-use web::Pages;
-use write_side::WriteSide;
+pub(crate) use write_side::WriteSide;
 
-use crate::settings;
+use crate::{
+    layers::{
+        elsewhere::Elsewhere, ending::Ending, limits::Limited, observed::Observed, web::Pages,
+    },
+    listener::{self, Places},
+    ops::{
+        health::{Health, Needs},
+        scrape::{self, Observer},
+    },
+    settings,
+};
 
 /// Calls of one connection that may be given up before they are looked at. Past that the connection
 /// is closed, with all its other calls: the default of 20 is met by an honest client whose calls

@@ -7,11 +7,11 @@ use super::Error;
 
 /// The role `command`, at work.
 #[derive(Debug)]
-pub(super) struct WriteSide {
-    pub(super) commands: Commands,
-    pub(super) events: Events,
+pub(crate) struct WriteSide {
+    pub(crate) commands: Commands,
+    pub(crate) events: Events,
     /// Whether the log can be written and read.
-    pub(super) available: [watch::Receiver<bool>; 2],
+    pub(crate) available: [watch::Receiver<bool>; 2],
     writer: JoinHandle<()>,
     no_more_commands: CancellationToken,
 }

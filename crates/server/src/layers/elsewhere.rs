@@ -14,13 +14,13 @@ use tower::Service;
 
 /// Calls `service` on `runtime`. A call that is cancelled is cancelled there.
 #[derive(Debug, Clone)]
-pub(super) struct Elsewhere<S> {
+pub(crate) struct Elsewhere<S> {
     service: S,
     runtime: Handle,
 }
 
 impl<S> Elsewhere<S> {
-    pub(super) fn new(service: S, runtime: &Handle) -> Self {
+    pub(crate) fn new(service: S, runtime: &Handle) -> Self {
         Self {
             service,
             runtime: runtime.clone(),

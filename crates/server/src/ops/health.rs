@@ -16,7 +16,7 @@ const WHOLE: &str = "";
 
 /// The health of each service.
 #[derive(Clone)]
-pub(super) struct Health {
+pub(crate) struct Health {
     reporter: HealthReporter,
     services: Vec<Needs>,
     /// What was told last: who watches a service is to hear of changes only.
@@ -24,7 +24,7 @@ pub(super) struct Health {
 }
 
 /// A service, and what has to be true for it to serve.
-pub(super) type Needs = (&'static str, Vec<watch::Receiver<bool>>);
+pub(crate) type Needs = (&'static str, Vec<watch::Receiver<bool>>);
 
 impl fmt::Debug for Health {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,7 +34,7 @@ impl fmt::Debug for Health {
 
 impl Health {
     /// Of the services that this node has.
-    pub(super) async fn new(services: Vec<Needs>) -> (Self, HealthServer<impl Service>) {
+    pub(crate) async fn new(services: Vec<Needs>) -> (Self, HealthServer<impl Service>) {
         let (reporter, service) = tonic_health::server::health_reporter();
         let mut health = Self {
             reporter,
@@ -46,7 +46,7 @@ impl Health {
     }
 
     /// Tells what is true, until `stop`.
-    pub(super) async fn follow(mut self, stop: CancellationToken) {
+    pub(crate) async fn follow(mut self, stop: CancellationToken) {
         loop {
             let needs = self.services.iter_mut().flat_map(|(_, needs)| needs);
             let changed = select_all(needs.map(|need| Box::pin(need.changed())));
@@ -58,14 +58,14 @@ impl Health {
     }
 
     /// Tells that calls should go elsewhere, when [`Health::follow`] has ended.
-    pub(super) async fn drain(&self) {
+    pub(crate) async fn drain(&self) {
         for service in self.names() {
             self.set(service, false).await;
         }
     }
 
     /// Ends the streams of those who watch it, who would keep their connections for ever.
-    pub(super) async fn close(&mut self) {
+    pub(crate) async fn close(&mut self) {
         let names: Vec<_> = self.names().collect();
         for service in names {
             self.reporter.clear_service_status(service).await;

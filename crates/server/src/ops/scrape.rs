@@ -5,21 +5,18 @@ use std::{io, sync::Arc, time::Duration};
 use axum::{Router, extract::State, routing::get};
 use command_side::{Commands, Events};
 use http::{HeaderMap, StatusCode, header};
-use query_side::{Projections, Queries};
+use projector::Projections;
+use query_side::Queries;
 use telemetry::metrics::{Log, Projection, Rendered, clients, install};
 use tokio::{net::TcpListener, runtime::Handle, sync::watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Code, service::Routes, transport::Server};
 use wire::Error as Refusal;
 
-use super::{
-    Error,
-    listener::{self, Places, Tls},
-    read_side::ReadSide,
-    write_side::WriteSide,
-};
 use crate::{
     access::Credentials,
+    listener::{self, Places, Tls},
+    node::{Error, ReadSide, WriteSide},
     settings::{self, Limits},
 };
 
@@ -34,7 +31,7 @@ const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 ///
 /// # Errors
 /// It cannot be listened on.
-pub(super) async fn bind(settings: &settings::Metrics) -> Result<Option<TcpListener>, Error> {
+pub(crate) async fn bind(settings: &settings::Metrics) -> Result<Option<TcpListener>, Error> {
     match TcpListener::bind(settings.listen).await {
         Ok(listener) => Ok(Some(listener)),
         Err(error) if !settings.wanted && error.kind() == io::ErrorKind::AddrInUse => Ok(None),
@@ -48,14 +45,14 @@ const CONNECTIONS: u32 = 32;
 
 /// What there is to look at when somebody asks.
 #[derive(Debug, Clone)]
-pub(super) struct Observer {
+pub(crate) struct Observer {
     write: Option<(Commands, Events, [watch::Receiver<bool>; 2])>,
     read: Option<(Queries, Projections)>,
     connections: Places,
 }
 
 impl Observer {
-    pub(super) fn of(
+    pub(crate) fn of(
         write: Option<&WriteSide>,
         read: Option<&ReadSide>,
         connections: &Places,
@@ -105,7 +102,7 @@ impl Observer {
 ///
 /// # Errors
 /// This process measures for another server already.
-pub(super) fn serve(
+pub(crate) fn serve(
     listener: TcpListener,
     observer: Observer,
     (tls, credentials): (Option<Tls>, Option<Credentials>),

@@ -1,5 +1,8 @@
 //! The connections of a listener: those that are worth a place, and for as long as they are.
 
+pub(crate) mod files;
+pub(crate) mod tls;
+
 use std::{
     convert::Infallible,
     fmt::Display,
@@ -40,17 +43,17 @@ const TELL: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// What new connections meet.
-pub(super) type Tls = watch::Receiver<Arc<ServerConfig>>;
+pub(crate) type Tls = watch::Receiver<Arc<ServerConfig>>;
 
 /// Places for connections.
 #[derive(Debug, Clone)]
-pub(super) struct Places {
+pub(crate) struct Places {
     free: Arc<Semaphore>,
     all: usize,
 }
 
 impl Places {
-    pub(super) fn new(all: u32) -> Self {
+    pub(crate) fn new(all: u32) -> Self {
         let all = all as usize;
         Self {
             free: Arc::new(Semaphore::new(all)),
@@ -59,7 +62,7 @@ impl Places {
     }
 
     /// Those that are taken now.
-    pub(super) fn taken(&self) -> usize {
+    pub(crate) fn taken(&self) -> usize {
         self.all - self.free.available_permits()
     }
 }
@@ -67,7 +70,7 @@ impl Places {
 /// Accepts connections until `stop`, and those that have come by then: so they are told that the server
 /// shuts down, and not reset. Then the address is free, and what is returned ends. Clients are greeted
 /// on `greet`, for a TLS handshake keeps a processor busy, and not for longer than `patience`.
-pub(super) fn accept(
+pub(crate) fn accept(
     listener: TcpListener,
     tls: Option<Tls>,
     places: &Places,
@@ -189,7 +192,7 @@ impl Refusals {
 
 /// A connection, which is given up when its client does not begin to speak.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stream: Either<TcpStream, Box<TlsStream<TcpStream>>>,
     peer: SocketAddr,
     /// Bytes of the preface that have not come.

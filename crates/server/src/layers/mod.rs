@@ -1,0 +1,13 @@
+//! The gRPC middleware, in the order in which a call passes it.
+//!
+//! [`web`] answers browsers, [`observed`] measures and traces each call, [`limits`] bounds its time,
+//! [`access`] checks its credential. [`elsewhere`] moves a service to another runtime. [`ending`] and
+//! [`until`] end streams before their service does.
+
+pub(crate) mod access;
+pub(crate) mod elsewhere;
+pub(crate) mod ending;
+pub(crate) mod limits;
+pub(crate) mod observed;
+pub(crate) mod until;
+pub(crate) mod web;
