@@ -27,6 +27,6 @@ bench *ARGS="commands":
     cargo build --release
     cargo run --release -p bench -- {{ ARGS }}
 
-# Write docs/contract.md from the comments in proto/orders/v1
+# Write docs/reference from the code and the comments in proto/orders/v1
 reference:
     UPDATE_REFERENCE=1 cargo test --test reference

@@ -5,7 +5,7 @@ use tokio::time::{error::Elapsed, sleep, timeout};
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
-use crate::{source::Source, warehouse::Warehouse};
+use super::{source::Source, warehouse::Warehouse};
 
 /// A stream says every ten seconds that it is there; after three times that it is taken for lost.
 pub(crate) const SILENCE: Duration = Duration::from_secs(30);

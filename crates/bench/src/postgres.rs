@@ -21,10 +21,7 @@ const LONE_CALLS: u64 = 1000;
 pub(crate) async fn run(seconds: u64) {
     let turn = Duration::from_secs(seconds);
     // Unlike that of the tests, it waits for the disk.
-    let Some(cluster) = Cluster::start("fsync = on\nshared_buffers = 1GB\nmax_wal_size = 4GB")
-    else {
-        return;
-    };
+    let cluster = Cluster::start("fsync = on\nshared_buffers = 1GB\nmax_wal_size = 4GB");
     let database = cluster.database().await;
     let nodes = [node(&database), node(&database)];
     let addresses = nodes

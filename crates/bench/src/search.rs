@@ -20,7 +20,7 @@ const TASKS: [(usize, usize); 2] = [(10_000, 4), (50_000, 1)];
 const BURST: (u64, u64) = (1000, 100);
 
 pub(crate) async fn run(orders: u64) {
-    let mut meilisearch = Meilisearch::start().expect("a meilisearch on the path");
+    let mut meilisearch = Meilisearch::start();
     let mut program = Program::start();
     let mut clients = program.process().clients().await;
     names(&mut clients).await;

@@ -26,8 +26,8 @@ pub(crate) trait Fixture: Sync {
 }
 
 macro_rules! contract_suite {
-    ($fixture:expr) => {
-        contract_suite! { $fixture;
+    ($fixture:expr $(, ignore = $needs:literal)?) => {
+        contract_suite! { $fixture $(, ignore = $needs)?;
             g3_positions_are_dense_across_batches_and_restarts,
             g2_g3_a_batch_that_fails_leaves_nothing_and_no_hole,
             g4_a_version_is_given_once,
@@ -48,9 +48,16 @@ macro_rules! contract_suite {
         $(
             #[tokio::test]
             async fn $case() {
-                if let Some(fixture) = $fixture {
-                    $crate::contract_suite::$case(&fixture).await;
-                }
+                $crate::contract_suite::$case(&$fixture).await;
+            }
+        )*
+    };
+    ($fixture:expr, ignore = $needs:literal; $($case:ident,)*) => {
+        $(
+            #[tokio::test]
+            #[ignore = $needs]
+            async fn $case() {
+                $crate::contract_suite::$case(&$fixture).await;
             }
         )*
     };

@@ -1,6 +1,5 @@
 //! A real Meilisearch: that of `TEST_MEILISEARCH_URL` (and `TEST_MEILISEARCH_KEY`), else one that is
-//! started from the `meilisearch` on the path. Where there is none, tests are skipped, loudly; with
-//! `REQUIRE_MEILISEARCH` set they fail.
+//! started from the `meilisearch` on the path.
 
 use std::{
     env, fs,
@@ -37,18 +36,18 @@ const SERVE: &str = r#"
     wait
 "#;
 
-/// URL and key of a server that tests share; `None` where there is none.
+/// URL and key of a server that tests share.
 ///
 /// # Panics
-/// When there is one, but it does not start; or when there is none and there has to be.
+/// When there is no Meilisearch, or it does not start.
 #[must_use]
-pub fn shared() -> Option<(String, Option<String>)> {
-    static SHARED: OnceLock<Option<Meilisearch>> = OnceLock::new();
+pub fn shared() -> (String, Option<String>) {
+    static SHARED: OnceLock<Meilisearch> = OnceLock::new();
     if let Ok(url) = env::var("TEST_MEILISEARCH_URL") {
-        return Some((url, env::var("TEST_MEILISEARCH_KEY").ok()));
+        return (url, env::var("TEST_MEILISEARCH_KEY").ok());
     }
-    let server = SHARED.get_or_init(Meilisearch::start).as_ref()?;
-    Some((server.url(), Some(KEY.to_owned())))
+    let server = SHARED.get_or_init(Meilisearch::start);
+    (server.url(), Some(KEY.to_owned()))
 }
 
 /// A server of a test's own, gone when this process is.
@@ -81,10 +80,13 @@ enum Copy {
 }
 
 impl Losable {
-    /// A real one; `None` where none is installed.
+    /// A real one.
+    ///
+    /// # Panics
+    /// When none is installed, or it does not start.
     #[must_use]
-    pub fn real() -> Option<Self> {
-        Some(Self(Kind::Real(Meilisearch::start()?)))
+    pub fn real() -> Self {
+        Self(Kind::Real(Meilisearch::start()))
     }
 
     /// The double.
@@ -175,21 +177,13 @@ fn copy(from: &Path, to: &Path) {
 }
 
 impl Meilisearch {
-    /// Starts one on an empty folder; `None` where none is installed.
+    /// Starts one on an empty folder.
     ///
     /// # Panics
-    /// When it does not start; or when none is installed and one has to be.
+    /// When none is installed, or it does not start.
     #[must_use]
-    pub fn start() -> Option<Self> {
-        let program = on_path("meilisearch");
-        let Some(program) = program else {
-            assert!(
-                env::var_os("REQUIRE_MEILISEARCH").is_none(),
-                "no Meilisearch"
-            );
-            eprintln!("SKIPPED: no Meilisearch is installed");
-            return None;
-        };
+    pub fn start() -> Self {
+        let program = on_path("meilisearch").expect("meilisearch is on the path");
         // Out of the range from which systems give ports to others meanwhile.
         let port = (0..1000)
             .map(|_| 10_000 + (Uuid::now_v7().as_u128() % 10_000) as u16)
@@ -202,7 +196,7 @@ impl Meilisearch {
             process: None,
         };
         server.start_again();
-        Some(server)
+        server
     }
 
     /// Where it listens.

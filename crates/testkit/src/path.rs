@@ -9,32 +9,20 @@ pub fn on_path(program: &str) -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
-/// The `buf` command, which calls by reflection as `grpcurl` does. Where it is not installed, tests
-/// are skipped, loudly; with `REQUIRE_BUF` set they fail.
+/// The `buf` command, which calls by reflection as `grpcurl` does.
 ///
 /// # Panics
-/// When there is none and there has to be.
+/// When it is not installed.
 #[must_use]
-pub fn buf() -> Option<PathBuf> {
-    tool("buf")
+pub fn buf() -> PathBuf {
+    on_path("buf").expect("buf is on the path")
 }
 
-/// The `promtool` command, which knows what Prometheus makes of rules and expressions. Where it is
-/// not installed, tests are skipped, loudly; with `REQUIRE_PROMTOOL` set they fail.
+/// The `promtool` command, which knows what Prometheus makes of rules and expressions.
 ///
 /// # Panics
-/// When there is none and there has to be.
+/// When it is not installed.
 #[must_use]
-pub fn promtool() -> Option<PathBuf> {
-    tool("promtool")
-}
-
-fn tool(program: &str) -> Option<PathBuf> {
-    let found = on_path(program);
-    if found.is_none() {
-        let required = format!("REQUIRE_{}", program.to_uppercase());
-        assert!(env::var_os(required).is_none(), "no {program}");
-        eprintln!("SKIPPED: {program} is not installed");
-    }
-    found
+pub fn promtool() -> PathBuf {
+    on_path("promtool").expect("promtool is on the path")
 }

@@ -1,6 +1,5 @@
 //! Databases of a real Postgres: of `TEST_DATABASE_URL`, else of a throw-away cluster that is made
-//! from installed binaries. Where there are none, tests are skipped, loudly; with
-//! `REQUIRE_POSTGRES` set they fail.
+//! from installed binaries.
 
 use std::{
     env,
@@ -38,18 +37,15 @@ const CLUSTER: &str = r#"
 /// What the name of its socket ends with.
 const PORT: u16 = 5432;
 
-/// The URL of a new, empty database; `None` when there is no Postgres.
+/// The URL of a new, empty database.
 ///
 /// # Panics
-/// When there is one, but it does not work; or when there is none and there has to be.
-pub async fn database() -> Option<String> {
-    static SHARED: OnceLock<Option<Cluster>> = OnceLock::new();
+/// When there is no Postgres, or it does not work.
+pub async fn database() -> String {
+    static SHARED: OnceLock<Cluster> = OnceLock::new();
     match env::var("TEST_DATABASE_URL") {
-        Ok(server) => Some(new_database(&server).await),
-        Err(_) => {
-            let cluster = SHARED.get_or_init(|| Cluster::start("")).as_ref()?;
-            Some(cluster.database().await)
-        }
+        Ok(server) => new_database(&server).await,
+        Err(_) => SHARED.get_or_init(|| Cluster::start("")).database().await,
     }
 }
 
@@ -127,13 +123,12 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts one on a socket in its folder, with these lines besides in `postgresql.conf`; `None`
-    /// where Postgres is not installed.
+    /// Starts one on a socket in its folder, with these lines besides in `postgresql.conf`.
     ///
     /// # Panics
-    /// When it does not start; or when Postgres is not installed and has to be.
+    /// When Postgres is not installed, or does not start.
     #[must_use]
-    pub fn start(configuration: &str) -> Option<Self> {
+    pub fn start(configuration: &str) -> Self {
         Self::with(PORT, configuration, &[])
     }
 
@@ -143,7 +138,7 @@ impl Cluster {
     /// # Panics
     /// As [`Cluster::start`].
     #[must_use]
-    pub fn start_with_tls() -> Option<(Self, u16)> {
+    pub fn start_with_tls() -> (Self, u16) {
         let names = vec!["localhost".to_owned()];
         let signed = rcgen::generate_simple_self_signed(names).unwrap();
         // Out of the range from which systems give ports to others meanwhile.
@@ -157,15 +152,11 @@ impl Cluster {
             ("server.crt", signed.cert.pem()),
             ("server.key", signed.signing_key.serialize_pem()),
         ];
-        Some((Self::with(port, configuration, &files)?, port))
+        (Self::with(port, configuration, &files), port)
     }
 
-    fn with(port: u16, configuration: &str, files: &[(&str, String)]) -> Option<Self> {
-        let Some(binaries) = binaries() else {
-            assert!(env::var_os("REQUIRE_POSTGRES").is_none(), "no Postgres");
-            eprintln!("SKIPPED: no Postgres is installed");
-            return None;
-        };
+    fn with(port: u16, configuration: &str, files: &[(&str, String)]) -> Self {
+        let binaries = binaries().expect("Postgres is installed");
         let folder = env::temp_dir().join(format!("orderlog-{}", Uuid::now_v7().simple()));
         fs::create_dir(&folder).unwrap();
         fs::set_permissions(&folder, Permissions::from_mode(0o700)).unwrap();
@@ -199,12 +190,12 @@ impl Cluster {
             .read_line(&mut told)
             .unwrap();
         assert_eq!(told, "ready\n", "the cluster does not start");
-        Some(Self {
+        Self {
             binaries,
             folder,
             port,
             _process: process,
-        })
+        }
     }
 
     /// The URL of a new, empty database.

@@ -7,8 +7,8 @@ use crate::contract_suite::{Fixture, contract_suite};
 struct Folder(TempDir);
 
 impl Folder {
-    fn new() -> Option<Self> {
-        Some(Self(tempfile::tempdir().unwrap()))
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
     }
 }
 

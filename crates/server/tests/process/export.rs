@@ -31,11 +31,11 @@ impl Place {
         }
     }
 
-    async fn in_database() -> Option<Self> {
-        Some(Self {
-            database: Some(postgres::database().await?),
+    async fn in_database() -> Self {
+        Self {
+            database: Some(postgres::database().await),
             ..Self::in_folder()
-        })
+        }
     }
 
     fn data_dir(&self) -> PathBuf {
@@ -199,19 +199,17 @@ async fn check_backup(from: &Place, to: [&Place; 2]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Postgres"]
 async fn g3_g5_a_log_is_exported_while_it_is_written_and_restored_as_it_was() {
     let kept = Place::in_folder();
-    let Some(renewed) = Place::in_database().await else {
-        return;
-    };
+    let renewed = Place::in_database().await;
     check_backup(&Place::in_folder(), [&kept, &renewed]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Postgres"]
 async fn g3_g5_a_log_is_exported_while_it_is_written_and_restored_as_it_was_from_postgres() {
-    let (Some(from), Some(kept)) = (Place::in_database().await, Place::in_database().await) else {
-        return;
-    };
+    let (from, kept) = (Place::in_database().await, Place::in_database().await);
     check_backup(&from, [&kept, &Place::in_folder()]).await;
 }
 

@@ -39,10 +39,6 @@ case "$*" in
 esac
 "#;
 
-/// A line of the sample, for a checkout without it.
-const SAMPLE: &str =
-    r#"{"registerProduct": {"requestId": "p-1", "productId": "P1", "name": "Chai"}}"#;
-
 /// Returns a document's blocks in a language.
 fn blocks(document: &'static str, language: &str) -> impl Iterator<Item = &'static str> {
     let begin = format!("```{language}\n");
@@ -74,14 +70,8 @@ fn printed_by(commands: &str) -> String {
         fs::set_permissions(bin.join(name), Permissions::from_mode(0o755)).unwrap();
     }
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    symlink(repository.join("crates"), folder.join("crates")).unwrap();
-    let sample = Path::new("examples/northwind/commands.jsonl");
-    fs::create_dir_all(folder.join(sample).parent().unwrap()).unwrap();
-    if repository.join(sample).exists() {
-        symlink(repository.join(sample), folder.join(sample)).unwrap();
-    } else {
-        eprintln!("there is no {}: a line stands for it", sample.display());
-        fs::write(folder.join(sample), SAMPLE).unwrap();
+    for name in ["crates", "examples"] {
+        symlink(repository.join(name), folder.join(name)).unwrap();
     }
     let path = std::env::var("PATH").unwrap();
     let output = Command::new("bash")
@@ -96,10 +86,10 @@ fn printed_by(commands: &str) -> String {
 }
 
 #[test]
+#[ignore = "needs buf"]
 fn readme_command_lines_run_and_print_what_it_shows() {
-    if testkit::buf().is_none() {
-        return;
-    }
+    // The shim calls it by its name.
+    let _ = testkit::buf();
     let commands: String = blocks(README, "sh").collect();
     assert_eq!(commands.matches("grpcurl -plaintext").count(), 4);
     assert_eq!(commands.matches("orderlog ").count(), 7);

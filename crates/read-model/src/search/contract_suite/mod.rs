@@ -1,6 +1,5 @@
 //! What every search engine must do, as cases that each engine runs as its own tests:
-//! `contract_suite!(fixture)` in a test module, with an expression that makes an optional
-//! [`Fixture`]; without one, its tests are skipped.
+//! `contract_suite!(fixture)` in a test module, with an expression that makes a [`Fixture`].
 
 mod beside;
 mod facets;
@@ -26,8 +25,8 @@ pub(crate) trait Fixture: Sync {
 
 /// The cases of what every engine does alike.
 macro_rules! contract_suite {
-    ($fixture:expr) => {
-        $crate::search::contract_suite::cases! { $fixture;
+    ($fixture:expr $(, ignore = $needs:literal)?) => {
+        $crate::search::contract_suite::cases! { $fixture $(, ignore = $needs)?;
             accents_case_and_unicode_form_do_not_matter,
             every_text_of_an_order_is_searched,
             an_order_is_found_while_a_word_is_being_typed,
@@ -88,9 +87,16 @@ macro_rules! cases {
         $(
             #[tokio::test]
             async fn $case() {
-                if let Some(fixture) = $fixture {
-                    $crate::search::contract_suite::$case(&fixture).await;
-                }
+                $crate::search::contract_suite::$case(&$fixture).await;
+            }
+        )*
+    };
+    ($fixture:expr, ignore = $needs:literal; $($case:ident,)*) => {
+        $(
+            #[tokio::test]
+            #[ignore = $needs]
+            async fn $case() {
+                $crate::search::contract_suite::$case(&$fixture).await;
             }
         )*
     };

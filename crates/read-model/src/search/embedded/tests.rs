@@ -27,8 +27,8 @@ impl Fixture for Folder {
     }
 }
 
-contract_suite!(Some(Folder::new()));
-spelling_suite!(Some(Folder::new()));
+contract_suite!(Folder::new());
+spelling_suite!(Folder::new());
 
 fn document(row: u64) -> Document {
     let order = Order {

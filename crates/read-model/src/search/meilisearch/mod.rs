@@ -15,11 +15,11 @@ mod http;
 mod live;
 mod ownership;
 mod query;
+#[cfg(test)]
+mod real_meilisearch;
 mod settings;
 mod stored;
 mod tasks;
-#[cfg(test)]
-mod tests;
 
 use std::{
     collections::BTreeMap,

@@ -1,7 +1,5 @@
 //! Commands of clients whose contract is newer than the server's, and messages that are none.
 
-#![cfg(test)]
-
 use contract::{
     Raw,
     orders::v1::{

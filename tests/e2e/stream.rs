@@ -1,7 +1,5 @@
 //! EventService, as a subscriber meets it.
 
-#![cfg(test)]
-
 use contract::orders::v1::{recorded_event::Payload, *};
 use testkit::{Clients, Server, order, reason};
 use tonic::{Code, Streaming};

@@ -1,7 +1,5 @@
 //! Who may call what, as callers meet it: every method, by token and by JWT.
 
-#![cfg(test)]
-
 use std::{fs, path::Path};
 
 use contract::orders::v1::*;

@@ -1,8 +1,6 @@
 //! What clients can try to take, to break and to smuggle in: the server says no, and goes on for
 //! others.
 
-#![cfg(test)]
-
 use std::{collections::BTreeMap, time::Duration};
 
 use contract::orders::v1::*;

@@ -1,7 +1,5 @@
 //! CommandService, as a client meets it.
 
-#![cfg(test)]
-
 use contract::orders::v1::{
     ExecuteCommandsRequest, execute_commands_request::Command, execute_commands_response::Result, *,
 };

@@ -1,7 +1,5 @@
 //! gRPC-Web, as a browser speaks it, and which pages may. A real browser is in `clients/typescript`.
 
-#![cfg(test)]
-
 use std::time::Instant;
 
 use contract::orders::v1::{

@@ -16,10 +16,10 @@ struct Server {
 }
 
 impl Server {
-    fn new() -> Option<Self> {
-        let (url, key) = shared()?;
+    fn new() -> Self {
+        let (url, key) = shared();
         let name = Uuid::now_v7().to_string();
-        Some(Self { url, key, name })
+        Self { url, key, name }
     }
 }
 
@@ -32,4 +32,4 @@ impl Fixture for Server {
     }
 }
 
-contract_suite!(Server::new());
+contract_suite!(Server::new(), ignore = "needs Meilisearch");

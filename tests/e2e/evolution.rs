@@ -3,8 +3,6 @@
 //! `stored_events/version_1.txt` is what a program wrote whose events had schema version 1, a row a
 //! line. A version that follows gets a file of its own with the same story, and each is read for good.
 
-#![cfg(test)]
-
 use contract::{encoded, orders::v1::*};
 use prost::Message as _;
 use sqlx::{Connection as _, SqliteConnection};

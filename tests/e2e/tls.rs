@@ -1,7 +1,5 @@
 //! TLS: what clients are shown and asked for, and new certificates while they call.
 
-#![cfg(test)]
-
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -1,7 +1,5 @@
 //! WatchOrders, as a client meets it.
 
-#![cfg(test)]
-
 use contract::orders::v1::*;
 use testkit::{Server, eventually, order, reason};
 use tonic::Streaming;

@@ -1,7 +1,5 @@
 //! QueryService, as a client meets it.
 
-#![cfg(test)]
-
 use contract::orders::v1::*;
 use testkit::{Clients, Server, order, reason, wrong_fields};
 use tonic::Code;

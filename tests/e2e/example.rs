@@ -1,12 +1,10 @@
 //! The subscriber of `examples/`, while the network breaks.
 
-#![cfg(test)]
-
-#[path = "../examples/subscriber/follow.rs"]
+#[path = "../../examples/subscriber/follow.rs"]
 mod follow;
-#[path = "../examples/subscriber/source.rs"]
+#[path = "../../examples/subscriber/source.rs"]
 mod source;
-#[path = "../examples/subscriber/warehouse.rs"]
+#[path = "../../examples/subscriber/warehouse.rs"]
 mod warehouse;
 
 use std::{

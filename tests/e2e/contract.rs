@@ -1,7 +1,5 @@
 //! What generic clients need: health and reflection.
 
-#![cfg(test)]
-
 use testkit::{Server, eventually};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
