@@ -29,10 +29,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     )?;
     tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
 
-    // Two services are generated a second time, for the server, with some messages as the bytes that
-    // they are on the wire: events, which the log keeps in the form in which they are sent, so that a
-    // stream costs no decoding and encoding for each subscriber; and commands, of which the server
-    // has to see what it does not know. The same contract on the wire.
+    // The server gets a second version of two services, with some messages as bytes. The contract
+    // on the wire is the same.
+    // - Events: the log stores them encoded, so a stream need not decode and encode them for each
+    //   subscriber.
+    // - Commands: the server must see the fields that it does not know.
     let encoded = out.join("encoded");
     fs::create_dir_all(&encoded)?;
     let mut config = tonic_prost_build::configure()

@@ -16,7 +16,7 @@ test *ARGS:
 lint:
     cargo fmt --all --check
     cargo clippy --locked --workspace --all-targets -- --deny warnings
-    RUSTDOCFLAGS="--deny warnings" cargo doc --locked --workspace --no-deps
+    RUSTDOCFLAGS="--deny warnings --allow rustdoc::private-intra-doc-links" cargo doc --locked --workspace --no-deps --document-private-items
 
 # Run everything that must hold before a change lands
 ci:

@@ -1,4 +1,4 @@
-//! What all commands have in common, each told once.
+//! The properties that all commands share, in one table.
 
 use prost::Message;
 
@@ -14,17 +14,17 @@ pub trait CommandRequest: Message + Default + Into<AnyCommand> {
     /// The method's name, such as `CreateOrder`.
     const NAME: &'static str;
 
-    /// The request's message, such as `CreateOrderRequest`.
+    /// The name of the request's message, such as `CreateOrderRequest`.
     const MESSAGE: &'static str;
 
-    /// The method's reply.
+    /// The message of the method's reply.
     type Reply;
 
-    /// The reply that the aggregate is at `version`, by the event at `position`.
+    /// Creates a reply: the aggregate `id` is at `version`, by the event at `position`.
     fn reply(id: String, version: u64, position: u64) -> Self::Reply;
 }
 
-/// Makes a reply of the id, version and position that a command led to.
+/// Creates a reply from the id, version and position that a command led to.
 pub type Replier<R> = fn(String, u64, u64) -> R;
 
 macro_rules! commands {
@@ -48,7 +48,7 @@ macro_rules! commands {
         )*
 
         impl AnyCommand {
-            /// The name of the method that takes it.
+            /// Returns the name of the method that takes the command.
             #[must_use]
             pub fn name(&self) -> &'static str {
                 match self {
@@ -56,14 +56,14 @@ macro_rules! commands {
                 }
             }
 
-            /// Its request id; empty if it has none.
+            /// Returns the command's request id, which is empty if the client gave none.
             pub fn request_id_mut(&mut self) -> &mut String {
                 match self {
                     $(Self::$name(request) => &mut request.request_id,)*
                 }
             }
 
-            /// Makes its reply in a stream.
+            /// Returns the function that creates the command's reply in a stream.
             #[must_use]
             pub fn replier(&self) -> Replier<AnyReply> {
                 match self {
@@ -75,7 +75,7 @@ macro_rules! commands {
         }
 
         impl AnyReply {
-            /// The position that it tells; `None` if it is an error.
+            /// Returns the position in the reply, or `None` for an error.
             #[must_use]
             pub fn position(&self) -> Option<u64> {
                 match self {

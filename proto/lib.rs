@@ -1,19 +1,23 @@
-//! The `orders.v1` contract as Rust: generated messages, clients and servers, one message that is
-//! left as it came ([`Raw`]), and the trait of all
-//! commands ([`CommandRequest`]).
+//! The `orders.v1` contract in Rust.
 //!
-//! The files beside this one are the contract; `build.rs` compiles them.
+//! - [`orders::v1`] has the generated messages, clients and servers.
+//! - [`encoded`] has servers whose events or requests stay encoded.
+//! - [`CommandRequest`] is the trait of all commands.
+//! - [`Raw`] is a message that keeps its bytes.
+//! - [`FILE_DESCRIPTOR_SET`] describes the messages and services at run time.
+//!
+//! The `.proto` files next to this one are the contract, and `build.rs` compiles them.
 
 /// Package `orders`.
 pub mod orders {
-    /// Package `orders.v1`: see `proto/orders/v1/` for what everything means.
+    /// Package `orders.v1`. The files in `proto/orders/v1/` document every message and field.
     #[allow(missing_docs, clippy::all, clippy::unwrap_used, unreachable_pub)]
     pub mod v1 {
         tonic::include_proto!("orders.v1");
     }
 }
 
-/// Package `google`: the well-known messages that the contract borrows.
+/// Package `google`: the well-known messages that the contract uses.
 pub mod google {
     /// Package `google.rpc`.
     #[allow(missing_docs, clippy::all)]
@@ -28,9 +32,11 @@ pub mod google {
     }
 }
 
-/// The servers of EventService, with events as bytes (the log has them encoded already, and the
-/// projector decodes them one by one), and of CommandService, with requests as [`Raw`]: the same
-/// contract on the wire.
+/// The servers of EventService and CommandService, with some messages left encoded. The contract on
+/// the wire is the same.
+///
+/// EventService has events as bytes: the log stores them encoded, and the projector decodes them
+/// one by one. CommandService has its requests as [`Raw`].
 #[allow(missing_docs, clippy::all, unreachable_pub)]
 pub mod encoded {
     include!(concat!(env!("OUT_DIR"), "/encoded/orders.v1.rs"));

@@ -1,15 +1,17 @@
+//! A message that keeps its bytes instead of decoding them.
+
 use bytes::{Buf, BufMut, Bytes};
 use prost::{
     DecodeError, Message,
     encoding::{DecodeContext, WireType},
 };
 
-/// A message as it came: to be decoded by one who also wants to know what decoding would leave out.
+/// The undecoded bytes of a message, for a decoder that must also see the unknown fields.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Raw(Bytes);
 
 impl Raw {
-    /// What came.
+    /// Returns the bytes as received.
     #[must_use]
     pub fn bytes(&self) -> &Bytes {
         &self.0
@@ -28,7 +30,7 @@ impl Message for Raw {
         buffer: &mut impl Buf,
         context: DecodeContext,
     ) -> Result<(), DecodeError> {
-        // Only for a message inside another one, which the contract's requests are not.
+        // prost calls this only for a message inside another, which no request of the contract is.
         prost::encoding::skip_field(wire_type, tag, buffer, context)
     }
 

@@ -1,3 +1,5 @@
+//! Follows the event stream of a server, and reconnects after a failure.
+
 use std::time::Duration;
 
 use contract::orders::v1::{SubscribeRequest, event_service_client::EventServiceClient};
@@ -7,18 +9,22 @@ use tonic_types::StatusExt as _;
 
 use super::{source::Source, warehouse::Warehouse};
 
-/// A stream says every ten seconds that it is there; after three times that it is taken for lost.
+/// The server sends a heartbeat every 10 s. A stream without a message for 30 s, three heartbeats,
+/// counts as lost.
 pub(crate) const SILENCE: Duration = Duration::from_secs(30);
 
+/// The delay before the first retry.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
+/// Bounds the backoff of retries. A longer delay that the server asks for still applies.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Why it does not go on.
+/// An error that ends the subscriber.
 #[derive(Debug)]
 pub(crate) enum Error {
-    /// The server says so, and will say it again: the log is another one, for instance.
+    /// The server rejects the stream and would reject a retry, for instance because it has another
+    /// log.
     Refused(Status),
-    /// What was made of the events cannot be kept.
+    /// The results of the events cannot be stored.
     Store(sqlx::Error),
 }
 
@@ -35,9 +41,9 @@ impl std::error::Error for Error {}
 
 /// How a stream ends.
 enum End {
-    /// Another one may do better, after that time.
+    /// A retry may succeed, after this delay at the earliest.
     Broken(String, Duration),
-    /// Another token may do better.
+    /// A retry with another token may succeed.
     Denied(Status),
     Fatal(Error),
 }
@@ -48,9 +54,9 @@ impl From<Status> for End {
         let after = retry.and_then(|retry| retry.retry_delay);
         match status.code() {
             Code::Unauthenticated | Code::PermissionDenied => Self::Denied(status),
-            // Without a time to try again after, it is a message that is too large.
+            // Without a retry delay, the code means a message above the size limit.
             Code::ResourceExhausted if after.is_none() => Self::Fatal(Error::Refused(status)),
-            // The last three are how a connection that is cut in the midst of a message may look.
+            // A connection that breaks within a message may surface as any of the last three codes.
             Code::Unavailable
             | Code::ResourceExhausted
             | Code::Cancelled
@@ -65,7 +71,7 @@ impl From<Status> for End {
 
 impl From<tonic::transport::Error> for End {
     fn from(error: tonic::transport::Error) -> Self {
-        // Itself it says no more than that there is one.
+        // The text of a transport error omits the cause.
         let mut cause: &dyn std::error::Error = &error;
         while let Some(inner) = cause.source() {
             cause = inner;
@@ -86,7 +92,12 @@ impl From<sqlx::Error> for End {
     }
 }
 
-/// Follows the log of `source`, whatever breaks in between. To be dropped at any time.
+/// Follows the log of `source`, and retries broken streams with exponential backoff. The future may
+/// be dropped at any time.
+///
+/// # Errors
+/// - [`Error::Refused`]: the server rejects the stream, and a retry would not help.
+/// - [`Error::Store`]: the results of the events cannot be stored.
 pub(crate) async fn follow(
     source: &Source,
     warehouse: &mut Warehouse,
@@ -111,6 +122,7 @@ pub(crate) async fn follow(
     }
 }
 
+/// Applies the responses of one stream until the stream ends.
 async fn stream(
     source: &Source,
     warehouse: &mut Warehouse,
@@ -118,7 +130,7 @@ async fn stream(
     pause: &mut Duration,
 ) -> Result<(), End> {
     let (log_id, after_position) = warehouse.position().await?;
-    // A connection of its own each time: another call on one that is lost is lost too.
+    // Each attempt opens a connection, because a call on a lost connection fails too.
     let channel = timeout(silence, source.connect()).await??;
     let mut request = Request::new(SubscribeRequest {
         after_position,

@@ -1,11 +1,12 @@
 //! A warehouse that follows the log: `cargo run --example subscriber [URL]`, until Ctrl-C.
 //!
-//! It keeps in `warehouse.db` which orders are to be packed, and tells when it has caught up. Stopped
-//! and started again, it goes on where it was.
+//! The warehouse keeps the orders to pack in `warehouse.db`, and reports when it has caught up.
+//! After a restart, it resumes at the stored position.
 //!
-//! With `https://`, it trusts whom the system does, or the authority in the file that `ORDERLOG_TLS_CA`
-//! names. It shows the token in `ORDERLOG_TOKEN`, or in the file that `ORDERLOG_TOKEN_FILE` names, which
-//! it reads for each stream: replace it before it is over, and the warehouse goes on.
+//! With `https://`, the warehouse trusts the system's certificate authorities, or the one in the
+//! file that `ORDERLOG_TLS_CA` names. The warehouse sends the token in `ORDERLOG_TOKEN`, or the one
+//! in the file that `ORDERLOG_TOKEN_FILE` names. For each stream, the warehouse reads the token
+//! file: replace the token before it expires, and the warehouse continues.
 
 mod follow;
 mod source;

@@ -1,3 +1,5 @@
+//! The server that the subscriber follows, and the token that it sends.
+
 use std::{error::Error, net::IpAddr, path::PathBuf};
 
 use tokio::fs;
@@ -6,21 +8,26 @@ use tonic::{
     transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Error as Unreachable, Uri},
 };
 
-/// Whose log is followed, and what is shown to it.
+/// The server to follow, and the token to send.
 pub(crate) struct Source {
     server: Endpoint,
     token: Option<Token>,
 }
 
-/// Where a token is.
+/// A token, or the file that holds it.
 pub(crate) enum Token {
     Here(String),
-    /// Read for each stream, so that it can be renewed.
+    /// Read for each stream, so that the token can be renewed.
     File(PathBuf),
 }
 
 impl Source {
-    /// `authority`: whose certificates are trusted, if not those that the system trusts.
+    /// Prepares the connection to `url`. The server's certificate must come from `authority`, or by
+    /// default from an authority that the system trusts.
+    ///
+    /// # Errors
+    /// Fails if the URL or the authority is invalid, or if a token would cross a network
+    /// unencrypted.
     pub(crate) fn new(
         url: String,
         token: Option<Token>,
@@ -47,7 +54,7 @@ impl Source {
         self.server.connect().await
     }
 
-    /// The value of `authorization` that is to be shown now, if any.
+    /// Returns the present value of the `authorization` header, if there is a token.
     pub(crate) async fn authorization(&self) -> Result<Option<MetadataValue<Ascii>>, String> {
         let token = match &self.token {
             None => return Ok(None),
@@ -63,7 +70,7 @@ impl Source {
         Ok(Some(value))
     }
 
-    /// Whether one that is refused now may be another one later.
+    /// Returns whether a rejected token may be another one at the next stream.
     pub(crate) fn token_may_change(&self) -> bool {
         matches!(self.token, Some(Token::File(_)))
     }

@@ -1,3 +1,5 @@
+//! The state of the subscriber: the orders to pack, and the position in the log.
+
 use std::path::Path;
 
 use contract::orders::v1::{RecordedEvent, SubscribeResponse, recorded_event::Payload};
@@ -6,13 +8,13 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
-/// The orders that are to be packed, and how far in the log that is true.
+/// The orders to pack, and the position in the log that they result from.
 pub(crate) struct Warehouse {
     file: SqliteConnection,
 }
 
 impl Warehouse {
-    /// Opens the file, or makes it.
+    /// Opens the file, and creates it if it is missing.
     pub(crate) async fn open(file: impl AsRef<Path>) -> Result<Self, sqlx::Error> {
         let options = SqliteConnectOptions::new()
             .filename(file)
@@ -32,14 +34,14 @@ impl Warehouse {
         Ok(Self { file })
     }
 
-    /// Where to go on.
+    /// Returns the log's id and the position to resume after.
     pub(crate) async fn position(&mut self) -> Result<(String, u64), sqlx::Error> {
         let position = sqlx::query_as("SELECT log_id, position FROM progress");
         position.fetch_one(&mut self.file).await
     }
 
-    /// Takes a response's events and its position, both or nothing. That is all it takes to lose no
-    /// event and to repeat none.
+    /// Applies the events of a response and stores its position in one transaction. The transaction
+    /// alone ensures that no event is lost or applied twice.
     pub(crate) async fn apply(&mut self, response: &SubscribeResponse) -> Result<(), sqlx::Error> {
         let mut transaction = self.file.begin_with("BEGIN IMMEDIATE").await?;
         let (log_id, done): (String, u64) = sqlx::query_as("SELECT log_id, position FROM progress")
@@ -50,7 +52,7 @@ impl Warehouse {
             return Err(sqlx::Error::InvalidArgument(other));
         }
         for event in &response.events {
-            // Another process with the same file may have been here first.
+            // Another process with the same file may have applied this event.
             if event.position > done {
                 project(event, &mut transaction).await?;
             }
@@ -64,7 +66,7 @@ impl Warehouse {
     }
 }
 
-/// Adds an order when it is created, and removes it when it is on its way, or cancelled.
+/// Adds an order when it is created, and removes it when it is shipped or cancelled.
 async fn project(event: &RecordedEvent, to: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     match &event.payload {
         Some(Payload::OrderCreated(created)) => {
@@ -81,7 +83,7 @@ async fn project(event: &RecordedEvent, to: &mut SqliteConnection) -> Result<(),
                 .execute(to)
                 .await?;
         }
-        // None: an event that is newer than this program.
+        // `None` is an event type that is newer than this program.
         _ => {}
     }
     Ok(())

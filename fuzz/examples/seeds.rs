@@ -1,7 +1,8 @@
-//! Writes the corpora anew, in the folder it is run in: `cd fuzz && cargo run --example seeds`.
+//! Writes the corpora of the fuzz targets to the current folder: `cd fuzz && cargo run --example
+//! seeds`.
 //!
-//! One file for each kind of thing that a target knows, and for each it refuses in a way of its own.
-//! Those of import lines are written by hand, and stay as they are.
+//! Each target gets one file per kind of input that it accepts, and one per kind that it rejects.
+//! The corpus of import lines is written by hand and stays unchanged.
 
 use std::{collections::BTreeMap, error::Error, fs, path::Path};
 
@@ -11,12 +12,12 @@ use query_side::token;
 use read_model::request::Cursor;
 use wire::convert;
 
-/// What stands between the records of an order's history.
+/// The separator between the records of an order. The target `stored_event` uses the same bytes.
 const BETWEEN: [u8; 2] = [0xff, 0x00];
 
-const STORED: &str = include_str!("../../tests/stored_events/version_1.txt");
+const STORED: &str = include_str!("../../tests/e2e/stored_events/version_1.txt");
 
-/// The records of an aggregate.
+/// The records of one aggregate.
 type History = Vec<Vec<u8>>;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -47,7 +48,7 @@ fn write(target: &str, name: &str, bytes: Vec<u8>) -> Result<(), Box<dyn Error>>
     Ok(fs::write(folder.join(name), bytes)?)
 }
 
-/// 2026-01-02.
+/// Returns a time on 2026-01-02.
 fn time() -> Option<prost_types::Timestamp> {
     Some(convert::timestamp(1_767_323_045_000_000_006))
 }
@@ -243,7 +244,8 @@ fn page_tokens() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// Each aggregate's of the oldest log there is, and what is not in it.
+/// Returns the histories of all aggregates in the oldest stored log, and variants that the log does
+/// not contain.
 fn histories() -> Result<BTreeMap<String, History>, Box<dyn Error>> {
     let mut histories: BTreeMap<String, History> = BTreeMap::new();
     for line in STORED.lines() {

@@ -1,4 +1,5 @@
-//! A file of commands, as `orderlog import` reads it, and each of them as the server decodes it.
+//! Fuzzes files of commands as `orderlog import` reads them. The server must decode each valid
+//! line.
 
 #![no_main]
 
@@ -19,7 +20,7 @@ use server::cli::import::lines::{Line, Lines};
 
 const NAME: &str = "ExecuteCommandsRequest";
 
-/// 2027-01-15.
+/// The time of the commands: 2027-01-15, in nanoseconds since 1970.
 const NOW: i64 = 1_800_000_000_000_000_000;
 
 static DESCRIPTOR: LazyLock<MessageDescriptor> = LazyLock::new(|| {
@@ -31,7 +32,7 @@ static DESCRIPTOR: LazyLock<MessageDescriptor> = LazyLock::new(|| {
 fuzz_target!(|file: &[u8]| {
     let mut numbers = (1..).zip(file.split(|byte| *byte == b'\n'));
     for line in lines(file) {
-        // Each that is not blank, by its own number.
+        // Each line that is not blank keeps its own line number.
         let (number, text) = numbers
             .find(|(_, text)| !text.trim_ascii().is_empty())
             .expect("is not of nothing");
@@ -56,7 +57,8 @@ fuzz_target!(|file: &[u8]| {
     assert!(numbers.all(|(_, text)| text.trim_ascii().is_empty()));
 });
 
-/// For certain: it may be named in two ways, and in any with escapes.
+/// Returns whether the line certainly has no request id. The field has two names, and escapes can
+/// spell it in other ways.
 fn gives_no_request_id(text: &[u8]) -> bool {
     let text = String::from_utf8_lossy(text);
     !["requestId", "request_id", "\\"]
@@ -79,11 +81,12 @@ fn is_decoded_by_the_server(request: &ExecuteCommandsRequest) {
     let _ = Command::new(sent, &Origin::default(), NOW);
 }
 
-/// The same command, when it is written by the contract's own rules.
+/// Checks that the command, written as JSON by the rules of the contract, is read as the same
+/// command.
 fn is_a_line_again(request: &ExecuteCommandsRequest) {
     let mut message = DynamicMessage::new(DESCRIPTOR.clone());
     message.transcode_from(request).expect("is such a message");
-    // Times that JSON cannot say, a server would refuse.
+    // JSON cannot represent some times, which the server rejects.
     let Ok(text) = serde_json::to_vec(&message) else {
         return;
     };

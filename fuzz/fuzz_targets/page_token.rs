@@ -1,5 +1,5 @@
-//! Page tokens, as SearchOrders reads them: the first line is the token, the rest is the request,
-//! as it is sent.
+//! Fuzzes page tokens as `SearchOrders` reads them. The first line is the token, and the rest is
+//! the encoded request.
 
 #![no_main]
 
@@ -21,7 +21,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let fingerprint = token::fingerprint(&request);
     is_one_of_ours_or_refused(fingerprint, text);
-    // One that was made for this very request: without that, none would get any further.
+    // The target replaces the fingerprint, because without a match no input would get further.
     let begin = text.get(..16).unwrap_or_default();
     if let Ok(fingerprint) = u64::from_str_radix(begin, 16)
         && let Some(cursor) = is_one_of_ours_or_refused(fingerprint, text)
@@ -30,7 +30,7 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// Nothing is a token but what was written as one.
+/// Checks that every accepted text equals the token written from its cursor.
 fn is_one_of_ours_or_refused(fingerprint: u64, text: &str) -> Option<Cursor> {
     match token::read(fingerprint, text) {
         Ok(None) => {
@@ -48,7 +48,7 @@ fn is_one_of_ours_or_refused(fingerprint: u64, text: &str) -> Option<Cursor> {
     }
 }
 
-/// The next page may be of another size and wait otherwise, and is refused to another search.
+/// Checks that a token accepts another page size and wait, and rejects another search.
 fn goes_on_and_only_there(request: &SearchOrdersRequest, cursor: Cursor) {
     let text = token::write(token::fingerprint(request), cursor);
     let next = SearchOrdersRequest {

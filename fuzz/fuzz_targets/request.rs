@@ -1,8 +1,8 @@
-//! What a client sends, as the server takes it: decoded, checked and, if it is a command, decided,
-//! up to what the projection makes of its event.
+//! Fuzzes requests as the server handles them: decoded, checked and, for a command, decided and
+//! projected.
 //!
-//! The first byte says which request the rest is: `s` is SearchOrders, `w` is WatchOrders, `e` is
-//! Subscribe, and anything else a command of ExecuteCommands.
+//! The first byte selects the request type of the rest: `s` is `SearchOrders`, `w` is `WatchOrders`
+//! and `e` is `Subscribe`. Any other byte selects a command of `ExecuteCommands`.
 
 #![no_main]
 
@@ -32,7 +32,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 use wire::{Error, Violations, convert};
 
-/// 2027-01-15.
+/// The time of the requests: 2027-01-15, in nanoseconds since 1970.
 const NOW: i64 = 1_800_000_000_000_000_000;
 
 static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
@@ -75,7 +75,7 @@ fn command(bytes: &[u8]) {
     }
 }
 
-/// Whether decoding drops a field, in the eyes of another decoder.
+/// Returns whether decoding drops a field, according to a second decoder.
 fn loses(bytes: &[u8], name: &str) -> bool {
     fn unknown(message: &DynamicMessage) -> bool {
         let inside = |value: &Value| match value {
@@ -90,7 +90,7 @@ fn loses(bytes: &[u8], name: &str) -> bool {
     unknown(&message.expect("is decoded already"))
 }
 
-/// The request that a command came from, made of the command.
+/// Rebuilds the request from the command that it led to.
 fn request(command: &Command) -> Sent {
     let Command {
         aggregate,
@@ -168,8 +168,8 @@ fn sent(items: &Items) -> Vec<CreateOrderItem> {
     items.lines().iter().map(line).collect()
 }
 
-/// To the letter, and also to the fingerprint, which tells what is sent a second time from something
-/// else.
+/// Checks that the command still says what the request said. The fingerprint, which detects a
+/// repeated request, must also be equal.
 fn says_the_same_again(sent: Sent, command: &Command) {
     assert_eq!(request(command), sent);
     let again = Command::new(sent, &Origin::default(), NOW);
@@ -180,7 +180,8 @@ fn says_the_same_again(sent: Sent, command: &Command) {
     assert_eq!(again, *command);
 }
 
-/// Where it can be, and then what it leads to can be projected, exactly.
+/// Decides the command on a history that allows it. Checks that the resulting events can be
+/// projected.
 fn is_decided(command: Command) {
     let id = command.aggregate.id.clone();
     let mut decider = Decider::new(Loaded::default(), NOW).expect("nothing is loaded");
@@ -229,7 +230,7 @@ fn is_decided(command: Command) {
     }
 }
 
-/// The total is that of the lines, in numbers that cannot wrap.
+/// Checks that the total is the sum of the lines, in 128-bit numbers that cannot overflow.
 fn is_exact(document: &Order, created: &OrderCreated) {
     let amount = |money: &Option<_>| {
         let amount = convert::amount(money.as_ref().expect("is always there"));
@@ -289,7 +290,7 @@ fn search(bytes: &[u8]) {
         limit,
         facets,
     } = search;
-    // What it was understood as, as a request.
+    // The request rebuilt from the checked search must equal the original.
     let understood = SearchOrdersRequest {
         query,
         customer_ids: filter.customer_ids,
@@ -384,7 +385,8 @@ fn subscribe(bytes: &[u8]) {
     assert_eq!(filter.matches(&event.encode_to_vec()), is_wanted);
 }
 
-/// A refusal names a field and its rule, in headers that every client takes.
+/// Checks that an error names a field and its rule, in headers of less than 8 KiB that every client
+/// accepts.
 fn is_told(error: Error) {
     let Error::InvalidFields(violations) = &error else {
         panic!("{error:?}")

@@ -1,7 +1,6 @@
-//! The events of an order as the store has them, read as the log reads them, and what the projector
-//! and the command side make of them.
+//! Fuzzes the stored events of an order, as the log, the projector and the command side read them.
 //!
-//! The first byte is the version of their schema; the records follow, with [`BETWEEN`] between them.
+//! The first byte is the schema version. The records follow, with [`BETWEEN`] between them.
 
 #![no_main]
 
@@ -24,10 +23,10 @@ use prost::Message as _;
 use read_model::projection;
 use wire::convert;
 
-/// Nothing that is encoded as it should be has it: no text, and no number at its shortest.
+/// Valid records never contain these bytes: neither text nor shortest-form numbers have them.
 const BETWEEN: [u8; 2] = [0xff, 0x00];
 
-/// 2027-01-15.
+/// The time of the decisions: 2027-01-15, in nanoseconds since 1970.
 const NOW: i64 = 1_800_000_000_000_000_000;
 
 fuzz_target!(|data: &[u8]| {
@@ -95,7 +94,7 @@ fn aggregate() -> Aggregate {
     }
 }
 
-/// A record as it is sent; `None` if this program does not know its schema.
+/// Returns the record as the log sends it, or `None` if this program does not know its schema.
 fn read(position: u64, schema_version: u32, record: &[u8]) -> Option<Bytes> {
     let event = RecordedEvent::decode(record).unwrap_or_default();
     let event_type = event
@@ -111,11 +110,12 @@ fn read(position: u64, schema_version: u32, record: &[u8]) -> Option<Bytes> {
     }
 }
 
-/// What the projector makes of an event, if it is one.
+/// Decodes an event as the projector does. Returns `None` if the bytes are not an event of this
+/// log.
 fn decoded(position: u64, sent: &[u8]) -> Option<RecordedEvent> {
     let decoded = projector::stream::decode(sent);
     let Ok(event) = RecordedEvent::decode(sent) else {
-        // Set aside with its order: whatever the document is like, it stays so.
+        // The projector parks the order of such an event, whatever its document is.
         if let Ok(event) = decoded {
             assert!(projection::evolve(&mut None, &event).is_err());
             assert!(projection::evolve(&mut Some(Order::default()), &event).is_err());
@@ -127,7 +127,7 @@ fn decoded(position: u64, sent: &[u8]) -> Option<RecordedEvent> {
     let encoded = event.encode_to_vec();
     assert_eq!(RecordedEvent::decode(&*encoded).as_ref(), Ok(&event));
     is_found_by_its_own_filter(&event, &encoded);
-    // A record that says a position of its own was not written by this log.
+    // This log never writes a record with a position of its own.
     Some(event).filter(|event| event.position == position)
 }
 
@@ -141,7 +141,7 @@ fn is_found_by_its_own_filter(event: &RecordedEvent, encoded: &[u8]) {
         event_types: vec![record::event_type(payload).to_owned()],
         customer_ids: vec![event.customer_id.clone()],
     });
-    // Other ids are never asked for.
+    // A filter with an invalid id is never built.
     if let Ok(filter) = filter {
         assert!(filter.matches(encoded));
     }
@@ -177,7 +177,8 @@ fn is_projected_or_refused(document: &mut Option<Order>, event: &RecordedEvent) 
     true
 }
 
-/// What is read of an event is all that it says: written again, it is the same.
+/// Checks that an event, read and written, stays the same. Returns the event if this program knows
+/// it.
 fn is_known(event: &RecordedEvent) -> Option<Known> {
     let known = record::known(event.clone())?;
     if let Known::Order(known) = &known {
@@ -195,7 +196,7 @@ fn status(status: Status) -> OrderStatus {
     }
 }
 
-/// What is decided on stored events can be projected behind them.
+/// Checks that the projection accepts every event that follows from a decision on stored events.
 fn leads_on(mut decider: Decider, mut document: Order) {
     let order_id = aggregate().id;
     let commands = [
@@ -217,7 +218,7 @@ fn leads_on(mut decider: Decider, mut document: Order) {
     ];
     for sent in commands {
         let command = Command::new(sent, &Origin::default(), NOW).expect("is right");
-        // Or it is refused, as the order is.
+        // The decider may reject the command because of the order status.
         let _ = decider.decide(command);
     }
     let first = document.position + 1;

@@ -1,4 +1,4 @@
-//! Who may call what, as callers meet it: every method, by token and by JWT.
+//! Tests of authorization for every method, with tokens and JWTs.
 
 use std::{fs, path::Path};
 
@@ -14,7 +14,7 @@ use tonic::{Code, Request, Status, Streaming, client::Grpc};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_prost::ProstCodec;
 
-/// A node that takes the JWTs of an issuer, whose keys are in a file.
+/// Starts a node that accepts the JWTs of an issuer and reads its keys from a file.
 async fn start(keys: &Value) -> (Server, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     write(&folder.path().join("keys.json"), keys);
@@ -33,7 +33,7 @@ async fn start(keys: &Value) -> (Server, TempDir) {
     (Server::of(node).await, folder)
 }
 
-/// Replaces a file at once, as who rotates secrets does.
+/// Replaces a file atomically, as a rotation of secrets does.
 fn write(file: &Path, contents: &Value) {
     let beside = file.with_extension("new");
     fs::write(&beside, contents.to_string()).unwrap();
@@ -45,7 +45,7 @@ async fn connect(server: &Server, token: &str) -> Clients {
     connected.unwrap()
 }
 
-/// Every method of the contract and of reflection, as it is called.
+/// Returns the paths of all methods of the contract and of reflection.
 fn methods() -> Vec<String> {
     let methods = testkit::methods(&[
         contract::FILE_DESCRIPTOR_SET,
@@ -55,7 +55,8 @@ fn methods() -> Vec<String> {
     methods.into_iter().map(|(path, _)| path).collect()
 }
 
-/// Calls a method with an empty message; how that is answered at first.
+/// Calls a method with an empty message, and returns whether the server opens the answer or rejects
+/// the call.
 async fn call(clients: &Clients, path: &str) -> Result<(), Status> {
     let mut grpc = Grpc::new(clients.channel.clone());
     grpc.ready().await.unwrap();
@@ -110,7 +111,7 @@ async fn without_a_credential_there_is_health_and_nothing_else() {
     for token in ["", "wrong", "wrong.wrong.wrong"] {
         let clients = connect(&server, token).await;
         let mut refused = methods();
-        // What there is not is refused like what there is.
+        // The server rejects unknown methods like known ones.
         refused.push("/orders.v1.QueryService/Other".to_owned());
         refused.push("/other.v1.Service/Method".to_owned());
         let mut told = Vec::new();
@@ -127,7 +128,7 @@ async fn without_a_credential_there_is_health_and_nothing_else() {
     }
 }
 
-/// `claims` with one of them changed.
+/// Returns `claims` with the claim `name` replaced.
 fn but(mut claims: Value, name: &str, value: Value) -> Value {
     claims[name] = value;
     claims
@@ -172,7 +173,7 @@ async fn a_jwt_is_taken_from_the_issuer_for_us_and_in_time_only() {
         but(right(), "nbf", json!(u32::MAX)),
         but(right(), "roles", json!("command")),
     ];
-    // One of them names a time without end.
+    // The last case expires at the largest `u64`.
     for claims in refused
         .into_iter()
         .chain([but(right(), "exp", json!(u64::MAX))])
@@ -194,7 +195,7 @@ async fn a_jwt_is_taken_from_the_issuer_for_us_and_in_time_only() {
     );
 }
 
-/// base64url without padding (RFC 7515).
+/// Encodes base64url without padding (RFC 7515).
 fn base64url(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::new();
@@ -224,7 +225,7 @@ async fn the_maker_of_a_jwt_does_not_choose_how_it_is_checked() {
             .to_string()
             .as_bytes(),
     );
-    // As if the public key were a shared secret.
+    // The attack signs with the public key as a shared secret.
     let key = issuer.keys()["keys"][0].to_string();
     let hmac = |secret: &[u8]| {
         let mut header = Header::new(Algorithm::HS256);
@@ -270,7 +271,10 @@ async fn the_maker_of_a_jwt_does_not_choose_how_it_is_checked() {
     }
 }
 
-/// How a stream ends.
+/// Reads a stream to its end and returns the error.
+///
+/// # Panics
+/// Panics if the stream ends without an error, or lasts longer than [`DEADLINE`].
 async fn end<T>(stream: &mut Streaming<T>) -> Status {
     let end = async {
         while stream.message().await?.is_some() {}
@@ -329,14 +333,14 @@ async fn new_keys_count_without_a_restart_and_end_the_streams_of_old_ones() {
     assert_eq!(reason(&end(&mut stream).await), "UNAUTHENTICATED");
     assert_eq!(reason(&end(&mut watch).await), "UNAUTHENTICATED");
     assert_eq!(reason(&end(&mut commands).await), "UNAUTHENTICATED");
-    // Nobody takes commands from it any more.
+    // The server has stopped reading commands from this stream.
     let closed = timeout(DEADLINE, send.closed()).await;
     closed.expect("it takes commands still");
     let refused = with_old.events.get_head(GetHeadRequest {}).await;
     assert_eq!(refused.unwrap_err().code(), Code::Unauthenticated);
 }
 
-/// Calls GetHead as a page would, over HTTP/1.1.
+/// Calls `GetHead` with gRPC-Web over HTTP/1.1 as a web page does, and returns the gRPC status.
 async fn over_grpc_web(server: &Server, token: Option<&str>) -> String {
     let client = reqwest::Client::builder().http1_only().build().unwrap();
     let mut request = client
@@ -349,7 +353,7 @@ async fn over_grpc_web(server: &Server, token: Option<&str>) -> String {
     let answer = request.send().await.unwrap();
     let status = answer.headers().get("grpc-status").cloned();
     let body = String::from_utf8_lossy(&answer.bytes().await.unwrap()).into_owned();
-    // In the headers where there is no message, else behind it.
+    // The status is in the headers if there is no message, or else at the end of the body.
     status.map_or(body, |status| {
         format!("grpc-status:{}", status.to_str().unwrap())
     })
@@ -395,7 +399,7 @@ async fn keys_of_other_kinds_are_left_to_those_who_know_them() {
 async fn a_stream_ends_when_its_jwt_does() {
     let issuer = Issuer::new("key-1");
     let (server, _folder) = start(&issuer.keys()).await;
-    // Within the time that clocks may differ.
+    // The server tolerates a clock difference of 30 s, so this JWT expires in 2 s.
     let token = issuer.sign(&Issuer::claims(&["subscribe"], -28));
     let mut clients = connect(&server, &token).await;
     let follow = SubscribeRequest {

@@ -1,4 +1,4 @@
-//! CommandService, as a client meets it.
+//! Tests of `CommandService` as a client sees it.
 
 use contract::orders::v1::{
     ExecuteCommandsRequest, execute_commands_request::Command, execute_commands_response::Result, *,
@@ -334,13 +334,13 @@ async fn g5_a_call_that_is_given_up_can_be_made_again() {
     for create in creates.clone() {
         let mut commands = clients.commands.clone();
         calls.spawn(async move {
-            // Given up as soon as it has been sent, more or less.
+            // The client gives up 1 ms after it sends the command.
             let call = commands.create_order(create);
             let _ = tokio::time::timeout(std::time::Duration::from_millis(1), call).await;
         });
     }
     calls.join_all().await;
-    // Whatever became of each: sent again with its request id, it has happened once.
+    // A retry with the same request id takes effect once, whatever the outcome of the first call.
     for create in creates {
         clients.commands.clone().create_order(create).await.unwrap();
     }
@@ -361,7 +361,7 @@ async fn a_stream_of_commands_ends_when_the_server_shuts_down() {
     let answers = clients.commands.execute_commands(sent).await.unwrap();
     let mut answers = answers.into_inner();
     assert!(answers.message().await.unwrap().is_some());
-    // The client could go on for ever.
+    // The client keeps its stream open.
     let ((), ended) = tokio::join!(server.stop(), answers.message());
     assert_eq!(reason(&ended.unwrap_err()), "SHUTTING_DOWN");
     drop(commands);

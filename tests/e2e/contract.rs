@@ -1,4 +1,4 @@
-//! What generic clients need: health and reflection.
+//! Tests of the health and reflection services, which generic clients need.
 
 use testkit::{Server, eventually};
 use tonic_health::pb::{

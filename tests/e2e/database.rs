@@ -1,4 +1,4 @@
-//! What a node asks of its Postgres database.
+//! Tests of the requirements of a node on its Postgres database.
 
 use event_log::{Location, Log, Schema};
 use sqlx::{Connection as _, PgConnection};
@@ -8,7 +8,7 @@ use testkit::{
 };
 use tokio::runtime::Handle;
 
-/// The log in a database, without a node.
+/// Opens the log in a database without a node.
 async fn open(database: &str) -> Result<Log, event_log::Error> {
     let location = Location::Database(database.parse().unwrap());
     let schema = Schema {
@@ -86,7 +86,7 @@ async fn a_database_is_spoken_to_over_tls_when_its_url_says_so() {
 async fn g1_a_database_that_answers_before_the_disk_has_it_is_made_to_wait() {
     let database = postgres::database().await;
     let mut witness = PgConnection::connect(&database).await.unwrap();
-    // What a session does not set, it takes from here.
+    // A session takes this default unless it sets the value itself.
     sqlx::raw_sql(
         "DO $$ BEGIN EXECUTE format(
             'ALTER DATABASE %I SET synchronous_commit = off', current_database()); END $$;

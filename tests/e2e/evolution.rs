@@ -1,7 +1,8 @@
-//! Logs that older and newer programs have written.
+//! Tests of logs that older and newer programs have written.
 //!
-//! `stored_events/version_1.txt` is what a program wrote whose events had schema version 1, a row a
-//! line. A version that follows gets a file of its own with the same story, and each is read for good.
+//! `stored_events/version_1.txt` holds the events of a program with schema version 1, one row per
+//! line. Each later version gets its own file with the same story. Every later program must read
+//! all of them.
 
 use contract::{encoded, orders::v1::*};
 use prost::Message as _;
@@ -10,10 +11,10 @@ use testkit::{Clients, Server, order};
 use tonic::{Code, Request, Status, Streaming, codegen::http::uri::PathAndQuery};
 use tonic_prost::ProstCodec;
 
-/// What programs wrote of each schema version, from the first to the one that is written now.
+/// The stored events of each schema version, from the first to the current one.
 const VERSIONS: [&str; 1] = [include_str!("stored_events/version_1.txt")];
 
-/// A row of the log.
+/// One row of the log.
 #[derive(Clone)]
 struct Stored {
     aggregate_type: i64,
@@ -43,7 +44,7 @@ fn rows(file: &str) -> Vec<Stored> {
     file.lines().map(row).collect()
 }
 
-/// A server on a log with these rows.
+/// Starts a server on a log with these rows.
 async fn on(rows: &[Stored]) -> Server {
     let mut server = Server::start().await;
     server.stop().await;
@@ -71,7 +72,7 @@ async fn on(rows: &[Stored]) -> Server {
     server
 }
 
-/// The log behind a position as a stream, each event as the bytes that it is.
+/// Streams the log after a position, and returns each event as raw bytes and the end of the stream.
 async fn streamed(clients: &Clients, after_position: u64) -> (Vec<Vec<u8>>, Result<(), Status>) {
     let mut grpc = tonic::client::Grpc::new(clients.channel.clone());
     grpc.ready().await.unwrap();
@@ -96,14 +97,14 @@ async fn streamed(clients: &Clients, after_position: u64) -> (Vec<Vec<u8>>, Resu
     }
 }
 
-/// The order's version after it is shipped, or how that is refused.
+/// Ships an order, and returns its new version or the error code.
 async fn ship(clients: &mut Clients, id: &str) -> Result<u64, Code> {
     let answer = clients.commands.ship_order(order::ship(id)).await;
     let version = answer.map(|shipped| shipped.into_inner().version);
     version.map_err(|status| status.code())
 }
 
-/// Of the newest version.
+/// Returns the rows of the newest schema version.
 fn newest() -> Vec<Stored> {
     rows(VERSIONS[VERSIONS.len() - 1])
 }
@@ -210,7 +211,7 @@ async fn what_newer_code_added_is_kept_and_passed_on() {
     let order = clients.order("c", stored.len() as u64).await;
     assert_eq!(order.status(), OrderStatus::Created);
     assert_eq!(ship(&mut clients, "c").await, Ok(2));
-    // Also after it was read to decide on.
+    // The added field survives even though the command side has read the event.
     let (events, _) = streamed(&clients, 0).await;
     assert!(events[stored.len() - 1].ends_with(&added));
 }
@@ -250,7 +251,7 @@ async fn an_event_of_a_type_that_is_not_known_is_passed_on_and_nothing_is_decide
 #[tokio::test]
 async fn g6_an_event_of_a_newer_schema_is_waited_at_and_not_skipped() {
     let mut stored = newest();
-    // That of the order `c` being created, and another one behind it.
+    // The changed event creates order `c`, and another event follows it.
     let at = stored.len();
     stored[at - 1].schema_version += 1;
     let server = on(&stored).await;

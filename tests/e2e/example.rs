@@ -1,4 +1,4 @@
-//! The subscriber of `examples/`, while the network breaks.
+//! Tests of the subscriber in `examples/` while the network breaks.
 
 #[path = "../../examples/subscriber/follow.rs"]
 mod follow;
@@ -25,7 +25,8 @@ use tokio::time::{sleep, timeout};
 use tonic::{Code, Status, transport::Certificate};
 use warehouse::Warehouse;
 
-/// Creates orders, and ships every other one; while that goes on, does something to the network.
+/// Creates orders and ships every second one. Calls `between` in each step, for example to break
+/// the network.
 async fn write(clients: &mut Clients, ids: std::ops::Range<u64>, between: impl Fn(u64)) {
     for id in ids {
         let name = format!("o-{id}");
@@ -69,7 +70,7 @@ async fn g6_a_warehouse_loses_and_repeats_nothing_while_the_network_breaks() {
         })
         .await;
         reached(&file, 75).await;
-        // Silent, without an end.
+        // The connection stays open without traffic.
         network.darken();
         write(&mut clients, 50..60, |_| ()).await;
         network.mend();
@@ -79,7 +80,7 @@ async fn g6_a_warehouse_loses_and_repeats_nothing_while_the_network_breaks() {
         () = writes => {}
         ended = follow(&through, &mut warehouse, Duration::from_millis(300)) => panic!("{ended:?}"),
     }
-    // Another one on the same file.
+    // Another warehouse opens the same file.
     let mut warehouse = Warehouse::open(&file).await.unwrap();
     let writes = async {
         write(&mut clients, 60..70, |_| ()).await;
@@ -132,7 +133,7 @@ async fn refusal(source: &Source, warehouse: &mut Warehouse) -> Status {
     }
 }
 
-/// A server with TLS, for who has a JWT.
+/// A server with TLS that accepts JWTs.
 struct Secured {
     server: Server,
     issuer: Issuer,
@@ -183,7 +184,7 @@ impl Secured {
         self.issuer.sign(&Issuer::claims(&[role], seconds))
     }
 
-    /// Writes a file with a JWT.
+    /// Replaces the token file with a new JWT.
     fn issue(&self, role: &str, seconds: i64) {
         fs::write(self.file("new"), self.jwt(role, seconds) + "\n").unwrap();
         fs::rename(self.file("new"), self.file("token")).unwrap();
@@ -213,7 +214,7 @@ async fn it_goes_on_when_its_token_is_replaced_by_a_better_one() {
     let mut warehouse = Warehouse::open(&file).await.unwrap();
     let replaced = async {
         write(&mut clients, 1..2, |_| ()).await;
-        // Over in three seconds: the server gives clocks 30 more.
+        // The server tolerates a clock difference of 30 s, so this JWT expires in 3 s.
         secured.issue("subscribe", -27);
         let soon_over = fs::read_to_string(secured.file("token")).unwrap();
         reached(&file, 1).await;
@@ -224,7 +225,7 @@ async fn it_goes_on_when_its_token_is_replaced_by_a_better_one() {
         .await;
         write(&mut clients, 3..4, |_| ()).await;
         secured.issue("query", 600);
-        // It is refused again and again, and for another reason.
+        // The server rejects the retries with another reason.
         sleep(Duration::from_secs(2)).await;
         secured.issue("subscribe", 600);
         reached(&file, 2).await;
@@ -244,7 +245,7 @@ async fn the_one_token_that_it_has_is_taken_or_refused_for_good() {
         (secured.source(None), Code::Unauthenticated),
         (here("wrong".into()), Code::Unauthenticated),
         (here(secured.jwt("query", 600)), Code::PermissionDenied),
-        // Over in a second.
+        // This JWT expires in 1 s.
         (here(secured.jwt("subscribe", -29)), Code::Unauthenticated),
     ] {
         assert_eq!(refusal(&source, &mut warehouse).await.code(), code);

@@ -1,4 +1,4 @@
-//! What breaks between clients, nodes and their Postgres, and what clients see of it.
+//! Tests of faults between clients, nodes and Postgres, as clients see them.
 
 use std::collections::BTreeMap;
 
@@ -18,14 +18,14 @@ use tonic_health::pb::{
 };
 use tonic_types::StatusExt as _;
 
-/// Checks that a command was refused because its outcome is unknown, and when to try again is told.
+/// Checks that the error reports an unknown outcome and a time to retry.
 fn check_unavailable(status: &Status) {
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     assert_eq!(reason(status), "STORE_UNAVAILABLE");
     assert!(status.get_details_retry_info().is_some());
 }
 
-/// Every event of the log, in order. Those who read it have lost their connections too.
+/// Returns every event of the log in order, and retries while the database is unavailable.
 async fn log(clients: &mut Clients) -> Vec<RecordedEvent> {
     let mut stream = eventually("the log can be read", async || {
         let stream = clients.events.subscribe(SubscribeRequest::default()).await;
@@ -43,7 +43,7 @@ async fn log(clients: &mut Clients) -> Vec<RecordedEvent> {
     events
 }
 
-/// Executes a command until it is answered, as a client does that retries.
+/// Retries a command until it is answered, as a client does.
 async fn retried(clients: &mut Clients, create: &CreateOrderRequest) -> CreateOrderResponse {
     loop {
         match clients.commands.create_order(create.clone()).await {
@@ -54,8 +54,8 @@ async fn retried(clients: &mut Clients, create: &CreateOrderRequest) -> CreateOr
     }
 }
 
-/// A node that reaches its database over a network that can be cut; the connection of the test does
-/// not go over it.
+/// Starts a node that reaches its database through a proxy. The returned connection bypasses the
+/// proxy.
 async fn node_behind(database: &str) -> (Server, Proxy, PgConnection) {
     let network = Proxy::to(&postgres::at(database, "").0).await;
     let node = Server::start_on(&postgres::at(database, network.address()).1).await;
@@ -66,7 +66,7 @@ async fn node_behind(database: &str) -> (Server, Proxy, PgConnection) {
     )
 }
 
-/// An append is under way that waits for the advisory lock.
+/// Waits until an append waits for the advisory lock.
 async fn held(connection: &mut PgConnection) {
     eventually("the append waits", async || {
         let waiting: i64 = sqlx::query_scalar(
@@ -81,7 +81,8 @@ async fn held(connection: &mut PgConnection) {
     .await;
 }
 
-/// A connection is killed while a transaction is at `moment`, given as the trigger that waits there.
+/// Kills a connection inside a transaction, at the point where the trigger `moment` blocks it.
+/// Checks that a retry appends one event.
 async fn killed_at(moment: &str) {
     let database = postgres::database().await;
     let node = Server::start_on(&database).await;
@@ -163,8 +164,8 @@ async fn g1_g5_a_commit_whose_answer_is_lost_is_answered_when_the_command_is_sen
     assert_eq!(log(&mut clients).await.len(), 2, "once");
 }
 
-/// Clients that create orders one after the other, each until it is answered, until they are
-/// stopped; the positions of the answers by request id.
+/// Starts 8 writers that create orders, each retried until it is answered. Each writer returns the
+/// positions of its replies by request id.
 fn start_writers(clients: &Clients, stop: &CancellationToken) -> JoinSet<BTreeMap<String, u64>> {
     let mut writers = JoinSet::new();
     for writer in 0..8 {
@@ -182,7 +183,7 @@ fn start_writers(clients: &Clients, stop: &CancellationToken) -> JoinSet<BTreeMa
     writers
 }
 
-/// A node under load loses its database, and gets it back.
+/// Checks a node under load that loses its database twice and recovers.
 async fn outage(node: &Server, lose: impl Fn(), get_back: impl Fn()) {
     let mut clients = node.clients().await;
     let mut health = HealthClient::new(clients.channel.clone());
@@ -359,7 +360,7 @@ async fn a_page_that_cannot_be_read_is_no_outage_for_others() {
     }
     drop(clients);
     server.stop().await;
-    // Where the event of one order is.
+    // The bytes locate the page with the event of one order.
     let log = server.folder().join("events.db");
     let mut bytes = std::fs::read(&log).unwrap();
     let needle = b"customer-150";

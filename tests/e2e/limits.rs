@@ -1,5 +1,5 @@
-//! What clients can try to take, to break and to smuggle in: the server says no, and goes on for
-//! others.
+//! Tests of the limits on clients: the server rejects excess load, broken calls and injected text,
+//! and continues to serve others.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -27,7 +27,7 @@ async fn limited(limits: Limits) -> Server {
     Server::of(node).await
 }
 
-/// That it serves others.
+/// Checks that the server serves other clients.
 async fn serves(server: &Server) {
     let mut clients = server.clients().await;
     clients.events.get_head(GetHeadRequest {}).await.unwrap();
@@ -38,11 +38,11 @@ async fn connect(server: &Server) -> TcpStream {
     TcpStream::connect(address).await.unwrap()
 }
 
-/// Reads until the server closes the connection.
+/// Reads until the server closes the connection, and returns the bytes.
 async fn closed(mut connection: TcpStream) -> Vec<u8> {
     let mut read = Vec::new();
     let closed = timeout(DEADLINE, connection.read_to_end(&mut read)).await;
-    // It may also reset it.
+    // The server may also reset the connection.
     let _ = closed.expect("the connection stays open");
     read
 }
@@ -118,7 +118,7 @@ async fn who_does_not_begin_to_speak_is_left() {
     for connection in connections {
         closed(connection).await;
     }
-    // Who has spoken may be silent.
+    // A connection that has sent a request may stay silent.
     let mut clients = server.clients().await;
     let follow = SubscribeRequest {
         follow: true,
@@ -137,7 +137,7 @@ async fn who_does_not_begin_to_speak_is_left() {
 async fn connections_past_the_limit_are_closed_and_places_are_given_back() {
     let server = limited(Limits {
         connections: 3,
-        // Who is closed is not closed for that.
+        // The long timeout excludes that a connection closes for silence.
         patience: 10 * DEADLINE,
         ..Limits::default()
     })
@@ -146,7 +146,7 @@ async fn connections_past_the_limit_are_closed_and_places_are_given_back() {
     for _ in 0..3 {
         held.push(server.clients().await);
     }
-    // Accepted by the system before the server looks at it.
+    // The operating system accepts the connection before the server closes it.
     closed(connect(&server).await).await;
     assert!(held[0].events.get_head(GetHeadRequest {}).await.is_ok());
     held.pop();
@@ -172,7 +172,7 @@ async fn a_call_that_does_not_come_to_its_end_is_ended() {
     };
     let refused = clients.queries.get_order(waits).await.unwrap_err();
     assert_eq!(reason(&refused), "OVERLOADED");
-    // A body of which half has come.
+    // The client sends only a part of the body.
     let mut connection = connect(&server).await;
     let head = "POST /orders.v1.EventService/GetHead HTTP/1.1\r\nhost: localhost\r\n\
         content-type: application/grpc-web+proto\r\ncontent-length: 100\r\n\r\n";
@@ -241,7 +241,7 @@ async fn g11_subscribers_past_the_limit_are_refused_and_the_others_get_everythin
             }
         }
     }
-    // The node's own projector is not one of them.
+    // The projector of the node is one of the 10,000 subscribers that the limit allows.
     assert_eq!(streams.len(), 10_000 - 1);
     assert_eq!(reason(&refused.unwrap()), "OVERLOADED");
     let mut clients = server.clients().await;
@@ -261,7 +261,7 @@ async fn g11_subscribers_past_the_limit_are_refused_and_the_others_get_everythin
     .await;
 }
 
-/// What nobody means well with, and what some write in earnest.
+/// Injection attempts, and unusual text that real clients send.
 const SMUGGLED: [&str; 18] = [
     "\0",
     "a\0b",
@@ -283,20 +283,20 @@ const SMUGGLED: [&str; 18] = [
     "\r\n\r\nHTTP/1.1 200 OK",
 ];
 
-/// Every text field in a message, by its path, also in messages and lists within.
+/// Collects the path of every text field in a message, including nested messages and lists.
 fn texts(message: &MessageDescriptor, path: &[u32], found: &mut Vec<Vec<u32>>) {
     for field in message.fields() {
         let path = [path, &[field.number()]].concat();
         match field.kind() {
             Kind::String => found.push(path),
-            // None of them is recursive.
+            // No message is recursive.
             Kind::Message(inner) => texts(&inner, &path, found),
             _ => {}
         }
     }
 }
 
-/// A message in which one field has this text.
+/// Builds a message in which one field has this text.
 fn with(message: &MessageDescriptor, path: &[u32], text: &str) -> DynamicMessage {
     let mut made = DynamicMessage::new(message.clone());
     let field = message.get_field(path[0]).unwrap();
@@ -345,9 +345,9 @@ async fn whatever_a_text_field_holds_it_is_an_answer_or_the_clients_error() {
             }
         }
     }
-    // Both happen.
+    // The cases include accepted and rejected texts.
     assert!(told["Ok"] > 10 && told["InvalidArgument"] > 500, "{told:?}");
-    // Nothing was changed, nothing got out, nothing is broken.
+    // No text changed, exposed or damaged data.
     let answer = clients
         .queries
         .search_orders(SearchOrdersRequest::default())
@@ -361,7 +361,7 @@ async fn whatever_a_text_field_holds_it_is_an_answer_or_the_clients_error() {
     assert_eq!(ids, ["o-1"]);
 }
 
-/// Calls a method with one message, and takes its answer, or the first of them.
+/// Calls a method with one message, and returns the outcome of its first answer.
 async fn first_answer(
     clients: &Clients,
     path: &str,
@@ -377,7 +377,7 @@ async fn first_answer(
         .server_streaming(request, path, codec)
         .await?
         .into_inner();
-    // A stream may have nothing to say.
+    // A stream may send no message.
     match timeout(Duration::from_millis(200), answers.message()).await {
         Ok(answer) => answer.map(|_| ()),
         Err(_) => Ok(()),
@@ -386,7 +386,7 @@ async fn first_answer(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn searches_past_the_limit_are_refused_and_do_not_hold_up_others() {
-    // A search engine that takes connections, and says nothing.
+    // The search engine accepts connections and never answers.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     tokio::spawn(async move {

@@ -1,5 +1,5 @@
-//! A Meilisearch that loses what it had, or is put back to what it had once: a real one where one is
-//! installed, and a double everywhere.
+//! Tests of a Meilisearch that loses data or returns to an older copy. Each case runs with the
+//! double, and with a real server where one is installed.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +9,7 @@ use testkit::{
 };
 use tonic::Status;
 
-/// Makes each case a test with a real server, and one with the double.
+/// Turns each case into a test with a real server and one with the double.
 macro_rules! cases {
     ($($case:ident,)*) => {
         mod real_meilisearch {
@@ -66,7 +66,7 @@ async fn search(
     Ok(found.into_inner())
 }
 
-/// Creates `{name}-0`, `{name}-1`, ...; returns the newest position.
+/// Creates `{name}-0`, `{name}-1`, ... and returns the newest position.
 async fn create(clients: &mut Clients, name: &str, count: u64) -> u64 {
     for index in 0..count {
         let create = order::create(&format!("{name}-{index}"), "ann");
@@ -85,7 +85,7 @@ async fn rebuild(clients: &mut Clients) -> Result<(), Status> {
     Ok(())
 }
 
-/// The search index is at the head, and what it has is right.
+/// Waits until the search index is at the head without an error, and verifies it.
 async fn recovers(clients: &mut Clients) {
     let head = clients.head().await;
     eventually("it has recovered", async || {
@@ -104,8 +104,8 @@ async fn recovers(clients: &mut Clients) {
     }
 }
 
-/// Whatever a search answers while what was indexed gets lost, it is all there from the position that
-/// the search waits for.
+/// Checks searches while `lose` removes indexed data. Each answer is complete up to the requested
+/// position, or the search fails.
 async fn loses(mut server: Losable, lose: impl FnOnce(&mut Losable)) {
     let node = Server::start_with_meilisearch(&server.url(), &server.key()).await;
     let mut clients = node.clients().await;
@@ -172,7 +172,7 @@ async fn g8_a_search_does_not_answer_from_a_server_that_was_put_back(mut server:
     recovers(&mut clients).await;
 }
 
-/// What happens to a server that has just accepted a swap.
+/// The fault of a server that has just accepted a swap.
 #[derive(Debug, Clone, Copy)]
 enum Loss {
     Wiped,
@@ -180,7 +180,8 @@ enum Loss {
     Deleted,
 }
 
-/// A rebuild ends, with an error, whose swap is accepted and then lost; and the next one succeeds.
+/// Checks that a rebuild fails if its swap is accepted and then lost, and that the next rebuild
+/// succeeds.
 async fn swap_is_lost(mut server: Losable, loss: Loss) {
     let interceptor = Interceptor::to(&server.address()).await;
     let key = server.key();
@@ -226,7 +227,7 @@ async fn g9_a_rebuild_ends_whose_index_was_deleted_after_the_swap(server: Losabl
 async fn g7_the_only_indexer_goes_on_with_an_older_copy(mut server: Losable) {
     let mut node = Server::start_with_meilisearch(&server.url(), &server.key()).await;
     let mut clients = node.clients().await;
-    // Claimed more than once, as by a long life.
+    // Each restart claims the index, as over a long lifetime.
     for _ in 0..3 {
         create(&mut clients, &uuid::Uuid::now_v7().to_string(), 5).await;
         recovers(&mut clients).await;
@@ -235,7 +236,7 @@ async fn g7_the_only_indexer_goes_on_with_an_older_copy(mut server: Losable) {
     }
     recovers(&mut clients).await;
     let kept = server.keep();
-    // It never sees that the server is empty, but begins there.
+    // The node starts on the empty server, so it never sees the loss.
     node.stop().await;
     server.wipe();
     node.start_again().await;

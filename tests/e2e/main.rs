@@ -1,7 +1,8 @@
-//! End-to-end tests: a real server on a real socket, driven through the contract. One module a topic.
+//! End-to-end tests, one module per topic: each drives a real server on a real socket through the
+//! contract.
 //!
-//! Tests that need more than a Rust toolchain and a C compiler are ignored, and say what they need:
-//! `CONTRIBUTING.md` tells how to run them.
+//! A test that needs more than a Rust toolchain and a C compiler is ignored and names its
+//! requirement. `CONTRIBUTING.md` explains how to run it.
 
 #![cfg(test)]
 

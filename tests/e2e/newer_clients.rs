@@ -1,4 +1,4 @@
-//! Commands of clients whose contract is newer than the server's, and messages that are none.
+//! Tests of commands from clients with a newer contract, and of invalid messages.
 
 use contract::{
     Raw,
@@ -13,7 +13,7 @@ use tokio_stream::StreamExt as _;
 use tonic::{Code, Request, codegen::http::uri::PathAndQuery};
 use tonic_prost::ProstCodec;
 
-/// What such a client sends: a field more than this server knows.
+/// Encodes a message with a field that this server does not know.
 fn from_a_newer_client(message: &impl Message) -> Raw {
     let mut bytes = message.encode_to_vec();
     prost::encoding::string::encode(99, &"as a gift".to_owned(), &mut bytes);
@@ -49,7 +49,7 @@ async fn on_a_stream_it_is_refused_alone() {
     let sent = [
         Raw::decode(&*command("a").encode_to_vec()).unwrap(),
         from_a_newer_client(&command("b")),
-        // A command that this server does not know at all.
+        // The stream includes a command that this server does not know.
         from_a_newer_client(&ExecuteCommandsRequest::default()),
         Raw::decode(&*command("c").encode_to_vec()).unwrap(),
     ];

@@ -1,4 +1,4 @@
-//! Rebuilding, verifying and parking, as operators meet them.
+//! Tests of rebuild, verify and parking as operators use them.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use sqlx::{
 use testkit::{Clients, DEADLINE, Server, eventually, order, postgres, reason, wrong_fields};
 use tonic::Code;
 
-/// Changes a file behind the system's back.
+/// Runs `sql` on a file, outside the server.
 async fn change(file: &Path, sql: &str) {
     let options = SqliteConnectOptions::new().filename(file);
     let mut other = options.busy_timeout(DEADLINE).connect().await.unwrap();
@@ -18,7 +18,7 @@ async fn change(file: &Path, sql: &str) {
     sqlx::raw_sql(sql).execute(&mut other).await.unwrap();
 }
 
-/// The stored first event of an order.
+/// Returns the stored record of the first event of an order.
 async fn recorded(log: &Path, order_id: &str) -> Vec<u8> {
     let mut log = SqliteConnectOptions::new()
         .filename(log)
@@ -32,7 +32,7 @@ async fn recorded(log: &Path, order_id: &str) -> Vec<u8> {
         .unwrap()
 }
 
-/// Puts something else in its place.
+/// Replaces the stored record of the first event of an order.
 async fn record(log: &Path, order_id: &str, record: Vec<u8>) {
     let options = SqliteConnectOptions::new().filename(log);
     let mut log = options.busy_timeout(DEADLINE).connect().await.unwrap();
@@ -44,12 +44,12 @@ async fn record(log: &Path, order_id: &str, record: Vec<u8>) {
         .unwrap();
 }
 
-/// What the log refuses by itself.
+/// Drops the triggers that reject changes of the log.
 const UNLOCK: &str = "DROP TRIGGER events_are_never_changed; DROP TRIGGER events_are_never_deleted;
     DROP TRIGGER requests_are_never_changed; DROP TRIGGER requests_are_never_deleted;";
 
-/// Orders `o-0`, `o-1`, ..., each other one shipped, of customers and products with names; returns
-/// the newest position.
+/// Creates orders `o-0`, `o-1`, ... with named customers and products, and ships every second one.
+/// Returns the newest position.
 async fn fill(clients: &mut Clients, orders: u64) -> u64 {
     let tea = order::product("tea", "Green tea");
     clients.commands.register_product(tea).await.unwrap();
@@ -82,7 +82,7 @@ async fn search(clients: &mut Clients, query: &str, min_position: u64) -> Search
     found.unwrap().into_inner()
 }
 
-/// Everything that queries answer.
+/// Returns the answers of all queries at a position.
 async fn answers(clients: &mut Clients, position: u64) -> (Vec<Order>, Vec<Order>, String) {
     let listed = search(clients, "", position).await.orders;
     let mut found = search(clients, "tea", position).await.orders;
@@ -169,7 +169,7 @@ async fn g9_a_rebuild_makes_the_same_read_models_anew_and_goes_back() {
     assert_eq!(answers(&mut clients, position).await, before);
     assert_eq!(verify(&mut clients, &[]).await, [""; 0]);
 
-    // What comes later is in the new ones, and in the old ones when they are gone back to.
+    // New events reach both generations, so a rollback loses none.
     let create = order::create("late", "c-0");
     let late = clients.commands.create_order(create).await.unwrap();
     let late = late.into_inner().position;
@@ -308,7 +308,7 @@ async fn g10_each_corruption_is_named() {
         let found = verify(&mut clients, &["documents"]).await;
         assert!(found.contains(&told.to_owned()), "{sql}: {found:?}");
     }
-    // The index still has what the documents have lost, and the name that was.
+    // The index keeps the order and the name that the documents have lost.
     let found = verify(&mut clients, &["search"]).await;
     assert!(
         found.contains(&"the order of event 10 is in the search index, and is no order".into()),
@@ -318,7 +318,7 @@ async fn g10_each_corruption_is_named() {
         found.contains(&"order o-0 is another one in the search index".into()),
         "{found:?}"
     );
-    // All of it is made right from the log.
+    // A rebuild restores all of it from the log.
     rebuild(&mut clients, &[], false).await.unwrap();
     assert_eq!(verify(&mut clients, &[]).await, [""; 0]);
 
@@ -438,8 +438,8 @@ async fn g10_a_system_at_work_has_no_differences() {
             writing.commands.ship_order(order::ship(&id)).await.unwrap();
             let name = order::customer("c-0", &format!("Ann {count}"));
             let renamed = writing.commands.register_customer(name).await.unwrap();
-            // A name goes to all orders that show it, of which there are more and more: who does not
-            // wait for that outruns the index for ever, and it is never where it could be verified.
+            // A new name changes every order of the customer, and their number grows. Without this
+            // search, the writer would outrun the index, which could then never be verified.
             let search = SearchOrdersRequest {
                 query: format!("ann {count}"),
                 min_position: renamed.into_inner().position,
@@ -469,13 +469,13 @@ async fn an_event_that_cannot_be_projected_parks_its_order_until_the_retry() {
     server.stop().await;
     let log = server.folder().join("events.db");
     change(&log, UNLOCK).await;
-    // As if a version that this one does not know had written it.
+    // The record simulates a newer program with an unknown version.
     let right = recorded(&log, "o-1").await;
     let mut wrong = RecordedEvent::decode(&right[..]).unwrap();
     wrong.occurred_at = None;
     record(&log, "o-1", wrong.encode_to_vec()).await;
     for file in ["read-1.db", "read-1.db-wal", "read-1.db-shm"] {
-        // The last two are not there after an orderly end.
+        // SQLite deletes the last two files when it closes.
         let _ = std::fs::remove_file(server.folder().join(file));
     }
     std::fs::remove_dir_all(server.folder().join("search-1")).unwrap();
@@ -493,7 +493,7 @@ async fn an_event_that_cannot_be_projected_parks_its_order_until_the_retry() {
         .unwrap();
     let position = clients.head().await;
 
-    // All others are current.
+    // The parked order does not hold back the others.
     assert_eq!(search(&mut clients, "", position).await.total_size, 3);
     assert_eq!(search(&mut clients, "tea", position).await.total_size, 3);
     let others = search(&mut clients, "", position).await.orders;
@@ -620,11 +620,11 @@ async fn an_event_that_cannot_be_decoded_parks_its_order_and_is_named() {
     let mut wrong = RecordedEvent::decode(&right[..]).unwrap();
     wrong.payload = None;
     let mut wrong = wrong.encode_to_vec();
-    // `order_created`, of which the content is none.
+    // The bytes encode the field `order_created` with invalid content.
     wrong.extend([0xa2, 0x01, 0x03, 0xff, 0xff, 0xff]);
     record(&log, "o-1", wrong).await;
     for file in ["read-1.db", "read-1.db-wal", "read-1.db-shm"] {
-        // The last two are not there after an orderly end.
+        // SQLite deletes the last two files when it closes.
         let _ = std::fs::remove_file(server.folder().join(file));
     }
     server.start_again().await;

@@ -1,4 +1,4 @@
-//! Several nodes on one Postgres, as clients meet them.
+//! Tests of several nodes on one Postgres, as clients see them.
 
 use std::collections::BTreeSet;
 
@@ -10,10 +10,10 @@ use testkit::{Clients, DEADLINE, Server, eventually, order, postgres, reason};
 use tokio::{runtime::Handle, task::JoinSet, time::timeout};
 use tonic::{Code, Streaming};
 
-/// Two nodes, and the URL of their database.
+/// Starts two nodes and returns them with the URL of their database.
 async fn nodes() -> ([Server; 2], String) {
     let database = postgres::database().await;
-    // Together, so that both make the tables.
+    // The nodes start together, so that both try to create the tables.
     let nodes = tokio::join!(Server::start_on(&database), Server::start_on(&database));
     let nodes: [Server; 2] = nodes.into();
     for node in &nodes {
@@ -36,7 +36,7 @@ async fn subscribe(clients: &mut Clients, after_position: u64) -> Streaming<Subs
         .into_inner()
 }
 
-/// Events of a stream up to a position.
+/// Reads a stream up to a position and returns its events.
 async fn upto(stream: &mut Streaming<SubscribeResponse>, position: u64) -> Vec<RecordedEvent> {
     let mut events = Vec::new();
     while events
@@ -83,8 +83,8 @@ async fn g3_g6_subscribers_of_every_node_get_what_all_nodes_append_once_and_in_o
     }
 }
 
-/// Follows the log over connections that end after a few responses each, to one node after the
-/// other; the positions of all events it was given.
+/// Follows the log over connections that end after a few responses, and changes the node each time.
+/// Returns the positions of all events.
 async fn follow_restlessly(urls: Vec<String>, first: usize, upto: u64) -> Vec<u64> {
     let mut given: Vec<u64> = Vec::new();
     let mut connections = first;
@@ -144,7 +144,7 @@ async fn g3_g6_many_writers_and_restless_subscribers_on_four_nodes_miss_nothing(
 async fn g3_an_append_that_is_held_open_is_neither_skipped_nor_overtaken() {
     let (nodes, database) = nodes().await;
     let mut holder = PgConnection::connect(&database).await.unwrap();
-    // An insert of this order waits, in the midst of its transaction, for the holder's lock.
+    // The insert of this order waits for the lock of the holder inside its transaction.
     sqlx::raw_sql(
         "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
@@ -286,7 +286,7 @@ async fn g1_g5_what_becomes_of_a_command_when_connections_are_killed_is_found_ou
         let mut commands = clients.commands.clone();
         calls.spawn(async move {
             loop {
-                // One at a time, as a client does that retries.
+                // The client retries one command at a time.
                 match commands.create_order(create.clone()).await {
                     Ok(reply) => return (create.request_id, reply.into_inner()),
                     Err(status) => {
@@ -328,7 +328,7 @@ async fn g1_g5_what_becomes_of_a_command_when_connections_are_killed_is_found_ou
     }
 }
 
-/// The log itself, past all nodes.
+/// Opens the log directly, without a node.
 async fn open(database: &str) -> Result<Log, event_log::Error> {
     let location = Location::Database(database.parse().unwrap());
     let schema = Schema {
@@ -366,7 +366,8 @@ async fn g6_a_subscription_that_does_not_follow_ends_at_the_head_of_the_log_and_
             events: vec![event],
             requests: Vec::new(),
         };
-        // The nodes are not told, and have hardly had time to find out.
+        // No notification announces this append, and the next poll of the nodes is up to 250 ms
+        // away.
         let position = log.appender.append(&batch).await.unwrap();
         let request = SubscribeRequest {
             after_position: position - 1,

@@ -1,10 +1,10 @@
-//! QueryService, as a client meets it.
+//! Tests of `QueryService` as a client sees it.
 
 use contract::orders::v1::*;
 use testkit::{Clients, Server, order, reason, wrong_fields};
 use tonic::Code;
 
-/// The orders of a page, by id.
+/// Returns the ids of the orders on a page.
 fn ids(page: &SearchOrdersResponse) -> Vec<&str> {
     page.orders
         .iter()
@@ -27,7 +27,8 @@ fn short_wait() -> Option<prost_types::Duration> {
     })
 }
 
-/// Creates `o-0`, `o-1`, ...: of a customer each third, one EUR more each, an hour apart.
+/// Creates `o-0`, `o-1`, ... one hour apart, for three customers in turn. Each order costs 1 EUR
+/// more than the one before.
 async fn create(clients: &mut Clients, ids: std::ops::Range<i64>) -> u64 {
     let mut position = 0;
     for index in ids {

@@ -1,4 +1,4 @@
-//! Text search by a real Meilisearch, and what becomes of it when that fails.
+//! Tests of text search with a real Meilisearch, including its failures.
 
 use std::{
     fs,
@@ -33,7 +33,7 @@ async fn search(
     Ok(found.into_inner())
 }
 
-/// Creates `{name}-0`, `{name}-1`, ...; returns the newest position.
+/// Creates `{name}-0`, `{name}-1`, ... and returns the newest position.
 async fn create(clients: &mut Clients, name: &str, count: u64) -> u64 {
     for index in 0..count {
         let create = order::create(&format!("{name}-{index}"), &format!("c-{}", index % 7));
@@ -42,7 +42,7 @@ async fn create(clients: &mut Clients, name: &str, count: u64) -> u64 {
     clients.head().await
 }
 
-/// Orders with all that is searched by; returns the newest position.
+/// Creates orders that use every searchable field, and returns the newest position.
 async fn fill(clients: &mut Clients) -> u64 {
     for (id, name) in [("tea", "Green tea"), ("jam", "Plum jam")] {
         let product = order::product(id, name);
@@ -91,7 +91,7 @@ async fn fill(clients: &mut Clients) -> u64 {
     clients.head().await
 }
 
-/// What the index should have, and has: nothing differs.
+/// Verifies the search index and expects no difference.
 async fn agree(clients: &mut Clients) {
     let found = differences(clients).await.unwrap();
     assert_eq!(found, [""; 0]);
@@ -111,13 +111,13 @@ async fn differences(clients: &mut Clients) -> Result<Vec<String>, Status> {
     Ok(all)
 }
 
-/// The status of the search index.
+/// Returns the status of the search index.
 async fn status(clients: &mut Clients) -> ProjectionStatus {
     let status = clients.projections.get_status(GetStatusRequest {}).await;
     status.unwrap().into_inner().projections.remove(1)
 }
 
-/// Waits until the index is at the head, without an error.
+/// Waits until the index is at the head without an error.
 async fn at_the_head(clients: &mut Clients) {
     eventually("the index is at the head", async || {
         let status = status(clients).await;
@@ -133,7 +133,7 @@ async fn start(meilisearch: &Meilisearch) -> (Server, Clients) {
     (server, clients)
 }
 
-/// Searches in vain: at once, with a time to come back.
+/// Checks that a search fails immediately and reports a time to retry.
 async fn unavailable(clients: &mut Clients) {
     let started = Instant::now();
     let failed = search(clients, with_words("tea", 0)).await.unwrap_err();
@@ -142,11 +142,11 @@ async fn unavailable(clients: &mut Clients) {
     assert_eq!(reason(&failed), "SEARCH_UNAVAILABLE");
     let retry = failed.get_details_retry_info().unwrap();
     assert!(retry.retry_delay.is_some());
-    // A second, and what a busy machine adds.
+    // The bound is 1 s plus the delay of a busy machine.
     assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
-/// All that needs no search engine.
+/// Checks every feature that needs no search engine.
 async fn works_without(clients: &mut Clients, name: &str) {
     let position = create(clients, name, 1).await;
     let get = GetOrderRequest {
@@ -235,7 +235,8 @@ async fn meilisearch_answers_as_the_embedded_engine_does() {
     agree(&mut clients).await;
 }
 
-/// What all pages of a request tell: without an order asked for, that is each engine's own.
+/// Reads all pages of a request. Without an order in the request, the engines sort differently, so
+/// the ids are sorted here.
 async fn pages(
     clients: &mut Clients,
     mut request: SearchOrdersRequest,
@@ -325,7 +326,7 @@ async fn g7_a_wiped_index_is_filled_again() {
     search(&mut clients, with_words("o", position))
         .await
         .unwrap();
-    // Nothing comes afterwards that would make it look.
+    // No later event would make the node check the index.
     meilisearch.wipe();
     eventually("it is filled again", async || {
         let found = search(&mut clients, with_words("o", 0)).await.ok()?;
@@ -471,7 +472,7 @@ async fn g7_of_two_indexers_one_stops_and_the_index_agrees() {
         assert_eq!(found.total_size, 50, "it answers all the same");
         agree(clients).await;
     }
-    // Only the one that writes can make it again.
+    // Only the node that writes the index can rebuild it.
     let mut refused = 0;
     for clients in [&mut first, &mut second] {
         let request = RebuildRequest {
@@ -528,7 +529,7 @@ async fn g9_an_index_is_rebuilt_while_it_answers_and_after_its_server_was_killed
     assert_eq!(status(&mut clients).await.generation, 2);
     agree(&mut clients).await;
 
-    // Broken off by the death of the other side, it leaves the old one; and by that of this side.
+    // A rebuild that Meilisearch or the node interrupts keeps the old generation.
     let mut steps = clients
         .projections
         .rebuild(request.clone())
@@ -606,7 +607,7 @@ async fn g7_an_index_that_somebody_deletes_or_empties_under_traffic_is_made_agai
             (found.total_size > 0 && none).then_some(())
         })
         .await;
-        // With its settings: a filter works.
+        // The filter works only with the settings of the index.
         let filtered = SearchOrdersRequest {
             customer_ids: vec!["c-1".into()],
             ..with_words("before", 0)
@@ -641,7 +642,8 @@ async fn g9_a_rollback_that_is_broken_off_keeps_the_previous_index() {
     server.start_again().await;
     let mut clients = server.clients().await;
     at_the_head(&mut clients).await;
-    // It went back already, or it does now: either way there is one to go to.
+    // The rollback may have finished before the stop, or it finishes now. In both cases a previous
+    // generation exists.
     let mut steps = clients
         .projections
         .rebuild(request(true))

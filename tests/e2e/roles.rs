@@ -1,4 +1,4 @@
-//! Nodes that only take commands, or only answer queries.
+//! Tests of nodes that only accept commands or only answer queries.
 
 use contract::orders::v1::*;
 use testkit::{Clients, Proxy, Server, eventually, order, postgres, reason};
@@ -15,7 +15,7 @@ fn through(proxy: &Proxy) -> String {
     format!("http://{}", proxy.address())
 }
 
-/// `None` if there is no such service.
+/// Returns the health of a service, or `None` if the service does not exist.
 async fn health(clients: &Clients, service: &str) -> Option<ServingStatus> {
     let request = HealthCheckRequest {
         service: service.into(),

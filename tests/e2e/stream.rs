@@ -1,10 +1,10 @@
-//! EventService, as a subscriber meets it.
+//! Tests of `EventService` as a subscriber sees it.
 
 use contract::orders::v1::{recorded_event::Payload, *};
 use testkit::{Clients, Server, order, reason};
 use tonic::{Code, Streaming};
 
-/// Creates so many orders, of two customers in turn.
+/// Creates one order per id, for two customers in turn.
 async fn create(clients: &mut Clients, ids: std::ops::Range<usize>) {
     for index in ids {
         let customer = if index % 2 == 0 { "even" } else { "odd" };
@@ -27,7 +27,7 @@ fn following(after_position: u64) -> SubscribeRequest {
     }
 }
 
-/// The positions of a stream that ends, in the responses they came in.
+/// Returns the positions of a stream that ends, grouped by response.
 async fn positions(clients: &mut Clients, request: SubscribeRequest) -> Vec<Vec<u64>> {
     let mut stream = clients
         .events
@@ -42,7 +42,7 @@ async fn positions(clients: &mut Clients, request: SubscribeRequest) -> Vec<Vec<
     positions
 }
 
-/// The next events, until there are so many.
+/// Reads responses until at least `count` events have arrived, and returns the events.
 async fn next(stream: &mut Streaming<SubscribeResponse>, count: usize) -> Vec<RecordedEvent> {
     let mut events = Vec::new();
     while events.len() < count {
@@ -345,7 +345,7 @@ async fn g6_g11_one_that_does_not_read_holds_up_nobody_and_gets_all_when_it_does
         items: vec![order::item(&"p".repeat(64)); 1000],
         ..order::create(&format!("o-{index}"), "ann")
     };
-    // Far more than the buffers between hold.
+    // The events exceed all buffers between server and client.
     const ORDERS: usize = 250;
     for index in 0..ORDERS {
         clients.commands.create_order(wide(index)).await.unwrap();

@@ -1,4 +1,4 @@
-//! TLS: what clients are shown and asked for, and new certificates while they call.
+//! Tests of TLS: server and client certificates, and their rotation during calls.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use server::settings::{Caller, Roles, Tls};
 use tempfile::TempDir;
 use testkit::{Authority, Clients, Node, Server, eventually, order};
 
-/// Writes a certificate of this name, and its key: first what belongs to it, then itself.
+/// Issues a certificate for `name`. Writes its key first and the certificate last.
 fn write(folder: &Path, authority: &Authority, name: &str) -> (PathBuf, PathBuf) {
     let (cert, key) = authority.certificate(name);
     let files = (
@@ -46,13 +46,13 @@ async fn start(folder: &TempDir, authority: &Authority, client_ca: Option<PathBu
     Server::of(node).await
 }
 
-/// Whether it can be called.
+/// Returns whether the server answers this caller.
 async fn serves(server: &Server, caller: &Caller) -> bool {
     let url = server.url();
     let Ok(mut clients) = Clients::connect_as(&url, caller, "").await else {
         return false;
     };
-    // With TLS 1.3, a client learns with its first call that its certificate is refused.
+    // With TLS 1.3, a client learns of its rejected certificate only in the first call.
     clients.events.get_head(GetHeadRequest {}).await.is_ok()
 }
 
@@ -108,7 +108,7 @@ async fn a_new_certificate_is_shown_without_a_restart_and_without_dropping_calls
     let mut stream = stream.unwrap().into_inner();
     assert!(!serves(&server, &by_new).await);
 
-    // For a moment, key and certificate do not fit: what was read before holds.
+    // Key and certificate do not match for a moment. The server keeps the previous pair.
     write(folder.path(), &new, "localhost");
     eventually("the new certificate is shown", async || {
         serves(&server, &by_new).await.then_some(())

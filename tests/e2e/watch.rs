@@ -1,10 +1,10 @@
-//! WatchOrders, as a client meets it.
+//! Tests of `WatchOrders` as a client sees it.
 
 use contract::orders::v1::*;
 use testkit::{Server, eventually, order, reason};
 use tonic::Streaming;
 
-/// What the next response that says anything says: orders with their versions, and those that left.
+/// Formats the next response that is not empty: orders with their versions, and removed orders.
 async fn next(stream: &mut Streaming<WatchOrdersResponse>) -> String {
     loop {
         let response = stream.message().await.unwrap().unwrap();
@@ -150,7 +150,7 @@ async fn g11_there_are_not_more_watchers_than_it_can_serve() {
     let mut streams = Vec::new();
     let mut clients = server.clients().await;
     for index in 0..1000 {
-        // A connection carries so many streams at once.
+        // A connection carries 100 streams at a time.
         if index % 100 == 0 {
             clients = server.clients().await;
         }

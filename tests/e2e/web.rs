@@ -1,4 +1,5 @@
-//! gRPC-Web, as a browser speaks it, and which pages may. A real browser is in `clients/typescript`.
+//! Tests of gRPC-Web as browsers speak it, and of the allowed origins. `clients/typescript` tests
+//! with a real browser.
 
 use std::time::Instant;
 
@@ -12,14 +13,14 @@ use tonic::Code;
 
 const SHOP: &str = "http://shop.example:8080";
 
-/// A message on the wire: whether it is the trailers, its length, itself.
+/// Frames a message: the flag 0 (a message, no trailers), the length, and the message.
 fn framed(message: &impl Message) -> Vec<u8> {
     let bytes = message.encode_to_vec();
     let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
     [&[0], &length[..], &bytes].concat()
 }
 
-/// Calls a method over HTTP/1.1, as a page of that origin, or as none.
+/// Calls a method over HTTP/1.1, as a page of `origin` or without an origin.
 async fn call(
     server: &Server,
     method: &str,
@@ -51,7 +52,7 @@ async fn call_with(
     request.send().await.unwrap()
 }
 
-/// The messages and the trailers in a body.
+/// Splits a body into its messages and trailers.
 fn unframed(mut body: &[u8]) -> (Vec<&[u8]>, String) {
     let (mut messages, mut trailers) = (Vec::new(), String::new());
     while let [kind, a, b, c, d, rest @ ..] = body {
@@ -146,7 +147,8 @@ async fn a_page_of_another_origin_does_nothing() {
         (&[][..], SHOP),
         (&[SHOP], "http://evil.example"),
         (&[SHOP], "null"),
-        // What a page sends whose name was made to point here: its own origin is this address.
+        // A page whose host name resolves to this server (DNS rebinding) sends the origin of the
+        // server itself.
         (&[], "same"),
     ] {
         let server = Server::start_for_pages(origins).await;
@@ -235,7 +237,7 @@ async fn a_connection_that_a_browser_keeps_does_not_keep_the_server() {
     let client = http1();
     let method = "EventService/GetHead";
     let answer = call_with(&client, &server, method, &GetHeadRequest {}, None).await;
-    // Read to its end, so that the connection waits for the next call.
+    // The client reads the whole body, so that the connection stays open for the next call.
     answer.bytes().await.unwrap();
     let began = Instant::now();
     server.stop().await;

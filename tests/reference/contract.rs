@@ -1,4 +1,5 @@
-//! `docs/reference/contract.md`: every service, message and field, from the comments in `proto/`.
+//! Generates `docs/reference/contract.md`, with every service, message and field, from the comments
+//! in `proto/`.
 
 use std::{collections::HashMap, fmt::Write as _};
 
@@ -19,16 +20,16 @@ strings, and a field with its default value is left out. An absent field that is
 default: 0, false, an empty text or an empty list. Messages are absent or present.
 ";
 
-/// The numbers of fields in `descriptor.proto`, of which paths to comments consist.
+/// The field numbers of `descriptor.proto`, which form the paths to comments.
 mod path {
     pub(super) const MESSAGE: i32 = 4;
     pub(super) const ENUM: i32 = 5;
     pub(super) const SERVICE: i32 = 6;
-    /// Of fields in messages, of values in enums and of methods in services.
+    /// The number of fields in messages, of values in enums and of methods in services.
     pub(super) const MEMBER: i32 = 2;
 }
 
-/// The comments of a file.
+/// The comments of a file by path.
 struct Comments(HashMap<Vec<i32>, String>);
 
 impl Comments {
@@ -50,13 +51,13 @@ impl Comments {
         comment
     }
 
-    /// As a cell of a table.
+    /// Returns the comment at a path as a cell of a table.
     fn cell(&self, path: &[i32]) -> String {
         self.at(path).replace('\n', " ").replace('|', "\\|")
     }
 }
 
-/// The name of a type, with a link if it is described here.
+/// Returns the name of a type, with a link if this page describes it.
 fn link(type_name: &str) -> String {
     let name = type_name.rsplit('.').next().unwrap();
     if type_name.starts_with(".orders.v1.") {
@@ -151,7 +152,7 @@ pub(crate) fn page() -> String {
         .iter()
         .filter(|file| file.package() == "orders.v1")
         .collect();
-    // Services first: they are what one looks for.
+    // Services come first, because readers search for them first.
     files.sort_by_key(|file| (file.service.is_empty(), file.name()));
     let mut reference = OPENING.to_owned();
     for file in files {

@@ -1,4 +1,4 @@
-//! `docs/reference/errors.md`: every error, from `wire::catalogue` and the statuses it leads to.
+//! Generates `docs/reference/errors.md`, with every error, from `wire::catalogue` and its statuses.
 
 use std::fmt::Write as _;
 
@@ -47,7 +47,8 @@ pub(crate) fn page() -> String {
     page
 }
 
-/// The code's name in the gRPC specification: `FailedPrecondition` is `FAILED_PRECONDITION`.
+/// Returns the name of a code in the gRPC specification: `FailedPrecondition` becomes
+/// `FAILED_PRECONDITION`.
 fn name(code: Code) -> String {
     let mut name = String::new();
     for char in format!("{code:?}").chars() {
@@ -59,7 +60,7 @@ fn name(code: Code) -> String {
     name
 }
 
-/// The details beside the reason: other messages, and the keys of `ErrorInfo.metadata`.
+/// Returns the detail messages other than the reason, and the keys of `ErrorInfo.metadata`.
 fn details(status: &Status) -> String {
     let details = status.get_error_details();
     let messages = [

@@ -1,4 +1,4 @@
-//! The pages of `docs/reference` are made from code, and are current.
+//! Checks that the pages of `docs/reference`, which are generated from code, are current.
 //!
 //! `UPDATE_REFERENCE=1 cargo test --test reference` writes them.
 
@@ -10,7 +10,8 @@ mod settings;
 
 use std::{env, fs, path::Path};
 
-/// Fails unless the file says what the code says, after writing it if it was asked to.
+/// Checks that the file equals the generated page. With `UPDATE_REFERENCE` set, writes the file
+/// first.
 fn is_current(name: &str, page: &str) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let file = root.join("docs/reference").join(name);

@@ -1,4 +1,5 @@
-//! `docs/reference/settings.md`: every setting, from the definition of the command line.
+//! Generates `docs/reference/settings.md`, with every setting, from the definition of the command
+//! line.
 
 use std::fmt::Write as _;
 
@@ -44,7 +45,7 @@ fn subcommand<'a>(command: &'a Command, name: &str) -> &'a Command {
     command.find_subcommand(name).unwrap()
 }
 
-/// The flags that are settings: those that say their variable in the environment.
+/// Returns the flags that are settings: their help names an environment variable.
 fn settings(command: &Command) -> impl Iterator<Item = &Arg> {
     let args = command.get_arguments();
     args.filter(|arg| help(arg).contains("[env: "))

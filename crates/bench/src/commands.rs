@@ -1,3 +1,5 @@
+//! Compares `CreateOrder` with an empty call, at 64 and 256 in flight and one at a time.
+
 use std::{
     fs::File,
     io::{Seek as _, Write as _},
@@ -36,7 +38,7 @@ pub(crate) async fn run(seconds: u64) {
     lone(&program).await;
 }
 
-/// Calls in turns, and each one's rate against that of the first.
+/// Measures the calls in turns, and prints each rate and its ratio to the rate of the first call.
 async fn compare<const N: usize>(
     generator: &str,
     calls: [Call; N],
@@ -59,7 +61,7 @@ async fn compare<const N: usize>(
     }
 }
 
-/// One call after the other; one commit to the disk as it is.
+/// Measures calls one at a time, next to a write to disk as a commit makes it.
 async fn lone(program: &Program) {
     let channel = Endpoint::from_shared(program.process().url().to_owned())
         .unwrap()

@@ -1,3 +1,5 @@
+//! Measures commands per second through `ExecuteCommands`, on one stream and on four.
+
 use std::time::Instant;
 
 use crate::{fill, program::Program};

@@ -1,13 +1,13 @@
-//! What measured values come to.
+//! Statistics over measured values, and their output.
 
 use std::time::Duration;
 
-/// The value that as many lie below as above.
+/// Returns the median.
 pub(crate) fn median(values: &[f64]) -> f64 {
     quantile(values, 0.5)
 }
 
-/// The value that a share of the values lies at or below.
+/// Returns the smallest value that at least `share` of the values does not exceed.
 pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -15,12 +15,12 @@ pub(crate) fn quantile(values: &[f64], share: f64) -> f64 {
     sorted[index.saturating_sub(1).min(sorted.len() - 1)]
 }
 
-/// Milliseconds.
+/// Converts a duration to milliseconds.
 pub(crate) fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-/// `label: p50, p99 and the most`, of values in milliseconds.
+/// Prints p50, p99, the maximum and the count of values in milliseconds.
 pub(crate) fn tell_latency(label: &str, values: &[f64]) {
     println!(
         "{label}: p50 {:.2} ms, p99 {:.2} ms, most {:.2} ms ({} times)",
@@ -31,7 +31,7 @@ pub(crate) fn tell_latency(label: &str, values: &[f64]) {
     );
 }
 
-/// Each value, and the median of all.
+/// Prints the median of the rates and each rate.
 pub(crate) fn tell_rates(label: &str, values: &[f64]) {
     let each: Vec<_> = values.iter().map(|value| format!("{value:.0}")).collect();
     println!(

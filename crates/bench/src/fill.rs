@@ -1,4 +1,4 @@
-//! Large logs, through ExecuteCommands.
+//! Fills large logs through `ExecuteCommands`.
 
 use contract::orders::v1::{
     CreateOrderRequest, ExecuteCommandsRequest, command_service_client::CommandServiceClient,
@@ -9,7 +9,7 @@ use wire::Connection;
 
 use crate::load;
 
-/// Creates orders `from..to` over one stream.
+/// Creates the orders `from..to` over one stream.
 pub(crate) async fn orders(commands: &CommandServiceClient<Connection>, from: u64, to: u64) {
     let requests = (from..to).map(|number| ExecuteCommandsRequest {
         command: Some(Command::CreateOrder(CreateOrderRequest {
@@ -31,7 +31,7 @@ pub(crate) async fn orders(commands: &CommandServiceClient<Connection>, from: u6
     }
 }
 
-/// Waits until documents and search are at the head.
+/// Waits until all projections have reached the head.
 pub(crate) async fn projected(process: &testkit::Process) {
     use contract::orders::v1::GetStatusRequest;
     let mut projections = process.clients().await.projections;

@@ -1,3 +1,5 @@
+//! Measures how far documents and search lag behind the replies to commands.
+
 use std::time::{Duration, Instant};
 
 use contract::orders::v1::{GetOrderRequest, SearchOrdersRequest, ShipOrderRequest};
@@ -13,7 +15,7 @@ use crate::{
 const IN_FLIGHT: usize = 256;
 const SEARCHES: u64 = 50;
 
-/// From one probe to the next.
+/// The probe waits 20 ms between two orders.
 const PAUSE: Duration = Duration::from_millis(20);
 
 pub(crate) async fn run(orders: u64, seconds: u64) {
@@ -48,8 +50,8 @@ pub(crate) async fn run(orders: u64, seconds: u64) {
     println!("  documents have caught up after {caught_up:.1} s more");
 }
 
-/// How long after its reply an order can be read; on an own thread, so that the load generator's
-/// work does not count.
+/// Measures how long after its reply an order can be read, in milliseconds. The caller runs this on
+/// its own thread, so that the work of the load generator does not count.
 fn probe(url: &str, duration: Duration) -> Vec<f64> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -72,7 +74,7 @@ fn probe(url: &str, duration: Duration) -> Vec<f64> {
                 }),
                 ..GetOrderRequest::default()
             };
-            // What takes longer than a query may wait counts as that long.
+            // A query that reaches its maximum wait counts with that time.
             let _ = clients.queries.get_order(get).await;
             behind.push(milliseconds(replied.elapsed()));
             tokio::time::sleep(PAUSE).await;
@@ -81,7 +83,7 @@ fn probe(url: &str, duration: Duration) -> Vec<f64> {
     })
 }
 
-/// How long after its reply a change can be found by its text, on an idle machine.
+/// Measures how long after its reply a change can be found by its text, on an idle machine.
 async fn found(clients: &mut Clients) {
     let mut behind = Vec::new();
     for number in 0..SEARCHES {

@@ -1,6 +1,7 @@
-//! The load generators: unary gRPC calls, so many in flight, on bare HTTP/2. A tonic client takes
-//! more of a core than the server does, and would bound the rate. [`h2load`] takes least, but can
-//! only repeat one body; [`run`] makes a new one for each call.
+//! Load generators that keep a number of unary gRPC calls in flight on bare HTTP/2.
+//!
+//! A tonic client takes more of a core than the server does, and would bound the rate. [`h2load`]
+//! takes least, but can only repeat one body. [`run`] builds a new body for each call.
 
 use std::{
     cell::Cell,
@@ -21,21 +22,21 @@ use prost::Message;
 use tokio::{net::TcpStream, sync::Semaphore, task::LocalSet};
 use uuid::Uuid;
 
-/// What is called.
+/// The call that a generator repeats.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Call {
-    /// A health check: as empty as a call can be.
+    /// A health check, the smallest possible call.
     Empty,
-    /// An order without an id of its own, and without a request id.
+    /// `CreateOrder` without an order id and without a request id.
     Create,
-    /// The same with a request id.
+    /// `CreateOrder` without an order id and with a request id.
     CreateWithRequestId,
 }
 
-/// Connections that the calls are spread over.
+/// The calls are spread over this many connections.
 const CONNECTIONS: usize = 4;
 
-/// At a bounded rate, how often calls are let go.
+/// With a rate limit, the generator releases calls every 5 ms.
 const TICK: Duration = Duration::from_millis(5);
 
 impl Call {
@@ -58,7 +59,7 @@ impl Call {
     }
 }
 
-/// An order of two lines, one of 10,000 customers' and with two of 1,000 products.
+/// Builds an order of two lines. Numbers spread over 10,000 customers and 1,000 products.
 pub(crate) fn create(number: u64) -> CreateOrderRequest {
     let line = |product: u64| CreateOrderItem {
         product_id: format!("product-{}", product % 1000),
@@ -76,7 +77,7 @@ pub(crate) fn create(number: u64) -> CreateOrderRequest {
     }
 }
 
-/// A message as gRPC frames it.
+/// Encodes a message in the length-prefixed framing of gRPC.
 fn framed(message: &impl Message) -> Bytes {
     let mut bytes = BytesMut::with_capacity(5 + message.encoded_len());
     bytes.put_u8(0);
@@ -85,7 +86,8 @@ fn framed(message: &impl Message) -> Bytes {
     bytes.freeze()
 }
 
-/// Calls for so long, so many in flight; calls a second. With a `rate`, not more than that.
+/// Calls for `duration` with `in_flight` calls at a time, and returns calls per second. A `rate`
+/// limits calls per second.
 pub(crate) async fn run(
     address: &str,
     call: Call,
@@ -98,7 +100,8 @@ pub(crate) async fn run(
         .await
 }
 
-/// The same by `h2load`, with the first body again and again; `None` if it is not installed.
+/// Calls like [`run`], but with `h2load`, which repeats the body of the first call. Returns `None`
+/// if `h2load` is not installed.
 pub(crate) async fn h2load(
     address: &str,
     call: Call,
@@ -165,7 +168,7 @@ async fn local(
             allowed.add_permits(due - released);
             released = due;
         }
-        // Those who wait are to see that it is over.
+        // The permits release waiting workers, so that they see the end.
         allowed.add_permits(in_flight);
     }
     for worker in workers {
@@ -183,7 +186,7 @@ async fn connect(address: &str) -> SendRequest<Bytes> {
         .await
         .unwrap();
     tokio::task::spawn_local(async move {
-        // Ends when the last call is answered and its sender gone.
+        // The connection ends when the last call is answered and its sender is dropped.
         let _ = connection.await;
     });
     send.ready().await.unwrap()

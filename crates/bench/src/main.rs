@@ -1,9 +1,11 @@
-//! The benchmarks.
+//! Benchmarks of orderlog.
 //!
-//! Each starts the real program, `orderlog`, as a process of its own on a new data folder, and
-//! measures what is compared in one run, in turns: machines are shared and noisy, so a ratio says
-//! more than a figure. [`load`] is the load generator, which must not be what bounds the rate;
-//! [`fill`] makes large logs. The rest is one file for each benchmark.
+//! Each benchmark starts the program `orderlog` as a child process on a new data folder
+//! ([`program`]). One run measures all variants in turns and compares them. Machines are shared and
+//! noisy, so a ratio says more than a figure.
+//!
+//! [`fill`] writes large logs. [`load`] generates calls and must never bound the rate. [`figures`]
+//! computes and prints medians and quantiles. Every other module is one benchmark.
 //!
 //! `cargo build --release && cargo run --release -p bench -- commands`
 
@@ -26,71 +28,71 @@ use clap::Parser;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Measures orderlog.
+/// Measure orderlog
 #[derive(Debug, Parser)]
 enum Bench {
-    /// CreateOrder against an empty call, at 64 and 256 in flight, and one at a time
+    /// Compare CreateOrder with an empty call, at 64 and 256 in flight and one at a time
     Commands {
-        /// How long each of six turns takes
+        /// Duration of each of six turns, in seconds
         #[arg(long, default_value_t = 4)]
         seconds: u64,
     },
-    /// Commands a second through ExecuteCommands
+    /// Measure commands per second through ExecuteCommands
     Execute {
-        /// How many
+        /// Number of commands
         #[arg(long, default_value_t = 1_000_000)]
         commands: u64,
     },
-    /// Catching up from the beginning of the log, against a bare stream of the same bytes
+    /// Compare catching up from the start of the log with a bare stream of the same bytes
     Stream {
         /// Events in the log
         #[arg(long, default_value_t = 1_000_000)]
         events: u64,
     },
-    /// What idle subscribers, and one that never reads, cost commands
+    /// Measure the cost to commands of idle subscribers and of one that never reads
     Subscribers {
-        /// How many are idle
+        /// Number of idle subscribers
         #[arg(long, default_value_t = 1000)]
         idle: usize,
-        /// How long each of six turns takes
+        /// Duration of each of six turns, in seconds
         #[arg(long, default_value_t = 4)]
         seconds: u64,
     },
-    /// CreateOrder on Postgres against bare inserts of as many rows, on one node and on two
+    /// Compare CreateOrder on Postgres, on one node and on two, with bare inserts of as many rows
     Postgres {
-        /// How long each of twelve turns takes
+        /// Duration of each of twelve turns, in seconds
         #[arg(long, default_value_t = 4)]
         seconds: u64,
     },
-    /// How far documents and search are behind: idle, at shares of the full command rate, and after
-    /// the full one
+    /// Measure the lag of documents and search: idle, at shares of the full command rate, and after
+    /// the full rate
     Freshness {
-        /// Orders that are there before
+        /// Orders in the log at the start
         #[arg(long, default_value_t = 500_000)]
         orders: u64,
-        /// How long commands come in at each share
+        /// Duration of the load at each share, in seconds
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
-    /// Rebuilding and verifying: events a second against bare inserts, and memory
+    /// Compare rebuild and verify with bare inserts in events per second, and measure memory
     Rebuild {
         /// Orders in the log
         #[arg(long, default_value_t = 1_000_000)]
         orders: u64,
     },
-    /// Meilisearch: filling it and searching in it, against the same without anything between; the
-    /// `meilisearch` on the path
+    /// Compare filling and searching through orderlog with direct calls to Meilisearch, which must
+    /// be on the path
     Search {
         /// Orders in the index
         #[arg(long, default_value_t = 50_000)]
         orders: u64,
     },
-    /// Memory and time to start with a large log
+    /// Measure memory and start time with a large log
     Memory {
         /// Events in the log
         #[arg(long, default_value_t = 1_000_000)]
         events: u64,
-        /// How long commands come in
+        /// Duration of the load, in seconds
         #[arg(long, default_value_t = 20)]
         seconds: u64,
     },
@@ -98,7 +100,7 @@ enum Bench {
 
 fn main() {
     let bench = Bench::parse();
-    // One thread: more would take time from the server.
+    // One thread: more threads would take processor time from the server.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

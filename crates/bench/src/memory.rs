@@ -1,3 +1,5 @@
+//! Measures memory and start time with a large log.
+
 use std::time::{Duration, Instant};
 
 use contract::orders::v1::SubscribeRequest;
@@ -11,7 +13,7 @@ use crate::{
 const SUBSCRIBERS: usize = 10;
 const IN_FLIGHT: usize = 256;
 
-/// What a process that was just started still frees by itself.
+/// A new process still releases memory on its own for some seconds.
 const SETTLE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(events: u64, seconds: u64) {

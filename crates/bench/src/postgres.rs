@@ -1,3 +1,5 @@
+//! Compares `CreateOrder` on Postgres, on one node and on two, with bare inserts of rows.
+
 use std::time::{Duration, Instant};
 
 use sqlx::{Connection as _, PgConnection};
@@ -13,14 +15,14 @@ use crate::{
 const ROUNDS: usize = 4;
 const IN_FLIGHT: usize = 256;
 
-/// Rows that are inserted at once.
+/// Rows in one `INSERT` of the bare comparison.
 const ROWS: usize = 100;
 
 const LONE_CALLS: u64 = 1000;
 
 pub(crate) async fn run(seconds: u64) {
     let turn = Duration::from_secs(seconds);
-    // Unlike that of the tests, it waits for the disk.
+    // Unlike the cluster of the tests, this one syncs to disk.
     let cluster = Cluster::start("fsync = on\nshared_buffers = 1GB\nmax_wal_size = 4GB");
     let database = cluster.database().await;
     let nodes = [node(&database), node(&database)];
@@ -33,7 +35,7 @@ pub(crate) async fn run(seconds: u64) {
         load::run(&addresses[node], call, in_flight, turn, None)
     };
     for round in 0..ROUNDS {
-        // The log grows: none of the two is always later.
+        // The log grows during the run, so the order of the two variants alternates.
         for nodes in if round % 2 == 0 { [1, 2] } else { [2, 1] } {
             let rate = match nodes {
                 1 => on(0, IN_FLIGHT).await,
@@ -68,7 +70,8 @@ fn node(database: &str) -> Process {
     serve.into()
 }
 
-/// Rows like those of the log, with the same indexes, on one connection, in a second.
+/// Inserts rows like those of the log, with the same indexes, over one connection. Returns rows per
+/// second.
 async fn bare(database: &str, turn: Duration) -> f64 {
     let mut connection = PgConnection::connect(database).await.unwrap();
     sqlx::raw_sql(
@@ -112,7 +115,7 @@ async fn insert(connection: &mut PgConnection, after: usize, rows: usize, record
     .unwrap();
 }
 
-/// One command after the other; one insert of a row as it is.
+/// Measures commands one at a time, next to single inserts of one row.
 async fn lone(node: &Process, database: &str) {
     let mut commands = node.clients().await.commands;
     let mut connection = PgConnection::connect(database).await.unwrap();

@@ -1,4 +1,4 @@
-//! The program that is measured.
+//! The program under measurement.
 
 use std::{
     env,
@@ -9,14 +9,14 @@ use std::{
 use tempfile::TempDir;
 use testkit::Process;
 
-/// `orderlog` on a folder of its own.
+/// The program `orderlog` on its own data folder.
 pub(crate) struct Program {
     process: Option<Process>,
     folder: TempDir,
 }
 
 impl Program {
-    /// Starts it on an empty folder. It lies beside the program: the folder for temporary files may
+    /// Starts the program on an empty folder next to the binary. The folder for temporary files may
     /// be in memory, where a commit waits for no disk.
     pub(crate) fn start() -> Self {
         let binary = binary();
@@ -25,21 +25,22 @@ impl Program {
         Self { process, folder }
     }
 
-    /// The process.
+    /// Returns the running process.
     pub(crate) fn process(&self) -> &Process {
         self.process.as_ref().unwrap()
     }
 
-    /// Ends it and starts it again.
+    /// Stops the program with SIGTERM and restarts it on the same folder.
     pub(crate) async fn start_again(&mut self) {
         let process = self.process.take().unwrap();
-        // Not on this thread, whose connections have to hear that the server wants to end.
+        // The wait must not block this thread, whose connections react to the shutdown of the
+        // server.
         let ended = tokio::task::spawn_blocking(|| process.terminate()).await;
         assert_eq!(ended.unwrap(), Some(0));
         self.process = Some(Process::start(&binary(), &data(&self.folder)));
     }
 
-    /// The same, with a Meilisearch; returns when it was started.
+    /// Restarts the program with a Meilisearch server. Returns the time of the start.
     pub(crate) async fn start_with(&mut self, url: &str, key: &str) -> Instant {
         let process = self.process.take().unwrap();
         let ended = tokio::task::spawn_blocking(|| process.terminate()).await;
@@ -55,12 +56,12 @@ impl Program {
         started
     }
 
-    /// A folder on the same disk.
+    /// Returns a folder on the same disk as the data.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Where it listens, as `host:port`.
+    /// Returns the listener address as `host:port`.
     pub(crate) fn address(&self) -> String {
         self.process()
             .url()
@@ -73,7 +74,10 @@ fn data(folder: &TempDir) -> PathBuf {
     folder.path().join("data")
 }
 
-/// Where the program is.
+/// Returns the path of the program, next to the benchmark binary.
+///
+/// # Panics
+/// Panics if the program is not built.
 pub(crate) fn binary() -> PathBuf {
     let binary = env::current_exe().unwrap().with_file_name("orderlog");
     assert!(

@@ -1,3 +1,5 @@
+//! Compares rebuilds with bare inserts of the same rows, and measures verification and memory.
+
 use std::time::{Duration, Instant};
 
 use contract::orders::v1::{RebuildRequest, VerifyRequest};
@@ -5,14 +7,14 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, sqlite::SqliteConnectOptions};
 
 use crate::{fill, program::Program};
 
-/// What a process that was just started still frees by itself.
+/// A new process still releases memory on its own for some seconds.
 const SETTLE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(orders: u64) {
     let mut program = Program::start();
     fill::orders(&program.process().clients().await.commands, 0, orders).await;
     fill::projected(program.process()).await;
-    // So that the most memory it has is that of what follows.
+    // The restart resets the peak memory, so that it covers only the steps below.
     program.start_again().await;
     tokio::time::sleep(SETTLE).await;
     println!("with {orders} orders");
@@ -59,7 +61,7 @@ fn tell_memory(program: &Program, when: &str) {
     println!("  memory {when}: {now:.0} MB, at most {most:.0} MB");
 }
 
-/// How many seconds it takes.
+/// Rebuilds one projection and returns the seconds it took.
 async fn rebuild(program: &Program, projection: &str) -> f64 {
     let request = RebuildRequest {
         projections: vec![projection.to_owned()],
@@ -72,7 +74,8 @@ async fn rebuild(program: &Program, projection: &str) -> f64 {
     started.elapsed().as_secs_f64()
 }
 
-/// How many seconds SQLite takes to write the same rows to the same tables and indexes.
+/// Copies the same rows into the same tables and indexes with SQLite alone. Returns the seconds it
+/// took.
 async fn bare(program: &Program) -> f64 {
     let folder = tempfile::tempdir_in(program.folder()).unwrap();
     let options = SqliteConnectOptions::new()

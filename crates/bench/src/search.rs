@@ -1,3 +1,5 @@
+//! Compares filling and searching a Meilisearch through orderlog with direct calls to Meilisearch.
+
 use std::time::{Duration, Instant};
 
 use contract::orders::v1::SearchOrdersRequest;
@@ -10,13 +12,14 @@ use crate::{
     program::Program,
 };
 
-/// Searches of each kind.
+/// Number of searches through orderlog, and of direct ones.
 const SEARCHES: usize = 200;
 
-/// Documents in a task that is posted straight to Meilisearch, and tasks under way.
+/// Each pair holds the documents of one task and the number of tasks in flight, for direct calls to
+/// Meilisearch.
 const TASKS: [(usize, usize); 2] = [(10_000, 4), (50_000, 1)];
 
-/// Orders that change over and over, and how often all of them do.
+/// The number of orders in the burst, and how often each of them changes.
 const BURST: (u64, u64) = (1000, 100);
 
 pub(crate) async fn run(orders: u64) {
@@ -101,7 +104,8 @@ async fn names(clients: &mut Clients) {
     }
 }
 
-/// Renames customers with one order each, again and again: every name is a change of that order.
+/// Renames customers with one order each, `times` times. Each name changes that order. Returns the
+/// number of renames.
 async fn burst(clients: &mut Clients, changing: u64, times: u64) -> u64 {
     for number in 0..changing {
         let create = testkit::order::create(&format!("o-{number}"), &format!("burst-{number}"));
@@ -117,7 +121,7 @@ async fn burst(clients: &mut Clients, changing: u64, times: u64) -> u64 {
     changing * times
 }
 
-/// Meilisearch, without anything between.
+/// A client that calls Meilisearch directly.
 struct Http {
     client: reqwest::Client,
     url: String,
@@ -158,7 +162,7 @@ impl Http {
         }
     }
 
-    /// What the indexer made of the orders.
+    /// Returns the documents that the indexer built from the orders.
     async fn documents(&self, orders: u64) -> Vec<Value> {
         let body = json!({"filter": "row >= 0", "limit": orders});
         let path = "/indexes/orders/documents/fetch";
@@ -175,7 +179,7 @@ impl Http {
         self.done(&task).await;
     }
 
-    /// How long it takes to put documents into an empty index with the same settings.
+    /// Writes the documents into an empty index with the same settings, and returns the duration.
     async fn post_all(&self, documents: &[Value], size: usize, under_way: usize) -> Duration {
         let (get, post, patch) = (
             reqwest::Method::GET,

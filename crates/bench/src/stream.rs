@@ -1,3 +1,5 @@
+//! Compares catching up from the start of the log with a bare stream of the same bytes.
+
 use std::{pin::Pin, thread, time::Instant};
 
 use bytes::Bytes;
@@ -31,7 +33,7 @@ pub(crate) async fn run(events: u64) {
     let mut program = Program::start();
     fill::orders(&program.process().clients().await.commands, 0, events).await;
     fill::projected(program.process()).await;
-    // So that nothing comes from memory.
+    // The restart empties the memory of the process, so that no event comes from it.
     program.start_again().await;
     let first = first_response(program.process().url()).await;
     let bare = bare(first.clone(), events / first.events.len() as u64).await;
@@ -71,7 +73,8 @@ async fn first_response(url: &str) -> SubscribeResponse {
     subscribe(url).await.message().await.unwrap().unwrap()
 }
 
-/// Events a second, from the beginning to the head. They are counted, not decoded.
+/// Reads from the start to the head and returns events per second. The events are counted and not
+/// decoded.
 async fn rate(url: &str) -> f64 {
     let started = Instant::now();
     let mut stream = subscribe(url).await;
@@ -82,7 +85,7 @@ async fn rate(url: &str) -> f64 {
     events as f64 / started.elapsed().as_secs_f64()
 }
 
-/// A server that does nothing but send one response again and again.
+/// A server that only sends one response, repeated `times` times.
 struct Bare {
     response: SubscribeResponse,
     times: u64,

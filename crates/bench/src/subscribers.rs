@@ -1,3 +1,5 @@
+//! Measures the cost to commands of idle subscribers and of one that never reads.
+
 use std::time::Duration;
 
 use contract::orders::v1::{EventFilter, SubscribeRequest, SubscribeResponse};
@@ -13,7 +15,7 @@ use crate::{
 const ROUNDS: usize = 3;
 const IN_FLIGHT: usize = 256;
 
-/// Subscribers on one connection: HTTP/2 servers commonly allow so many.
+/// Subscribers on one connection: HTTP/2 servers commonly allow 100 streams.
 const ON_A_CONNECTION: usize = 100;
 
 pub(crate) async fn run(idle: usize, seconds: u64) {
@@ -45,7 +47,8 @@ pub(crate) async fn run(idle: usize, seconds: u64) {
     );
 }
 
-/// Follow the events of a customer, or all, and read the first response only.
+/// Opens `count` streams that follow one customer, or all events if `customer` is empty. Each reads
+/// only its first response.
 async fn subscribe(
     process: &Process,
     count: usize,

@@ -1,13 +1,15 @@
-//! The log's errors as the errors of calls.
+//! Converts the log's errors into errors of calls.
 
-/// Logs the error of a log. The client learns only that the log failed, and whether a retry may
-/// help.
+/// Logs an error of the log and converts it for the client. The client learns only that the log
+/// failed, and whether a retry may help.
 pub(crate) fn store_error(error: &event_log::Error) -> wire::Error {
-    tracing::error!(%error, "the event store failed");
     match error {
         event_log::Error::Damaged(_) | event_log::Error::UnknownSchema { .. } => {
-            wire::Error::Internal
+            wire::Error::internal(error)
         }
-        _ => wire::Error::StoreUnavailable,
+        _ => {
+            tracing::error!(%error, "the event store failed");
+            wire::Error::StoreUnavailable
+        }
     }
 }

@@ -1,18 +1,24 @@
-//! The write side: commands in, events out, and the stream of them.
+//! The write side: it takes commands, appends events to the log, and streams the events.
 //!
 //! [`open`] opens the log and makes the services that run on it.
 //!
-//! A command comes in at [`commands::Commands`], the CommandService. [`codec::request`] decodes it
-//! and refuses unknown fields, one file of [`commands`] for each kind of command checks its fields,
-//! and the service queues it. The one [`Writer`] takes all commands that wait, [`commands::decide`]
-//! decides each of them in memory, and the log commits the batch once. Then every caller is
-//! answered.
+//! The path of a command:
+//! 1. [`Commands`], the CommandService, receives it, and [`codec::request`] decodes it and rejects
+//!    unknown fields.
+//! 2. One file of [`commands`] for each kind of command checks its fields.
+//! 3. The service queues it. The one [`Writer`] takes all queued commands as a batch.
+//! 4. [`commands::decide`] decides each command of the batch in memory.
+//! 5. The log commits the batch in one transaction, and every caller gets its reply.
 //!
-//! An event goes out at [`Events`], the EventService. The writer pushes committed events to the tail,
-//! which subscribers at the head read; the others read pages of the log. The dispatch wakes only the
-//! subscribers whose filter an event may match. [`verify_file`] checks every row of a log.
+//! The path of an event:
+//! 1. The writer pushes committed events to the in-memory tail. [`Follow`] pushes the events that
+//!    other nodes append.
+//! 2. [`Dispatch`] wakes only the subscribers whose filter an event may match.
+//! 3. [`Events`], the EventService, streams it. Subscribers at the head read the tail, and the
+//!    others read pages of the log.
 //!
-//! [`codec`] converts between the domain's events and the stored records.
+//! [`verify_file`] checks every row of an exported log. [`codec`] converts between the domain's
+//! events and the stored records.
 
 pub mod codec;
 pub mod commands;
@@ -33,27 +39,29 @@ pub use commands::{Commands, Writer};
 pub use events::{Dispatch, Events, Follow, verify_file};
 use events::{dispatch::Dispatcher, follow::Signals, subscription::Sources, tail::Tail};
 
-/// The write side on one log.
+/// The services of one log, and the tasks that the caller has to run for them.
 #[derive(Debug)]
 pub struct CommandSide {
-    /// The command service. When its last clone is gone, the writer ends.
+    /// The CommandService. The writer ends when the last clone is dropped.
     pub commands: Commands,
-    /// The event service.
+    /// The EventService.
     pub events: Events,
-    /// To be run, and to be run to its end.
+    /// The caller runs it to its end: dropping it earlier cuts a commit short.
     pub writer: Writer,
-    /// To be run beside the event service.
+    /// The caller runs it for as long as the EventService runs.
     pub dispatch: Dispatch,
-    /// To be run beside the event service too.
+    /// The caller runs it for as long as the EventService runs.
     pub follow: Follow,
-    /// Whether the store answers: those who write, and those who read what others write.
+    /// True while the store answers: first for the writer, second for [`Follow`].
     pub available: [watch::Receiver<bool>; 2],
 }
 
-/// Opens the log, to be read on `runtime`; `stop` ends the streams, the dispatch and the follow.
+/// Opens the log and makes its services. The log is read on `runtime`. `stop` ends the streams, the
+/// dispatch and the follow task.
 ///
 /// # Errors
-/// When the log cannot be used; it is unchanged then.
+/// [`event_log::Error`] when the log cannot be opened, or its head cannot be read. The log is
+/// unchanged then.
 pub async fn open(
     location: &Location,
     runtime: &Handle,

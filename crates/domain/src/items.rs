@@ -1,27 +1,27 @@
-//! The lines of an order.
+//! The lines of an order: checks their rules and computes their total.
 
 use std::ops::RangeInclusive;
 
 use crate::money::{Amount, Currency};
 
-/// How many lines an order has.
+/// Bounds the lines of an order.
 pub const COUNT: RangeInclusive<usize> = 1..=1000;
 
-/// How many pieces a line has.
+/// Bounds the pieces of a line.
 pub const QUANTITY: RangeInclusive<u32> = 1..=1_000_000;
 
-/// One line.
+/// One line of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
-    /// Of which product; it need not be registered yet.
+    /// The product's id. The product need not be registered yet.
     pub product_id: String,
-    /// How many, see [`QUANTITY`].
+    /// The number of pieces, within [`QUANTITY`].
     pub quantity: u32,
-    /// The price of one, not below zero.
+    /// The price of one piece, zero or more.
     pub unit_price: Amount,
 }
 
-/// Lines that keep every rule, and their total.
+/// Checked lines in one currency, and their total.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Items {
     lines: Vec<Item>,
@@ -32,25 +32,25 @@ pub struct Items {
 /// A rule that the lines of an order break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Broken {
-    /// Too few or too many lines.
+    /// The number of lines is not within [`COUNT`].
     #[error("must have 1 to 1000 entries")]
     Count,
-    /// A quantity out of bounds, on the line of this index.
+    /// The quantity of the line with this index is not within [`QUANTITY`].
     #[error("must be 1 to 1,000,000")]
     Quantity(usize),
-    /// A negative price, on the line of this index.
+    /// The price of the line with this index is negative.
     #[error("must not be negative")]
     Price(usize),
-    /// A line or the total that does not fit.
+    /// The amount of a line, or the total, does not fit into an [`Amount`].
     #[error("must have a total that fits into 64 bits at 4 decimals")]
     Total,
 }
 
 impl Items {
-    /// Lines in one currency, if they keep the rules.
+    /// Checks the rules of lines in one currency, and computes their total.
     ///
     /// # Errors
-    /// All the rules that they break.
+    /// Every rule that the lines break.
     pub fn new(lines: Vec<Item>, currency: Currency) -> Result<Self, Vec<Broken>> {
         let mut broken = Vec::new();
         if !COUNT.contains(&lines.len()) {
@@ -83,19 +83,19 @@ impl Items {
         }
     }
 
-    /// The lines.
+    /// Returns the lines in the order in which they were given.
     #[must_use]
     pub fn lines(&self) -> &[Item] {
         &self.lines
     }
 
-    /// What all prices are in.
+    /// Returns the currency of all prices.
     #[must_use]
     pub fn currency(&self) -> Currency {
         self.currency
     }
 
-    /// All prices times their quantities.
+    /// Returns the sum of all prices times their quantities.
     #[must_use]
     pub fn total(&self) -> Amount {
         self.total

@@ -1,9 +1,11 @@
-//! The rules of orders, customers and products, and nothing else: no I/O, no clock, no protobuf.
+//! The rules of orders, customers and products, without I/O, clock or protobuf.
 //!
-//! [`order`] is the aggregate of this system: `decide` says which event a command leads to, or why
-//! it is refused, and `evolve` what an event makes of an order. [`name`] is the same for customers
-//! and products, of which only the name is known. [`items`] are an order's lines with a total that
-//! fits, in [`money`] that is exact.
+//! - [`order`] is the main aggregate. [`order::decide`] returns the event that a command leads to,
+//!   or a [`order::Refusal`]. [`order::evolve`] applies an event to an order.
+//! - [`name`] decides for customers and products, which have only a name.
+//! - [`items`] checks an order's lines and computes their total. [`money`] computes exactly, and
+//!   returns `None` on overflow.
+//! - [`limits`] bounds texts and times.
 
 pub mod items;
 pub mod limits;

@@ -1,42 +1,42 @@
-//! Amounts of money, exact.
+//! Exact amounts of money, and currencies.
 
 use std::fmt;
 
 /// An amount of money of some currency, in units of 1/10,000.
 ///
-/// Arithmetic is checked: what does not fit into 64 bits is `None`, never wrapped.
+/// Arithmetic is checked: a result that does not fit into 64 bits is `None`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Amount(i64);
 
 impl Amount {
-    /// Nothing.
+    /// The amount that [`Amount::sum`] starts from.
     pub const ZERO: Self = Self(0);
 
-    /// An amount of so many 1/10,000 units.
+    /// Makes an amount from units of 1/10,000.
     #[must_use]
     pub const fn new(ten_thousandths: i64) -> Self {
         Self(ten_thousandths)
     }
 
-    /// In units of 1/10,000.
+    /// Returns the amount in units of 1/10,000.
     #[must_use]
     pub const fn get(self) -> i64 {
         self.0
     }
 
-    /// Whether a price may be this: not below zero.
+    /// Returns whether the amount may be a price: zero or more.
     #[must_use]
     pub const fn is_price(self) -> bool {
         self.0 >= 0
     }
 
-    /// So many times this.
+    /// Multiplies the amount. Returns `None` on overflow.
     #[must_use]
     pub fn times(self, count: u32) -> Option<Self> {
         self.0.checked_mul(i64::from(count)).map(Self)
     }
 
-    /// All of them together.
+    /// Adds amounts. Returns `None` on overflow, or if one of the amounts is `None`.
     #[must_use]
     pub fn sum(amounts: impl IntoIterator<Item = Option<Self>>) -> Option<Self> {
         amounts.into_iter().try_fold(Self::ZERO, |sum, amount| {
@@ -50,10 +50,10 @@ impl Amount {
 pub struct Currency([u8; 3]);
 
 impl Currency {
-    /// ISO 4217's code for no currency at all.
+    /// The ISO 4217 code for "no currency".
     pub const NONE: Self = Self(*b"XXX");
 
-    /// The currency with this code, if it is one.
+    /// Returns the currency with this code, or `None` if the code is not three capital letters.
     #[must_use]
     pub fn new(code: &str) -> Option<Self> {
         let code: [u8; 3] = code.as_bytes().try_into().ok()?;
@@ -62,10 +62,10 @@ impl Currency {
             .then_some(Self(code))
     }
 
-    /// Its code.
+    /// Returns the code of three letters.
     #[must_use]
     pub fn code(&self) -> &str {
-        // Only capital letters are ever put in.
+        // The constructors take only capital letters, so that the bytes are UTF-8.
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }

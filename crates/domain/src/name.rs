@@ -1,15 +1,16 @@
-//! Customers and products: of either, only the name is known, and it may change.
+//! Customers and products. Both have only a name, which may change.
 
-/// What registering leads to.
+/// An event of a customer or product.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The name is known now.
+    /// The customer or product got its first name.
     Registered(String),
-    /// The name is another now.
+    /// The customer or product got another name.
     Renamed(String),
 }
 
-/// The event of registering `wanted` where `known` is the name so far; none if nothing changes.
+/// Returns the event that registers the name `wanted`, where `known` is the name so far. Returns
+/// `None` if the name does not change.
 #[must_use]
 pub fn decide(known: Option<&str>, wanted: String) -> Option<Event> {
     match known {

@@ -1,33 +1,33 @@
-//! Orders: CREATED -> SHIPPED -> DELIVERED, or CREATED -> CANCELLED.
+//! The order aggregate: CREATED -> SHIPPED -> DELIVERED, or CREATED -> CANCELLED.
 
 use crate::items::Items;
 
-/// What an order is like, as far as its commands depend on it.
+/// The state of an order that its commands and events depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
-    /// Whose it is.
+    /// The customer who ordered.
     pub customer_id: String,
-    /// Where it stands.
+    /// The status that decides which commands are allowed.
     pub status: Status,
-    /// How many events made it what it is.
+    /// The number of the order's events.
     pub version: u64,
 }
 
-/// Where an order stands.
+/// The status of an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
-    /// It can be shipped or cancelled.
+    /// The order can be shipped or cancelled.
     Created,
-    /// It can be delivered.
+    /// The order can be delivered.
     Shipped,
-    /// Nothing more happens to it.
+    /// Final: every further command is refused.
     Delivered,
-    /// Nothing more happens to it.
+    /// Final: every further command is refused.
     Cancelled,
 }
 
 impl Status {
-    /// Its name, as people write it.
+    /// Returns the name that error messages use.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -39,73 +39,73 @@ impl Status {
     }
 }
 
-/// What is wanted of an order.
+/// A command to an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// That it be.
+    /// Creates the order.
     Create {
-        /// Whose it is.
+        /// The customer who orders.
         customer_id: String,
-        /// Its lines.
+        /// The order's lines.
         items: Items,
     },
-    /// That it be sent.
+    /// Ships the order.
     Ship {
-        /// Where to.
+        /// The address of the recipient.
         shipping_address: String,
         /// The carrier's number.
         tracking_number: String,
     },
-    /// That it has arrived.
+    /// Records the arrival of the order.
     Deliver,
-    /// That it be no more.
+    /// Cancels the order.
     Cancel {
-        /// Why.
+        /// The reason of the cancellation.
         reason: String,
     },
 }
 
-/// What happened to an order.
+/// An event of an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// It came to be.
+    /// The customer created the order.
     Created {
-        /// Whose it is.
+        /// The customer who ordered.
         customer_id: String,
-        /// Its lines.
+        /// The order's lines.
         items: Items,
     },
-    /// It was sent.
+    /// The order was shipped.
     Shipped {
-        /// Where to.
+        /// The address of the recipient.
         shipping_address: String,
         /// The carrier's number.
         tracking_number: String,
     },
-    /// It arrived.
+    /// The order arrived.
     Delivered,
-    /// It was cancelled.
+    /// The order was cancelled.
     Cancelled {
-        /// Why.
+        /// The reason of the cancellation.
         reason: String,
     },
 }
 
-/// Why a command is refused.
+/// The reason for which a command is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// There is no such order.
+    /// The order does not exist.
     #[error("there is no such order")]
     Unknown,
-    /// The order is there already.
+    /// The order to create already exists.
     #[error("the order exists")]
     Exists,
     /// The order is at another version than the command expects.
     #[error("expected version {expected}, but the order is at {actual}")]
     Version {
-        /// What the command expects.
+        /// The version that the command expects.
         expected: u64,
-        /// Where the order is.
+        /// The version of the order.
         actual: u64,
     },
     /// Only a created order can be shipped.
@@ -119,11 +119,16 @@ pub enum Refusal {
     NotCancellable(Status),
 }
 
-/// The event that a command leads to.
+/// Returns the event that a command leads to.
 ///
 /// # Errors
-/// Why it leads to none. That the order exists comes before its version, and its version before
-/// its state: who expects another version should look again before anything else.
+/// In this order of precedence:
+/// 1. [`Refusal::Exists`] when the order to create exists, or [`Refusal::Unknown`] when the order
+///    of any other command does not exist.
+/// 2. [`Refusal::Version`] when the order is at another version than `expected_version`. The client
+///    should read the order before it retries.
+/// 3. [`Refusal::NotShippable`], [`Refusal::NotDeliverable`] or [`Refusal::NotCancellable`] when
+///    the order's status forbids the command.
 pub fn decide(
     order: Option<&Order>,
     expected_version: Option<u64>,
@@ -163,7 +168,7 @@ pub fn decide(
     }
 }
 
-/// What an event makes of an order. Only a created event makes one where there is none.
+/// Applies an event to an order. Without an order, only [`Event::Created`] returns one.
 #[must_use]
 pub fn evolve(order: Option<Order>, event: &Event) -> Option<Order> {
     let status = match event {

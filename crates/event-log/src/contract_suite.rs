@@ -1,6 +1,8 @@
-//! What every store of the log must do, as cases that each runs as its own tests:
-//! `contract_suite!(fixture)` in a test module, with an expression of an `Option` of a [`Fixture`];
-//! `None` when there is none here, which has been told.
+//! Test cases that every store of the log must pass.
+//!
+//! `contract_suite!(fixture)` makes a test of each case. The expression `fixture` is evaluated for
+//! each test, and returns a [`Fixture`]. With `, ignore = "reason"`, the tests are ignored by
+//! default.
 
 use bytes::Bytes;
 use proptest::{prelude::*, strategy::ValueTree as _};
@@ -15,13 +17,13 @@ pub(crate) const SCHEMA: Schema = Schema {
 /// A place for one log, empty at first.
 #[async_trait::async_trait]
 pub(crate) trait Fixture: Sync {
-    /// Opens the log there. To close its appender, drop it and open again is a restart.
+    /// Opens the log. A test restarts a node by closing the appender and opening the log anew.
     async fn open(&self, schema: Schema) -> Log;
 
-    /// Goes behind the log's back.
+    /// Runs SQL on the store, without the log's code.
     async fn execute(&self, sql: &'static str) -> Result<(), sqlx::Error>;
 
-    /// What makes the database forget an event.
+    /// Returns SQL that deletes the event at position 1.
     fn forget(&self) -> &'static str;
 }
 
@@ -285,7 +287,7 @@ pub(crate) async fn what_is_loaded_exclusively_is_appended_to(fixture: &dyn Fixt
     let loaded = log.appender.load(&[&a], &[], true).await.unwrap();
     assert_eq!(loaded.events.len(), 1);
     assert_eq!(append(&mut log, &batch([event("a", 2, b"y")])).await, 2);
-    // What comes of it may be nothing, or something may go wrong: the next load begins again.
+    // An empty batch, or a load without an append, also ends an exclusive load.
     log.appender.load(&[&a], &[], true).await.unwrap();
     append(&mut log, &batch([])).await;
     log.appender.load(&[&a], &[], true).await.unwrap();
@@ -374,7 +376,7 @@ pub(crate) async fn a_log_keeps_its_id(fixture: &dyn Fixture) {
 
 pub(crate) async fn a_batch_may_be_large(fixture: &dyn Fixture) {
     let mut log = fixture.open(SCHEMA).await;
-    // More than SQLite takes in one statement.
+    // One row more than SQLite's limit of parameters permits in one statement.
     let count = ::sqlite::MAX_PARAMETERS / 7 + 1;
     let mut large = batch((1..=count as u64).map(|version| event("a", version, b"x")));
     large.requests = (0..count * 2)

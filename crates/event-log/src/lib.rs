@@ -1,12 +1,25 @@
-//! The log: every event of every aggregate, in the order of commits, at positions 1, 2, 3, ...
+//! The event log: every event of every aggregate, at positions 1, 2, 3, ... in commit order.
 //!
-//! [`sqlite`] keeps it in a file, [`postgres`] in a database that several nodes share. An
-//! [`Appender`] writes a [`Batch`] of events and of the requests that led to them in one durable
-//! transaction; any number of [`Reader`]s read; [`News`] tells what other nodes append; [`copy`] moves
-//! a log to another store. What an event
-//! says is opaque here but for what the log itself needs: which
-//! aggregate it belongs to, at which version. A `record` is an encoded message whose field 1, the
-//! position, is left out when it is stored and written in front when it is read.
+//! # The path of an event
+//!
+//! 1. [`open`] opens the store at a [`Location`] and returns a [`Log`]. [`sqlite`] keeps a log in a
+//!    file; [`postgres`] keeps a log in a database that several nodes share.
+//! 2. [`Appender::load`] returns the events of the aggregates that commands concern, and the
+//!    recorded replies to their request ids ([`Loaded`]).
+//! 3. [`Appender::append`] writes a [`Batch`] of new [`Event`]s and [`Request`]s in one durable
+//!    transaction.
+//! 4. [`News::tell`] notifies the other nodes, and [`News::next`] wakes a node after their appends.
+//! 5. Any number of [`Reader`]s return the events in [`Page`]s. [`Schema`] upcasts records of other
+//!    schema versions, and [`Encoder`] writes the position in front of each record.
+//!
+//! [`copy`] copies a log to another store, exports a log to a file, and restores a log from a file.
+//!
+//! # Records
+//!
+//! A *record* is an encoded protobuf message whose field 1 is the position of the event. The store
+//! keeps a record without field 1, and a read puts the field in front. The log decodes nothing else
+//! of a record: the store has columns for the aggregate, the version, the event type and the
+//! schema.
 
 #[cfg(test)]
 mod contract_suite;
@@ -32,12 +45,12 @@ pub use position::Encoder;
 pub use schema::Schema;
 use tokio::runtime::Handle;
 
-/// Where a log is kept.
+/// The place of a log: a file or a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
-    /// In this file.
+    /// A SQLite file.
     File(PathBuf),
-    /// In this database.
+    /// A Postgres database.
     Database(postgres::Database),
 }
 
@@ -50,11 +63,17 @@ impl Display for Location {
     }
 }
 
-/// Opens the log, making it if it is missing. `runtime` is what it is read on, whoever reads: a
-/// connection to a database answers on the runtime that it was made on.
+/// Opens the log at `location` and creates the store if it is missing.
+///
+/// The readers of a database open their connections on `runtime`, because a connection works only
+/// on the runtime that opened it. A log in a file does not use `runtime`.
 ///
 /// # Errors
-/// When it cannot be used; it is unchanged then.
+/// - [`Error::File`] or [`Error::Database`]: the store cannot be opened. A store of another program
+///   or of a newer orderlog stays unchanged.
+/// - [`Error::NotWhole`]: the log is an unfinished copy.
+/// - [`Error::Store`]: the store does not answer, or a copy has the log to itself.
+/// - [`Error::Damaged`]: SQLite reports that the file is corrupt.
 pub async fn open(location: &Location, schema: Schema, runtime: &Handle) -> Result<Log, Error> {
     match location {
         Location::File(path) => sqlite::open(path, schema).await,
@@ -65,37 +84,44 @@ pub async fn open(location: &Location, schema: Schema, runtime: &Handle) -> Resu
 /// An open log.
 #[derive(Debug)]
 pub struct Log {
-    /// Writes it.
+    /// Appends the events of this node.
     pub appender: Box<dyn Appender>,
-    /// Reads it.
+    /// Serves the reads of calls and of subscribers.
     pub reader: Arc<dyn Reader>,
-    /// Reads it too, when there is news, and does not wait for those who read much.
+    /// Reads the events that other nodes append. On Postgres, a pool of its own keeps other reads
+    /// from delaying these; on SQLite, the follower is [`Log::reader`].
     pub follower: Arc<dyn Reader>,
-    /// What others write.
+    /// Announces this node's appends, and receives the announcements of other nodes.
     pub news: News,
 }
 
-/// The one writer of a node.
+/// Appends to a log. A node has one appender.
 #[async_trait]
 pub trait Appender: fmt::Debug + Send + Sync {
-    /// The position of the newest event; 0 if there is none.
+    /// Returns the position of the newest event, or 0 if the log is empty.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// [`Error::Store`] when the store does not answer; [`Error::Damaged`] when SQLite reports
+    /// corruption.
     async fn head(&mut self) -> Result<u64, Error>;
 
-    /// Whether it can be appended to: commits something that changes nothing. A full disk can be read.
+    /// Checks that the store accepts appends, with a commit that changes nothing. A read is not
+    /// enough of a check: a store on a full disk still answers reads.
     ///
     /// # Errors
-    /// When the store does not answer, or takes nothing.
+    /// [`Error::Store`] when the store does not answer or rejects the write; [`Error::Damaged`]
+    /// when SQLite reports corruption.
     async fn probe(&mut self) -> Result<(), Error>;
 
-    /// The newest state of aggregates, and what was answered to request ids. `exclusively`: nobody
-    /// else appends from now on until the next [`Appender::append`] of this one, so that what is
-    /// loaded stays the newest.
+    /// Loads the events of `aggregates`, and the recorded replies to `request_ids`.
+    ///
+    /// With `exclusively`, no other node appends before this appender's next [`Appender::append`]
+    /// or [`Appender::load`], so that the loaded state stays the newest.
     ///
     /// # Errors
-    /// When the store does not answer, or holds what cannot be understood.
+    /// - [`Error::Store`]: the store does not answer.
+    /// - [`Error::UnknownSchema`]: an event has a schema version without an upcast.
+    /// - [`Error::Damaged`]: SQLite reports corruption.
     async fn load(
         &mut self,
         aggregates: &[&Aggregate],
@@ -103,141 +129,156 @@ pub trait Appender: fmt::Debug + Send + Sync {
         exclusively: bool,
     ) -> Result<Loaded, Error>;
 
-    /// Appends a batch in one transaction, and returns the position of its first event. When it
-    /// returns, the batch is durable. Do not drop the future half-way.
+    /// Appends a batch in one transaction, and returns the position of the batch's first event.
+    ///
+    /// The batch is durable when the call returns. Without events in the batch, the returned number
+    /// has no meaning. An empty batch only ends an exclusive load. The future must run to
+    /// completion: do not drop it.
     ///
     /// # Errors
-    /// [`Error::Conflict`] when the batch is not in the log because of what is; any other when it
-    /// is not, or perhaps not.
+    /// - [`Error::Conflict`]: the log already has a version or request id of the batch; nothing is
+    ///   appended.
+    /// - Any other error: nothing is appended, or the outcome is unknown.
     async fn append(&mut self, batch: &Batch) -> Result<u64, Error>;
 
-    /// Lets go of the store.
+    /// Closes the appender's connection to the store.
     async fn close(self: Box<Self>);
 }
 
-/// Reads a log; any number may, at the same time, while it is written.
+/// Reads a log. Any number of readers work at the same time, while an appender writes.
 #[async_trait]
 pub trait Reader: fmt::Debug + Send + Sync {
-    /// The log's id: made with it, and kept with it.
+    /// Returns the log's id, which was created together with the log.
     fn log_id(&self) -> &str;
 
-    /// The position of the newest event, whoever appended it; 0 if there is none.
+    /// Returns the position of the newest event of any node, or 0 if the log is empty.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// [`Error::Store`] when the store does not answer; [`Error::Damaged`] when SQLite reports
+    /// corruption.
     async fn head(&self) -> Result<u64, Error>;
 
-    /// The events after `after`, up to `upto` and at most `limit`.
+    /// Returns up to `limit` events, from position `after + 1` through position `upto`.
     ///
     /// # Errors
-    /// When the store does not answer, or holds what cannot be understood.
+    /// - [`Error::Store`]: the store does not answer.
+    /// - [`Error::Damaged`]: positions are missing, or SQLite reports corruption.
+    /// - [`Error::UnknownSchema`]: an event has a schema version without an upcast.
     async fn page(&self, after: u64, upto: u64, limit: usize) -> Result<Page, Error>;
 
-    /// All events of one aggregate, in the order of versions; none if there is no such aggregate.
+    /// Returns all events of one aggregate in version order, or no events if the aggregate is
+    /// unknown.
     ///
     /// # Errors
-    /// When the store does not answer, or holds what cannot be understood.
+    /// - [`Error::Store`]: the store does not answer.
+    /// - [`Error::Damaged`]: SQLite reports corruption.
+    /// - [`Error::UnknownSchema`]: an event has a schema version without an upcast.
     async fn history(&self, kind: i32, aggregate_id: &str) -> Result<Page, Error>;
 
-    /// What is stored of the events after `after`, up to `upto` and at most `limit`, right or wrong.
+    /// Returns up to `limit` stored events after position `after` through position `upto`, valid or
+    /// not. Verification reads a damaged log with this method.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// [`Error::Store`] when the store does not answer; [`Error::Damaged`] when SQLite reports
+    /// corruption.
     async fn inspect(&self, after: u64, upto: u64, limit: usize) -> Result<Vec<Inspected>, Error>;
 
-    /// What is stored of these request ids.
+    /// Returns the recorded replies to these request ids, and nothing for an unknown id.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// [`Error::Store`] when the store does not answer; [`Error::Damaged`] when SQLite reports
+    /// corruption.
     async fn requests(&self, ids: &[String]) -> Result<Vec<Answer>, Error>;
 
-    /// What is stored of the request ids after one, by id and at most `limit`.
+    /// Returns up to `limit` recorded replies to request ids after `after`, in the order of the
+    /// ids.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// [`Error::Store`] when the store does not answer; [`Error::Damaged`] when SQLite reports
+    /// corruption.
     async fn requests_after(&self, after: &str, limit: usize) -> Result<Vec<Answer>, Error>;
 }
 
-/// An event as the store has it.
+/// An event as the store holds it, for verification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspected {
-    /// Where it is.
+    /// The event's position.
     pub position: u64,
-    /// Whose event it is.
+    /// The aggregate that the event belongs to.
     pub aggregate: Aggregate,
-    /// Which one of that aggregate.
+    /// The aggregate's version with this event.
     pub version: u64,
-    /// Where the one of the version before is, if there is one.
+    /// The position of the aggregate's event of the version before, if the log has one.
     pub before: Option<u64>,
-    /// The event as it is sent, if it is of a schema that is known here.
+    /// The encoded event with its position, or an error text if its schema version is unknown.
     pub record: Result<Bytes, String>,
 }
 
-/// What the store has of a request id, without what tells commands apart.
+/// A recorded reply to a request id, for verification. The command's fingerprint is left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// The client's id of it.
+    /// The client's request id.
     pub request_id: String,
-    /// The aggregate that was answered.
+    /// The aggregate id in the reply.
     pub aggregate_id: String,
-    /// The version that was answered.
+    /// The version in the reply.
     pub version: u64,
-    /// The position that was answered.
+    /// The position in the reply.
     pub position: u64,
-    /// Whether there is such an event.
+    /// True if the event at `position` has this aggregate id and version.
     pub fits: bool,
 }
 
-/// Which aggregate: its type as the contract numbers it, and its id.
+/// The type and id of an aggregate.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Aggregate {
-    /// The type's number.
+    /// The type's number in the contract.
     pub kind: i32,
-    /// Unique among those of its type.
+    /// Unique among the aggregates of the same type.
     pub id: String,
 }
 
 /// An event to append.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Whose event it is.
+    /// The aggregate that the event belongs to.
     pub aggregate: Aggregate,
-    /// Which one of that aggregate: 1, 2, 3, ...
+    /// The aggregate's version with this event: 1, 2, 3, ...
     pub version: u64,
-    /// What kind of event; decides, with the schema's version, how an old one is upcast.
+    /// The type of the event. Together with `schema_version`, the type selects an upcast.
     pub event_type: Cow<'static, str>,
     /// The version of the schema that the record was written with.
     pub schema_version: u32,
-    /// The event as it is sent, without its position.
+    /// The encoded event without its position.
     pub record: Vec<u8>,
 }
 
-/// What is remembered of a command with a request id.
+/// A request id to record, with the reply to its command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// The client's id of it.
+    /// The client's request id.
     pub id: String,
-    /// Tells commands with other content apart.
+    /// Differs for commands with different content.
     pub fingerprint: Vec<u8>,
-    /// The aggregate that was answered.
+    /// The aggregate id in the reply.
     pub aggregate_id: String,
-    /// The version that was answered.
+    /// The version in the reply.
     pub version: u64,
-    /// The position that was answered.
+    /// The position in the reply.
     pub position: Position,
 }
 
-/// A position that may not be given out yet.
+/// A position that may depend on where the batch is appended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Position {
-    /// That of an event in the log.
+    /// The position of an event in the log.
     Of(u64),
-    /// That of the batch's event with this index.
+    /// The position of the batch's event with this index, from 0.
     InBatch(usize),
 }
 
 impl Position {
-    /// The position, once the batch's first event has its own.
+    /// Returns the position, for a batch whose first event is at position `first`.
     #[must_use]
     pub fn resolve(self, first: u64) -> u64 {
         match self {
@@ -247,62 +288,63 @@ impl Position {
     }
 }
 
-/// What is committed together.
+/// Events and request ids that commit in one transaction.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// In the order of their positions.
+    /// The events in the order of their positions.
     pub events: Vec<Event>,
-    /// In any order.
+    /// The request ids to record, in any order.
     pub requests: Vec<Request>,
 }
 
-/// An event as it was stored.
+/// An event that [`Appender::load`] returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// Whose event it is.
+    /// The aggregate that the event belongs to.
     pub aggregate: Aggregate,
-    /// Which one of that aggregate.
+    /// The aggregate's version with this event.
     pub version: u64,
-    /// Where in the log.
+    /// The event's position.
     pub position: u64,
-    /// The event as it is sent, with its position.
+    /// The encoded event with its position.
     pub record: Bytes,
 }
 
-/// What was answered to a request id.
+/// A recorded reply to a request id, with the fingerprint of its command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answered {
-    /// The client's id of it.
+    /// The client's request id.
     pub request_id: String,
-    /// That of the command it was given with.
+    /// Differs for commands with different content.
     pub fingerprint: Vec<u8>,
-    /// The aggregate that was answered.
+    /// The aggregate id in the reply.
     pub aggregate_id: String,
-    /// The version that was answered.
+    /// The version in the reply.
     pub version: u64,
-    /// The position that was answered.
+    /// The position in the reply.
     pub position: u64,
 }
 
-/// What commands need to be decided.
+/// The state that commands are decided on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Loaded {
-    /// All events of the aggregates asked for, each aggregate's in the order of versions.
+    /// All events of the requested aggregates, in version order for each aggregate.
     pub events: Vec<Stored>,
-    /// Those of the request ids asked for that are known.
+    /// The recorded replies to those of the requested ids that are known.
     pub requests: Vec<Answered>,
 }
 
-/// Consecutive events, as they are sent.
+/// Encoded events in order. [`Reader::page`] returns consecutive positions, and [`Reader::history`]
+/// returns consecutive versions of one aggregate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page {
-    /// The position of the first one; meaningless if there is none.
+    /// The position of the first event; without events, the number has no meaning.
     pub first: u64,
-    /// The events.
+    /// The encoded events with their positions.
     pub records: Vec<Bytes>,
 }
 
-/// Why the log cannot be used.
+/// A failure of the log or of its store.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be opened.
@@ -311,28 +353,28 @@ pub enum Error {
     /// The database cannot be opened.
     #[error(transparent)]
     Database(#[from] postgres::OpenError),
-    /// It does not answer, or refuses.
+    /// The store does not answer, or rejects a statement.
     #[error("the event store failed: {0}")]
     Store(#[source] sqlx::Error),
-    /// It was copied here, and not to the end.
+    /// The log is the target of a copy or restore that has not finished.
     #[error(
         "the log is a copy that is not finished: run `orderlog copy` or `orderlog restore` again"
     )]
     NotWhole,
-    /// A version or request id of the batch is in the log already.
+    /// The log already has a version or request id of the batch.
     #[error("the log has a version or request id of the batch already")]
     Conflict,
-    /// It does not hold what it must.
+    /// The store lacks rows that it must have, or SQLite reports corruption.
     #[error("the event store is damaged: {0}")]
     Damaged(String),
-    /// An event that this version of the program does not know how to read.
+    /// The program has no upcast for an event of this schema version.
     #[error("event {position} has schema version {found} of {event_type}, which is not known here")]
     UnknownSchema {
-        /// Where it is.
+        /// The event's position.
         position: u64,
-        /// What kind of event it is.
+        /// The event's type.
         event_type: String,
-        /// Its schema's version.
+        /// The event's schema version.
         found: u32,
     },
 }
@@ -341,14 +383,14 @@ impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match error.as_database_error() {
             Some(refused) if refused.is_unique_violation() => Self::Conflict,
-            // A page that cannot be read: the others can, and so it is no outage.
+            // One page is unreadable and the others are not, so the error is no outage.
             Some(refused) if is_corrupt(refused) => Self::Damaged(error.to_string()),
             _ => Self::Store(error),
         }
     }
 }
 
-/// Whether SQLite says SQLITE_CORRUPT: the low byte of its codes is the kind.
+/// Returns true for SQLITE_CORRUPT. The low byte of SQLite's codes is the primary code.
 fn is_corrupt(error: &dyn sqlx::error::DatabaseError) -> bool {
     const CORRUPT: u32 = 11;
     let is_sqlite = error

@@ -1,11 +1,15 @@
+//! Announcements of appends, for nodes that share a log.
+
 use crate::postgres;
 
-/// What other nodes append, and telling them what this one does. A log in a file has no others.
+/// Announces this node's appends, and receives the announcements of other nodes. A log in a file
+/// belongs to one process, so [`News`] is idle for a file.
 #[derive(Debug, Default)]
 pub struct News(Option<postgres::News>);
 
 impl News {
-    /// Returns when another node may have appended; never, where there is none.
+    /// Returns when another node may have appended. For a log in a file, the future never
+    /// completes.
     pub async fn next(&mut self) {
         match &mut self.0 {
             Some(news) => news.next().await,
@@ -13,7 +17,7 @@ impl News {
         }
     }
 
-    /// Tells the others that this node has appended.
+    /// Notifies the other nodes that this node has appended.
     pub async fn tell(&self) {
         if let Some(news) = &self.0 {
             news.tell().await;

@@ -1,19 +1,19 @@
-//! What rows of the stores come to.
+//! Converts rows of either store to the types of the log.
 
 use crate::{Aggregate, Answer, Answered, Encoder, Error, Inspected, Loaded, Page, Schema, Stored};
 
-/// Events and requests in one result: type of the aggregate (0 for a request), request id, aggregate
-/// id, version, position, type of the event, its schema version, and the record or fingerprint.
+/// An event, or a request with aggregate type 0. The columns are aggregate type, request id,
+/// aggregate id, version, position, event type, schema version, and the record or fingerprint.
 pub(crate) type LoadedRow = (i32, String, String, i64, i64, String, i32, Vec<u8>);
 
-/// Position, type of the event, its schema version, and the record.
+/// Position, event type, schema version and record.
 pub(crate) type RecordRow = (i64, String, i32, Vec<u8>);
 
-/// Position, type of the aggregate, its id, the version, type of the event, its schema version, the
-/// record, and the position of the version before.
+/// Position, aggregate type, aggregate id, version, event type, schema version, record, and the
+/// position of the aggregate's event of the version before.
 pub(crate) type InspectedRow = (i64, i32, String, i64, String, i32, Vec<u8>, Option<i64>);
 
-/// Request id, aggregate id, version, position, and whether there is such an event.
+/// Request id, aggregate id, version, position, and whether the event at that position fits.
 pub(crate) type AnswerRow = (String, String, i64, i64, bool);
 
 impl Inspected {
@@ -92,7 +92,7 @@ impl Page {
         Ok(Self { first, records })
     }
 
-    /// The rows right after a position.
+    /// Converts the rows after position `after`, and fails if a position is missing.
     pub(crate) fn dense(after: u64, rows: Vec<RecordRow>, schema: Schema) -> Result<Self, Error> {
         if let Some((first, last)) = rows.first().zip(rows.last()) {
             check_dense(after, first.0, last.0, rows.len())?;
@@ -101,7 +101,7 @@ impl Page {
     }
 }
 
-/// So many positions that follow on each other, right after one.
+/// Checks that `count` rows from `first` through `last` start right after `after`, without a gap.
 pub(crate) fn check_dense(after: u64, first: i64, last: i64, count: usize) -> Result<(), Error> {
     if first.cast_unsigned() == after + 1 && last - first + 1 == count as i64 {
         Ok(())

@@ -1,20 +1,22 @@
+//! Schema versions of records, and the upcast to the current version.
+
 use crate::Error;
 
-/// How the records that are written now look, and how older ones are made to look so.
+/// The schema version of new records, and the upcast of records of other versions.
 #[derive(Debug, Clone, Copy)]
 pub struct Schema {
-    /// The version of what is written now.
+    /// The schema version of new records.
     pub current: u32,
-    /// Turns a record of this event type and older schema version into one of the current
-    /// version; `None` if it is not known how.
+    /// Converts a record of this event type and schema version to the current version. Returns
+    /// `None` if the program has no upcast for the pair.
     pub upcast: fn(event_type: &str, schema_version: u32, record: &[u8]) -> Option<Vec<u8>>,
 }
 
 impl Schema {
-    /// A record as it would be written now.
+    /// Returns a record in the current schema version.
     ///
     /// # Errors
-    /// [`Error::UnknownSchema`].
+    /// [`Error::UnknownSchema`] when the program has no upcast for the record.
     pub fn read(
         &self,
         position: u64,

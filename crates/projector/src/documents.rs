@@ -1,3 +1,5 @@
+//! The documents: follows the log through EventService and applies its events.
+
 use std::{
     pin::pin,
     time::{Duration, SystemTime},
@@ -23,10 +25,10 @@ use crate::{
     stream::{self, Stream},
 };
 
-/// How long a node may take to tell the events of an order.
+/// Maximum time for a node to return the history of an order.
 const HISTORY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Parked orders that are tried again when new documents are used.
+/// Maximum number of parked orders that are retried after a swap.
 const RETRIED: u32 = 1000;
 
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +39,7 @@ enum Error {
     Store(#[from] store::Error),
 }
 
-/// Follows the log, and makes the documents.
+/// Follows the log and writes the documents.
 #[derive(Debug)]
 pub struct Documents {
     nodes: Nodes,
@@ -45,26 +47,26 @@ pub struct Documents {
     progress: Progress,
     traces: Traces,
     requests: mpsc::Receiver<Request>,
-    /// Replaces the writer as soon as both are at the same position.
+    /// A generation that replaces the writer as soon as both are at the same position.
     successor: Option<(Successor, Replaced)>,
 }
 
-/// Another generation, nearly as far as the one that is used.
+/// Another generation, which has almost caught up with the live one.
 #[derive(Debug)]
 pub(crate) struct Successor {
     pub(crate) writer: Writer,
-    /// Its place among the files.
+    /// The folder of the generations, and this generation in it.
     pub(crate) place: (Generations, Generation),
-    /// Whether its counts and sums have to be those of the generation that is used.
+    /// The rule for its counts and sums compared with the live generation's.
     pub(crate) totals: Totals,
 }
 
-/// A generation that was not put into use, with its writer.
+/// A generation that did not become live: the reason, and its writer.
 pub(crate) type NotUsed = (store::Error, Writer);
 
 type Replaced = oneshot::Sender<Result<(), NotUsed>>;
 
-/// What the one who writes the documents is asked to do.
+/// A request to the documents' writer.
 #[derive(Debug)]
 enum Request {
     Replace(Box<Successor>, Replaced),
@@ -77,32 +79,32 @@ enum Request {
     Brought(Vec<(u64, i64)>, oneshot::Sender<Result<(), store::Error>>),
 }
 
-/// What became of parked orders that were tried again.
+/// The result of a retry of parked orders.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Retried {
-    /// Those that are as they should be now.
+    /// Ids of the orders whose events are all projected now.
     pub projected: Vec<String>,
-    /// Those that are parked still.
+    /// Ids of the orders that are still parked.
     pub parked: Vec<String>,
 }
 
-/// Why parked orders were not tried again.
+/// Why a retry of parked orders failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RetryError {
-    /// The documents cannot be written.
+    /// The documents could not be read or written.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// The log does not answer.
+    /// The history of this order could not be read from the log.
     #[error("the history of order {0} cannot be read: {1}")]
     Log(String, Status),
 }
 
-/// Asks the one who writes the documents.
+/// Sends requests to the documents' writer.
 #[derive(Debug, Clone)]
 pub struct Control(mpsc::Sender<Request>);
 
 impl Control {
-    /// One that sets aside what it is told to, which is received from the channel.
+    /// Returns a control that only parks, and the receiver of the parked orders.
     #[cfg(test)]
     pub(crate) fn that_parks() -> (Self, mpsc::Receiver<Parked>) {
         let (control, mut requests) = mpsc::channel(1);
@@ -126,8 +128,8 @@ impl Control {
         answered.await.map_err(|_| stopped())?
     }
 
-    /// Puts another generation, nearly as far as the one that is used, in the place of that one.
-    /// Returns when it is used. `None` where the projector has stopped.
+    /// Swaps the live generation with another one that has almost caught up. Returns after the
+    /// swap, or `None` if the projector has stopped.
     pub(crate) async fn replace(&self, by: Successor) -> Option<Result<(), NotUsed>> {
         let (replaced, answer) = oneshot::channel();
         let request = Request::Replace(Box::new(by), replaced);
@@ -135,20 +137,22 @@ impl Control {
         answer.await.ok()
     }
 
-    /// Projects the events of parked orders again: of these, or of all.
+    /// Projects the events of the given parked orders from their histories.
     ///
     /// # Errors
-    /// When the log does not answer or the documents cannot be written. What was tried until then
-    /// is done.
+    /// * [`RetryError::Log`]: the history of an order cannot be read.
+    /// * [`RetryError::Store`]: the documents cannot be written, or the projector has stopped.
+    ///
+    /// Orders retried before the error stay projected.
     pub async fn retry(&self, order_ids: Vec<String>) -> Result<Retried, RetryError> {
         self.ask(|retried| Request::Retry { order_ids, retried })
             .await
     }
 
-    /// Lets the index be brought orders again that it refused.
+    /// Queues orders that the index refused, so that the indexer tries them once more.
     ///
     /// # Errors
-    /// When the documents cannot be written.
+    /// The documents cannot be written, or the projector has stopped.
     pub async fn offer_again(&self, order_ids: Vec<String>) -> Result<(), store::Error> {
         self.ask(|done| Request::OfferAgain(order_ids, done)).await
     }
@@ -163,7 +167,7 @@ impl Control {
 }
 
 impl Documents {
-    /// Goes on where the documents are.
+    /// Creates the projection, which resumes at the documents' checkpoint.
     #[must_use]
     pub fn new(nodes: Nodes, writer: Writer, traces: Traces) -> (Self, Control) {
         let (log_id, position) = match writer.checkpoint() {
@@ -182,13 +186,13 @@ impl Documents {
         (documents, Control(control))
     }
 
-    /// How far it is.
+    /// Returns the progress of the documents.
     #[must_use]
     pub fn progress(&self) -> Progress {
         self.progress.clone()
     }
 
-    /// Works until it is stopped, then closes the documents.
+    /// Runs until `stop` is cancelled, then closes the documents.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut retry = Retry::new("documents");
         while !stop.is_cancelled() {
@@ -205,7 +209,8 @@ impl Documents {
         self.writer.close().await;
     }
 
-    /// Feeds the stream of a node to the generation that is behind, until that is another one.
+    /// Applies the stream of a node to the generation that is behind. Returns when the other
+    /// generation is behind.
     async fn follow(&mut self, stop: &CancellationToken, retry: &mut Retry) -> Result<(), Error> {
         let generation = self.behind().generation();
         let made = self.behind().checkpoint().cloned();
@@ -218,15 +223,16 @@ impl Documents {
         loop {
             self.replace_if_level().await;
             if self.behind().generation() != generation {
-                // Which is at another position than the stream.
+                // The other generation is at another position than the stream.
                 return Ok(());
             }
             let request = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                // Nobody asks any more; the log goes on.
+                // A closed request channel disables this branch, and the stream goes on.
                 Some(request) = self.requests.recv() => request,
                 response = stream.next() => {
-                    // Not to be dropped half-way: it is not raced against anything.
+                    // The body of a `select!` branch is not raced against the others, so nothing
+                    // drops `apply` half-way.
                     self.apply(response?).await?;
                     retry.succeeded();
                     continue;
@@ -236,8 +242,8 @@ impl Documents {
         }
     }
 
-    /// The generation that is fed now: while another one is to replace the one that is used, each
-    /// waits for the other to be as far.
+    /// Returns the generation to apply events to: the one at the lower position, if a successor
+    /// waits. Both must reach the same position before the swap.
     fn behind(&mut self) -> &mut Writer {
         match &mut self.successor {
             Some((next, _)) if next.writer.position() < self.writer.position() => &mut next.writer,
@@ -245,7 +251,7 @@ impl Documents {
         }
     }
 
-    /// Answers who asks while something else is waited for.
+    /// Answers requests until `work` completes.
     async fn answer_while<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         loop {
@@ -259,7 +265,7 @@ impl Documents {
 
     async fn apply(&mut self, response: SubscribeResponse) -> Result<(), Error> {
         if let Some((next, _)) = &self.successor {
-            // Up to where both are level, and no further.
+            // Applies no event past the higher of the two positions, where the swap happens.
             let level = self.writer.position().max(next.writer.position());
             let count = response.events.partition_point(|it| it.position <= level);
             let position = response.position.min(level);
@@ -284,8 +290,8 @@ impl Documents {
         Ok(())
     }
 
-    /// Puts the successor in the place of the writer if both are at the same position. Returns
-    /// whether there is no successor any more.
+    /// Swaps the writer with the successor if both are at the same position. Returns whether there
+    /// is no successor left.
     async fn replace_if_level(&mut self) -> bool {
         let position = self.writer.position();
         let level = |next: &mut (Successor, Replaced)| next.0.writer.position() == position;
@@ -300,7 +306,7 @@ impl Documents {
         let switch = || generations.switch(&generation);
         let result = match writer.succeed(&self.writer, totals, switch).await {
             Ok(()) => {
-                // The old one is not closed but let go of: somebody may still be reading it.
+                // The old writer is dropped, not closed: a reader may still use its file.
                 self.writer = writer;
                 self.progress.is_of(generation.number);
                 self.retry_parked().await;
@@ -308,20 +314,20 @@ impl Documents {
             }
             Err(error) => Err((error, writer)),
         };
-        // Fails when nobody waits for it any more.
+        // Sending fails if the caller no longer waits.
         let _ = replaced.send(result);
         true
     }
 
-    /// Goes on with the writer that there is.
+    /// Returns the successor to its rebuild as a failed swap.
     fn give_up_successor(&mut self) {
         if let Some((successor, replaced)) = self.successor.take() {
-            // Fails when nobody waits for it any more.
+            // Sending fails if the caller no longer waits.
             let _ = replaced.send(Err((store::Error::Stopped, successor.writer)));
         }
     }
 
-    /// An answer fails to be sent when nobody waits for it any more.
+    /// Performs a request. Sending the answer fails if the caller no longer waits.
     async fn answer(&mut self, request: Request) {
         match request {
             Request::Replace(by, replaced) => self.successor = Some((*by, replaced)),
@@ -346,8 +352,8 @@ impl Documents {
         }
     }
 
-    /// What is parked in new documents was so when they were made; it may be right by now, as it was
-    /// in the old ones.
+    /// Retries the orders that the new generation parked while it was filled. The old generation
+    /// may have projected them by a later retry.
     async fn retry_parked(&mut self) {
         let parked = match self.writer.parked_orders(RETRIED).await {
             Ok(parked) => parked,
@@ -369,7 +375,7 @@ impl Documents {
             let late = |_| Err(Status::deadline_exceeded("no answer"));
             let events = match asked.unwrap_or_else(late) {
                 Ok(history) => history.into_inner().events,
-                // One that cannot be read is as wrong as before.
+                // The node cannot read the history, so the order stays parked.
                 Err(status) if status.code() == Code::Internal => {
                     retried.parked.push(order_id);
                     continue;

@@ -1,4 +1,4 @@
-//! Brings what changes in the documents to one search index, with several writes under way.
+//! Writes the documents' changes to one search index, with several writes in progress.
 
 use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
@@ -13,14 +13,14 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::documents::Control;
 
-/// Time from one write to the next at least: under a steady trickle of changes this is what bounds
-/// the work of the engine, which costs more for each write than for each document.
+/// Minimum interval between writes, unless a full write is ready. It bounds the engine's work under
+/// a steady trickle of changes: a write costs more than a document.
 const PACE: Duration = Duration::from_millis(40);
 
-/// Positions that are looked through in one go.
+/// Maximum number of log positions, and of changed documents, read in one call.
 const STEP: usize = 500;
 
-/// Bytes of documents in a write, or one document more.
+/// Number of document bytes (24 MiB) that fills a write. The last documents read may exceed it.
 const MOST_BYTES: usize = 24 << 20;
 
 #[derive(Debug, thiserror::Error)]
@@ -31,40 +31,42 @@ pub(crate) enum Error {
     Engine(#[from] search::Error),
 }
 
-/// All it knows is in the two: the engine says how far it is, the documents what has changed since.
+/// Fills one index from the documents. Keeps no durable state of its own: the engine stores the
+/// checkpoint, and the documents list the changes since.
 #[derive(Debug)]
 pub(crate) struct Fill {
     documents: Reader,
     pub(crate) engine: Arc<dyn Engine>,
     control: Control,
-    /// Up to where changes have been handed over.
+    /// Every change at or before this cursor has been handed to the engine.
     cursor: ChangeCursor,
-    /// Up to where writes have been applied, without a gap.
+    /// Every write up to this checkpoint has been applied, without a gap.
     settled: Checkpoint,
-    /// What the index has as its checkpoint. It is behind where writes overlap, for a later one may
-    /// succeed where an earlier one fails.
+    /// The checkpoint that the index stores. With overlapping writes it lags behind `settled`: a
+    /// later write may succeed where an earlier one fails.
     stored: Checkpoint,
     under_way: VecDeque<UnderWay>,
-    /// The same of the documents, which may be in the midst of those that show a new name.
+    /// The cursor of `settled`. It may lie among the orders that show one new name.
     settled_cursor: ChangeCursor,
-    /// Documents in a write at most: fewer while one is looked for that is refused.
+    /// Maximum number of documents in a write: the engine's limit, or less during the search for a
+    /// refused document.
     most: usize,
-    /// Where that one is at the latest.
+    /// The refused document is at or before this cursor.
     looked_for: ChangeCursor,
-    /// Before that nothing is handed over, unless there is plenty.
+    /// Earliest time of the next write that is not full.
     next_write: Instant,
 }
 
-/// A write that has been handed over.
+/// A write that has been handed to the engine.
 struct UnderWay {
-    /// What is settled when it has been applied.
+    /// The value of `settled` once the write is applied.
     settles: Checkpoint,
     next: ChangeCursor,
-    /// The checkpoint it has with it.
+    /// The checkpoint that the write stores in the index.
     stores: Checkpoint,
-    /// The document, if it has but one.
+    /// The document of a write with exactly one document, ready to be parked.
     single: Option<Parked>,
-    /// So many documents.
+    /// Number of documents in the write.
     count: usize,
     since: Instant,
     applied: Applied,
@@ -76,7 +78,7 @@ impl fmt::Debug for UnderWay {
     }
 }
 
-/// What is to be handed over.
+/// The documents of the next write.
 #[derive(Debug, Default)]
 struct Batch {
     documents: Vec<Document>,
@@ -85,8 +87,7 @@ struct Batch {
 }
 
 impl Fill {
-    /// Goes on where the index is, which has been claimed; at the beginning, if there is nothing in
-    /// it.
+    /// Resumes at `from`: the checkpoint of the claimed index, or position 0 of an empty one.
     pub(crate) fn new(
         documents: Reader,
         engine: Arc<dyn Engine>,
@@ -112,20 +113,22 @@ impl Fill {
         }
     }
 
-    /// How far the index is.
+    /// Returns the checkpoint up to which every write has been applied.
     pub(crate) fn settled(&self) -> &Checkpoint {
         &self.settled
     }
 
-    /// Does the next thing; false if there is nothing to do, and what the index has is all there
-    /// is. When it is dropped half-way, or fails, the index has to be claimed again.
+    /// Performs the next action: hands over a write, waits for one, or stores the checkpoint.
+    /// Returns false if there is nothing to do: the index has every change of the documents.
+    ///
+    /// After an error, or if the future is dropped, the index must be claimed again.
     pub(crate) async fn step(&mut self) -> Result<bool, Error> {
         let behind = self
             .documents
             .position()
             .saturating_sub(self.cursor.position);
         let has_room = self.under_way.len() < self.engine.appetite().writes;
-        // What changes while a write is under way is gathered, unless there is plenty.
+        // Changes that arrive during a write are collected, until they fill a write of their own.
         if behind > 0 && (self.under_way.is_empty() || has_room && behind >= self.most as u64) {
             if behind < self.most as u64 {
                 sleep_until(self.next_write).await;
@@ -137,7 +140,7 @@ impl Fill {
             self.settle().await?;
         } else {
             if behind == 0 {
-                // All there is has been brought.
+                // The index has every change of the documents.
                 self.settled.answers = self.settled.position;
             }
             if self.stored == self.settled {
@@ -148,7 +151,7 @@ impl Fill {
         Ok(true)
     }
 
-    /// Ends what is under way.
+    /// Waits until all handed-over writes are applied, and stores the checkpoint.
     pub(crate) async fn rest(&mut self) -> Result<(), Error> {
         while !self.under_way.is_empty() {
             self.settle().await?;
@@ -159,17 +162,21 @@ impl Fill {
         Ok(())
     }
 
-    /// Goes on until the index answers from a position, and ends what is under way then.
+    /// Writes until the index answers from `position`, then finishes all writes.
     pub(crate) async fn reach(&mut self, position: u64) -> Result<(), Error> {
         while self.settled.answers < position && self.step().await? {}
         self.rest().await
     }
 
-    /// Makes sure that the index is as it was left.
+    /// Verifies that the index has the checkpoint that this writer stored last.
+    ///
+    /// # Errors
+    /// A failure of the engine if the checkpoint differs: the index was wiped, restored, or written
+    /// by another process.
     pub(crate) async fn look(&mut self) -> Result<(), Error> {
         let found = self.engine.checkpoint().await?;
         let is_fresh = found.is_none() && self.stored.position == 0;
-        // What is under way has its checkpoint with it.
+        // A write in progress stores a checkpoint, so any checkpoint is accepted.
         let is_ours = found.is_some() && !self.under_way.is_empty();
         if is_fresh || is_ours || found.as_ref() == Some(&self.stored) {
             return Ok(());
@@ -186,7 +193,7 @@ impl Fill {
         Ok(())
     }
 
-    /// Brings the orders to the index that changed out of turn.
+    /// Indexes the orders that changed out of turn, until none is left.
     pub(crate) async fn again(&mut self) -> Result<(), Error> {
         self.rest().await?;
         loop {
@@ -199,8 +206,8 @@ impl Fill {
         }
     }
 
-    /// Brings documents to the index, all at once, or, if that refuses one, one by one. Nothing may
-    /// be under way.
+    /// Indexes documents in one write. If the engine refuses it, writes them one by one and parks
+    /// the refused ones. No other write may be in progress.
     pub(crate) async fn bring(&mut self, documents: Vec<Document>) -> Result<(), Error> {
         let write = self.engine.write(documents.clone(), self.stored.clone());
         match write.await?.await {
@@ -238,8 +245,9 @@ impl Fill {
             batch.documents.extend(changes.documents);
             batch.is_all = batch.next.position >= changes.as_of;
             let is_full = batch.documents.len() >= self.most || bytes >= MOST_BYTES;
-            // Up to where the documents are now: an order that has changed since they were read
-            // before is still to come, and until it is there the index answers from nowhere new.
+            // Reads on until the write is full or reaches the documents' present position. An order
+            // that changed after an earlier read comes later, and until then `answers` cannot
+            // advance.
             if is_full || batch.is_all {
                 return Ok(batch);
             }
@@ -313,13 +321,14 @@ impl Fill {
         Ok(())
     }
 
-    /// One of the documents of the oldest write is refused, and with it all of them: they are
-    /// handed over again, fewer at a time.
+    /// Halves the write size and hands over all documents after `settled` once more: the engine
+    /// refused one document of the oldest write, and therefore the whole write.
     async fn look_closer(&mut self, refused: ChangeCursor) -> Result<(), Error> {
         let mut later = std::mem::take(&mut self.under_way);
         while let Some(write) = later.pop_front() {
             match write.applied.await {
-                // Applied or refused, its documents are handed over again.
+                // The documents of this write are handed over once more, whether applied or
+                // refused.
                 Ok(()) => self.stored = write.stores,
                 Err(search::Error::Refused(_)) => {}
                 Err(error) => return Err(error.into()),
@@ -332,7 +341,7 @@ impl Fill {
     }
 }
 
-/// An order as it is set aside, but for the reason.
+/// Returns the parked entry of a document, without the error.
 fn parked(document: &Document) -> Parked {
     Parked {
         order_id: document.order.order_id.clone(),

@@ -1,3 +1,6 @@
+//! The indexer: writes changed documents to the search index, or follows an index that another
+//! process writes.
+
 use std::{sync::Arc, time::Duration};
 
 use read_model::{
@@ -19,18 +22,18 @@ use crate::{
     retry::Retry,
 };
 
-/// How often an index that is at rest is looked at: it may have been wiped, or put back to what it
-/// was once, or be written by somebody else.
+/// Interval between checks of the stored checkpoint. An index may have been wiped or restored, or
+/// another process may have written it.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// How often one looks that does not write: how far the index is, whose writer is elsewhere.
+/// Interval at which a process that does not write reads the checkpoint of the index.
 const GLANCE: Duration = Duration::from_millis(200);
 
-/// What a generation of the index is built of at first.
+/// Generation number of an index that has never been rebuilt.
 const FIRST: u64 = 1;
 
-/// Keeps the search index: brings it the documents that have changed, if this is the process that
-/// writes it, and else looks how far it is.
+/// Keeps the search index current. The process that writes the index sends it each changed
+/// document; any other process follows its checkpoint.
 #[derive(Debug)]
 pub struct Indexer {
     documents: Reader,
@@ -40,27 +43,27 @@ pub struct Indexer {
     traces: Traces,
     requests: mpsc::Receiver<TakeOver>,
     state: watch::Sender<State>,
-    /// Why it does not write any more.
+    /// The error that ended the writing, if another process has claimed the index.
     superseded: Option<String>,
 }
 
-/// What others have to know of it.
+/// The state that a [`Control`] reads.
 #[derive(Debug, Clone, Copy)]
 struct State {
-    /// Whether this is the process that writes the index.
+    /// True if this process writes the index.
     writes: bool,
-    /// Whether the index is of another version, and has to be made again.
+    /// True if another version made the index, so that it needs a rebuild.
     outdated: bool,
 }
 
-/// An index that is to take the place of the one that answers, nearly as far.
+/// A request to swap the live index with another one that has almost caught up.
 #[derive(Debug)]
 struct TakeOver {
     fill: Fill,
     taken_over: oneshot::Sender<Result<(), Error>>,
 }
 
-/// Asks the one who writes the index.
+/// Sends requests to the index's writer.
 #[derive(Debug, Clone)]
 pub struct Control {
     requests: mpsc::Sender<TakeOver>,
@@ -68,8 +71,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// Lets an index that is nearly as far take the place of the one that answers. Returns when it
-    /// has.
+    /// Swaps the live index with another one that has almost caught up. Returns after the swap.
     pub(crate) async fn take_over(&self, fill: Fill) -> Result<(), Error> {
         let (taken_over, answered) = oneshot::channel();
         let request = TakeOver { fill, taken_over };
@@ -78,16 +80,17 @@ impl Control {
         answered.await.map_err(|_| store::Error::Stopped)?
     }
 
-    /// Whether this is the process that writes the index.
+    /// Returns whether this process writes the index.
     #[must_use]
     pub fn writes(&self) -> bool {
         self.state.borrow().writes
     }
 
-    /// Waits until it is known that the index is of another version.
+    /// Waits until the indexer finds that another version made the index.
     pub async fn is_outdated(&self) {
         let mut state = self.state.clone();
-        // The sender is gone when the indexer has ended, and with it the system soon.
+        // The indexer has ended, and the process ends soon. Never return, since the index is not
+        // known to be outdated.
         if state.wait_for(|state| state.outdated).await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -95,8 +98,8 @@ impl Control {
 }
 
 impl Indexer {
-    /// Goes on where the index is. `writes`: this is the process that writes it. `traces` are those
-    /// of the documents.
+    /// Creates the indexer, which resumes at the checkpoint of the index. `writes` is true if this
+    /// process writes the index. `traces` are those of the documents.
     pub fn new(
         documents: Reader,
         engine: Arc<dyn Live>,
@@ -126,13 +129,13 @@ impl Indexer {
         (indexer, control)
     }
 
-    /// How far it is.
+    /// Returns the progress of the index.
     #[must_use]
     pub fn progress(&self) -> Progress {
         self.progress.clone()
     }
 
-    /// Works until it is stopped.
+    /// Runs until `stop` is cancelled.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut retry = Retry::new("search");
         while !stop.is_cancelled() {
@@ -158,7 +161,7 @@ impl Indexer {
         }
     }
 
-    /// What the documents are of, once that is known.
+    /// Waits until the documents have a checkpoint, and returns the id of their log.
     async fn log_id(&self) -> Result<String, Error> {
         let mut position = self.documents.subscribe();
         loop {
@@ -172,7 +175,8 @@ impl Indexer {
         }
     }
 
-    /// Makes this process the one that writes; `None` if the index is of another version.
+    /// Claims the index for this process. Clears an index of another log. Returns `None` if another
+    /// version made the index.
     async fn claim(&self, log_id: &str) -> Result<Option<Fill>, Error> {
         let claimed = self.engine.claim().await?;
         let nothing = Checkpoint {
@@ -253,8 +257,8 @@ impl Indexer {
         }
     }
 
-    /// Puts another index in the place of the one that answers. Nobody is told of one older than
-    /// what they have seen.
+    /// Swaps the live index with another one. The other index first reaches the documents'
+    /// position, so that no reader sees an older state than before.
     async fn take_over(&self, live: Option<Fill>, request: TakeOver) -> Result<Fill, Error> {
         let TakeOver {
             mut fill,
@@ -280,14 +284,14 @@ impl Indexer {
             }
             Err(error) => Err(search::Error::Failed(error.to_string().into()).into()),
         };
-        // Fails when nobody waits for it any more.
+        // Sending fails if the caller no longer waits.
         let _ = taken_over.send(told);
         taken?;
         fill.engine = self.engine.clone();
         Ok(fill)
     }
 
-    /// Says how far an index is that another process writes.
+    /// Follows the checkpoint of an index that another process writes, and reports its progress.
     async fn look(&mut self) -> Result<(), Error> {
         self.state.send_modify(|state| state.writes = false);
         let log_id = self.log_id().await?;
@@ -307,7 +311,7 @@ impl Indexer {
             }
             tokio::select! {
                 Some(request) = self.requests.recv() => {
-                    // Fails when nobody waits for it any more.
+                    // Sending fails if the caller no longer waits.
                     let _ = request.taken_over.send(Err(search::Error::Superseded.into()));
                 }
                 () = sleep(GLANCE) => {}

@@ -1,26 +1,29 @@
-//! Keeps the read model: follows the log through EventService, and feeds the search index.
+//! Keeps the read model current: follows the log through EventService and feeds the search index.
 //!
-//! [`Documents`] subscribes at one of the [`Nodes`] from its checkpoint on, and applies what comes
-//! to the documents, batch by batch. [`Indexer`] brings the documents that have changed since to the
-//! search engine. Each reports its [`Progress`](read_model::progress::Progress) and its last error;
-//! both retry by themselves, from what is stored. [`Rebuilds`] makes another generation of either beside
-//! the one that is used, and lets them change places. [`Verifier`] compares everything with the log.
-//! [`Projections`] (ProjectionService) offers all of this to operators.
+//! The path of an event:
+//!
+//! 1. [`Documents`] subscribes at one of the [`Nodes`] after its checkpoint. The [`stream`] decodes
+//!    events ahead.
+//! 2. [`Documents`] applies the events to the documents, batch by batch.
+//! 3. [`Indexer`] writes each changed document to the search engine.
+//! 4. [`Traces`] records a span for each of these steps.
+//!
+//! [`Documents`] and [`Indexer`] report their [`Progress`](read_model::progress::Progress) and last
+//! error. Both retry by themselves and resume from their stored checkpoints.
+//!
+//! [`Rebuilds`] fills another generation of a projection, checks it and swaps it with the live one.
+//! [`Verifier`] compares the log, the documents and the index. [`Projections`] (ProjectionService)
+//! offers these operations to operators.
 
-/// The documents.
 pub mod documents;
 mod fill;
-/// The search index.
 pub mod indexer;
 mod nodes;
-/// Other generations.
 pub mod rebuild;
 mod retry;
 mod service;
-/// The stream of events.
 pub mod stream;
 mod traces;
-/// Whether everything is as the log says.
 pub mod verify;
 
 pub use documents::Documents;

@@ -1,3 +1,5 @@
+//! The nodes that stream the log, and the choice of the current one.
+
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
@@ -6,8 +8,8 @@ use std::sync::{
 use contract::orders::v1::event_service_client::EventServiceClient;
 use wire::Connection;
 
-/// The nodes that stream the log. Any of them will do, so one at a time is followed: the next one
-/// when it fails.
+/// The nodes that stream the log. All nodes stream the same log, so the projector follows one and
+/// turns to the next on failure.
 #[derive(Debug, Clone)]
 pub struct Nodes {
     nodes: Arc<[(String, Connection)]>,
@@ -15,7 +17,7 @@ pub struct Nodes {
 }
 
 impl Nodes {
-    /// One, or several, each with what it is called in logs.
+    /// Takes one or more nodes, each with its name for logs and its connection.
     #[must_use]
     pub fn new(
         first: (String, Connection),
@@ -27,18 +29,18 @@ impl Nodes {
         }
     }
 
-    /// The one that is followed now.
+    /// Returns a client for the current node.
     #[must_use]
     pub fn current(&self) -> EventServiceClient<Connection> {
         EventServiceClient::new(self.connection())
     }
 
-    /// The connection to it.
+    /// Returns the connection to the current node.
     pub(crate) fn connection(&self) -> Connection {
         self.node().1.clone()
     }
 
-    /// What it is called.
+    /// Returns the name of the current node, for logs.
     pub(crate) fn name(&self) -> &str {
         &self.node().0
     }
@@ -48,7 +50,7 @@ impl Nodes {
         &self.nodes[failures % self.nodes.len()]
     }
 
-    /// That one failed.
+    /// Records a failure of the current node and moves on to the next one.
     pub(crate) fn turn(&self) {
         self.failures.fetch_add(1, Ordering::Relaxed);
     }

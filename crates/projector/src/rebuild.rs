@@ -1,3 +1,5 @@
+//! Rebuilds: another generation of a projection is filled, checked and swapped with the live one.
+
 use std::{
     io,
     sync::{Arc, Mutex, PoisonError},
@@ -25,105 +27,106 @@ use crate::{
     verify,
 };
 
-/// How many events a generation may be behind when it is handed over: what comes to be projected
-/// while it waits for the rest.
+/// Maximum lag, in events, of a generation at its handover. The documents' writer, or the indexer,
+/// catches up on the rest.
 const NEARLY: u64 = 10_000;
 
-/// Times that one asks for the log in vain before the rebuild is given up, and the pause between.
+/// Maximum number of consecutive failed attempts to read the log before a rebuild fails, and the
+/// delay after each.
 const ATTEMPTS: (u32, Duration) = (30, Duration::from_secs(1));
 
-/// Makes generations of the read models beside those that are used.
+/// Rebuilds projections: fills another generation, checks it, and swaps it with the live one.
 #[derive(Debug, Clone)]
 pub struct Rebuilds(Arc<Parts>);
 
-/// What it takes.
+/// The parts of a node that a rebuild uses.
 #[derive(Debug)]
 pub struct Parts {
-    /// Where the log is read.
+    /// The nodes that stream the log.
     pub nodes: Nodes,
-    /// Where the documents are.
+    /// The generations of the documents on disk.
     pub files: Generations,
-    /// The documents, read for the index.
+    /// The live documents, source of an index rebuild.
     pub reader: Reader,
-    /// The one who writes the documents.
+    /// Sends requests to the documents' writer.
     pub documents: documents::Control,
-    /// How far they are.
+    /// Progress of the live documents.
     pub documents_progress: Progress,
-    /// The index.
+    /// The live search index.
     pub engine: Arc<dyn Live>,
-    /// The one who writes it.
+    /// Sends requests to the index's writer.
     pub index: indexer::Control,
-    /// How far it is.
+    /// Progress of the live index.
     pub index_progress: Progress,
     /// Compares documents with the log.
     pub verifier: Arc<Verifier>,
-    /// Where the documents are made: of low priority, as the threads are that it starts.
+    /// Runtime of document rebuilds. It has low priority, and so have the threads that it starts.
     pub documents_runtime: Handle,
-    /// Where the index is.
+    /// Runtime of index rebuilds.
     pub index_runtime: Handle,
-    /// The rebuilds that are under way.
+    /// Rebuilds in progress: one per projection at a time.
     pub under_way: Mutex<Vec<Projection>>,
 }
 
-/// How far a rebuild is.
+/// Progress of a rebuild.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Step {
-    /// Of what.
+    /// The projection that is rebuilt.
     pub projection: Projection,
-    /// What it does.
+    /// The current stage.
     pub stage: Stage,
-    /// The log position it has reached.
+    /// Log position that the generation has reached.
     pub done: u64,
-    /// The log position to be reached.
+    /// Log position that the generation must reach. It grows with the log.
     pub total: u64,
-    /// The build it makes.
+    /// Number of the generation that is being filled.
     pub generation: u64,
 }
 
-/// What a rebuild does.
+/// The stages of a rebuild, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
-    /// It fills the new generation.
+    /// The rebuild fills the generation.
     Filling,
-    /// It looks whether that is right.
+    /// The rebuild checks the generation.
     Checking,
-    /// It puts it in the place of the one that is used.
+    /// The rebuild swaps the generation with the live one.
     Switching,
-    /// It is used.
+    /// The generation is live.
     Done,
 }
 
-/// Why a rebuild ended. The generation that was used before is used still.
+/// Why a rebuild failed. The live generation stays in use.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// One is under way.
+    /// Another rebuild of the same projection is in progress.
     #[error("a rebuild of it is under way")]
     UnderWay,
-    /// There is no generation to go back to.
+    /// There is no previous generation to roll back to.
     #[error("there is no previous generation of it")]
     NoPrevious,
-    /// The previous generation was made by another version of the projection.
+    /// Another version of the projection made the previous generation.
     #[error("the previous generation of it is of another version")]
     Outdated,
     /// Another process writes the index.
     #[error("another node is the indexer of the search index")]
     NotIndexer,
-    /// Nothing has been projected yet.
+    /// The documents are empty: they have no checkpoint yet.
     #[error("there is nothing to make it of yet")]
     Empty,
-    /// What was made is not right.
+    /// The new generation failed its check.
     #[error("the new generation is not right: {0}")]
     Wrong(String),
-    /// The log cannot be read.
+    /// The log could not be read.
     #[error("{0}")]
     Log(String),
-    /// The documents cannot be made.
+    /// The documents could not be read or written.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// The index cannot be made.
+    /// The index could not be read or written.
     #[error(transparent)]
     Engine(#[from] search::Error),
-    /// Who asked for it does not want it any more.
+    /// The caller cancelled the rebuild.
     #[error("cancelled")]
     Cancelled,
 }
@@ -146,7 +149,7 @@ impl From<fill::Error> for Error {
     }
 }
 
-/// Its place among those that are under way.
+/// Registers a projection as being rebuilt, until it is dropped.
 struct Place<'a>(&'a Parts, Projection);
 
 impl<'a> Place<'a> {
@@ -175,22 +178,25 @@ impl Drop for Place<'_> {
 }
 
 impl Rebuilds {
-    /// Of these read models.
+    /// Creates the rebuilds of the given parts.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         Self(Arc::new(parts))
     }
 
-    /// Waits until it is known that the index is of another version, and has to be made again.
+    /// Waits until the indexer finds that another version made the index, so that the index needs a
+    /// rebuild.
     pub async fn index_is_outdated(&self) {
         self.0.index.is_outdated().await;
     }
 
-    /// Makes another generation, or goes on with the previous one, and lets it take the place of
-    /// the one that is used. `cancelled` ends that while it is being filled.
+    /// Rebuilds a projection: fills a new generation, or brings the previous one up to date, and
+    /// swaps it with the live one. `tell` receives the progress. `cancelled` aborts the rebuild
+    /// before the switching stage.
     ///
     /// # Errors
-    /// When it was not done; what was made until then is removed.
+    /// Each case of [`Error`]. The live generation stays in use, and an unused new generation is
+    /// removed.
     pub async fn run(
         &self,
         projection: Projection,
@@ -321,7 +327,11 @@ impl Parts {
         Ok(())
     }
 
-    /// Tells which of two generations is wrong that differ: it is the one that differs from the log.
+    /// Compares the new generation with the log after its totals differed from the live ones.
+    ///
+    /// # Errors
+    /// [`Error::Wrong`] if the new generation differs from the log. Otherwise the live generation
+    /// is the wrong one.
     async fn compare_with_log(&self, new: &Generation) -> Result<(), Error> {
         match self.verifier.first_difference(&new.path).await? {
             Some(store::Difference { subject, problem }) => {
@@ -331,7 +341,7 @@ impl Parts {
         }
     }
 
-    /// Removes a new generation that is not used.
+    /// Removes a new generation that did not become live. Keeps a previous generation.
     async fn discard(&self, which: Beside, generation: Generation) -> Result<(), Error> {
         let discarded = on_files(&self.files, move |files| {
             if which == Beside::Previous || files.live()? == generation {
@@ -342,7 +352,8 @@ impl Parts {
         discarded.await
     }
 
-    /// Brings the documents of a generation to where those are that are used, nearly.
+    /// Feeds the log to a generation until it is at most [`NEARLY`] events behind the live
+    /// documents.
     async fn fill_documents(
         &self,
         writer: &mut Writer,
@@ -382,7 +393,7 @@ impl Parts {
         loop {
             let response = match stream.next().await {
                 Ok(response) => response,
-                // At the head of the moment.
+                // The stream ends at the head at the time of the call.
                 Err(stream::Error::Ended(_)) => return Ok(()),
                 Err(error) => return Err(failed(error)),
             };

@@ -1,16 +1,18 @@
+//! Exponential backoff of a projection after a failure.
+
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use read_model::progress::Progress;
 
-/// The first pause after a failure.
+/// Backoff after the first failure.
 const SHORTEST: Duration = Duration::from_millis(100);
 
-/// The longest.
+/// Upper bound of the backoff.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// Pauses between attempts, each twice as long as the one before.
+/// Backoff of one projection: each delay is twice the previous one, up to [`LONGEST`].
 #[derive(Debug)]
 pub(crate) struct Retry {
     name: &'static str,
@@ -25,12 +27,13 @@ impl Retry {
         }
     }
 
-    /// What it needed was there: the next pause is short again.
+    /// Resets the backoff to [`SHORTEST`] after a success.
     pub(crate) fn succeeded(&mut self) {
         self.pause = SHORTEST;
     }
 
-    /// Tells what failed, and pauses; less long if `stop` comes.
+    /// Logs the error, reports it to `progress`, and sleeps for the current backoff. Returns early
+    /// if `stop` is cancelled.
     pub(crate) async fn after(
         &mut self,
         error: &(dyn std::error::Error + Sync),
@@ -41,7 +44,7 @@ impl Retry {
         progress.failed(&error.to_string());
         let pause = self.pause;
         self.pause = LONGEST.min(pause * 2);
-        // Stopped or not: the caller looks.
+        // Ignores whether `stop` ended the sleep: the caller checks `stop` itself.
         let _ = stop.run_until_cancelled(tokio::time::sleep(pause)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! The event stream of a node, decoded ahead of whoever applies it.
+//! A node's event stream, decoded by a task of its own ahead of the projection.
 
 use std::time::Duration;
 
@@ -17,16 +17,18 @@ use wire::Connection;
 
 use crate::Nodes;
 
-/// Events in a response of the stream.
+/// Maximum number of events in one response: the `max_batch_size` of the subscription.
 const BATCH: u32 = 500;
 
-/// Events that are taken at once, or a response more.
+/// Number of events after which [`Stream::next`] stops joining responses. The last response may
+/// exceed it.
 const MOST: usize = 8000;
 
-/// Responses that are decoded while others are being applied.
+/// Maximum number of decoded responses that wait for the projection.
 const AHEAD: usize = 16;
 
-/// A stream that says nothing for so long is given up: three of its heartbeats are missing.
+/// Maximum silence of a stream: three missed heartbeats of 10 s. The stream then fails with
+/// [`Error::Silent`].
 const SILENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +41,7 @@ pub(crate) enum Error {
     Silent(String),
 }
 
-/// What comes after a checkpoint.
+/// The events after a checkpoint.
 #[derive(Debug)]
 pub(crate) struct Stream {
     responses: mpsc::Receiver<Result<SubscribeResponse, Error>>,
@@ -49,7 +51,8 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Subscribes at the node that is followed now: for ever, or up to the head of the moment.
+    /// Subscribes at the current node after the given checkpoint. With `follow` the stream has no
+    /// end; without it, the stream ends at the head at the time of the call.
     pub(crate) async fn open(
         nodes: &Nodes,
         after: Option<&Checkpoint>,
@@ -79,9 +82,9 @@ impl Stream {
         })
     }
 
-    /// What has come, as if in one response.
+    /// Waits for a response, and joins arrived ones to it until it has [`MOST`] events.
     ///
-    /// Nothing is lost when the future is dropped.
+    /// Cancel safe: dropping the future loses no response.
     pub(crate) async fn next(&mut self) -> Result<SubscribeResponse, Error> {
         if let Some(error) = self.failed.take() {
             return Err(error);
@@ -99,8 +102,8 @@ impl Stream {
     }
 }
 
-/// The same call as the generated client's, but for the events, which come as they are: one that
-/// cannot be decoded is not to be the end of all others.
+/// Calls `Subscribe` like the generated client, but keeps the events encoded. One event that cannot
+/// be decoded must not end the stream of all others.
 async fn subscribe(
     channel: Connection,
     request: SubscribeRequest,
@@ -116,7 +119,7 @@ async fn subscribe(
     Ok(stream.await?.into_inner())
 }
 
-/// What even an event that cannot be decoded says of itself.
+/// The fields of a recorded event that [`decode`] keeps when the whole event cannot be decoded.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Header {
     #[prost(uint64, tag = "1")]
@@ -129,11 +132,11 @@ struct Header {
     version: u64,
 }
 
-/// A recorded event, as it is sent. One that cannot be decoded comes without its time and what it
-/// says, so that it cannot be projected.
+/// Decodes a recorded event. An event that cannot be decoded keeps only the fields of its header:
+/// without time and payload, it cannot be projected.
 ///
 /// # Errors
-/// DATA_LOSS when it does not even say where it is.
+/// `DATA_LOSS`: even the header cannot be decoded.
 pub fn decode(event: &[u8]) -> Result<RecordedEvent, Status> {
     let error = match RecordedEvent::decode(event) {
         Ok(event) => return Ok(event),
@@ -186,7 +189,7 @@ async fn receive(
     }
 }
 
-/// What comes next, as if it had come in one response.
+/// Appends `next` to `response`, as if both had arrived in one response.
 fn join(response: &mut SubscribeResponse, next: SubscribeResponse) {
     response.events.extend(next.events);
     response.position = next.position;

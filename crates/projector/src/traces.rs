@@ -1,3 +1,5 @@
+//! Trace spans of events on their way from the log to the search index.
+
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
@@ -7,14 +9,15 @@ use std::{
 use contract::orders::v1::RecordedEvent;
 use telemetry::trace;
 
-/// Events that wait to be searchable at most; of more than that, the oldest have no span.
+/// Bounds the events that wait until they are searchable. Beyond it, the oldest events get no
+/// `index` span.
 const MOST: usize = 4096;
 
-/// How old an event may be that has spans.
+/// Maximum age of an event that gets spans: catching up on old events records none.
 const RECENT: Duration = Duration::from_secs(60);
 
-/// The traces of events, from when they come until they can be searched. Nothing, while nobody
-/// collects traces.
+/// Records the spans of events from the log until they are searchable. Does nothing while trace
+/// collection is off.
 #[derive(Debug, Clone, Default)]
 pub struct Traces(Arc<Mutex<VecDeque<Traced>>>);
 
@@ -26,7 +29,7 @@ struct Traced {
 }
 
 impl Traces {
-    /// That these have come from the log.
+    /// Records the `stream` span of events that arrived from the log.
     pub(crate) fn received(&self, events: &[RecordedEvent]) {
         for event in traced(events) {
             let recorded = recorded(event);
@@ -36,7 +39,8 @@ impl Traces {
         }
     }
 
-    /// That they are in the documents.
+    /// Records the `project` span, from `began` to now, of events that the documents now contain.
+    /// Keeps these events for their `index` span.
     pub(crate) fn projected(&self, events: &[RecordedEvent], began: SystemTime) {
         for event in traced(events) {
             let attributes = [trace::position(event.position)];
@@ -54,7 +58,7 @@ impl Traces {
         }
     }
 
-    /// That everything up to a position can be searched.
+    /// Records the `index` span of each waiting event at or below `position`.
     pub(crate) fn searchable(&self, position: u64) {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(event) = waiting.pop_front_if(|event| event.position <= position) {
@@ -65,7 +69,9 @@ impl Traces {
     }
 }
 
-/// Those that somebody may be looking at: not the whole history, each time that a node fills itself.
+/// Returns the events that get spans: recent ones with a `traceparent`, and none while trace
+/// collection is off. The age limit skips the history that a node replays when it fills its
+/// documents.
 fn traced(events: &[RecordedEvent]) -> impl Iterator<Item = &RecordedEvent> {
     let events = if trace::is_on() { events } else { &[] };
     let since = SystemTime::now() - RECENT;

@@ -1,3 +1,5 @@
+//! Verification: compares the log, the documents and the search index, while the node runs.
+
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
@@ -21,42 +23,42 @@ use crate::{
     stream::{self, Stream},
 };
 
-/// Orders that are compared with the index in one go.
+/// Number of orders compared with the index in one call.
 const PAGE: u32 = 1000;
 
-/// How long the index, or the documents, may stand still before they are where the other was. They may
-/// be slow: both give way to everything else.
+/// Maximum time that the index or the documents may make no progress while the other waits. Both
+/// run at low priority, so they may be slow.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// From one look at an order to the next, where it is not as it should be.
+/// Delay before an order that differs is compared once more.
 const BETWEEN: Duration = Duration::from_millis(250);
 
-/// Times that an order is looked at again which has changed while it was.
+/// Maximum number of comparisons of an order that keeps changing.
 const LOOKS: u32 = 6;
 
-/// Looks whether everything is as the log says.
+/// Compares the log, the documents and the index.
 #[derive(Debug)]
 pub struct Verifier {
-    /// Where the log is read.
+    /// The nodes that stream the log.
     pub nodes: Nodes,
-    /// Where the documents are.
+    /// The generations of the documents on disk.
     pub files: Generations,
-    /// Where others are made, to compare them.
+    /// Scratch file for documents projected from the log, deleted after each comparison.
     pub scratch: PathBuf,
-    /// The documents.
+    /// The live documents.
     pub reader: Reader,
-    /// The index.
+    /// The live search index.
     pub engine: std::sync::Arc<dyn search::Live>,
-    /// How far it is.
+    /// Progress of the live index.
     pub index: Progress,
-    /// One at a time has the scratch file.
+    /// Serialises the comparisons that use the scratch file.
     pub turn: Mutex<()>,
 }
 
-/// What is looked at.
+/// The parts that can be verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
-    /// The log itself.
+    /// The log.
     Log,
     /// The documents, names and statistics.
     Documents,
@@ -64,39 +66,40 @@ pub enum Part {
     Search,
 }
 
-/// What a look has come to.
+/// A result of a verification.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// How far it is: so much of so much.
+    /// The progress: the verified amount and the total, as log positions.
     Progress(u64, u64),
-    /// Something is not as it should be.
+    /// A difference between two parts.
     Difference(Difference),
 }
 
-/// Why it was not looked at to the end.
+/// Why a verification ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The log does not answer.
+    /// The node failed to verify the log.
     #[error("the log cannot be looked at: {0}")]
     Log(Status),
-    /// The same, while the documents are made anew.
+    /// The event stream failed while the log was projected to the scratch file.
     #[error("{0}")]
     Stream(String),
-    /// The documents cannot be read, or others not be made.
+    /// The documents could not be read, or the scratch file could not be written.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// The index does not answer.
+    /// The index failed.
     #[error(transparent)]
     Engine(#[from] search::Error),
-    /// The index does not get as far as the documents, or they as far as it.
+    /// The index or the documents made no progress for 60 s before they reached the position of the
+    /// other.
     #[error("a read model stands still at position {position}, before {wanted}")]
     Behind {
-        /// Where it is.
+        /// The position of the one that lags behind.
         position: u64,
-        /// Where it should be.
+        /// The position that it had to reach.
         wanted: u64,
     },
-    /// Nobody listens any more.
+    /// The receiver of the findings is gone.
     #[error("cancelled")]
     Cancelled,
 }
@@ -119,7 +122,7 @@ impl From<Difference> for Finding {
     }
 }
 
-/// Where what is found is sent to.
+/// Receives the findings of a verification.
 type Found = mpsc::Sender<Finding>;
 
 async fn tell(found: &Found, finding: impl Into<Finding>) -> Result<(), Error> {
@@ -130,10 +133,10 @@ async fn tell(found: &Found, finding: impl Into<Finding>) -> Result<(), Error> {
 }
 
 impl Verifier {
-    /// Looks at a part as it is now.
+    /// Verifies one part and sends the findings.
     ///
     /// # Errors
-    /// When it could not be looked at to the end.
+    /// Each case of [`Error`]. The verification is then incomplete.
     pub async fn run(&self, part: Part, found: &Found) -> Result<(), Error> {
         match part {
             Part::Log => self.log(found).await,
@@ -160,14 +163,15 @@ impl Verifier {
         Ok(())
     }
 
-    /// Projects the log anew, as far as the documents are, and compares.
+    /// Projects the log to the scratch file, up to the live documents' position, and compares the
+    /// two.
     async fn documents(&self, found: &Found) -> Result<(), Error> {
         let _turn = self.turn.lock().await;
         let live = self.files.live().map_err(store::Error::Files)?;
         self.compare_file(&live.path, found).await
     }
 
-    /// The first difference between a file of documents and the log.
+    /// Returns the first difference between a documents file and the log.
     pub(crate) async fn first_difference(&self, file: &Path) -> Result<Option<Difference>, Error> {
         let _turn = self.turn.lock().await;
         let (sender, mut found) = mpsc::channel(1);
@@ -181,7 +185,7 @@ impl Verifier {
         };
         let compared = async move { self.compare_file(file, &sender).await };
         match tokio::join!(compared, first) {
-            // Cancelled by the difference, which was received.
+            // The received difference ended the comparison, so its `Cancelled` is no error.
             (_, Some(difference)) => Ok(Some(difference)),
             (compared, None) => compared.map(|()| None),
         }
@@ -230,7 +234,7 @@ impl Verifier {
             let is_last = documents.len() < PAGE as usize;
             let last = match documents.last() {
                 Some(last) if !is_last => last.row,
-                // Orders created since then are not extra.
+                // Orders created after `as_of` are not reported as extra.
                 _ => as_of,
             };
             let differences = self
@@ -247,9 +251,11 @@ impl Verifier {
         }
     }
 
-    /// Compares orders with the index. It may be behind them, or ahead: those that differ are compared
-    /// again when both are as far. One that has changed at every look has been brought to the index
-    /// anew each time.
+    /// Compares orders with the index. The index may be behind the documents or ahead of them.
+    /// Orders that differ are compared once more when both are at the same position.
+    ///
+    /// An order that changed between all [`LOOKS`] comparisons is not reported: the index received
+    /// each change.
     async fn compare(
         &self,
         engine: &dyn Engine,
@@ -261,7 +267,8 @@ impl Verifier {
         let mut suspects: Option<Vec<u64>> = None;
         let mut certain = Vec::new();
         for look in 1..=LOOKS {
-            // Most orders are old: they are the same in both, wherever the index is.
+            // The first comparison does not wait for the index: most orders are old and equal in
+            // both.
             if look > 1 {
                 let indexed = || self.index.report().position;
                 awaited(as_of, indexed, self.index.wait_for(as_of)).await?;
@@ -303,7 +310,7 @@ impl Verifier {
         Ok(certain)
     }
 
-    /// What differs, in words; of what the index refuses, that it does.
+    /// Describes each difference. Adds the error of the engine if the order is parked.
     async fn described(
         &self,
         found: Vec<search::Difference>,
@@ -337,7 +344,10 @@ impl Verifier {
     }
 }
 
-/// Waits until it arrives at the wanted position, or stands still.
+/// Waits until `arrives` completes.
+///
+/// # Errors
+/// [`Error::Behind`] if the position does not advance for [`PATIENCE`].
 async fn awaited<T>(
     wanted: u64,
     reached: impl Fn() -> u64,

@@ -1,4 +1,4 @@
-//! What requests say, checked, in the words of the read model.
+//! Validates requests and converts them to the read model's terms.
 
 use contract::{
     google::r#type::Money,
@@ -8,40 +8,40 @@ use prost_types::Timestamp;
 use read_model::request::{Bound, FacetField, Filter, Sort, SortField};
 use wire::{Violations, convert};
 
-/// Entries in each list of a filter.
+/// Maximum number of entries in each list of a filter.
 const ENTRIES: usize = 1000;
 
-/// Characters of free text.
+/// Maximum number of characters of free text.
 const QUERY: usize = 500;
 
-/// Words of free text: each is looked up in every field.
+/// Maximum number of words of free text: the engine searches each word in every field.
 const WORDS: usize = 40;
 
-/// Orders on a page, if the request does not say.
+/// Default number of orders on a page.
 const PAGE: u32 = 50;
 
-/// Orders on a page at most.
+/// Maximum number of orders on a page.
 const MOST_ON_A_PAGE: u32 = 500;
 
-/// A SearchOrders request, but for its waiting and its page token.
+/// A validated SearchOrders request, without its wait and page token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Search {
-    /// Free text.
+    /// The free text, empty for filters only.
     pub query: String,
-    /// Which orders.
+    /// The conditions on the orders.
     pub filter: Filter,
-    /// `None`: as it is best for the kind of search.
+    /// The sort order. `None` selects the default of the kind of search.
     pub sort: Option<Sort>,
-    /// How many orders on a page.
+    /// The number of orders on a page.
     pub limit: usize,
-    /// What the matching orders are counted by.
+    /// The fields by which the matching orders are counted.
     pub facets: Vec<FacetField>,
 }
 
-/// Reads a SearchOrders request; what is wrong with it is noted.
+/// Converts a SearchOrders request, and adds each invalid field to `violations`.
 pub fn search(request: SearchOrdersRequest, violations: &mut Violations) -> Search {
     violations.at_most("query", &request.query, QUERY);
-    // As the search engine finds them: whatever is not a letter or digit ends a word.
+    // Splits words as the search engine does: at every character that is not a letter or digit.
     let words = request
         .query
         .split(|character: char| !character.is_alphanumeric())
@@ -77,7 +77,7 @@ pub fn search(request: SearchOrdersRequest, violations: &mut Violations) -> Sear
     }
 }
 
-/// Reads which orders a WatchOrders request wants; what is wrong with it is noted.
+/// Converts the filter of a WatchOrders request, and adds each invalid field to `violations`.
 pub fn watch(request: WatchOrdersRequest, violations: &mut Violations) -> Filter {
     let conditions = Conditions {
         order_ids: request.order_ids,
@@ -92,7 +92,7 @@ pub fn watch(request: WatchOrdersRequest, violations: &mut Violations) -> Filter
     conditions.check(violations)
 }
 
-/// The fields that both requests have.
+/// The filter fields that both requests have.
 struct Conditions {
     order_ids: Vec<String>,
     customer_ids: Vec<String>,

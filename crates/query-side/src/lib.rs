@@ -1,16 +1,23 @@
-//! The read side: answers from the read model, and says how far it is.
+//! The read side: answers queries from the read model, and reports the position of each answer.
 //!
-//! [`Queries`] (QueryService) checks a request, waits for the position or version it asks for, and
-//! answers from the documents, or, with free text, from the search engine and then the documents.
+//! The path of a request through [`Queries`] (QueryService):
 //!
-//! What needs no I/O is public: [`check`] reads requests, [`wait`] how long they wait, and [`token`]
-//! where their pages begin.
+//! 1. [`check`] validates the request and converts it to the terms of the read model.
+//! 2. [`wait`] bounds the time until the read model reaches the position or version that the
+//!    request asks for.
+//! 3. [`token`] reads the page token, which holds the end of the previous page.
+//! 4. The documents answer. With free text, the search engine first finds the orders that the
+//!    documents then return.
+//!
+//! The public modules need no I/O.
 
 pub mod check;
-mod query_service;
+mod get;
+mod queries;
 mod search;
+mod service;
 pub mod token;
 pub mod wait;
 mod watch;
 
-pub use query_service::Queries;
+pub use queries::Queries;

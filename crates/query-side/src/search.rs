@@ -1,4 +1,4 @@
-//! SearchOrders: from the documents when there is no text, from the search engine when there is.
+//! SearchOrders: answers from the documents without free text, and from the search engine with it.
 
 use std::time::Duration;
 
@@ -10,15 +10,12 @@ use read_model::{
 use tokio::time::sleep;
 use wire::{Error, Violations};
 
-use crate::{check, check::Search, query_service::Queries, token, wait::Wait};
+use crate::{check, check::Search, queries::Queries, token, wait::Wait};
 
-/// Text searches at the same time. The engine works on fewer: the others wait.
-pub(crate) const SEARCHES: usize = 256;
-
-/// How often an index is searched again that has lost the position which a request waits for.
+/// Interval between searches while the index is behind the position that the request waits for.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The order of a list without text: newest first.
+/// The default order without free text: newest first.
 const NEWEST: Sort = Sort {
     field: SortField::CreatedAt,
     descending: true,
@@ -78,8 +75,8 @@ impl Queries {
 
     /// Searches until the index answers from the position that the request waits for.
     ///
-    /// The progress of the index tells when it is worth asking. It is no proof: the index may have
-    /// been wiped since.
+    /// The reported progress tells when a search is worthwhile. It is no proof, since the index may
+    /// have been wiped meanwhile.
     async fn find_at(
         &self,
         wait: Wait,
@@ -127,9 +124,9 @@ impl Queries {
         })?;
         let found = self.documents.orders_by_rows(&hits.rows).await;
         let (mut orders, as_of) = found.map_err(|error| Error::from(&error))?;
-        // The documents may be newer than the index: what no longer matches is not shown.
+        // The documents may be newer than the index, so orders that no longer match are left out.
         orders.retain(|order| filter.matches(order));
-        // An index of another log answers from nowhere in this one.
+        // The checkpoint of an index of another log does not count: it answers from position 0.
         let log_id = self.index.report().log_id;
         let answers = hits
             .checkpoint

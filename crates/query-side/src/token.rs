@@ -1,4 +1,4 @@
-//! Page tokens: where a page ended, and of which request it was.
+//! Page tokens: each holds the end of a page and the fingerprint of its request.
 
 use contract::orders::v1::SearchOrdersRequest;
 use prost::Message as _;
@@ -6,7 +6,8 @@ use read_model::request::Cursor;
 use sha2::{Digest as _, Sha256};
 use wire::Error;
 
-/// What tells a request from others: everything but where in it one is, and for how long to wait.
+/// Returns a hash of the request without page size, page token, `min_position` and `max_wait`.
+/// Pages of one request share it.
 #[must_use]
 pub fn fingerprint(request: &SearchOrdersRequest) -> u64 {
     let request = SearchOrdersRequest {
@@ -23,7 +24,7 @@ pub fn fingerprint(request: &SearchOrdersRequest) -> u64 {
         .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// The token of a page that ends at `cursor`: three numbers of 16 hex digits.
+/// Returns the token of a page that ends at `cursor`: three numbers of 16 hex digits each.
 #[must_use]
 pub fn write(fingerprint: u64, cursor: Cursor) -> String {
     format!(
@@ -33,10 +34,10 @@ pub fn write(fingerprint: u64, cursor: Cursor) -> String {
     )
 }
 
-/// Where the page of a token ended; `None` for no token.
+/// Returns the end of the page that a token belongs to, or `None` for an empty token.
 ///
 /// # Errors
-/// [`Error::InvalidPageToken`] when it is none of that request.
+/// [`Error::InvalidPageToken`]: the token is malformed, or belongs to another request.
 pub fn read(fingerprint: u64, token: &str) -> Result<Option<Cursor>, Error> {
     if token.is_empty() {
         return Ok(None);
@@ -50,7 +51,7 @@ pub fn read(fingerprint: u64, token: &str) -> Result<Option<Cursor>, Error> {
         row,
     });
     cursor
-        // To the letter: no other text stands for the same.
+        // Accepts only the exact text that `write` produces, so that each cursor has one token.
         .filter(|cursor| write(fingerprint, *cursor) == token)
         .map(Some)
         .ok_or(Error::InvalidPageToken)

@@ -1,4 +1,4 @@
-//! Reading your own writes.
+//! Reading your own writes: a query waits until the read model reaches a position.
 
 use std::time::Duration;
 
@@ -6,23 +6,23 @@ use prost_types::Duration as Given;
 use tokio::time::{Instant, timeout_at};
 use wire::{Error, Violations};
 
-/// How long a query waits if it does not say.
+/// Default time that a query waits.
 const USUAL: Duration = Duration::from_secs(5);
 
-/// How long a query waits at most.
+/// Maximum time that a query waits. Longer requests are shortened to it.
 const LONGEST: Duration = Duration::from_secs(30);
 
-/// What a query waits for before it is answered, and until when.
+/// The position that a query waits for, and its deadline.
 #[derive(Debug, Clone, Copy)]
 pub struct Wait {
-    /// The position of the log.
+    /// The log position that the read model must reach.
     pub position: u64,
-    /// Until when.
+    /// End of the wait.
     pub deadline: Instant,
 }
 
 impl Wait {
-    /// Checks `min_position` and `max_wait`; the time runs from now on.
+    /// Validates `min_position` and `max_wait`. The time starts now.
     #[must_use]
     pub fn new(min_position: u64, max_wait: Option<Given>, violations: &mut Violations) -> Self {
         let wait = max_wait.map_or(Some(USUAL), duration);
@@ -34,8 +34,10 @@ impl Wait {
         }
     }
 
-    /// Waits for what makes the read model reach the position; where it is tells who waited in
-    /// vain.
+    /// Waits for `reached` until the deadline.
+    ///
+    /// # Errors
+    /// [`Error::ReadModelBehind`] with the present `position`, if the deadline passes.
     pub(crate) async fn until(
         self,
         reached: impl Future<Output = ()>,
@@ -51,8 +53,8 @@ impl Wait {
     }
 }
 
-/// `None` if it is negative. (The conversion that comes with the message overflows on the most
-/// negative ones.)
+/// Converts a duration, or returns `None` if it is negative. The conversion of `prost_types`
+/// overflows on the most negative values.
 fn duration(given: Given) -> Option<Duration> {
     let seconds = given.seconds.try_into().ok()?;
     let nanos = given.nanos.try_into().ok()?;

@@ -1,4 +1,4 @@
-//! WatchOrders: the orders that match now, then what becomes of them.
+//! WatchOrders: streams the orders that match now, then every change to them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,23 +14,22 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
+use tracing::Instrument as _;
 use wire::Error;
 
-use crate::query_service::Queries;
+use crate::queries::Queries;
 
-/// Orders looked at in one go, and so in a response at most.
+/// Maximum number of orders read in one call, and so in one response.
 const PAGE: usize = 200;
 
-/// Bytes of orders after which a response ends; a receiver's default limit is 4 MiB.
+/// Maximum bytes of orders in a response, unless one order is larger. A client's default limit is 4
+/// MiB.
 const MOST_BYTES: usize = 1 << 20;
 
-/// Streams at the same time: each looks at what has changed whenever something has.
-pub(crate) const WATCHERS: usize = 1000;
-
-/// How long the stream is silent at most.
+/// Maximum silence of a stream: a heartbeat follows after 10 s.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// New orders come behind what was listed.
+/// The order of the initial list. New orders come after those already listed.
 const OLDEST_FIRST: Sort = Sort {
     field: SortField::CreatedAt,
     descending: false,
@@ -52,26 +51,28 @@ impl Queries {
         let place = Arc::clone(&self.watchers)
             .try_acquire_owned()
             .map_err(|_| Error::Overloaded("too many watch orders"))?;
-        // One in the channel, one in the making: a client that does not read holds no more.
+        // A client that does not read holds two responses: one in the channel and one in
+        // preparation.
         let (responses, sent) = mpsc::channel(1);
         let watcher = Watcher {
             documents: self.documents.clone(),
             filter,
         };
         let stop = self.stop.clone();
-        // Ends with its stream.
-        tokio::spawn(async move {
+        // The task ends with its stream.
+        let stream = async move {
             let ended = tokio::select! {
                 ended = watcher.run(&responses) => ended,
                 () = responses.closed() => return,
                 () = stop.cancelled() => Err(End::Failed(Error::ShuttingDown)),
             };
             if let Err(End::Failed(error)) = ended {
-                // Fails when the client has gone meanwhile.
+                // Sending fails if the client has left.
                 let _ = responses.send(Err(error.into())).await;
             }
             drop(place);
-        });
+        };
+        tokio::spawn(stream.in_current_span());
         Ok(ReceiverStream::new(sent))
     }
 }
@@ -91,7 +92,7 @@ impl Watcher {
         };
         let mut heartbeat = Instant::now() + HEARTBEAT;
         loop {
-            // Seen before the documents are read: what comes later wakes us.
+            // Marks the position as seen before the read, so that any later change ends the wait.
             position.mark_unchanged();
             let changes = self
                 .documents
@@ -99,7 +100,8 @@ impl Watcher {
                 .await
                 .map_err(failed)?;
             cursor = changes.next;
-            // On the way there, changes are passed that are told where the order changed again.
+            // Until `is_all`, the cursor may have passed the change of an order that changed once
+            // more. Its newest state comes later, so the reported position does not advance.
             let is_all = cursor.position >= changes.as_of;
             let before = WatchOrdersResponse {
                 as_of_position: told,
@@ -127,8 +129,7 @@ impl Watcher {
         }
     }
 
-    /// Sends the orders that match now, and returns the position from which on changes are still
-    /// to be told.
+    /// Sends the orders that match now. Returns the position after which changes must be sent.
     async fn present(&self, responses: &Responses) -> Result<u64, End> {
         let mut after: Option<Cursor> = None;
         let mut from = None;
@@ -180,8 +181,8 @@ fn failed(error: read_model::store::Error) -> End {
     End::Failed(Error::from(&error))
 }
 
-/// Sends a response, in pieces if it is too large for one: those before the last say what
-/// `piece` does.
+/// Sends a response, split by size if necessary. Each part before the last one has the other fields
+/// of `piece`.
 async fn send(
     responses: &Responses,
     mut response: WatchOrdersResponse,

@@ -1,9 +1,9 @@
-//! Generations of a file or folder: one is used, and others are made beside it.
+//! Generations of a file or folder: one is live, and others are built next to it.
 //!
-//! `read.db` is a link to `read-3.db`, say. Another generation takes its place when the link is
-//! replaced, which is one step; so whenever the process dies, one of them is the one that is used,
-//! whole. One
-//! that is being made has a mark, `read-4.db.unfinished`, and is removed when it is found with it.
+//! `read.db` is a symbolic link, to `read-3.db` for example. A swap replaces the link in one step,
+//! so one complete generation is live whenever the process dies. An unfinished generation has a
+//! mark, `read-4.db.unfinished`; [`Generations::open`] removes every generation with a mark that is
+//! not live.
 
 use std::{
     fs::{self, File},
@@ -12,33 +12,34 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// What SQLite has beside a file.
+/// The suffixes of the files that SQLite keeps next to a database.
 const SIDES: [&str; 2] = ["-wal", "-shm"];
 
-/// What marks a generation that is being made.
+/// The suffix of the empty file that marks an unfinished generation.
 const MARK: &str = ".unfinished";
 
-/// The generations of one name in a folder that is ours.
+/// The generations of one name, in a folder that only this process uses.
 #[derive(Debug, Clone)]
 pub struct Generations {
     folder: PathBuf,
     name: &'static str,
 }
 
-/// One of them.
+/// One generation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Generation {
-    /// The first is 1.
+    /// The number in the path; the first generation is 1.
     pub number: u64,
-    /// Where it is, or is to be.
+    /// The path of the file or folder, which need not exist yet.
     pub path: PathBuf,
 }
 
 impl Generations {
-    /// Those of a name, without what was being made when the process ended.
+    /// Opens the generations of a name, and removes those that were unfinished when the process
+    /// ended.
     ///
     /// # Errors
-    /// When the folder cannot be read or changed.
+    /// The folder cannot be read or changed.
     pub fn open(folder: &Path, name: &'static str) -> io::Result<Self> {
         let generations = Self {
             folder: folder.to_owned(),
@@ -59,10 +60,10 @@ impl Generations {
         Ok(generations)
     }
 
-    /// The first path of this name in a folder, or of one of its generations, if there is any.
+    /// Returns the link of this name, or else the path of its first generation, or `None`.
     ///
     /// # Errors
-    /// When the folder cannot be read.
+    /// The folder cannot be read, although it exists.
     pub fn found(folder: &Path, name: &'static str) -> io::Result<Option<PathBuf>> {
         let generations = Self {
             folder: folder.to_owned(),
@@ -78,10 +79,10 @@ impl Generations {
         }
     }
 
-    /// The one that is used.
+    /// Returns the live generation.
     ///
     /// # Errors
-    /// When the link cannot be read, or is no link of ours.
+    /// The link cannot be read, or its target is not named like a generation.
     pub fn live(&self) -> io::Result<Generation> {
         let target = fs::read_link(self.link())?;
         let number = target.to_str().and_then(|target| self.number(target));
@@ -93,10 +94,10 @@ impl Generations {
         Ok(self.generation(number))
     }
 
-    /// The one that was used before, if it is still there.
+    /// Returns the generation that was live before, if it still exists.
     ///
     /// # Errors
-    /// When the folder cannot be read.
+    /// The folder or the link cannot be read.
     pub fn previous(&self) -> io::Result<Option<Generation>> {
         let live = self.live()?;
         let mut others = self.all()?;
@@ -104,10 +105,10 @@ impl Generations {
         Ok(others.pop())
     }
 
-    /// A new one, to be made; the previous one and what is unfinished are removed.
+    /// Starts a new, unfinished generation. Removes every other one except the live generation.
     ///
     /// # Errors
-    /// When the folder cannot be changed.
+    /// The folder cannot be read or changed.
     pub fn begin(&self) -> io::Result<Generation> {
         let live = self.live()?;
         let all = self.all()?;
@@ -120,16 +121,17 @@ impl Generations {
         Ok(new)
     }
 
-    /// Puts one in the place of the one that is used.
+    /// Makes `to` the live generation.
     ///
     /// # Errors
-    /// When the link cannot be replaced; it leads where it did then.
+    /// The link cannot be replaced; the old generation then stays live.
     pub fn switch(&self, to: &Generation) -> io::Result<()> {
         let new = self.folder.join(format!("{}.new", self.name));
         remove_file(&new)?;
         symlink(to.path.file_name().unwrap_or_default(), &new)?;
         fs::rename(&new, self.link())?;
-        // It is used from here on, whatever fails. What is removed after this is removed for good.
+        // The new generation is live from here on, whatever fails. A removal cannot be undone, so
+        // the folder is synced first.
         let synced = File::open(&self.folder).and_then(|folder| folder.sync_all());
         if let Err(error) = synced.and_then(|()| remove_file(&marked(&to.path))) {
             tracing::warn!(%error, path = %to.path.display(), "a change of places was not tidied up");
@@ -137,10 +139,10 @@ impl Generations {
         Ok(())
     }
 
-    /// Removes one that is not used.
+    /// Removes a generation that is not live.
     ///
     /// # Errors
-    /// When it cannot be removed.
+    /// The generation cannot be removed.
     pub fn discard(&self, other: &Generation) -> io::Result<()> {
         remove(&other.path)?;
         remove_file(&marked(&other.path))
@@ -167,7 +169,7 @@ impl Generations {
         number.strip_suffix(extension)?.parse().ok()
     }
 
-    /// All that are there, by number.
+    /// Returns all existing generations by number.
     fn all(&self) -> io::Result<Vec<Generation>> {
         let mut numbers = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
@@ -182,8 +184,10 @@ impl Generations {
         Ok(numbers.into_iter().map(|n| self.generation(n)).collect())
     }
 
-    /// Makes the link if there is none: to what lies in its place, which older versions had there,
-    /// or to what is there already.
+    /// Creates the link if it is missing.
+    ///
+    /// Older versions kept the file itself at the path of the link: it becomes generation 1. The
+    /// link then leads to the newest finished generation, or to generation 1 if none exists.
     fn adopt(&self) -> io::Result<()> {
         let link = self.link();
         match fs::symlink_metadata(&link) {
@@ -218,10 +222,11 @@ fn marked(path: &Path) -> PathBuf {
     beside(path, MARK)
 }
 
-/// Removes a file, with what SQLite has beside it, or a folder; it need not be there.
+/// Removes a folder, or a file with the files that SQLite keeps next to it. A missing path is no
+/// error.
 ///
 /// # Errors
-/// When it is there and cannot be removed.
+/// The path exists and cannot be removed.
 pub fn remove(path: &Path) -> io::Result<()> {
     if fs::symlink_metadata(path).is_ok_and(|there| there.is_dir()) {
         return fs::remove_dir_all(path);
@@ -288,7 +293,7 @@ mod tests {
         open_without_cleaning(folder.path())
             .switch(&second)
             .unwrap();
-        // As if it had ended before the mark was removed.
+        // The process ends before it removes the mark.
         fs::write(marked(&second.path), "").unwrap();
         let generations = open();
         assert_eq!(generations.live().unwrap(), second);

@@ -1,12 +1,25 @@
 //! The read model: order documents with exact statistics, and free-text search over them.
 //!
-//! [`store`] keeps the documents, the names and the statistics in one SQLite file, `read.db`,
-//! together with the position of the log up to which they are made. [`search`] is the trait of
-//! the search engines, with the embedded one and Meilisearch. [`generations`] are builds of either
-//! beside each other. [`request`] says which orders, in which order, in the
-//! words both understand.
+//! An event takes this path:
 //!
-//! It knows events only through the contract, never the log they come from.
+//! - [`store::Writer::apply`] receives events in batches. [`projection::evolve`] computes each
+//!   order's next document, and one transaction commits the documents, the statistics and the
+//!   checkpoint.
+//! - [`store::Reader::changed_since`] returns the newest documents, with which
+//!   [`search::Engine::write`] updates the search index.
+//! - [`progress::Progress`] reports how far each of the two projections is.
+//!
+//! A query takes this path:
+//!
+//! - [`request`] holds its filter, sort order and cursor, in types that the store and the search
+//!   engines share.
+//! - [`store::Reader::list`] answers a list from `read.db`. [`search::Engine::search`] answers a
+//!   free-text search with rows, and [`store::Reader::orders_by_rows`] reads their documents.
+//!
+//! [`generations`] keeps several builds of a file or folder. [`store::Writer::succeed`] and
+//! [`search::Live::switch`] swap a rebuilt generation for the live one.
+//!
+//! This crate knows events only through the contract, never the log that stores them.
 
 pub mod generations;
 pub mod progress;

@@ -1,41 +1,43 @@
-//! The progress of a projection: its position, the head it has heard of, and its last error.
+//! The progress of a projection: its position, the head of its source, and its last error.
 
 use std::time::Instant;
 
 use tokio::sync::watch;
 
-/// How far a projection is: written by it, read by whoever asks or waits.
+/// Holds the newest report of a projection. The projection writes it; others read it or wait for
+/// it.
 #[derive(Debug, Clone)]
 pub struct Progress {
     report: watch::Sender<Report>,
 }
 
-/// What is known of a projection.
+/// A projection's progress at one moment.
 #[derive(Debug, Clone)]
 pub struct Report {
-    /// How far it has worked through the log.
+    /// The position up to which the projection has read the log.
     pub position: u64,
-    /// The position it answers from: everything up to there is as it was then, or newer. The search
-    /// index is brought the newest state of each order where that came about, so on the way its
-    /// `position` passes changes that are still to come.
+    /// The position up to which answers are complete: they include every change at or below it.
+    ///
+    /// The search index receives each order only in its newest state. While it catches up,
+    /// `position` therefore passes changes that arrive later, and `answers` stays behind.
     pub answers: u64,
-    /// The newest log position it has heard of.
+    /// The newest log position known to the projection.
     pub head: u64,
-    /// The first one it has heard of: only when it is there it has made up for the time in which it
-    /// did not run. `None` until it has heard of any.
+    /// The head at the first call of [`Progress::reached`]. Once `answers` is here, the projection
+    /// has caught up with the events from before its start. `None` before that call.
     pub goal: Option<u64>,
-    /// When it was last known to be at the head; at first, when it started.
+    /// The last time the projection was known to be at the head; initially its start.
     pub at_head: Instant,
-    /// Which build of the read model it works on.
+    /// The generation of the read model that the projection writes.
     pub generation: u64,
-    /// The log it follows; empty until that is known.
+    /// The log that the projection follows; empty while unknown.
     pub log_id: String,
-    /// What keeps it from going on, if anything does.
+    /// The error that stops the projection, if any.
     pub error: Option<String>,
 }
 
 impl Progress {
-    /// Of a projection that starts at a position.
+    /// Creates the progress of a projection that starts at `position`.
     #[must_use]
     pub fn new(log_id: String, position: u64, generation: u64) -> Self {
         let report = Report {
@@ -53,31 +55,30 @@ impl Progress {
         }
     }
 
-    /// How far it is now.
+    /// Returns the newest report.
     #[must_use]
     pub fn report(&self) -> Report {
         self.report.borrow().clone()
     }
 
-    /// Every report from now on.
+    /// Returns a receiver of every later report.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Report> {
         self.report.subscribe()
     }
 
-    /// Waits until it answers from a position, for as long as that takes.
+    /// Waits, without a timeout, until `answers` reaches `position`.
     pub async fn wait_for(&self, position: u64) {
         let mut report = self.report.subscribe();
-        // The sender is ours: it is not gone before.
+        // `self` holds the sender, so the channel stays open.
         let _ = report.wait_for(|report| report.answers >= position).await;
     }
 
-    /// Waits until it has made up for the time in which it did not run; returns the position at
-    /// which that was.
+    /// Waits, without a timeout, until `answers` reaches `goal`, and returns `goal`.
     pub async fn made_up(&self) -> u64 {
         let mut report = self.report.subscribe();
         let up = |report: &Report| report.goal.is_some_and(|goal| report.answers >= goal);
-        // The sender is ours: it is not gone before.
+        // `self` holds the sender, so the channel stays open.
         report
             .wait_for(up)
             .await
@@ -86,19 +87,19 @@ impl Progress {
             .unwrap_or_default()
     }
 
-    /// What it follows has moved on to a head: if it was at the one before, it was so until now.
+    /// Records a new head. A projection that was at the previous head was there until now.
     pub fn heard(&self, head: u64) {
         self.report.send_modify(|report| {
             if report.position >= report.head {
                 report.at_head = Instant::now();
             }
-            // Also where it does not get there: then this was the last time that it was at the head.
+            // The head rises even if the projection does not get there: `at_head` then keeps this
+            // moment.
             report.head = report.head.max(head);
         });
     }
 
-    /// It is at a position of a log whose head is at another, and answers from a third; and so it
-    /// goes on.
+    /// Records the log, the position, the complete answers and the head, and clears the error.
     pub fn reached(&self, log_id: &str, position: u64, answers: u64, head: u64) {
         self.report.send_modify(|report| {
             if report.log_id != log_id {
@@ -115,13 +116,13 @@ impl Progress {
         });
     }
 
-    /// It works on another build from now on.
+    /// Records the generation that the projection writes from now on.
     pub fn is_of(&self, generation: u64) {
         self.report
             .send_modify(|report| report.generation = generation);
     }
 
-    /// Something keeps it from going on.
+    /// Records the error that stops the projection.
     pub fn failed(&self, error: &str) {
         self.report
             .send_modify(|report| report.error = Some(error.to_owned()));

@@ -1,6 +1,6 @@
-//! What an event does to an order's document: no I/O, nothing but the two.
+//! Applies one event to an order's document, without I/O.
 //!
-//! Documents have no names here (`customer_name`, `product_name`): [`crate::store`] adds those
+//! Documents carry no names here (`customer_name`, `product_name`): [`crate::store`] adds the names
 //! when it reads.
 
 use contract::{
@@ -12,51 +12,52 @@ use contract::{
 use prost_types::Timestamp;
 use wire::convert;
 
-/// Why an event does not fit the document. Going on would make a wrong document, so nothing may.
+/// An event that does not fit the document, and that would make a wrong document.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("event {position} of order {order_id}: {fault}")]
 pub struct Error {
-    /// The event's position.
+    /// The event's position in the log.
     pub position: u64,
-    /// The order it is about.
+    /// The event's aggregate.
     pub order_id: String,
-    /// What is wrong.
+    /// The rule that the event breaks.
     pub fault: Fault,
 }
 
-/// What is wrong with an event.
+/// A reason why an event does not fit the document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// There is no such order.
+    /// The order does not exist, and the event does not create it.
     #[error("the order does not exist")]
     Missing,
-    /// The order is created a second time.
+    /// A second event creates the order.
     #[error("the order exists already")]
     Exists,
-    /// An event before this one is missing, or came after it.
+    /// The event's version is not the next one: an earlier event is missing, or a later one came
+    /// first.
     #[error("version {expected} was expected, not {actual}")]
     Version {
-        /// The one that is next.
+        /// The next version of the document.
         expected: u64,
-        /// The one the event has.
+        /// The version of the event.
         actual: u64,
     },
-    /// A field is missing, or its value cannot be.
+    /// A field is missing or holds an impossible value; the text names the field.
     #[error("{0} is missing or impossible")]
     Malformed(&'static str),
 }
 
-/// Which version of this the documents are made by. Whoever changes what events make of a document
-/// raises it, and every node makes its documents again.
+/// The version of the projection that made a document. Raise it with every change to the documents
+/// that events make; every node then rebuilds its documents.
 pub const SCHEMA: u32 = 1;
 
-/// Makes an order's document what it is after an event.
+/// Applies an event to the document of its order; `None` is an order that does not exist yet.
 ///
-/// An event that this version of the contract does not know still gives the order its version,
-/// time and position.
+/// An event of a type that this version of the contract does not know still sets the version, the
+/// update time and the position.
 ///
 /// # Errors
-/// When the event is not the next one of that document, or is malformed; the document is as it was.
+/// [`Fault`] names each case. The document stays unchanged.
 pub fn evolve(order: &mut Option<Order>, event: &RecordedEvent) -> Result<(), Error> {
     next(order, event).map_err(|fault| Error {
         position: event.position,
@@ -92,7 +93,7 @@ fn next(order: &mut Option<Order>, event: &RecordedEvent) -> Result<(), Fault> {
     {
         return Err(Fault::Malformed("payload"));
     }
-    // From here on nothing fails but the making of a new document.
+    // After these checks only the creation of a document can fail.
     if let Some(Payload::OrderCreated(created)) = &event.payload {
         *order = Some(document(event, created, at)?);
     }

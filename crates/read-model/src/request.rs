@@ -1,4 +1,5 @@
-//! Which orders, sorted how, from where on: what the store and the search engines are asked.
+//! The filter, sort order, cursor and facets of a query, shared by the store and the search
+//! engines.
 
 use contract::orders::v1::{Order, OrderStatus};
 use wire::convert;
@@ -6,35 +7,35 @@ use wire::convert;
 /// Conditions that must all hold; an empty list or `None` is no condition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// Any of these orders.
+    /// Matches any of these orders.
     pub order_ids: Vec<String>,
-    /// Any of these customers.
+    /// Matches the orders of any of these customers.
     pub customer_ids: Vec<String>,
-    /// Any of these states.
+    /// Matches any of these statuses.
     pub statuses: Vec<OrderStatus>,
-    /// An item of any of these products.
+    /// Matches orders with an item of any of these products.
     pub product_ids: Vec<String>,
-    /// Created at this time or later; nanoseconds since 1970.
+    /// Matches orders created at this time or later, in nanoseconds since 1970.
     pub created_from: Option<i64>,
-    /// Created before this time; nanoseconds since 1970.
+    /// Matches orders created before this time, in nanoseconds since 1970.
     pub created_to: Option<i64>,
-    /// A total of at least this.
+    /// Matches orders with a total of at least this.
     pub min_total: Option<Bound>,
-    /// A total of at most this.
+    /// Matches orders with a total of at most this.
     pub max_total: Option<Bound>,
 }
 
 /// A limit on an order's total.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bound {
-    /// In units of 1/10,000 of the currency.
+    /// The amount in units of 1/10,000 of the currency.
     pub amount: i64,
-    /// If set, only orders in this currency match.
+    /// Restricts the match to orders in this currency, if set.
     pub currency: Option<String>,
 }
 
 impl Filter {
-    /// Whether an order is one of those.
+    /// Returns whether an order meets every condition.
     #[must_use]
     pub fn matches(&self, order: &Order) -> bool {
         fn any<T>(list: &[T], mut test: impl FnMut(&T) -> bool) -> bool {
@@ -70,48 +71,50 @@ impl Filter {
 /// A field to sort by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SortField {
-    /// When the order was created.
+    /// The time of the order's creation.
     CreatedAt,
-    /// When it last changed.
+    /// The time of the order's last event.
     UpdatedAt,
-    /// Its total, as a number, whatever the currency.
+    /// The order's total as a plain number, regardless of its currency.
     TotalAmount,
 }
 
-/// How to sort; equal ones by row, in the same direction.
+/// A sort order. Orders with equal values sort by row, in the same direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sort {
-    /// By what.
+    /// The field that decides the order.
     pub field: SortField,
-    /// Largest, or newest, first.
+    /// Puts the largest or newest first.
     pub descending: bool,
 }
 
-/// Where a page ends: the next one begins behind it, whatever came in between. It is what the store
-/// or the engine that made the page wants it to be; sorted by a field, its last order.
+/// The end of a page, after which the next page begins, even if orders changed in between.
+///
+/// The store or engine that made the page chooses the content. Under a sort field it is the page's
+/// last order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cursor {
-    /// Its value of what the page is sorted by: nanoseconds since 1970, 1/10,000 of a currency,
-    /// a search engine's score, or how many hits came before.
+    /// The last order's sort value: nanoseconds since 1970 or 1/10,000 of a currency. Without a
+    /// sort field it is a score, or the number of hits so far.
     pub key: i64,
-    /// Its row: the position of the event that created it. For an engine that counts hits, the
-    /// newest row that was there when the first page was made.
+    /// The last order's row, which is the position of the event that created it. An engine that
+    /// counts hits stores the newest row at the time of the first page.
     pub row: u64,
 }
 
-/// What matching orders are counted by.
+/// A field whose values group the matching orders for counting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FacetField {
-    /// `status`: values are the names of [`OrderStatus`].
+    /// `status`: the values are names of [`OrderStatus`].
     Status,
     /// `customer_id`.
     CustomerId,
-    /// `product_id`: an order counts once for each product it has.
+    /// `product_id`: an order counts once for each of its products.
     ProductId,
 }
 
 impl FacetField {
-    /// Its name in the contract.
+    /// Returns the field's name in the contract.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -122,5 +125,5 @@ impl FacetField {
     }
 }
 
-/// How many values of a facet are told, those with the most orders first (equal ones by value).
+/// Limits the values in a facet of an answer: the largest counts first, and equal counts by value.
 pub const FACET_VALUES: usize = 100;

@@ -1,11 +1,21 @@
-//! The orderlog binary as a library: what `main` starts.
+//! The `orderlog` binary as a library: settings, command line and node. The binary's `main` parses
+//! a [`cli::Cli`] and runs it.
 //!
-//! [`cli`] is the command line: the definitions of all commands, and the client commands
-//! themselves, which know the server through the contract only. [`settings`] finds each setting in
-//! flag, environment, `orderlog.toml` or default, and refuses a wrong one by name.
+//! [`cli`] defines all commands. `orderlog serve` runs a node. Every client command talks to a
+//! server through the gRPC contract only.
 //!
-//! [`node`] puts the server together and runs it. A connection comes in at the `listener`, a call
-//! passes the `layers`, of which one asks `access` who may call what. `ops` has what operators watch.
+//! [`settings`] reads each setting from its flag, the environment, `orderlog.toml` or its default.
+//! An invalid setting is an error that names the setting.
+//!
+//! [`node`] starts the roles of a node, serves gRPC and drains at shutdown. A request passes these
+//! modules:
+//!
+//! - `listener` accepts connections, limits their number and terminates TLS.
+//! - `layers` is the middleware: browser origins, metrics and traces, limits, credentials, in that
+//!   order.
+//! - `access` decides for the last of these layers which role may call which method.
+//!
+//! `ops` serves health checks and Prometheus metrics.
 
 mod access;
 pub mod cli;

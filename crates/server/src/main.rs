@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use server::cli::{Cli, Failure};
 
-/// Commands are many small allocations, made on one thread and freed on another: measured against
-/// the system's allocator, they take an eighth less time with this one, and half the memory.
+/// Replaces the system's allocator, because a command makes many small allocations on one thread
+/// and frees them on another. Measured against the system's allocator, commands take an eighth less
+/// time and half the memory.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -29,8 +29,8 @@ pub use limits::Limits;
 pub use log::{LogFlags, Places, location_of};
 pub use meilisearch::Meilisearch;
 pub use roles::Roles;
-use sources::Found;
 pub use sources::Sources;
+use sources::{Found, list};
 pub use telemetry::{LogFormat, Metrics, Telemetry};
 pub use tls::Tls;
 use tonic::transport::Endpoint;
@@ -58,19 +58,19 @@ pub struct ServeFlags {
     /// [env: ORDERLOG_MEILISEARCH_KEY] [default: none]
     #[arg(long, value_name = "KEY")]
     meilisearch_key: Option<String>,
-    /// Run these roles: some of command, query and indexer, separated by commas
+    /// Run these roles: some of command, query and indexer, separated by commas or in several flags
     /// [env: ORDERLOG_ROLES] [default: command,query,indexer]
     #[arg(long, value_name = "ROLES")]
-    roles: Option<String>,
-    /// Make the read models from the events of these command nodes, separated by commas. The node
-    /// follows one of them, and turns to the next when it fails
+    roles: Vec<String>,
+    /// Make the read models from the events of these command nodes, separated by commas or in several
+    /// flags. The node follows one of them, and turns to the next when it fails
     /// [env: ORDERLOG_EVENTS_URL] [default: this node]
     #[arg(long, value_name = "URLS")]
-    events_url: Option<String>,
-    /// Answer gRPC-Web calls from pages of these origins, as browsers write them, separated by commas
-    /// [env: ORDERLOG_CORS_ORIGINS] [default: none]
+    events_url: Vec<String>,
+    /// Answer gRPC-Web calls from pages of these origins, as browsers write them, separated by commas or
+    /// in several flags [env: ORDERLOG_CORS_ORIGINS] [default: none]
     #[arg(long, value_name = "ORIGINS")]
-    cors_origins: Option<String>,
+    cors_origins: Vec<String>,
     /// Serve TLS only, with this certificate and its intermediates, in PEM
     /// [env: ORDERLOG_TLS_CERT] [default: none]
     #[arg(long, value_name = "FILE")]
@@ -163,14 +163,14 @@ impl Sources<'_> {
         let meilisearch = self.meilisearch(flags)?;
         let roles = self.find(
             "roles",
-            flags.roles.clone(),
+            list(&flags.roles),
             Roles::ALL,
             Roles::parse,
             "must be some of command, query and indexer, separated by commas; indexer needs query",
         )?;
         let events = self.find(
             "events-url",
-            flags.events_url.clone(),
+            list(&flags.events_url),
             Vec::new(),
             |value| {
                 value

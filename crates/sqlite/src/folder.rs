@@ -1,3 +1,5 @@
+//! Locks the data folder, so that one process at a time owns its files.
+
 use std::{
     fs::{self, File, TryLockError},
     path::{Path, PathBuf},
@@ -7,7 +9,7 @@ use crate::Error;
 
 /// A data folder that this process owns for as long as the value lives.
 ///
-/// The operating system gives the lock back when the process ends, however it ends.
+/// The operating system releases the lock when the process ends, also after a crash.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -15,10 +17,11 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Makes the folder if it is missing, and takes it.
+    /// Creates the folder if it is missing, and locks it.
     ///
     /// # Errors
-    /// [`Error::Owned`] when another process has it.
+    /// - [`Error::Owned`] when another process owns the folder.
+    /// - [`Error::Folder`] when the folder or its lock file cannot be created or opened.
     pub fn own(path: &Path) -> Result<Self, Error> {
         let unusable = |error| Error::Folder(path.to_owned(), error);
         fs::create_dir_all(path).map_err(unusable)?;
@@ -38,10 +41,10 @@ impl Folder {
         })
     }
 
-    /// Takes the folder that a file lies in, unless that is one we have.
+    /// Locks the folder that holds a file. Returns `None` if that folder is `ours`.
     ///
     /// # Errors
-    /// [`Error::Owned`] when another process has it.
+    /// The errors of [`Folder::own`].
     pub fn own_that_of(file: &Path, ours: Option<&Self>) -> Result<Option<Self>, Error> {
         let folder = match file.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -56,13 +59,13 @@ impl Folder {
         }
     }
 
-    /// Where it is.
+    /// Returns the path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where a file of this name lies.
+    /// Returns the path of a file in the folder.
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)

@@ -1,10 +1,15 @@
-//! Opening SQLite files safely, and writing many rows at once.
+//! Opens SQLite files safely, and builds multi-row inserts.
 //!
-//! Both of orderlog's files (`events.db`, the log; `read.db`, the documents) have one writer
-//! connection and a pool of read-only ones. [`Folder`] makes sure that one process owns them,
-//! [`writer`] refuses a file that is not ours before anything in it changes, as does [`reader`], which
-//! needs not own it; and [`values`] writes the text of a multi-row `VALUES`, whose contents are always
-//! bound.
+//! Each of orderlog's files (`events.db`, the log; `read.db`, the documents) has one writer
+//! connection and a pool of read-only ones.
+//!
+//! - [`Folder`] locks the data folder for one process.
+//! - [`writer`] opens a file for writing and migrates its schema. A file that is not orderlog's is
+//!   rejected before it changes.
+//! - [`readers`] opens the pool of read-only connections.
+//! - [`reader`] opens a file read-only, also while another process owns it.
+//! - [`close`] folds the write-ahead log into the file. [`close_alone`] leaves a single file.
+//! - [`values`] writes the text of a multi-row `VALUES` with bound parameters.
 
 mod folder;
 
@@ -21,28 +26,28 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 
-/// `PRAGMA application_id` of our files: "ordl".
+/// The `PRAGMA application_id` of orderlog's files: "ordl" in ASCII.
 const APPLICATION_ID: i32 = 0x6f72_646c;
 
-/// Before 3.51.3 a WAL can be corrupted when it is reset.
+/// Earlier versions can corrupt a WAL when they reset it.
 const OLDEST_SAFE: (u32, u32, u32) = (3, 51, 3);
 
-/// Bound parameters in one statement, as SQLite is compiled by default.
+/// Limits the bound parameters of one statement: SQLite's compile-time default.
 pub const MAX_PARAMETERS: usize = 32_766;
 
-/// Why a file or folder cannot be used.
+/// The reason for which a file or folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The folder's lock is held.
+    /// Another process holds the folder's lock.
     #[error("the data folder {0} is in use by another process")]
     Owned(PathBuf),
-    /// The folder or its lock cannot be made.
+    /// The folder or its lock file cannot be created or opened.
     #[error("the data folder {0} cannot be used: {1}")]
     Folder(PathBuf, #[source] std::io::Error),
-    /// The file exists and is no SQLite database.
+    /// The file exists and is not a SQLite database.
     #[error("{0} is not a database")]
     NotADatabase(PathBuf),
-    /// The file is a SQLite database that something else made.
+    /// The file is a SQLite database of another program.
     #[error("{0} is a database, but not one of orderlog's")]
     Foreign(PathBuf),
     /// A newer version of orderlog has written the file.
@@ -51,26 +56,30 @@ pub enum Error {
     /// The linked SQLite library has the WAL-reset bug.
     #[error("this build has SQLite {0}, which can corrupt a database; 3.51.3 or later is needed")]
     UnsafeLibrary(String),
-    /// Anything else that SQLite says.
+    /// SQLite returned any other error.
     #[error("{0}: {1}")]
     Sqlite(PathBuf, #[source] sqlx::Error),
 }
 
-/// What a commit waits for, and how large the write-ahead log grows between check-pointings.
+/// The durability of a commit, and the size at which the write-ahead log is checkpointed.
 #[derive(Debug, Clone, Copy)]
 pub struct Durability {
-    /// True: a commit is on the disk when it returns. False: after power loss the file is whole,
-    /// but may be older.
+    /// True: a commit is on the disk when it returns. False: a power loss may undo the last
+    /// commits, but does not damage the file.
     pub every_commit: bool,
-    /// Pages in the write-ahead log after which they are moved to the main file.
+    /// The pages in the write-ahead log at which SQLite moves them to the main file.
     pub checkpoint_pages: u32,
 }
 
-/// Opens `path` for writing, makes it if it is missing, and brings its schema up to date.
+/// Opens `path` for writing, creates it if it is missing, and migrates its schema.
 ///
 /// # Errors
-/// When the file is not ours, is newer than this program, or cannot be opened; nothing has
-/// changed then.
+/// - [`Error::NotADatabase`] and [`Error::Foreign`] when the file is not orderlog's.
+/// - [`Error::Newer`] when a newer version of orderlog has migrated the file.
+/// - [`Error::UnsafeLibrary`] when the linked SQLite has the WAL-reset bug.
+/// - [`Error::Sqlite`] when SQLite fails otherwise, for example in a migration.
+///
+/// An existing file is unchanged after each of them but [`Error::Sqlite`].
 pub async fn writer(
     path: &Path,
     migrations: &Migrator,
@@ -106,7 +115,7 @@ pub async fn writer(
         .execute(&mut connection)
         .await
         .map_err(failed)?;
-    // Not `run`, whose future cannot be spawned.
+    // The future of `run` cannot be spawned.
     migrations
         .run_direct(None, &mut connection, false)
         .await
@@ -120,10 +129,13 @@ pub async fn writer(
     Ok(connection)
 }
 
-/// Opens a file that others may be writing, to read it: nothing in it changes.
+/// Opens a file read-only, also while another process writes it.
 ///
 /// # Errors
-/// When the file is not ours, is newer than this program, or cannot be opened.
+/// - [`Error::NotADatabase`] and [`Error::Foreign`] when the file is not orderlog's.
+/// - [`Error::Newer`] when a newer version of orderlog has migrated the file.
+/// - [`Error::UnsafeLibrary`] when the linked SQLite has the WAL-reset bug.
+/// - [`Error::Sqlite`] when SQLite fails otherwise.
 pub async fn reader(path: &Path, migrations: &Migrator) -> Result<SqliteConnection, Error> {
     let failed = |error| sqlite_error(path, error);
     let mut connection = read_only(path).connect().await.map_err(failed)?;
@@ -149,14 +161,14 @@ fn read_only(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// Read-only connections to a file that [`writer`] or [`reader`] has opened.
+/// Opens a pool of read-only connections to a file that [`writer`] or [`reader`] has checked.
 ///
 /// # Errors
-/// When the file cannot be opened.
+/// [`Error::Sqlite`] or [`Error::NotADatabase`] when the file cannot be opened.
 pub async fn readers(path: &Path, connections: u32) -> Result<SqlitePool, Error> {
     SqlitePoolOptions::new()
-        // All of them now and for good, so that they run at the priority of the caller's thread,
-        // whoever is the first to use one.
+        // Opens all connections now and keeps them open, so that their threads run at the priority
+        // of the caller's thread. A connection opened later would run at another thread's priority.
         .min_connections(connections)
         .max_connections(connections)
         .idle_timeout(None)
@@ -167,21 +179,21 @@ pub async fn readers(path: &Path, connections: u32) -> Result<SqlitePool, Error>
         .map_err(|error| sqlite_error(path, error))
 }
 
-/// Closes a writer, after its write-ahead log is folded into the file, also while readers have it
+/// Folds the write-ahead log into the file and closes a writer, also while readers have the file
 /// open.
 pub async fn close(mut connection: SqliteConnection) {
-    // A log that is not folded in now is folded in at the next start.
+    // After a failure, the write-ahead log is folded in at the next start.
     let _ = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)")
         .execute(&mut connection)
         .await;
     let _ = connection.close().await;
 }
 
-/// Closes a writer whose file nobody else has open, and leaves all of it in that one file, on the
-/// disk, with nothing beside it.
+/// Closes a writer whose file no other connection has open. Leaves all data on the disk in that one
+/// file, without a write-ahead log.
 ///
 /// # Errors
-/// When somebody else has it open, or it cannot be written.
+/// [`Error::Sqlite`] when another connection has the file open, or the file cannot be written.
 pub async fn close_alone(path: &Path, mut connection: SqliteConnection) -> Result<(), Error> {
     let failed = |error| sqlite_error(path, error);
     sqlx::raw_sql("PRAGMA journal_mode = DELETE")
@@ -208,7 +220,8 @@ async fn check_library(path: &Path, connection: &mut SqliteConnection) -> Result
     Ok(())
 }
 
-/// Whether there is nothing in the file yet; fails when there is something that is not ours.
+/// Returns whether the file is an empty database. Fails with [`Error::Foreign`] if another program
+/// made it.
 async fn is_new(path: &Path, connection: &mut SqliteConnection) -> Result<bool, Error> {
     let (id, tables): (i32, i64) = sqlx::query_as(
         "SELECT application_id, (SELECT count(*) FROM sqlite_schema) FROM pragma_application_id",
@@ -231,7 +244,7 @@ fn sqlite_error(path: &Path, error: sqlx::Error) -> Error {
     }
 }
 
-/// Appends `VALUES (?,...),(?,...)`: `rows` rows of `columns` parameters each.
+/// Appends `VALUES (?,...),(?,...)` to `sql`: `rows` rows of `columns` parameters each.
 pub fn values(sql: &mut String, rows: usize, columns: usize) {
     let row = format!("({}?)", "?,".repeat(columns.saturating_sub(1)));
     sql.reserve(8 + rows * (row.len() + 1));

@@ -1,3 +1,5 @@
+//! Tests that files are owned, checked, opened and closed safely.
+
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 use super::*;

@@ -1,9 +1,11 @@
-//! What operators see of orderlog while it runs, beside its logs.
+//! Metrics and traces of a running node, for its operators.
 //!
-//! [`metrics`] has a function for everything that is measured, and knows the names under which
-//! Prometheus finds it. [`trace`] has the spans: one trace runs from a client's call to the document
-//! that can be searched, because events carry the context of the call that made them. Both do
-//! nothing, at next to no cost, until they are switched on.
+//! - [`metrics`] has a function for each measurement, and the names that Prometheus scrapes.
+//!   [`metrics::install`] enables it.
+//! - [`trace`] exports spans. Events carry the trace context of their call, so that one trace runs
+//!   from the call to the searchable document. [`trace::Export::start`] enables it.
+//!
+//! Until then, both do nothing, at almost no cost.
 
 pub mod metrics;
 pub mod trace;

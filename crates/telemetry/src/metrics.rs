@@ -1,21 +1,21 @@
-//! Measuring. What each metric means to operators is in `docs/guide/operations.md`.
+//! The metrics that Prometheus scrapes. `docs/guide/operations.md` explains them to operators.
 
 use std::time::Duration;
 
 use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
-/// Why nothing is measured.
+/// The reason for which the metrics cannot be enabled.
 pub use metrics_exporter_prometheus::BuildError as Error;
-/// Renders what was measured.
+/// Renders the metrics in Prometheus's text format.
 pub use metrics_exporter_prometheus::PrometheusHandle as Rendered;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 
-/// Upper bounds of durations, in seconds: from a query that is answered from memory to the longest
-/// call there may be.
+/// Upper bounds of the duration buckets, in seconds: from a query of data in memory to the longest
+/// call.
 const SECONDS: [f64; 14] = [
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0,
 ];
 
-/// Upper bounds of batches.
+/// Upper bounds of the buckets for commands in a batch.
 const COUNTS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
 const COMMANDS: &str = "orderlog_commands_total";
@@ -38,10 +38,10 @@ const SEARCH_WRITES: &str = "orderlog_search_write_duration_seconds";
 const SEARCH_WRITTEN: &str = "orderlog_search_documents_total";
 const SEARCH_FAILED: &str = "orderlog_search_write_failures_total";
 
-/// Switches measuring on, for the whole process.
+/// Enables the metrics for the whole process.
 ///
 /// # Errors
-/// It is on already.
+/// [`Error`] when the process has a recorder already.
 pub fn install() -> Result<Rendered, Error> {
     let rendered = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
@@ -106,53 +106,53 @@ pub fn install() -> Result<Rendered, Error> {
     Ok(rendered)
 }
 
-/// A command was answered: with OK, or the reason of its error.
+/// Counts a command by kind and outcome: `OK`, or the reason of the error.
 pub fn command(kind: &'static str, outcome: &'static str) {
     counter!(COMMANDS, "command" => kind, "outcome" => outcome).increment(1);
 }
 
-/// A call was answered.
+/// Records the duration of a call by method and status.
 pub fn call(method: &'static str, status: &'static str, took: Duration) {
     histogram!(CALLS, "method" => method, "status" => status).record(took);
 }
 
-/// So many commands were committed together.
+/// Records the size and the duration of a committed batch of commands.
 pub fn appended(commands: usize, took: Duration) {
     histogram!(APPENDED).record(commands as f64);
     histogram!(APPENDS).record(took);
 }
 
-/// So many documents were written to the search index together.
+/// Records a write to the search index: its duration and the number of documents.
 pub fn indexed(documents: usize, took: Duration) {
     histogram!(SEARCH_WRITES).record(took);
     counter!(SEARCH_WRITTEN).increment(documents as u64);
 }
 
-/// A connection was closed at once.
+/// Counts a connection that the server closed immediately: for `limit`, `system` or `tls`.
 pub fn connection_refused(reason: &'static str) {
     counter!(REFUSED, "reason" => reason).increment(1);
 }
 
-/// Writing to the search index failed.
+/// Counts a failed write to the search index.
 pub fn not_indexed() {
     counter!(SEARCH_FAILED).increment(1);
 }
 
-/// The write side, as it is now.
+/// The current state of the write side.
 #[derive(Debug, Clone, Copy)]
 pub struct Log {
-    /// Its newest position.
+    /// The newest position of the log.
     pub head: u64,
-    /// Whether it can be written and read.
+    /// True while the log can be written and read.
     pub available: bool,
-    /// Commands that wait.
+    /// The number of queued commands.
     pub waiting: usize,
-    /// Open Subscribe streams.
+    /// The number of open Subscribe and VerifyLog streams, which share one limit.
     pub subscribers: usize,
 }
 
 impl Log {
-    /// Tells it.
+    /// Sets the gauges of the write side.
     pub fn observe(self) {
         gauge!(HEAD).set(self.head as f64);
         gauge!(AVAILABLE).set(f64::from(u8::from(self.available)));
@@ -161,25 +161,25 @@ impl Log {
     }
 }
 
-/// A projection, as it is now.
+/// The current state of a projection.
 #[derive(Debug, Clone)]
 pub struct Projection {
-    /// Its name.
+    /// The value of the label `projection`.
     pub name: String,
-    /// Up to where it has worked.
+    /// The projection's checkpoint.
     pub position: u64,
-    /// Events it is behind.
+    /// The number of events from the checkpoint to the head of the log.
     pub lag_events: u64,
-    /// For how long it has been.
+    /// The time for which the projection has lagged.
     pub lag: Duration,
-    /// Whether something keeps it from going on.
+    /// True while an error stops the projection.
     pub failing: bool,
-    /// Aggregates that are set aside.
+    /// The number of parked aggregates.
     pub parked: u64,
 }
 
 impl Projection {
-    /// Tells it.
+    /// Sets the gauges of the projection.
     pub fn observe(self) {
         let name = self.name;
         gauge!(POSITION, "projection" => name.clone()).set(self.position as f64);
@@ -190,7 +190,7 @@ impl Projection {
     }
 }
 
-/// Open connections and WatchOrders streams, as they are now.
+/// Sets the gauges of open connections and, if the node has any, of WatchOrders streams.
 pub fn clients(connections: usize, watchers: Option<usize>) {
     gauge!(CONNECTIONS).set(connections as f64);
     if let Some(watchers) = watchers {

@@ -1,5 +1,5 @@
-//! Spans, for whoever collects them by OTLP. Their parent is named by a `traceparent` (W3C Trace
-//! Context), as it comes with a call and stays in its events.
+//! Exports spans by OTLP. A `traceparent` (W3C Trace Context) names a span's parent. The
+//! `traceparent` comes with a call, and the call's events store it.
 
 use std::{collections::HashMap, sync::OnceLock, time::SystemTime};
 
@@ -19,36 +19,38 @@ const TRACEPARENT: &str = "traceparent";
 
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 
-/// Why spans are not exported.
+/// The reason for which the export of spans cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The exporter cannot be made.
+    /// The exporter cannot be built.
     #[error(transparent)]
     Exporter(#[from] ExporterBuildError),
-    /// They are already.
+    /// The process exports spans already.
     #[error("traces are exported already")]
     Twice,
 }
 
-/// Exports spans, until it is told to finish.
+/// The export of spans, until [`Export::finish`].
 #[derive(Debug)]
 pub struct Export(SdkTracerProvider);
 
 impl Export {
-    /// Switches spans on, for the whole process: to a collector's gRPC endpoint, such as
-    /// `http://127.0.0.1:4317`. They wait in a bounded queue; what does not fit is lost. Which ones
-    /// are made, OpenTelemetry's own variables say (`OTEL_TRACES_SAMPLER`): those of calls that are
-    /// sampled already, and all of those that come without a trace, unless told otherwise. Works on
-    /// the runtime it is called on.
+    /// Starts the export for the whole process, to a collector's gRPC endpoint such as
+    /// `http://127.0.0.1:4317`. The exporter uses the runtime of the caller.
+    ///
+    /// Spans wait in a bounded queue, and a full queue drops spans. `OTEL_TRACES_SAMPLER` decides
+    /// which spans exist. By default, a call without a trace is sampled, and any other call follows
+    /// its parent.
     ///
     /// # Errors
-    /// The endpoint is none, or it is called twice.
+    /// - [`Error::Exporter`] when the endpoint is malformed.
+    /// - [`Error::Twice`] when the process exports spans already.
     pub fn start(endpoint: &str) -> Result<Self, Error> {
         let exporter = SpanExporter::builder()
             .with_tonic()
             .with_endpoint(endpoint)
             .build()?;
-        // OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES are heeded.
+        // The builder reads OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES.
         let resource = match std::env::var_os("OTEL_SERVICE_NAME") {
             Some(_) => Resource::builder(),
             None => Resource::builder().with_service_name("orderlog"),
@@ -62,22 +64,22 @@ impl Export {
         Ok(Self(provider))
     }
 
-    /// Exports what is left. Blocks.
+    /// Exports the queued spans and ends the export. Blocks the thread.
     ///
     /// # Errors
-    /// The collector does not take it.
+    /// [`OTelSdkError`](opentelemetry_sdk::error::OTelSdkError) when the export fails.
     pub fn finish(self) -> Result<(), opentelemetry_sdk::error::OTelSdkError> {
         self.0.shutdown()
     }
 }
 
-/// A call that is under way.
+/// The span of a call in progress.
 #[derive(Debug)]
 pub struct Call(Span);
 
 impl Call {
-    /// Begins the span of a call: in the trace it came with, or a new one. `None` while spans are
-    /// off.
+    /// Begins the span of a call, in the trace of `traceparent` or in a new one. Returns `None`
+    /// without an export.
     #[must_use]
     pub fn begin(method: &'static str, traceparent: Option<&str>) -> Option<Self> {
         let tracer = TRACER.get()?;
@@ -87,7 +89,7 @@ impl Call {
         Some(Self(builder.start_with_context(tracer, &parent)))
     }
 
-    /// What its events carry, so that what is made of them belongs to it.
+    /// Returns the `traceparent` for the call's events, so that later spans join the call's trace.
     #[must_use]
     pub fn traceparent(&self) -> String {
         let span = self.0.span_context().clone();
@@ -97,7 +99,7 @@ impl Call {
         carrier.remove(TRACEPARENT).unwrap_or_default()
     }
 
-    /// Ends it with its status, and whether that is a fault of the server.
+    /// Ends the span with the call's status. `is_fault` sets the span's status to error.
     pub fn end(mut self, status: &'static str, is_fault: bool) {
         self.0
             .set_attribute(KeyValue::new("rpc.grpc.status_code", status));
@@ -108,7 +110,7 @@ impl Call {
     }
 }
 
-/// Records what was done about an event, from when until when, in the trace of the call that made it.
+/// Records a span of work on an event, in the trace of the call that appended the event.
 pub fn record(
     name: &'static str,
     traceparent: &str,
@@ -123,13 +125,13 @@ pub fn record(
     span.end_with_timestamp(ended);
 }
 
-/// Whether anybody collects spans: who gathers what is only for them may ask first.
+/// Returns whether the process exports spans. Callers skip the collection of span data otherwise.
 #[must_use]
 pub fn is_on() -> bool {
     TRACER.get().is_some()
 }
 
-/// The position of an event, as an attribute.
+/// Makes the span attribute of an event's position.
 #[must_use]
 pub fn position(position: u64) -> KeyValue {
     KeyValue::new("orderlog.position", position.cast_signed())

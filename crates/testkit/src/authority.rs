@@ -1,4 +1,4 @@
-//! Who makes certificates, and who signs JWTs.
+//! An authority that issues certificates, and an issuer that signs JWTs.
 
 use std::{fmt, time::SystemTime};
 
@@ -6,7 +6,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::{Value, json};
 
-/// An authority that makes certificates.
+/// An authority that issues certificates.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl fmt::Debug for Authority {
@@ -16,10 +16,10 @@ impl fmt::Debug for Authority {
 }
 
 impl Authority {
-    /// One of its own.
+    /// Creates a self-signed authority with a new key.
     ///
     /// # Panics
-    /// Where there is no randomness.
+    /// Panics if the system provides no randomness.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "it is made anew each time")]
     pub fn new() -> Self {
@@ -29,16 +29,16 @@ impl Authority {
         Self(CertifiedIssuer::self_signed(params, key).unwrap())
     }
 
-    /// Its certificate, in PEM.
+    /// Returns the certificate of the authority in PEM.
     #[must_use]
     pub fn pem(&self) -> String {
         self.0.pem()
     }
 
-    /// A new certificate of this name, and its key, in PEM.
+    /// Issues a certificate for `name`. Returns the certificate and its key in PEM.
     ///
     /// # Panics
-    /// When that is no name.
+    /// Panics if `name` is not a valid name.
     #[must_use]
     pub fn certificate(&self, name: &str) -> (String, String) {
         let key = KeyPair::generate().unwrap();
@@ -48,10 +48,10 @@ impl Authority {
     }
 }
 
-/// Who signs JWTs, with one key.
+/// An issuer that signs JWTs with one key.
 pub struct Issuer {
     key: EncodingKey,
-    /// The key's id.
+    /// The id of the key, which each JWT carries as `kid`.
     pub key_id: &'static str,
 }
 
@@ -68,10 +68,10 @@ impl Issuer {
     /// The `aud` of its JWTs.
     pub const AUDIENCE: &str = "orderlog";
 
-    /// With a new key.
+    /// Creates an issuer with a new key.
     ///
     /// # Panics
-    /// Where there is no randomness.
+    /// Panics if the system provides no randomness.
     #[must_use]
     pub fn new(key_id: &'static str) -> Self {
         let key = KeyPair::generate().unwrap();
@@ -81,10 +81,10 @@ impl Issuer {
         }
     }
 
-    /// Its JWKS.
+    /// Returns the JWKS with the public key.
     ///
     /// # Panics
-    /// Never: it has such a key.
+    /// Never panics: the key is an ES256 key.
     #[must_use]
     pub fn keys(&self) -> Value {
         let mut key = Jwk::from_encoding_key(&self.key, Algorithm::ES256).unwrap();
@@ -92,10 +92,11 @@ impl Issuer {
         json!({ "keys": [key] })
     }
 
-    /// Claims that are right, of these roles, for so many seconds.
+    /// Returns valid claims with these roles, which expire in `seconds`. A negative value makes
+    /// them expired.
     ///
     /// # Panics
-    /// Before 1970.
+    /// Panics if the system clock is before 1970.
     #[must_use]
     pub fn claims(roles: &[&str], seconds: i64) -> Value {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -105,10 +106,10 @@ impl Issuer {
         })
     }
 
-    /// A JWT of these claims.
+    /// Signs the claims as a JWT.
     ///
     /// # Panics
-    /// When they cannot be signed.
+    /// Panics if the claims cannot be signed.
     #[must_use]
     pub fn sign(&self, claims: &Value) -> String {
         let mut header = Header::new(Algorithm::ES256);

@@ -1,3 +1,5 @@
+//! Clients of all services on one connection.
+
 use contract::orders::v1::{
     GetHeadRequest, GetOrderRequest, Order, command_service_client::CommandServiceClient,
     event_service_client::EventServiceClient, projection_service_client::ProjectionServiceClient,
@@ -7,18 +9,18 @@ use server::settings::Caller;
 use tonic::transport::{Endpoint, Error};
 use wire::{Authorization, Bearer, Connection};
 
-/// A client of each service, on one connection.
+/// One client of each service. All share one connection.
 #[derive(Debug, Clone)]
 pub struct Clients {
-    /// The connection.
+    /// The connection, for calls that no generated client makes.
     pub channel: Connection,
-    /// CommandService.
+    /// The client of `CommandService`.
     pub commands: CommandServiceClient<Connection>,
-    /// EventService.
+    /// The client of `EventService`.
     pub events: EventServiceClient<Connection>,
-    /// QueryService.
+    /// The client of `QueryService`.
     pub queries: QueryServiceClient<Connection>,
-    /// ProjectionService.
+    /// The client of `ProjectionService`.
     pub projections: ProjectionServiceClient<Connection>,
 }
 
@@ -35,22 +37,23 @@ impl From<Connection> for Clients {
 }
 
 impl Clients {
-    /// Connects.
+    /// Connects without TLS settings and without a token.
     ///
     /// # Errors
-    /// When nobody listens there.
+    /// Fails if the URL is invalid or no server listens there.
     pub async fn connect(url: &str) -> Result<Self, Error> {
         let channel = Endpoint::from_shared(url.to_owned())?.connect().await?;
         Ok(Connection::new(channel, Bearer::default()).into())
     }
 
-    /// Connects, with TLS if the URL and the settings say so, and shows this token, if it is one.
+    /// Connects with the TLS settings of `caller`, and sends `token` with each call. A value that
+    /// is not a valid token is not sent.
     ///
     /// # Errors
-    /// When nobody listens there, or the two cannot agree.
+    /// Fails if the URL is invalid, no server listens there, or the TLS handshake fails.
     ///
     /// # Panics
-    /// When a file of the settings is wrong.
+    /// Panics if a file named in `caller` is invalid.
     pub async fn connect_as(url: &str, caller: &Caller, token: &str) -> Result<Self, Error> {
         let endpoint = Endpoint::from_shared(url.to_owned())?;
         let channel = caller.endpoint(endpoint).unwrap().connect().await?;
@@ -58,10 +61,11 @@ impl Clients {
         Ok(Connection::new(channel, shown.unwrap_or_default()).into())
     }
 
-    /// An order, from a read model at or past a position.
+    /// Returns an order from a read model at or past `min_position`. The server waits up to 30 s
+    /// for that position.
     ///
     /// # Panics
-    /// When there is none, or the read model does not get there.
+    /// Panics if the order does not exist, or if the read model does not reach the position.
     pub async fn order(&mut self, id: &str, min_position: u64) -> Order {
         let request = GetOrderRequest {
             order_id: id.to_owned(),
@@ -77,10 +81,10 @@ impl Clients {
         reply.order.unwrap()
     }
 
-    /// The position of the newest event.
+    /// Returns the position of the newest event.
     ///
     /// # Panics
-    /// When the server does not say.
+    /// Panics if the call fails.
     pub async fn head(&mut self) -> u64 {
         let head = self.events.get_head(GetHeadRequest {}).await.unwrap();
         head.into_inner().position

@@ -1,6 +1,6 @@
-//! A double of Meilisearch: as much of its HTTP interface as an indexer needs, with every task done
-//! at once. It is for faults that a real server does not have on demand, and never stands for one
-//! where that is to be had.
+//! A double of Meilisearch for faults that a real server cannot produce on demand. The double
+//! implements the HTTP calls of an indexer and completes every task at once. Tests that can use a
+//! real server do.
 
 use std::{
     collections::BTreeMap,
@@ -18,10 +18,10 @@ use axum::{
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::oneshot};
 
-/// The answer to a call: its status and body.
+/// The status and body of an HTTP answer.
 type Answer = (StatusCode, Json<Value>);
 
-/// A server that listens until it is dropped.
+/// A double that listens until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Double {
     address: String,
@@ -29,12 +29,12 @@ pub(crate) struct Double {
     _stop: oneshot::Sender<()>,
 }
 
-/// All that it keeps; a clone is a copy of its data folder.
+/// All data of the double. A clone stands for a copy of the data folder.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Content {
     indexes: BTreeMap<String, Index>,
     tasks: Vec<Task>,
-    /// How many indexes were ever made: the time of each.
+    /// The number of indexes created so far. Each index derives its unique creation time from it.
     made: u32,
 }
 
@@ -58,7 +58,7 @@ impl Double {
         let shared = Arc::clone(&content);
         let (stop, stopped) = oneshot::channel::<()>();
         let (listening, address) = std::sync::mpsc::channel();
-        // A thread of its own: tests call it and wait.
+        // The double needs its own thread, because tests make blocking calls to it.
         thread::spawn(move || {
             let mut runtime = tokio::runtime::Builder::new_current_thread();
             let runtime = runtime.enable_all().build().unwrap();
@@ -166,7 +166,7 @@ impl Content {
         }
     }
 
-    /// An index, made if need be.
+    /// Returns the index and creates it if it is missing.
     fn index(&mut self, uid: &str) -> &mut Index {
         let made = &mut self.made;
         self.indexes.entry(uid.to_owned()).or_insert_with(|| {
@@ -271,8 +271,8 @@ impl Content {
         ok(json!({ "results": results }))
     }
 
-    /// The documents that have every word of a query, as the beginning of one of theirs, and match
-    /// its filter.
+    /// Returns the documents that match the query. Each word of the query must begin a word of the
+    /// document, and the document must pass the filter.
     fn matching(&self, uid: &str, query: &Value) -> Result<Vec<Value>, Answer> {
         let Some(index) = self.indexes.get(uid) else {
             return Err(refused(StatusCode::NOT_FOUND, "index_not_found"));

@@ -1,4 +1,5 @@
-//! An HTTP server in front of another one.
+//! An HTTP proxy that runs an action between the answer of the server and its delivery to the
+//! client.
 
 use std::{
     fmt,
@@ -17,7 +18,7 @@ use tokio::{
     task::{AbortHandle, spawn_blocking},
 };
 
-/// What happens once after a call of a path has been answered.
+/// An action that runs once, after the server has answered a call of `path`.
 struct Fault {
     path: &'static str,
     happen: Box<dyn FnOnce() + Send>,
@@ -31,8 +32,8 @@ impl fmt::Debug for Fault {
     }
 }
 
-/// Passes calls on to an HTTP server, and lets something happen to that after it has answered one.
-/// It works on the runtime it was made on, until it is dropped.
+/// Forwards calls to an HTTP server, and can run an action after the server has answered a call.
+/// The proxy runs on the runtime that created it, until it is dropped.
 #[derive(Debug)]
 pub struct Interceptor {
     address: String,
@@ -48,10 +49,10 @@ struct Passing {
 }
 
 impl Interceptor {
-    /// In front of a server: an address and port.
+    /// Starts a proxy in front of the server at `server`, an address and port.
     ///
     /// # Panics
-    /// When there is no port to listen on.
+    /// Panics if no port is free.
     pub async fn to(server: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -70,17 +71,17 @@ impl Interceptor {
         }
     }
 
-    /// Where clients connect to.
+    /// Returns the URL that clients connect to.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Lets something happen when the server has answered the next call of a path, before the client
-    /// hears of that.
+    /// Runs `happen` once: after the server answers the next call of `path`, and before the client
+    /// gets the answer.
     ///
     /// # Panics
-    /// Never.
+    /// Never panics: no code panics while it holds the lock.
     pub fn after(&self, path: &'static str, happen: impl FnOnce() + Send + 'static) {
         let happen = Box::new(happen);
         *self.fault.lock().unwrap() = Some(Fault { path, happen });
@@ -106,7 +107,7 @@ async fn pass(
         .request(method, url)
         .headers(headers)
         .body(body);
-    // The server is down, or its answer breaks off.
+    // The server is down, or its answer is incomplete.
     let Ok(answer) = call.send().await else {
         return StatusCode::BAD_GATEWAY.into_response();
     };

@@ -1,13 +1,20 @@
-//! What the tests share.
+//! Test helpers that the crates of this workspace share.
 //!
-//! [`Server`] is a real one, on a real socket, with a data folder of its own, to be driven through
-//! the contract; [`Process`] is one that can be killed, and [`Proxy`] a network that can be cut.
-//! [`Authority`] makes
-//! certificates, and [`Issuer`] JWTs. [`postgres`] has real databases, [`meilisearch`] real search servers, and [`buf`] a client that
-//! knows only what reflection tells it. [`order`] makes requests that are right, for tests to change
-//! what they are about.
-//! [`reason`] reads what an error tells a client. Waiting is for a condition, with a deadline:
-//! [`eventually`].
+//! A test builds its system from real parts and drives it through the contract:
+//!
+//! - [`Server`] runs one node in this process, on a real socket and in its own data folder.
+//!   [`Node`] configures it.
+//! - [`Process`] runs the program as a child process that a test can kill, measure and call on the
+//!   command line.
+//! - [`Clients`] holds a client of every service. [`order`] builds valid requests, and a test
+//!   changes the fields it is about.
+//! - [`Proxy`] breaks the network between two parts. [`Interceptor`] triggers an action between an
+//!   HTTP call and its answer.
+//! - [`postgres`] provides real databases and [`meilisearch`] real search servers. [`buf`] and
+//!   [`promtool`] find installed tools.
+//! - [`Authority`] issues certificates, and [`Issuer`] signs JWTs.
+//! - [`reason`] and [`wrong_fields`] read the details of an error.
+//! - [`eventually`] polls a condition until it holds or [`DEADLINE`] passes.
 
 mod authority;
 mod clients;
@@ -36,13 +43,13 @@ use tokio::time::Instant;
 use tonic::Status;
 use tonic_types::StatusExt as _;
 
-/// How long anything may take on a slow machine before a test gives up.
+/// Bounds every wait of a test: 60 s, so that a slow machine does not fail it.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Between two looks at whether something is so.
+/// [`eventually`] polls its condition every 2 ms.
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// The reason in an error's details, or "" if it has none.
+/// Returns the reason in the error details, or an empty string if there is none.
 #[must_use]
 pub fn reason(status: &Status) -> String {
     let details = status.get_error_details();
@@ -52,7 +59,7 @@ pub fn reason(status: &Status) -> String {
         .unwrap_or_default()
 }
 
-/// The fields that an error names as wrong.
+/// Returns the names of the fields that the error reports as invalid.
 #[must_use]
 pub fn wrong_fields(status: &Status) -> Vec<String> {
     let details = status.get_error_details();
@@ -66,10 +73,10 @@ pub fn wrong_fields(status: &Status) -> Vec<String> {
         .collect()
 }
 
-/// Asks again and again until the answer is `Some`, which is returned.
+/// Polls `ask` until it returns `Some`, and returns that value.
 ///
 /// # Panics
-/// When it is not by the [`DEADLINE`].
+/// Panics if `ask` still returns `None` when [`DEADLINE`] passes. The message contains `what`.
 pub async fn eventually<T>(what: impl fmt::Display, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + DEADLINE;
     loop {
@@ -77,8 +84,8 @@ pub async fn eventually<T>(what: impl fmt::Display, mut ask: impl AsyncFnMut() -
             return answer;
         }
         assert!(Instant::now() < deadline, "in vain: {what}");
-        // Not at once: who asks all the time takes the processor from what is waited for, which may
-        // run only where nothing else wants one, as the search index does.
+        // The sleep leaves the processor to the work that `ask` polls for. The search index, for
+        // example, may run only while the machine is otherwise idle.
         tokio::time::sleep(PAUSE).await;
     }
 }

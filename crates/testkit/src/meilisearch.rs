@@ -1,5 +1,5 @@
-//! A real Meilisearch: that of `TEST_MEILISEARCH_URL` (and `TEST_MEILISEARCH_KEY`), else one that is
-//! started from the `meilisearch` on the path.
+//! Provides a real Meilisearch: the server of `TEST_MEILISEARCH_URL` and `TEST_MEILISEARCH_KEY`, or
+//! else one started from the `meilisearch` on the `PATH`.
 
 use std::{
     env, fs,
@@ -21,13 +21,14 @@ use crate::{
     on_path,
 };
 
-/// The key of those that are started here.
+/// The master key of the servers that this module starts.
 const KEY: &str = "the-key-of-tests-only";
 
-/// The folder that a real one makes in its own.
+/// The data folder that Meilisearch creates inside its working folder.
 const DATA: &str = "data.ms";
 
-/// Serves until standard input ends, however this process does.
+/// Serves until standard input closes. The pipe closes when the test process ends, whatever the
+/// cause.
 const SERVE: &str = r#"
     cd "$1"
     "$2" --no-analytics --http-addr "127.0.0.1:$3" --master-key "$4" >log 2>&1 &
@@ -36,10 +37,10 @@ const SERVE: &str = r#"
     wait
 "#;
 
-/// URL and key of a server that tests share.
+/// Returns the URL and key of a server that tests share.
 ///
 /// # Panics
-/// When there is no Meilisearch, or it does not start.
+/// Panics if no Meilisearch is installed, or if it does not start.
 #[must_use]
 pub fn shared() -> (String, Option<String>) {
     static SHARED: OnceLock<Meilisearch> = OnceLock::new();
@@ -50,7 +51,8 @@ pub fn shared() -> (String, Option<String>) {
     (server.url(), Some(KEY.to_owned()))
 }
 
-/// A server of a test's own, gone when this process is.
+/// A server for one test. Dropping this value kills the server, and so does the end of the test
+/// process.
 #[derive(Debug)]
 pub struct Meilisearch {
     program: std::path::PathBuf,
@@ -59,7 +61,7 @@ pub struct Meilisearch {
     process: Option<Child>,
 }
 
-/// A server whose data can be lost and put back: a real one, or the double.
+/// A server whose data a test can wipe, copy and restore: a real one or the double.
 #[derive(Debug)]
 pub struct Losable(Kind);
 
@@ -69,7 +71,7 @@ enum Kind {
     Double(Double),
 }
 
-/// A copy of what a server had.
+/// A copy of the data of a server.
 #[derive(Debug)]
 pub struct Kept(Copy);
 
@@ -80,22 +82,22 @@ enum Copy {
 }
 
 impl Losable {
-    /// A real one.
+    /// Starts a real server.
     ///
     /// # Panics
-    /// When none is installed, or it does not start.
+    /// Panics if Meilisearch is not installed or does not start.
     #[must_use]
     pub fn real() -> Self {
         Self(Kind::Real(Meilisearch::start()))
     }
 
-    /// The double.
+    /// Starts the double.
     #[must_use]
     pub fn double() -> Self {
         Self(Kind::Double(Double::start()))
     }
 
-    /// Where it listens: address and port.
+    /// Returns the address and port of the listener.
     #[must_use]
     pub fn address(&self) -> String {
         match &self.0 {
@@ -104,31 +106,31 @@ impl Losable {
         }
     }
 
-    /// The same, as a URL.
+    /// Returns the URL of the listener.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address())
     }
 
-    /// Its key, which may do everything.
+    /// Returns the master key, which permits every call.
     #[must_use]
     pub fn key(&self) -> String {
         KEY.to_owned()
     }
 
-    /// What it answers to a call: the status and the body.
+    /// Calls the server and returns the status and the body of the answer.
     ///
     /// # Panics
-    /// When it does not answer.
+    /// Panics if the server does not answer.
     #[must_use]
     pub fn call(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         call(&self.address(), method, path, body).unwrap()
     }
 
-    /// Copies what it has; a real one is stopped meanwhile.
+    /// Copies the data. A real server is down during the copy and restarts after it.
     ///
     /// # Panics
-    /// When that cannot be copied.
+    /// Panics if the data cannot be copied, or if the server does not restart.
     pub fn keep(&mut self) -> Kept {
         Kept(match &mut self.0 {
             Kind::Real(server) => {
@@ -142,10 +144,10 @@ impl Losable {
         })
     }
 
-    /// Puts back what it had once.
+    /// Replaces the data with an earlier copy.
     ///
     /// # Panics
-    /// When it is of another server.
+    /// Panics if the copy is of the other kind of server.
     pub fn put_back(&mut self, kept: &Kept) {
         match (&mut self.0, &kept.0) {
             (Kind::Real(server), Copy::Real(kept)) => {
@@ -159,10 +161,10 @@ impl Losable {
         }
     }
 
-    /// Loses all it has.
+    /// Deletes all data.
     ///
     /// # Panics
-    /// When it does not start again.
+    /// Panics if the server does not restart.
     pub fn wipe(&mut self) {
         match &mut self.0 {
             Kind::Real(server) => server.wipe(),
@@ -177,14 +179,15 @@ fn copy(from: &Path, to: &Path) {
 }
 
 impl Meilisearch {
-    /// Starts one on an empty folder.
+    /// Starts a server on an empty folder.
     ///
     /// # Panics
-    /// When none is installed, or it does not start.
+    /// Panics if Meilisearch is not installed or does not start.
     #[must_use]
     pub fn start() -> Self {
         let program = on_path("meilisearch").expect("meilisearch is on the path");
-        // Out of the range from which systems give ports to others meanwhile.
+        // The operating system picks ephemeral ports from a higher range, so it does not assign
+        // this port meanwhile.
         let port = (0..1000)
             .map(|_| 10_000 + (Uuid::now_v7().as_u128() % 10_000) as u16)
             .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
@@ -199,28 +202,28 @@ impl Meilisearch {
         server
     }
 
-    /// Where it listens.
+    /// Returns the URL of the listener.
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.address())
     }
 
-    /// The same, as [`crate::Proxy::to`] takes it.
+    /// Returns the address and port, as [`crate::Proxy::to`] takes them.
     #[must_use]
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Its key, which may do everything.
+    /// Returns the master key, which permits every call.
     #[must_use]
     pub fn key(&self) -> String {
         KEY.to_owned()
     }
 
-    /// As `kill -9` does.
+    /// Kills the server with SIGKILL and waits for its end.
     ///
     /// # Panics
-    /// When it cannot be killed.
+    /// Panics if waiting for the process fails.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             drop(process.stdin.take());
@@ -228,10 +231,10 @@ impl Meilisearch {
         }
     }
 
-    /// Starts it after it was killed, on what it had, and returns when it answers.
+    /// Starts a killed server on its data, and returns when it answers.
     ///
     /// # Panics
-    /// When it does not.
+    /// Panics if the server does not answer within [`DEADLINE`].
     pub fn start_again(&mut self) {
         let mut command = Command::new("sh");
         command
@@ -248,10 +251,10 @@ impl Meilisearch {
         }
     }
 
-    /// Kills it, and starts it on nothing.
+    /// Kills the server and restarts it without data.
     ///
     /// # Panics
-    /// When it does not start.
+    /// Panics if the server does not start.
     pub fn wipe(&mut self) {
         self.kill();
         for entry in fs::read_dir(self.folder.path()).unwrap() {
@@ -263,16 +266,16 @@ impl Meilisearch {
         self.start_again();
     }
 
-    /// Where it keeps what it has, to be copied while it is killed.
+    /// Returns the folder with the data. A test may copy it while the server is killed.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// What it answers to a call: the status and the body.
+    /// Calls the server and returns the status and the body of the answer.
     ///
     /// # Panics
-    /// When it does not answer.
+    /// Panics if the server does not answer.
     #[must_use]
     pub fn call(&self, method: &str, path: &str, body: &str) -> (u16, String) {
         call(&self.address(), method, path, body).unwrap()

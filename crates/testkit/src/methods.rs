@@ -1,10 +1,12 @@
+//! The methods that a set of file descriptors declares.
+
 use prost::Message as _;
 use prost_types::{FileDescriptorSet, MethodDescriptorProto};
 
-/// Every method of some descriptor sets, with the path that it is called at.
+/// Returns every method of the descriptor sets, each with the path that calls it.
 ///
 /// # Panics
-/// When one is no descriptor set.
+/// Panics if a set is not a valid `FileDescriptorSet`.
 #[must_use]
 pub fn methods(sets: &[&[u8]]) -> Vec<(String, MethodDescriptorProto)> {
     let files = sets

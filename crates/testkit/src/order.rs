@@ -1,4 +1,4 @@
-//! Requests that are right.
+//! Builders of valid requests. A test changes the fields it is about.
 
 use contract::{
     google::r#type::Money,
@@ -10,13 +10,13 @@ use contract::{
 use uuid::Uuid;
 use wire::convert;
 
-/// Money from units of 1/10,000.
+/// Builds an amount in EUR from units of 1/10,000.
 #[must_use]
 pub fn euros(amount: i64) -> Option<Money> {
     Some(convert::money(amount, "EUR"))
 }
 
-/// One line: two pieces at 12.50 EUR.
+/// Builds an order line: two pieces at 12.50 EUR.
 #[must_use]
 pub fn item(product_id: &str) -> CreateOrderItem {
     CreateOrderItem {
@@ -26,7 +26,7 @@ pub fn item(product_id: &str) -> CreateOrderItem {
     }
 }
 
-/// An order of one line, 25.00 EUR in all.
+/// Builds a request that creates an order of one line, 25.00 EUR in total.
 #[must_use]
 pub fn create(order_id: &str, customer_id: &str) -> CreateOrderRequest {
     CreateOrderRequest {
@@ -38,7 +38,7 @@ pub fn create(order_id: &str, customer_id: &str) -> CreateOrderRequest {
     }
 }
 
-/// Ships it.
+/// Builds a request that ships the order.
 #[must_use]
 pub fn ship(order_id: &str) -> ShipOrderRequest {
     ShipOrderRequest {
@@ -49,7 +49,7 @@ pub fn ship(order_id: &str) -> ShipOrderRequest {
     }
 }
 
-/// Delivers it.
+/// Builds a request that delivers the order.
 #[must_use]
 pub fn deliver(order_id: &str) -> DeliverOrderRequest {
     DeliverOrderRequest {
@@ -58,7 +58,7 @@ pub fn deliver(order_id: &str) -> DeliverOrderRequest {
     }
 }
 
-/// Cancels it.
+/// Builds a request that cancels the order.
 #[must_use]
 pub fn cancel(order_id: &str) -> CancelOrderRequest {
     CancelOrderRequest {
@@ -68,7 +68,7 @@ pub fn cancel(order_id: &str) -> CancelOrderRequest {
     }
 }
 
-/// Makes a customer's name known.
+/// Builds a request that registers the name of a customer.
 #[must_use]
 pub fn customer(customer_id: &str, name: &str) -> RegisterCustomerRequest {
     RegisterCustomerRequest {
@@ -78,7 +78,7 @@ pub fn customer(customer_id: &str, name: &str) -> RegisterCustomerRequest {
     }
 }
 
-/// Makes a product's name known.
+/// Builds a request that registers the name of a product.
 #[must_use]
 pub fn product(product_id: &str, name: &str) -> RegisterProductRequest {
     RegisterProductRequest {

@@ -1,6 +1,8 @@
+//! Programs that are installed on this machine.
+
 use std::{env, path::PathBuf};
 
-/// A program that is installed on this machine.
+/// Finds an installed program on the `PATH`.
 #[must_use]
 pub fn on_path(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
@@ -9,19 +11,19 @@ pub fn on_path(program: &str) -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
-/// The `buf` command, which calls by reflection as `grpcurl` does.
+/// Finds the `buf` command, which calls services by reflection as `grpcurl` does.
 ///
 /// # Panics
-/// When it is not installed.
+/// Panics if `buf` is not installed.
 #[must_use]
 pub fn buf() -> PathBuf {
     on_path("buf").expect("buf is on the path")
 }
 
-/// The `promtool` command, which knows what Prometheus makes of rules and expressions.
+/// Finds the `promtool` command, which checks rules and expressions as Prometheus does.
 ///
 /// # Panics
-/// When it is not installed.
+/// Panics if `promtool` is not installed.
 #[must_use]
 pub fn promtool() -> PathBuf {
     on_path("promtool").expect("promtool is on the path")

@@ -1,5 +1,5 @@
-//! Databases of a real Postgres: of `TEST_DATABASE_URL`, else of a throw-away cluster that is made
-//! from installed binaries.
+//! Provides databases of a real Postgres: the server of `TEST_DATABASE_URL`, or else a throw-away
+//! cluster made from installed binaries.
 
 use std::{
     env,
@@ -21,8 +21,8 @@ use uuid::Uuid;
 
 use crate::on_path;
 
-/// Makes a cluster, and serves it until standard input ends, however this process does; then leaves
-/// nothing behind. Nothing in it is worth waiting for the disk.
+/// Creates and serves a cluster until standard input closes, then deletes it. The pipe closes when
+/// the test process ends, whatever the cause. The data is disposable, so `initdb` skips syncing.
 const CLUSTER: &str = r#"
     set -e
     "$1/initdb" -D "$2/data" -U postgres -A trust -E UTF8 --locale=C --no-sync >"$2/log"
@@ -34,13 +34,13 @@ const CLUSTER: &str = r#"
     rm -rf "$2"
 "#;
 
-/// What the name of its socket ends with.
+/// The port of a cluster that listens only on a socket, whose file name ends with it.
 const PORT: u16 = 5432;
 
-/// The URL of a new, empty database.
+/// Creates an empty database and returns its URL.
 ///
 /// # Panics
-/// When there is no Postgres, or it does not work.
+/// Panics if no Postgres is available, or if it cannot create the database.
 pub async fn database() -> String {
     static SHARED: OnceLock<Cluster> = OnceLock::new();
     match env::var("TEST_DATABASE_URL") {
@@ -49,11 +49,11 @@ pub async fn database() -> String {
     }
 }
 
-/// Where a server of this URL listens, as [`crate::Proxy::to`] takes it, and the URL of the same
-/// database at another address and port.
+/// Returns the address of the server in `url`, as [`crate::Proxy::to`] takes it. The second value
+/// is the URL of the same database at `address`.
 ///
 /// # Panics
-/// When the URL is none.
+/// Panics if `url` is not a Postgres URL.
 #[must_use]
 pub fn at(url: &str, address: &str) -> (String, String) {
     let options: PgConnectOptions = url.parse().unwrap();
@@ -75,10 +75,10 @@ pub fn at(url: &str, address: &str) -> (String, String) {
     (server, format!("{user}@{address}/{database}?{parameters}"))
 }
 
-/// Ends all other connections to the database that one is to.
+/// Terminates all other connections to the database of `connection`.
 ///
 /// # Panics
-/// When it does not work.
+/// Panics if the query fails.
 pub async fn terminate_others(connection: &mut PgConnection) {
     sqlx::raw_sql(
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -103,7 +103,7 @@ async fn new_database(server: &str) -> String {
     }
 }
 
-/// `postgres://user@host` of a URL that may name a database.
+/// Returns the `postgres://user@host` part of a URL that may name a database.
 fn without_database(url: &str) -> &str {
     let host = url.find("://").map_or(0, |scheme| scheme + 3);
     match url[host..].find('/') {
@@ -112,36 +112,39 @@ fn without_database(url: &str) -> &str {
     }
 }
 
-/// A throw-away cluster, gone when this process is.
+/// A throw-away cluster. Dropping this value stops the cluster, and so does the end of the test
+/// process.
 #[derive(Debug)]
 pub struct Cluster {
     binaries: PathBuf,
     folder: PathBuf,
     port: u16,
-    /// Its standard input ends with this.
+    /// Dropping the child closes its standard input, which stops the cluster.
     _process: Child,
 }
 
 impl Cluster {
-    /// Starts one on a socket in its folder, with these lines besides in `postgresql.conf`.
+    /// Starts a cluster that listens on a socket in its folder. `configuration` is appended to
+    /// `postgresql.conf`.
     ///
     /// # Panics
-    /// When Postgres is not installed, or does not start.
+    /// Panics if Postgres is not installed or does not start.
     #[must_use]
     pub fn start(configuration: &str) -> Self {
         Self::with(PORT, configuration, &[])
     }
 
-    /// Starts one that also listens on a port, which is returned, with TLS. It signs itself: what
-    /// clients have to trust is `server.crt` in [`Cluster::folder`].
+    /// Starts a cluster that also listens with TLS on the returned port. The certificate is
+    /// self-signed: clients must trust `server.crt` in [`Cluster::folder`].
     ///
     /// # Panics
-    /// As [`Cluster::start`].
+    /// Panics if Postgres is not installed or does not start.
     #[must_use]
     pub fn start_with_tls() -> (Self, u16) {
         let names = vec!["localhost".to_owned()];
         let signed = rcgen::generate_simple_self_signed(names).unwrap();
-        // Out of the range from which systems give ports to others meanwhile.
+        // The operating system picks ephemeral ports from a higher range, so it does not assign
+        // this port meanwhile.
         let port = (0..1000)
             .map(|_| 20_000 + (Uuid::now_v7().as_u128() % 10_000) as u16)
             .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
@@ -198,34 +201,34 @@ impl Cluster {
         }
     }
 
-    /// The URL of a new, empty database.
+    /// Creates an empty database and returns its URL.
     ///
     /// # Panics
-    /// When it cannot be made.
+    /// Panics if the database cannot be created.
     pub async fn database(&self) -> String {
         let (folder, port) = (self.folder.display(), self.port);
         let server = format!("postgres://postgres@localhost/postgres?host={folder}&port={port}");
         new_database(&server).await
     }
 
-    /// Where its socket is.
+    /// Returns the folder that holds the socket.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Stops it, without waiting for whoever is connected.
+    /// Stops the cluster immediately, without waiting for clients to disconnect.
     ///
     /// # Panics
-    /// When it does not stop.
+    /// Panics if the cluster does not stop.
     pub fn stop(&self) {
         self.control("stop");
     }
 
-    /// Starts it after it was stopped.
+    /// Starts the cluster after [`Cluster::stop`].
     ///
     /// # Panics
-    /// When it does not start.
+    /// Panics if the cluster does not start.
     pub fn start_again(&self) {
         self.control("start");
     }
@@ -240,7 +243,7 @@ impl Cluster {
     }
 }
 
-/// A command in a cluster's folder, as the user who owns it.
+/// Builds a command that runs in the folder of the cluster, as the owner of the folder.
 fn command(folder: &Path, program: impl AsRef<OsStr>) -> Command {
     let owner = fs::metadata(folder).unwrap();
     let mut command = Command::new(program);
@@ -249,7 +252,7 @@ fn command(folder: &Path, program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Whom to run as instead of root.
+/// Returns the user and group to run as instead of root: `postgres`, or else `nobody`.
 fn unprivileged() -> Option<(u32, u32)> {
     let users = fs::read_to_string("/etc/passwd").unwrap();
     let entry = |name: &str| {
@@ -262,7 +265,7 @@ fn unprivileged() -> Option<(u32, u32)> {
     entry("postgres").or_else(|| entry("nobody"))
 }
 
-/// The newest installed binaries: Debian keeps them off the path.
+/// Finds the newest installed binaries. Debian keeps them outside the `PATH`.
 fn binaries() -> Option<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").ok();
     let mut versions: Vec<_> = versions

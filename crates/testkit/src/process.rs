@@ -1,3 +1,5 @@
+//! The program as a child process of the test.
+
 use std::{
     env,
     ffi::OsStr,
@@ -10,8 +12,8 @@ use std::{
 
 use crate::Clients;
 
-/// A server that is a process of its own, to be killed, measured, and asked on the command line.
-/// Dropped, it is killed.
+/// A server in a child process: a test can kill it, measure it and call it on the command line.
+/// Dropping this value kills the process.
 #[derive(Debug)]
 pub struct Process {
     program: PathBuf,
@@ -21,7 +23,7 @@ pub struct Process {
 }
 
 impl From<Command> for Process {
-    /// Starts a command that serves, and returns when it does.
+    /// Starts the command and returns when its log reports that it serves.
     fn from(mut serve: Command) -> Self {
         let mut child = serve.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -40,7 +42,7 @@ impl From<Command> for Process {
             }
             told.push(line);
         };
-        // What it logs is read, so that it never waits for that.
+        // The thread drains the log, so that the process never blocks on a full pipe.
         thread::spawn(move || log.for_each(drop));
         Self {
             program: serve.get_program().into(),
@@ -52,41 +54,42 @@ impl From<Command> for Process {
 }
 
 impl Process {
-    /// Starts `program serve` on a port that the system picks, and returns when it serves.
+    /// Starts `program serve` on a port that the operating system picks, and returns when it
+    /// serves.
     ///
     /// # Panics
-    /// When it does not start.
+    /// Panics if the program does not start.
     #[must_use]
     pub fn start(program: &Path, data_dir: &Path) -> Self {
         serve(program, data_dir).into()
     }
 
-    /// Where it listens.
+    /// Returns the URL of the listener.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Where its metrics are: address and port.
+    /// Returns the address and port of the metrics.
     ///
     /// # Panics
-    /// When it has none.
+    /// Panics if the process serves no metrics.
     #[must_use]
     pub fn metrics(&self) -> &str {
         self.metrics.as_deref().unwrap()
     }
 
-    /// Its process id.
+    /// Returns the process id.
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// A line of what Linux tells of its memory, in MB: `VmRSS` is what it has now, `VmHWM` the most
-    /// it had.
+    /// Returns one line of `/proc/{pid}/status` in MB: `VmRSS` is the current memory, `VmHWM` the
+    /// peak.
     ///
     /// # Panics
-    /// Where the system is another, or does not say.
+    /// Panics on systems without `/proc`, or if the line is missing.
     #[must_use]
     pub fn memory(&self, line: &str) -> f64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
@@ -98,46 +101,47 @@ impl Process {
         kilobytes / 1000.0
     }
 
-    /// As `kill -9` does.
+    /// Kills the process with SIGKILL and waits for its end.
     ///
     /// # Panics
-    /// When it cannot be killed.
+    /// Panics if the process cannot be killed.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Sends it a SIGTERM.
+    /// Sends SIGTERM to the process.
     ///
     /// # Panics
-    /// When it cannot be told.
+    /// Panics if `kill` fails.
     pub fn signal(&self) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").arg(id).status().unwrap().success());
     }
 
-    /// As SIGTERM does; returns its exit code.
+    /// Sends SIGTERM, waits for the end and returns the exit code. A process that a signal ended
+    /// has none.
     ///
     /// # Panics
-    /// When it cannot be told.
+    /// Panics if `kill` fails.
     #[must_use]
     pub fn terminate(mut self) -> Option<i32> {
         self.signal();
         self.child.wait().unwrap().code()
     }
 
-    /// New clients of it.
+    /// Connects new clients to the process.
     ///
     /// # Panics
-    /// When it does not listen.
+    /// Panics if the process does not listen.
     pub async fn clients(&self) -> Clients {
         Clients::connect(&self.url).await.unwrap()
     }
 
-    /// Runs a client command against it.
+    /// Runs a client command against this server.
     ///
     /// # Panics
-    /// When the program cannot be started.
+    /// Panics if the program cannot be started.
     pub fn run<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Output {
         command(&self.program)
             .env("ORDERLOG_SERVER", &self.url)
@@ -146,10 +150,10 @@ impl Process {
             .unwrap()
     }
 
-    /// Runs a client command that succeeds, and returns what it prints.
+    /// Runs a client command and returns its standard output.
     ///
     /// # Panics
-    /// When it does not succeed.
+    /// Panics if the command fails.
     pub fn ask<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> String {
         let output = self.run(arguments);
         assert!(output.status.success(), "{output:?}");
@@ -159,13 +163,14 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Fails when it has ended already.
+        // The call fails if the process ended earlier.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// `program serve` on ports that the system picks, to be told more.
+/// Builds the command `program serve` on ports that the operating system picks. The caller can add
+/// arguments.
 #[must_use]
 pub fn serve(program: &Path, data_dir: &Path) -> Command {
     let mut serve = command(program);
@@ -176,7 +181,7 @@ pub fn serve(program: &Path, data_dir: &Path) -> Command {
     serve
 }
 
-/// A command line of the program, without the settings of whoever runs it.
+/// Builds a command of the program without the `ORDERLOG_*` variables of the environment.
 #[must_use]
 pub fn command(program: &Path) -> Command {
     let mut command = Command::new(program);

@@ -1,3 +1,5 @@
+//! A TCP proxy that simulates a broken network.
+
 use std::{io, path::Path};
 
 use tokio::{
@@ -7,8 +9,8 @@ use tokio::{
     task::AbortHandle,
 };
 
-/// A network between a client and a server, to be broken. It works on the runtime it was made on,
-/// until it is dropped.
+/// A network between a client and a server that a test can break. The proxy runs on the runtime
+/// that created it, until it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
     address: String,
@@ -18,21 +20,21 @@ pub struct Proxy {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// What comes goes.
+    /// The proxy forwards everything.
     Whole,
-    /// Connections end, and new ones too.
+    /// The proxy closes all connections, and each new one at once.
     Cut,
-    /// What the server answers does not arrive; what the client sends does.
+    /// The proxy forwards from client to server only.
     Mute,
-    /// Nothing arrives, and nobody is told.
+    /// The proxy forwards nothing and keeps connections open, so neither side notices.
     Dark,
 }
 
 impl Proxy {
-    /// To a server: an address and port, or the path of a socket.
+    /// Starts a proxy to `server`: an address and port, or the path of a socket.
     ///
     /// # Panics
-    /// When there is no port to listen on.
+    /// Panics if no port is free.
     pub async fn to(server: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -41,7 +43,7 @@ impl Proxy {
         let task = tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                // A connection that fails is what this is for.
+                // The result is dropped, because tests break connections on purpose.
                 tokio::spawn(connect(client, server.clone(), seen.clone()));
             }
         });
@@ -52,28 +54,28 @@ impl Proxy {
         }
     }
 
-    /// Where clients connect to: an address and port.
+    /// Returns the address and port that clients connect to.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Ends all connections, and refuses new ones.
+    /// Closes all connections and refuses new ones.
     pub fn cut(&self) {
         self.state.send_replace(State::Cut);
     }
 
-    /// Lets through what clients send, and nothing of what is answered.
+    /// Forwards requests and holds answers back.
     pub fn mute(&self) {
         self.state.send_replace(State::Mute);
     }
 
-    /// Lets nothing through, on connections that seem to be open.
+    /// Forwards nothing and keeps connections open.
     pub fn darken(&self) {
         self.state.send_replace(State::Dark);
     }
 
-    /// Lets everything through again.
+    /// Forwards everything, including the bytes held back so far.
     pub fn mend(&self) {
         self.state.send_replace(State::Whole);
     }
@@ -100,7 +102,7 @@ async fn connect(client: TcpStream, server: String, seen: watch::Receiver<State>
             Err(error) => Err(error),
         },
     };
-    // Either side may go at any time.
+    // Each side may close at any time, so an error is not a failure.
     drop(connected);
 }
 
@@ -125,7 +127,7 @@ async fn forward(
     }
 }
 
-/// Passes on what comes, while `open` says so; what comes meanwhile waits.
+/// Copies bytes from `from` to `to`. Bytes wait while `open` rejects the state.
 async fn pass(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),

@@ -1,3 +1,5 @@
+//! A node that runs inside the test process, on its own thread and socket.
+
 use std::{
     path::{Path, PathBuf},
     thread,
@@ -13,7 +15,8 @@ use tokio::{runtime::Builder, sync::oneshot};
 
 use crate::{Clients, DEADLINE};
 
-/// A system of its own, or a node of one, on a port that the system picked.
+/// A node in its own data folder, on a port that the operating system picks. One node can be a
+/// whole system.
 #[derive(Debug)]
 pub struct Server {
     folder: Option<TempDir>,
@@ -21,26 +24,27 @@ pub struct Server {
     running: Option<Running>,
 }
 
-/// What is to be said of a node.
+/// The configuration of a [`Server`]. The default leaves out everything optional and gives the node
+/// no role.
 #[derive(Debug, Clone, Default)]
 pub struct Node {
-    /// What it is for.
+    /// The roles of the node.
     pub roles: Roles,
-    /// Where its log is, if not in its folder.
+    /// The URL of the Postgres database with the log. `None` keeps the log in the data folder.
     pub database: Option<String>,
-    /// Whose events it follows, if not its own.
+    /// The URLs of the nodes whose events this node follows. Empty means its own log.
     pub events: Vec<String>,
-    /// Who answers its text searches, if it does not itself.
+    /// The Meilisearch server for text searches. `None` means the index of the node itself.
     pub meilisearch: Option<settings::Meilisearch>,
-    /// Whose pages may call it.
+    /// The origins of web pages that may call the node.
     pub origins: Vec<String>,
-    /// What it shows of itself, if anything.
+    /// The TLS settings of the listener. `None` means plain text.
     pub tls: Option<settings::Tls>,
-    /// Who may call it, if not everyone.
+    /// The accepted credentials. `None` lets every client call the node.
     pub credentials: Option<settings::Credentials>,
-    /// What it shows to others.
+    /// The token and TLS settings for calls to other nodes.
     pub caller: settings::Caller,
-    /// What clients may take of it.
+    /// The limits on the resources that clients use.
     pub limits: settings::Limits,
 }
 
@@ -52,26 +56,27 @@ struct Running {
 }
 
 impl Server {
-    /// Starts on an empty folder.
+    /// Starts a node with all roles on an empty folder.
     ///
     /// # Panics
-    /// When it does not start.
+    /// Panics if the node does not start.
     pub async fn start() -> Self {
         Self::with(Roles::ALL, None, &[]).await
     }
 
-    /// Starts a node on an empty folder and this Postgres database.
+    /// Starts a node with all roles on an empty folder and this Postgres database.
     ///
     /// # Panics
-    /// When it does not start.
+    /// Panics if the node does not start.
     pub async fn start_on(database_url: &str) -> Self {
         Self::with(Roles::ALL, Some(database_url), &[]).await
     }
 
-    /// Starts a node that only takes commands, on an empty folder or this Postgres database.
+    /// Starts a node that only accepts commands. Its log is in this Postgres database, or else in
+    /// an empty folder.
     ///
     /// # Panics
-    /// When it does not start.
+    /// Panics if the node does not start.
     pub async fn start_for_commands(database_url: Option<&str>) -> Self {
         let roles = Roles {
             command: true,
@@ -80,10 +85,11 @@ impl Server {
         Self::with(roles, database_url, &[]).await
     }
 
-    /// Starts a node that only answers queries, on an empty folder, and follows these.
+    /// Starts a node that only answers queries, on an empty folder. The node follows the events of
+    /// these URLs.
     ///
     /// # Panics
-    /// When it does not start.
+    /// Panics if the node does not start.
     pub async fn start_for_queries(events_urls: &[&str]) -> Self {
         let roles = Roles {
             query: true,
@@ -92,10 +98,10 @@ impl Server {
         Self::with(roles, None, events_urls).await
     }
 
-    /// Starts on an empty folder, with a Meilisearch at this URL.
+    /// Starts a node with all roles on an empty folder, with the Meilisearch server at this URL.
     ///
     /// # Panics
-    /// When it does not start.
+    /// Panics if the node does not start.
     pub async fn start_with_meilisearch(url: &str, key: &str) -> Self {
         Self::of(Node {
             roles: Roles::ALL,
@@ -108,10 +114,11 @@ impl Server {
         .await
     }
 
-    /// Starts on an empty folder, for pages of these origins too.
+    /// Starts a node with all roles on an empty folder. Web pages of these origins may call the
+    /// node.
     ///
     /// # Panics
-    /// When it does not start.
+    /// Panics if the node does not start.
     pub async fn start_for_pages(origins: &[&str]) -> Self {
         Self::of(Node {
             roles: Roles::ALL,
@@ -121,11 +128,11 @@ impl Server {
         .await
     }
 
-    /// Starts a node that only answers queries, on an empty folder, follows these, and feeds the
-    /// Meilisearch at this URL.
+    /// Starts a node without the command role, on an empty folder. The node follows the events of
+    /// these URLs and writes the index in the Meilisearch server at `url`.
     ///
     /// # Panics
-    /// When it does not start.
+    /// Panics if the node does not start.
     pub async fn start_indexer(events_urls: &[&str], url: &str, key: &str) -> Self {
         Self::of(Node {
             roles: Roles {
@@ -152,10 +159,10 @@ impl Server {
         Self::of(node).await
     }
 
-    /// Starts on an empty folder.
+    /// Starts a node with this configuration on an empty folder.
     ///
     /// # Panics
-    /// When it does not start.
+    /// Panics if the node does not start.
     pub async fn of(node: Node) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let running = Running::start(folder.path().to_owned(), node.clone()).await;
@@ -166,46 +173,46 @@ impl Server {
         }
     }
 
-    /// Its data folder.
+    /// Returns the data folder.
     ///
     /// # Panics
-    /// Never: it has one until it is dropped.
+    /// Never panics: a server has a folder until it is dropped.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.as_ref().unwrap().path()
     }
 
-    /// Where it listens.
+    /// Returns the URL of the listener.
     ///
     /// # Panics
-    /// When it is stopped.
+    /// Panics if the node is stopped.
     #[must_use]
     pub fn url(&self) -> String {
         self.running.as_ref().unwrap().url.clone()
     }
 
-    /// New clients of it.
+    /// Connects new clients to the node.
     ///
     /// # Panics
-    /// When it does not listen.
+    /// Panics if the node does not listen.
     pub async fn clients(&self) -> Clients {
         Clients::connect(&self.url()).await.unwrap()
     }
 
-    /// Shuts it down, and waits until it has ended.
+    /// Shuts the node down and waits until its thread ends.
     ///
     /// # Panics
-    /// When it panicked.
+    /// Panics if the thread panicked.
     pub async fn stop(&mut self) {
         if let Some(running) = self.running.take() {
             running.stop().await;
         }
     }
 
-    /// Starts it again on the same folder; clients have to connect again.
+    /// Restarts the node on the same folder. Existing clients must reconnect.
     ///
     /// # Panics
-    /// When it does not start.
+    /// Panics if the node does not start.
     pub async fn start_again(&mut self) {
         self.stop().await;
         let (folder, node) = (self.folder().to_owned(), self.node.clone());
@@ -216,7 +223,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         if let Some(running) = self.running.take() {
-            // Without waiting: it goes with the test, and its folder behind it.
+            // The drop does not wait: the thread ends with the test process.
             let _ = running.shutdown.send(());
         }
     }
@@ -252,7 +259,7 @@ impl Running {
                     credentials: node.credentials,
                     caller: node.caller,
                     telemetry: settings::Telemetry {
-                        // They are the process', of which this is one of many systems.
+                        // Metrics belong to the process, and this process runs many systems.
                         metrics: None,
                         collector: None,
                         log: settings::LogFormat::Text,
@@ -262,7 +269,7 @@ impl Running {
                 };
                 let serve = Serve::bind(settings).await.unwrap();
                 listening.send(serve.local_addr().unwrap()).unwrap();
-                // A sender that is dropped shuts it down as well.
+                // A dropped sender shuts the node down as well.
                 let until = async { drop(until.await) };
                 serve.run(until).await.unwrap();
             });
@@ -270,7 +277,7 @@ impl Running {
         let address = address.await.unwrap();
         let url = match secure {
             false => format!("http://{address}"),
-            // What its certificate says.
+            // The certificates of the tests name `localhost`.
             true => format!("https://localhost:{}", address.port()),
         };
         Self {
@@ -281,7 +288,7 @@ impl Running {
     }
 
     async fn stop(self) {
-        // Gone when it has ended already.
+        // The receiver no longer exists if the thread ended earlier.
         let _ = self.shutdown.send(());
         let thread = self.thread;
         tokio::task::spawn_blocking(|| thread.join())

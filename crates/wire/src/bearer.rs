@@ -1,3 +1,5 @@
+//! The credential that a client sends with every call on a [`Connection`].
+
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -8,20 +10,20 @@ use tonic::{
     transport::Channel,
 };
 
-/// A connection whose calls show a credential, if there is one.
+/// A connection that sends a credential with every call, if the [`Bearer`] has one.
 pub type Connection = InterceptedService<Channel, Bearer>;
 
-/// What calls show: a token, which may change while the connection lasts.
+/// Adds the `authorization` header to calls. The token may change while the connection is open.
 #[derive(Debug, Clone, Default)]
 pub struct Bearer(Option<watch::Receiver<Arc<Authorization>>>);
 
-/// The value of an `authorization` header. It is not told in logs.
+/// The value of an `authorization` header. The value is sensitive: `Debug` does not show it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authorization(MetadataValue<Ascii>);
 
 impl Authorization {
-    /// That of a token, or of a file with a token and nothing else. `None` if a header cannot hold
-    /// it.
+    /// Makes the value from a token, or from the contents of a file that holds only a token.
+    /// Returns `None` if a header cannot hold the token.
     #[must_use]
     pub fn of(token: &[u8]) -> Option<Self> {
         let token = token.trim_ascii();
@@ -34,13 +36,13 @@ impl Authorization {
 }
 
 impl Bearer {
-    /// Of one token.
+    /// Makes a bearer of one token.
     #[must_use]
     pub fn of(authorization: Authorization) -> Self {
         Self::following(watch::channel(Arc::new(authorization)).1)
     }
 
-    /// Of whichever is the newest.
+    /// Makes a bearer of the newest value in the channel.
     #[must_use]
     pub fn following(authorization: watch::Receiver<Arc<Authorization>>) -> Self {
         Self(Some(authorization))

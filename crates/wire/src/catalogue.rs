@@ -1,6 +1,7 @@
-//! Every error with its case and the client's next step: the source of `docs/reference/errors.md`.
+//! Explains every error with its case and the client's next step. The source of
+//! `docs/reference/errors.md`.
 
-use crate::{Error, Forbidden, Resource, Violation};
+use crate::{Error, Forbidden, Incident, Resource, Violation};
 
 /// One error, explained to the author of a client.
 #[derive(Debug, Clone)]
@@ -13,7 +14,7 @@ pub struct Explained {
     pub next_step: &'static str,
 }
 
-/// Returns every error that a client can meet, those with one reason together.
+/// Returns every error that a client can meet. Errors with the same reason follow each other.
 #[must_use]
 pub fn catalogue() -> Vec<Explained> {
     let forbidden = |action| Error::Forbidden {
@@ -68,13 +69,13 @@ pub fn catalogue() -> Vec<Explained> {
         Error::Unauthenticated,
         Error::PermissionDenied(vec!["operate"]),
         Error::OriginNotAllowed,
-        Error::Internal,
+        Error::Internal(Incident::default()),
     ];
     samples.into_iter().map(explained).collect()
 }
 
-/// Explains an error. The match is exhaustive, so that a new error needs an explanation; its sample
-/// goes into [`catalogue()`].
+/// Explains an error. The match is exhaustive, so that a new error needs an explanation. Its author
+/// also adds a sample to [`catalogue()`].
 fn explained(sample: Error) -> Explained {
     let (case, next_step) = match &sample {
         Error::InvalidFields(_) => (
@@ -183,9 +184,9 @@ fn explained(sample: Error) -> Explained {
             "The call comes from a page whose origin is not in `--cors-origins`.",
             "Ask the operator to add the origin.",
         ),
-        Error::Internal => (
-            "The server failed. Its log has the cause.",
-            "Report it to the operator. Retrying helps only after the cause is gone.",
+        Error::Internal(_) => (
+            "The server failed. Its log has the cause, under the id in `incident` of the metadata.",
+            "Report the incident to the operator. Retrying helps only after the cause is gone.",
         ),
     };
     Explained {

@@ -1,18 +1,20 @@
-//! Money and times, as numbers that can be compared and stored, and back.
+//! Converts money and times to integers that can be compared and stored, and back.
 
 use contract::google::r#type::Money;
 use prost_types::Timestamp;
 
 const NANOS_PER_SECOND: i64 = 1_000_000_000;
 
-/// One unit of a currency in the numbers that amounts are computed in: they have 4 decimals.
+/// One unit of a currency as an amount. Amounts have 4 decimals.
 pub const UNIT: i64 = 10_000;
 
-/// Nanoseconds in the smallest amount.
+/// The smallest amount, 1/10,000, in the nanos of [`Money`].
 const NANOS_PER_AMOUNT: i32 = 100_000;
 
-/// An amount of money in units of 1/10,000, or `None` if it has more decimals than that, does not
-/// fit, or is malformed (signs that differ, nanos of a whole unit or more).
+/// Converts money to units of 1/10,000. Returns `None` if the money
+/// - has more than 4 decimals,
+/// - does not fit into 64 bits, or
+/// - is malformed: units and nanos of different signs, or nanos of a whole unit or more.
 #[must_use]
 pub fn amount(money: &Money) -> Option<i64> {
     let signs_agree =
@@ -29,10 +31,10 @@ pub fn amount(money: &Money) -> Option<i64> {
         .checked_add(i64::from(money.nanos / NANOS_PER_AMOUNT))
 }
 
-/// Money of an amount in units of 1/10,000.
+/// Converts an amount in units of 1/10,000 to money.
 #[must_use]
 pub fn money(amount: i64, currency: &str) -> Money {
-    // The remainder is below 10,000 and so the product below 1,000,000,000.
+    // The remainder is below 10,000, so that the product is below 1,000,000,000.
     let nanos = (amount % UNIT) as i32 * NANOS_PER_AMOUNT;
     Money {
         currency_code: currency.to_owned(),
@@ -41,19 +43,19 @@ pub fn money(amount: i64, currency: &str) -> Money {
     }
 }
 
-/// Nanoseconds since 1970, or `None` if that does not fit into 64 bits (before 1677, after 2262)
-/// or is malformed.
+/// Converts a time to nanoseconds since 1970. Returns `None` if the time is malformed, or does not
+/// fit into 64 bits (before 1677 or after 2262).
 #[must_use]
 pub fn nanoseconds(time: &Timestamp) -> Option<i64> {
     if !(0..1_000_000_000).contains(&time.nanos) {
         return None;
     }
-    time.seconds
-        .checked_mul(NANOS_PER_SECOND)?
-        .checked_add(i64::from(time.nanos))
+    // In 128 bits, for the product alone may not fit where the sum does.
+    let seconds = i128::from(time.seconds) * i128::from(NANOS_PER_SECOND);
+    i64::try_from(seconds + i128::from(time.nanos)).ok()
 }
 
-/// The time that is so many nanoseconds after 1970.
+/// Converts nanoseconds since 1970 to a time.
 #[must_use]
 pub fn timestamp(nanoseconds: i64) -> Timestamp {
     Timestamp {
@@ -79,6 +81,18 @@ mod tests {
         fn every_time_survives_as_a_timestamp(value: i64) {
             prop_assert_eq!(nanoseconds(&timestamp(value)), Some(value));
         }
+    }
+
+    #[test]
+    fn the_first_and_the_last_time_survive() {
+        for value in [i64::MIN, i64::MIN + 1, i64::MAX] {
+            assert_eq!(nanoseconds(&timestamp(value)), Some(value));
+        }
+        let before = Timestamp {
+            nanos: timestamp(i64::MIN).nanos - 1,
+            ..timestamp(i64::MIN)
+        };
+        assert_eq!(nanoseconds(&before), None);
     }
 
     #[test]

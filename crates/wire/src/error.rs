@@ -1,9 +1,12 @@
-use std::{collections::HashMap, time::Duration};
+//! Every error that a client can meet, as a gRPC status. Nowhere else is one made.
+
+use std::{collections::HashMap, fmt, time::Duration};
 
 use contract::google::rpc;
 use prost::Message as _;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
+use uuid::Uuid;
 
 use crate::Violation;
 
@@ -92,8 +95,8 @@ pub enum Error {
     Overloaded(&'static str),
     /// The service is shutting down.
     ShuttingDown,
-    /// A fault of ours; the log says which.
-    Internal,
+    /// The server failed; its log has the cause under the id.
+    Internal(Incident),
 }
 
 /// What was not found.
@@ -169,7 +172,20 @@ impl Parts {
     }
 }
 
+/// The id of an error that a client cannot act on. The client learns the id, and the server's log
+/// has the cause under it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Incident(Uuid);
+
 impl Error {
+    /// Logs the cause of an error that a client cannot act on, as an incident with an id.
+    #[must_use]
+    pub fn internal(cause: impl fmt::Display) -> Self {
+        let id = Uuid::now_v7();
+        tracing::error!(incident = %id, %cause, "a call failed");
+        Self::Internal(Incident(id))
+    }
+
     /// One field that breaks a rule.
     #[must_use]
     pub fn invalid_field(field: impl Into<String>, rule: impl Into<String>) -> Self {
@@ -324,7 +340,12 @@ impl Error {
             Self::ShuttingDown => {
                 parts(Code::Unavailable, "SHUTTING_DOWN", "the server is shutting down").retry()
             }
-            Self::Internal => parts(Code::Internal, "INTERNAL", "an internal error; it is in the server's log"),
+            Self::Internal(Incident(id)) => parts(
+                Code::Internal,
+                "INTERNAL",
+                format!("an internal error; the server's log has it as incident {id}"),
+            )
+            .metadata([("incident", id.to_string())]),
         }
     }
 }

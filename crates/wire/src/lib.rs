@@ -1,9 +1,10 @@
-//! Between the contract and the rest: what every service does with messages, in one place.
+//! The code that every service and client shares for the messages of the contract.
 //!
-//! [`Connection`] is what clients call on: it shows their credential. [`convert`] turns money and
-//! times into numbers and back. [`Violations`] collects everything that is wrong with a request.
-//! [`Error`] is every error a client can meet, and its `From` impls the only place where a gRPC status
-//! is made; [`catalogue()`] explains each of them.
+//! - A client calls a service on a [`Connection`], which sends the credential of its [`Bearer`].
+//! - A service checks the fields of a request with [`Violations`], and collects every violation.
+//! - [`convert`] converts money and times to integers, and back.
+//! - A service returns an [`Error`]. Only its `From` impls make a gRPC status.
+//! - [`catalogue()`] explains each error.
 
 mod bearer;
 mod catalogue;
@@ -13,5 +14,5 @@ mod violations;
 
 pub use bearer::{Authorization, Bearer, Connection};
 pub use catalogue::{Explained, catalogue};
-pub use error::{Error, Forbidden, Resource, is_too_large};
+pub use error::{Error, Forbidden, Incident, Resource, is_too_large};
 pub use violations::{Violation, Violations};

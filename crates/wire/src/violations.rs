@@ -1,22 +1,24 @@
+//! Checks the fields of requests, and collects every violation for one error.
+
 use prost_types::Timestamp;
 
 use crate::{Error, convert};
 
-/// What is wrong with one field.
+/// A field of a request that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
     /// The field's path in the request, such as `items[2].quantity`.
     pub field: String,
-    /// The rule it breaks.
+    /// The rule that the field breaks.
     pub rule: String,
 }
 
-/// Collects everything that is wrong with a request, so that the client learns it all at once.
+/// Collects the violations of a request, so that one error names them all.
 #[derive(Debug, Default)]
 pub struct Violations(Vec<Violation>);
 
 impl Violations {
-    /// Notes that a field breaks a rule.
+    /// Adds a violation.
     pub fn add(&mut self, field: impl Into<String>, rule: impl Into<String>) {
         self.0.push(Violation {
             field: field.into(),
@@ -24,14 +26,14 @@ impl Violations {
         });
     }
 
-    /// Notes it unless `holds`.
+    /// Adds a violation unless `holds` is true.
     pub fn check(&mut self, holds: bool, field: impl Into<String>, rule: impl Into<String>) {
         if !holds {
             self.add(field, rule);
         }
     }
 
-    /// An id as clients give them: `[A-Za-z0-9_-]{1,64}`.
+    /// Checks an id that a client gives: `[A-Za-z0-9_-]{1,64}`.
     pub fn id(&mut self, field: impl Into<String>, value: &str) {
         let is_id = (1..=64).contains(&value.len())
             && value
@@ -40,22 +42,22 @@ impl Violations {
         self.check(is_id, field, "must match [A-Za-z0-9_-]{1,64}");
     }
 
-    /// A required text of at most `most` characters, which is not only space.
+    /// Checks a required text: at most `most` characters, and not only whitespace.
     pub fn text(&mut self, field: &str, value: &str, most: usize) {
         self.check(!value.trim().is_empty(), field, "must not be empty");
         self.at_most(field, value, most);
     }
 
-    /// A text of at most `most` characters, none of them U+0000, which databases do not take.
+    /// Checks a text: at most `most` characters, and no U+0000, which databases reject.
     pub fn at_most(&mut self, field: &str, value: &str, most: usize) {
         self.check(!value.contains('\0'), field, "must not contain U+0000");
-        // A character is at most four bytes, at least one: short ones need no counting.
+        // A character has at least one byte, so that a text of at most `most` bytes needs no count.
         if value.len() > most && value.chars().count() > most {
             self.add(field, format!("must have at most {most} characters"));
         }
     }
 
-    /// A list of at most `most` entries.
+    /// Checks a list: at most `most` entries.
     pub fn entries<T>(&mut self, field: &str, list: &[T], most: usize) {
         self.check(
             list.len() <= most,
@@ -64,7 +66,8 @@ impl Violations {
         );
     }
 
-    /// A time, in nanoseconds since 1970; a wrong one is noted, and `None` here.
+    /// Converts a time to nanoseconds since 1970. Adds a violation and returns `None` if the
+    /// conversion fails.
     pub fn time(&mut self, field: &str, value: &Timestamp) -> Option<i64> {
         let nanoseconds = convert::nanoseconds(value);
         self.check(
@@ -75,10 +78,10 @@ impl Violations {
         nanoseconds
     }
 
-    /// The error that tells them all, if there is one to tell.
+    /// Returns the collected violations as one error.
     ///
     /// # Errors
-    /// [`Error::InvalidFields`].
+    /// [`Error::InvalidFields`] with every violation, if there is one.
     pub fn finish(self) -> Result<(), Error> {
         if self.0.is_empty() {
             Ok(())

@@ -1,11 +1,11 @@
-//! What a filter asks of an event, read off its bytes without decoding the rest.
+//! Reads the fields that filters compare from an encoded event, without decoding the rest.
 
 use contract::orders::v1::recorded_event::Payload;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
 use crate::codec::record;
 
-/// The fields of `RecordedEvent` by their numbers in the contract.
+/// The field numbers of `RecordedEvent` in the contract.
 mod field {
     pub(super) const AGGREGATE_TYPE: u32 = 3;
     pub(super) const AGGREGATE_ID: u32 = 4;
@@ -18,12 +18,13 @@ pub(crate) struct Header<'a> {
     pub(crate) aggregate_type: i32,
     pub(crate) aggregate_id: &'a str,
     pub(crate) customer_id: &'a str,
-    /// The number of the payload's field, which tells the type of the event.
+    /// The number of the payload's field, which identifies the event type.
     pub(crate) payload: u32,
 }
 
 impl<'a> Header<'a> {
-    /// What is malformed is as good as absent: the log only holds what was encoded here.
+    /// Reads the header of an encoded event. A malformed field counts as absent, because the log
+    /// holds only events that this crate encoded.
     pub(crate) fn of(record: &'a [u8]) -> Self {
         let mut header = Self::default();
         let mut rest = record;
@@ -64,7 +65,7 @@ fn text<'a>(rest: &mut &'a [u8]) -> &'a str {
     std::str::from_utf8(text).unwrap_or_default()
 }
 
-/// The number of the payload's field for each name of an event type.
+/// Returns the number of the payload's field for an event type, or `None` for an unknown type.
 pub(crate) fn payload_of(event_type: &str) -> Option<u32> {
     use Payload::*;
     let payloads = [

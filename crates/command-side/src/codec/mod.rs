@@ -1,4 +1,5 @@
-//! Between bytes and the domain: requests as they arrive, events as they are stored.
+//! Converts bytes to the domain's types and back: requests as they arrive, events as the log
+//! stores them.
 
 pub(crate) mod header;
 pub mod record;

@@ -1,4 +1,4 @@
-//! Between the domain's events and what the log keeps of them.
+//! Converts the domain's events to the payloads that the log stores, and back.
 
 use contract::{
     google::r#type::Money,
@@ -16,13 +16,14 @@ use domain::{
 use event_log::Schema;
 use wire::convert;
 
-/// How records are written. There has been no other version: nothing can be upcast yet.
+/// The schema of stored records. Version 1 is the only one so far, so that `upcast` converts
+/// nothing.
 pub const SCHEMA: Schema = Schema {
     current: 1,
     upcast: |_, _, _| None,
 };
 
-/// An event's name in filters and in the log: that of its payload's message.
+/// Returns the event type that filters and the log use: the name of the payload's message.
 #[must_use]
 pub fn event_type(payload: &Payload) -> &'static str {
     match payload {
@@ -37,7 +38,7 @@ pub fn event_type(payload: &Payload) -> &'static str {
     }
 }
 
-/// What the log keeps of an order's event.
+/// Converts an order's event to the payload that the log stores.
 #[must_use]
 pub fn of_order(event: order::Event) -> Payload {
     match event {
@@ -68,7 +69,7 @@ pub fn of_order(event: order::Event) -> Payload {
     }
 }
 
-/// What the log keeps of the event of a customer or product.
+/// Converts a customer's or product's event to the payload that the log stores.
 #[must_use]
 pub fn of_name(kind: AggregateType, event: name::Event) -> Payload {
     match (kind, event) {
@@ -85,16 +86,17 @@ pub fn of_name(kind: AggregateType, event: name::Event) -> Payload {
     }
 }
 
-/// An event that was written by the rules, read again.
+/// The domain's event that a stored event holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Known {
-    /// Of an order.
+    /// An order's event.
     Order(order::Event),
-    /// Of a customer or product, which has this name since.
+    /// The name that a customer's or product's event gives it.
     Name(String),
 }
 
-/// What a stored event says; `None` if it was not written by this system's rules.
+/// Converts a stored event to the domain's event. Returns `None` if the event has no payload, or if
+/// its items, prices or total break the domain's rules.
 #[must_use]
 pub fn known(event: RecordedEvent) -> Option<Known> {
     Some(match event.payload? {

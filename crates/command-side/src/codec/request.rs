@@ -1,7 +1,7 @@
-//! Requests as they came.
+//! Decodes requests and rejects unknown fields.
 //!
-//! A field that is not known here, from a client that is newer than this server, would be dropped
-//! by decoding, and the command would be carried out without what it says. So it is refused.
+//! A client that is newer than this server may send a field that the server does not know. Plain
+//! decoding would drop the field, and the server would execute the command without it.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -16,20 +16,23 @@ use wire::{Error, Violations};
 static POOL: LazyLock<Result<DescriptorPool, DescriptorError>> =
     LazyLock::new(|| DescriptorPool::decode(contract::FILE_DESCRIPTOR_SET));
 
-/// More than a client needs to see that it is too new.
+/// Limits the unknown fields that one error names. A client needs fewer to see that it is newer
+/// than the server.
 const MOST_TOLD: usize = 100;
 
-/// The request, if nothing of it is lost. `name` is that of its message in `orders.v1`.
+/// Decodes a request, and rejects it if decoding would lose a field. `name` is the name of the
+/// message in `orders.v1`.
 ///
 /// # Errors
-/// [`Error::InvalidFields`] with the fields that are not known, or when it is no such message.
+/// - [`Error::InvalidFields`] with the unknown fields, or when the bytes are no such message.
+/// - [`Error::Internal`] when the contract's descriptors lack the message.
 pub fn decode<M: Message + Default>(raw: &Raw, name: &str) -> Result<M, Error> {
     let bytes = raw.bytes();
     match M::decode(bytes.clone()) {
-        // What is encoded again without what is not known is shorter than what came. (Negative
-        // numbers of 32 bits may be longer; they are refused anyway.)
+        // Decoding drops unknown fields, so that `encoded_len` is shorter than the request. A
+        // negative 32-bit number may make it longer, but the checks of the fields reject that.
         Ok(message) if message.encoded_len() == bytes.len() => Ok(message),
-        // Other encodings of the same are longer too: it has to be looked at.
+        // Another encoding of known fields may be longer too: only reading the fields tells.
         Ok(message) => {
             let mut violations = Violations::default();
             unknown(raw, name)?.into_iter().for_each(|field| {
@@ -45,12 +48,13 @@ pub fn decode<M: Message + Default>(raw: &Raw, name: &str) -> Result<M, Error> {
     }
 }
 
-/// The paths of the fields that are not known, which have a number and no name; each once, and not
-/// more than [`MOST_TOLD`].
+/// Returns the path of each unknown field once, at most [`MOST_TOLD`] in all. A path ends in the
+/// field's number, because an unknown field has no name.
 fn unknown(raw: &Raw, name: &str) -> Result<Vec<String>, Error> {
     let broken = |error: &dyn std::fmt::Display| {
-        tracing::error!(%error, name, "the contract's descriptors do not fit it");
-        Error::Internal
+        Error::internal(format!(
+            "the contract's descriptors do not fit {name}: {error}"
+        ))
     };
     let pool = POOL.as_ref().map_err(|error| broken(error))?;
     let descriptor = pool
@@ -61,7 +65,7 @@ fn unknown(raw: &Raw, name: &str) -> Result<Vec<String>, Error> {
     Ok(paths)
 }
 
-/// Reads a message that is known to be well-formed, and keeps nothing of it.
+/// Collects the paths of the unknown fields of a well-formed message, without storing its values.
 fn collect(mut rest: &[u8], message: &MessageDescriptor, path: &str, paths: &mut Vec<String>) {
     let below = |name: &dyn std::fmt::Display| match path {
         "" => name.to_string(),
@@ -150,7 +154,7 @@ mod tests {
     fn what_is_not_known_is_told_with_its_path() {
         let mut bytes = order().encode_to_vec();
         string::encode(99, &"as a gift".to_owned(), &mut bytes);
-        // A third item, with a field that is not known in its price.
+        // Adds a third item with an unknown field in its price.
         let mut price = order().items[0].unit_price.clone().unwrap().encode_to_vec();
         uint32::encode(7, &1, &mut price);
         let mut item = Vec::new();
@@ -165,7 +169,7 @@ mod tests {
     #[test]
     fn another_encoding_of_the_same_is_the_same() {
         let mut bytes = Vec::new();
-        // Defaults that are sent, and a field that is sent twice.
+        // The message holds an explicit default value and a repeated field.
         string::encode(1, &String::new(), &mut bytes);
         string::encode(3, &"bob".to_owned(), &mut bytes);
         bytes.extend(order().encode_to_vec());
@@ -200,7 +204,7 @@ mod tests {
         ) {
             let mut unknown = Vec::new();
             prost::encoding::bytes::encode(number, &value, &mut unknown);
-            // The order with it behind the price, behind the item, or behind all.
+            // Puts the unknown field after the price, after the item, or after the whole order.
             let mut bytes = CreateOrderRequest { items: vec![], ..order() }.encode_to_vec();
             for (index, line) in order().items.into_iter().enumerate() {
                 let mut price = line.unit_price.clone().unwrap().encode_to_vec();

@@ -1,4 +1,4 @@
-//! CancelOrder: a created order is not to be shipped any more.
+//! CancelOrder: cancels a created order, for a reason.
 
 use contract::orders::v1::CancelOrderRequest;
 use domain::{limits, order};

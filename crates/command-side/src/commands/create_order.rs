@@ -1,4 +1,4 @@
-//! CreateOrder: an order of one customer, with one to 1,000 items in one currency.
+//! CreateOrder: creates an order of one customer, with 1 to 1,000 items in one currency.
 
 use contract::orders::v1::{AggregateType, CreateOrderItem, CreateOrderRequest};
 use domain::{
@@ -76,7 +76,7 @@ fn items(items: Vec<CreateOrderItem>, violations: &mut Violations) -> Option<Ite
         lines.push(Item {
             product_id: item.product_id,
             quantity: item.quantity,
-            // What cannot be read counts as nothing, so that the other rules are checked too.
+            // An invalid price counts as 0, so that the other rules are still checked.
             unit_price: Amount::new(amount.unwrap_or_default()),
         });
     }

@@ -1,4 +1,4 @@
-//! Deciding a batch of commands in memory, each against what the ones before it lead to.
+//! Decides a batch of commands in memory. Each command sees the state after the ones before it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,22 +17,26 @@ use crate::{
     commands::{Action, Command},
 };
 
-/// What a command comes to, once the batch is committed.
+/// The result of a command, valid once the batch is committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// The aggregate's id.
     pub id: String,
-    /// Its version.
+    /// The aggregate's version after the command.
     pub version: u64,
-    /// Where the event is that gave it this version.
+    /// The position of the event with this version.
     pub position: Position,
 }
 
-/// What commands need loaded: nothing twice, and nothing that cannot be there.
+/// Returns the aggregates and request ids that the commands need loaded, each once. An aggregate
+/// with a fresh id needs no load, because it has no events.
 ///
-/// `hopeful`: nothing either that is most likely not there, which is an order with the id of a new
-/// one, and, unless something has to be loaded anyway, the request ids. If it is there after all,
-/// the log refuses the batch, and it is decided again.
+/// A `hopeful` load also leaves out the items that most likely do not exist:
+/// - the orders that commands create;
+/// - the request ids, if there is no aggregate to load.
+///
+/// If one exists, the log rejects the batch with [`event_log::Error::Conflict`], and the writer
+/// decides the batch with everything loaded.
 pub(crate) fn needs<'a>(
     commands: impl Iterator<Item = &'a Command> + Clone,
     hopeful: bool,
@@ -49,7 +53,7 @@ pub(crate) fn needs<'a>(
     (aggregates.into_iter().collect(), ids.into_iter().collect())
 }
 
-/// The newest state of an aggregate, with where its last event lies.
+/// The newest state of an aggregate, and the position of its last event.
 #[derive(Debug)]
 struct State {
     of: Kind,
@@ -63,7 +67,7 @@ enum Kind {
     Name(Option<String>),
 }
 
-/// Commands being decided, and all that follows from those decided so far.
+/// Decides the commands of one batch, and collects their events and replies.
 #[derive(Debug)]
 pub struct Decider {
     now: i64,
@@ -73,10 +77,11 @@ pub struct Decider {
 }
 
 impl Decider {
-    /// Starts with what is loaded, at `now` (nanoseconds since 1970).
+    /// Builds the states of the loaded aggregates. `now` is in nanoseconds since 1970.
     ///
     /// # Errors
-    /// [`event_log::Error::Damaged`] when that was not written by these rules.
+    /// [`event_log::Error::Damaged`] when a loaded event cannot be decoded, breaks the domain's
+    /// rules, or does not belong to its aggregate.
     pub fn new(loaded: Loaded, now: i64) -> Result<Self, event_log::Error> {
         let mut states: HashMap<Aggregate, State> = HashMap::new();
         for stored in loaded.events {
@@ -133,10 +138,15 @@ impl Decider {
         })
     }
 
-    /// Decides one command; what follows from it is in the batch, unless it is refused.
+    /// Decides one command, and adds its event and its request id to the batch. A command with a
+    /// known request id adds nothing: it gets the earlier reply.
     ///
     /// # Errors
-    /// Why it is refused.
+    /// - [`Error::RequestIdReused`] when the request id belongs to a command with other content.
+    /// - [`Error::NotFound`] when the order does not exist.
+    /// - [`Error::OrderAlreadyExists`] when the order to create exists.
+    /// - [`Error::VersionMismatch`] when the order is at another version than expected.
+    /// - [`Error::Forbidden`] when the order's status forbids the command.
     pub fn decide(&mut self, command: Command) -> Result<Outcome, Error> {
         if let Some((fingerprint, outcome)) = self.answered.get(&command.request_id) {
             return if *fingerprint == command.fingerprint {
@@ -174,7 +184,7 @@ impl Decider {
         if let Some(payload) = payload {
             let event_type = record::event_type(&payload);
             let record = RecordedEvent {
-                // Written in front when it is known.
+                // The log adds the position when it knows it.
                 position: 0,
                 event_id: Uuid::now_v7().to_string(),
                 aggregate_type: aggregate.kind,
@@ -213,7 +223,7 @@ impl Decider {
             self.answered
                 .insert(request_id, (fingerprint, outcome.clone()));
         }
-        // Nobody can speak of an id before it was answered.
+        // No other command of the batch can have a fresh id: clients learn it from the reply.
         if !fresh {
             self.states.insert(
                 aggregate,
@@ -227,18 +237,18 @@ impl Decider {
         Ok(outcome)
     }
 
-    /// What is to be committed.
+    /// Returns the batch to append.
     #[must_use]
     pub fn finish(self) -> Batch {
         self.batch
     }
 }
 
-/// The event, the customer it concerns, and what the aggregate is after it, still at its old
-/// version and position.
+/// The event, its customer's id, and the state of the aggregate after the event. The state still
+/// has the version and position from before the event.
 type Decided = (Option<Payload>, String, State);
 
-/// A refusal leaves the state as it was.
+/// Decides an action on the state of its aggregate. A refusal returns the state unchanged.
 fn decide(
     aggregate: &Aggregate,
     state: Option<State>,

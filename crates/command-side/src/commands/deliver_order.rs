@@ -1,4 +1,4 @@
-//! DeliverOrder: a shipped order has arrived.
+//! DeliverOrder: records the arrival of a shipped order.
 
 use contract::orders::v1::DeliverOrderRequest;
 use domain::order;

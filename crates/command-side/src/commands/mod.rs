@@ -1,8 +1,8 @@
-//! CommandService: requests in, events appended, replies out.
+//! CommandService: takes requests, appends events, and replies.
 //!
-//! One file for each command checks its fields ([`create_order`], ...). [`Command::new`] checks what
-//! all have in common. The [`service`] queues commands to the [`writer`], which lets [`decide`]
-//! decide a whole batch in memory.
+//! One file for each command checks its fields ([`create_order`], ...). [`Command::new`] checks the
+//! fields that all commands have. The [`service`] queues commands to the [`writer`], and [`decide`]
+//! decides the writer's batch in memory.
 
 mod cancel_order;
 mod create_order;
@@ -26,59 +26,60 @@ pub use service::Commands;
 pub(crate) use writer::QUEUE_CAPACITY;
 pub use writer::Writer;
 
-/// Characters in a request id.
+/// Limits the characters of a `request_id`. A longer one is an invalid field.
 const MAX_REQUEST_ID_CHARS: usize = 64;
 
-/// Bytes of a SHA-256 that tell two commands of one client apart.
+/// The length of a fingerprint, which is the start of a SHA-256. The fingerprint detects a
+/// `request_id` that a client reuses for another command.
 const FINGERPRINT_BYTES: usize = 16;
 
-/// A command whose every field keeps its rule.
+/// A command with checked fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
-    /// What it is about.
+    /// The aggregate that the command changes.
     pub aggregate: Aggregate,
-    /// True when the id was made here, just now: there can be nothing with it.
+    /// True if the server generated the aggregate's id for this command: no event has this id.
     pub fresh: bool,
-    /// What is wanted of it.
+    /// The change that the command asks for.
     pub action: Action,
     /// Empty if the client gave none.
     pub request_id: String,
     /// Empty without a request id.
     pub fingerprint: Vec<u8>,
-    /// Nanoseconds since 1970; `None` is now.
+    /// Nanoseconds since 1970. `None` stands for the time of the decision.
     pub occurred_at: Option<i64>,
-    /// Where it comes from.
+    /// The call that sent the command; its events carry this.
     pub origin: Origin,
 }
 
-/// What is wanted of an aggregate.
+/// The change of an aggregate that a command asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Something of an order.
+    /// Changes an order.
     Order {
-        /// What.
+        /// The domain's command.
         command: order::Command,
-        /// Only if the order is at this version.
+        /// If set, the order must be at this version.
         expected_version: Option<u64>,
     },
-    /// That a customer or product has this name.
+    /// Registers or renames a customer or product.
     Register {
-        /// Which.
+        /// The new name.
         name: String,
     },
 }
 
-/// Where a command comes from, as its call's metadata say.
+/// The metadata of the call that sent a command.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// `x-correlation-id`, or empty.
+    /// The value of `x-correlation-id`, or empty.
     pub correlation_id: String,
-    /// `traceparent`, or empty.
+    /// The value of `traceparent`, or empty.
     pub traceparent: String,
 }
 
 impl Command {
-    /// Checks a request, at `now` (nanoseconds since 1970).
+    /// Makes a command of a request and checks every field. `now` is in nanoseconds since 1970.
     ///
     /// # Errors
     /// [`wire::Error::InvalidFields`] with every field that breaks a rule.
@@ -105,8 +106,10 @@ impl Command {
                 id,
             },
             fresh,
-            // Without an action there was a violation.
-            action: fields.action.ok_or(wire::Error::Internal)?,
+            // A missing action implies a violation, so that `finish` has returned.
+            action: fields
+                .action
+                .ok_or_else(|| wire::Error::internal("a sound command has no action"))?,
             request_id,
             fingerprint,
             occurred_at,
@@ -114,7 +117,7 @@ impl Command {
         })
     }
 
-    /// Whether it makes an order.
+    /// Returns whether the command creates an order.
     pub(crate) fn creates(&self) -> bool {
         matches!(
             self.action,
@@ -128,7 +131,7 @@ impl Command {
 
 /// A request whose fields can be checked.
 trait Check {
-    /// Checks the fields that are its own, and reports each one that breaks a rule.
+    /// Checks the fields that only this request has, and reports each one that breaks a rule.
     fn check(self, violations: &mut Violations) -> Fields;
 }
 
@@ -145,15 +148,15 @@ impl Check for Request {
     }
 }
 
-/// The id of an aggregate.
+/// The source of an aggregate's id.
 enum Id {
-    /// The client gave it, in this field.
+    /// The client gave the id in the field of this name.
     Given(&'static str, String),
-    /// The server generates it.
+    /// The server generates the id.
     Generated,
 }
 
-/// The fields of a request, as far as they are sound.
+/// The fields of a request in the form that all requests share.
 struct Fields {
     kind: AggregateType,
     id: Id,
@@ -163,7 +166,7 @@ struct Fields {
 }
 
 impl Fields {
-    /// Of a command to an order that exists.
+    /// Makes the fields of a command to an existing order.
     fn of_order(
         order_id: String,
         command: order::Command,
@@ -181,7 +184,7 @@ impl Fields {
         }
     }
 
-    /// Of a command that names a customer or product.
+    /// Makes the fields of a command that registers a customer or product, and checks the name.
     fn of_name(
         kind: AggregateType,
         id: Id,
@@ -199,7 +202,7 @@ impl Fields {
     }
 }
 
-/// Checks `occurred_at`, in nanoseconds since 1970 like `now`.
+/// Checks `occurred_at` and returns it in nanoseconds since 1970, the unit of `now`.
 fn occurred_at(time: &Timestamp, now: i64, violations: &mut Violations) -> Option<i64> {
     let time = violations.time("occurred_at", time)?;
     violations.check(
@@ -215,13 +218,14 @@ fn occurred_at(time: &Timestamp, now: i64, violations: &mut Violations) -> Optio
     Some(time)
 }
 
-/// Takes the request id out of a request, and digests the rest.
+/// Takes the request id out of a request, and returns it with a digest of the other fields. Returns
+/// `None` without a request id.
 fn fingerprint(request: &mut Request) -> Option<(String, Vec<u8>)> {
     let id = std::mem::take(request.request_id_mut());
     if id.is_empty() {
         return None;
     }
-    // With its kind in front: two kinds of request may have the same fields.
+    // The encoding includes the kind of the request, because two kinds may have the same fields.
     let mut content = Vec::with_capacity(request.encoded_len());
     request.encode(&mut content);
     let digest = Sha256::digest(&content);

@@ -1,4 +1,4 @@
-//! RegisterCustomer: a customer gets a name, or another one.
+//! RegisterCustomer: registers a customer's name, or changes it.
 
 use contract::orders::v1::{AggregateType, RegisterCustomerRequest};
 use wire::Violations;

@@ -1,4 +1,4 @@
-//! RegisterProduct: a product gets a name, or another one.
+//! RegisterProduct: registers a product's name, or changes it.
 
 use contract::orders::v1::{AggregateType, RegisterProductRequest};
 use wire::Violations;

@@ -1,4 +1,4 @@
-//! The calls of CommandService, and the stream of commands.
+//! The calls of CommandService: single commands and the stream of commands.
 
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
+use tracing::Instrument as _;
 use wire::{Error, Violations};
 
 use super::{
@@ -28,27 +29,27 @@ use super::{
 };
 use crate::codec::request;
 
-/// Commands of all streams together that wait in the queue. The other half of the queue is for single
-/// calls: these are refused when it is full, while a stream waits.
+/// Limits the queued commands of all streams together. The other half of the queue is for single
+/// calls, because a full queue refuses a single call, while a stream waits.
 const MAX_STREAMED: usize = QUEUE_CAPACITY / 2;
 
-/// Commands of one stream in flight.
+/// Limits the commands of one stream in flight. Past it, the server stops reading the stream.
 const MAX_IN_FLIGHT: usize = 512;
 
-/// Characters in a correlation id.
+/// Limits the characters of `x-correlation-id` and the bytes of `traceparent`.
 const MAX_CORRELATION_ID_CHARS: usize = 128;
 
-/// Hands commands to the writer, and its answers back.
+/// The CommandService of a node: queues commands to the writer and returns its replies.
 #[derive(Debug, Clone)]
 pub struct Commands {
     jobs: mpsc::Sender<Job>,
     on_streams: Arc<Semaphore>,
-    /// Ends the streams.
+    /// Ends the streams at shutdown.
     stop: CancellationToken,
 }
 
 impl Commands {
-    /// Commands that wait to be decided now.
+    /// Returns the number of queued commands.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.jobs.max_capacity() - self.jobs.capacity()
@@ -62,7 +63,7 @@ impl Commands {
         }
     }
 
-    /// Answers a single call.
+    /// Executes the command of a single call.
     async fn execute<C: CommandRequest>(
         &self,
         request: Request<Raw>,
@@ -92,7 +93,8 @@ impl Commands {
         answered.await.unwrap_or(Err(Error::ShuttingDown))
     }
 
-    /// Takes commands off a stream, and puts where their answers will be on another.
+    /// Queues the commands of a stream, and sends each one's pending reply to `pending` in the same
+    /// order.
     async fn take(
         self,
         mut commands: Streaming<Raw>,
@@ -101,7 +103,7 @@ impl Commands {
     ) {
         loop {
             let next = tokio::select! {
-                // Nobody hears answers any more, though more commands could come.
+                // The client no longer reads replies, though it may still send commands.
                 () = pending.closed() => return,
                 () = self.stop.cancelled() => Err(Error::ShuttingDown.into()),
                 next = commands.next() => match next {
@@ -139,7 +141,7 @@ impl Commands {
                 return Ok(Pending::Refused(error));
             }
         };
-        // Neither closes before the writer ends.
+        // The semaphore is never closed, so that every command gets a permit.
         let permit = Arc::clone(&self.on_streams).acquire_owned().await.ok();
         let (answer, answered) = oneshot::channel();
         let job = Job {
@@ -156,7 +158,7 @@ impl Commands {
     }
 }
 
-/// A command of a stream, until it is answered.
+/// The pending reply to a command of a stream.
 enum Pending {
     Answer {
         name: &'static str,
@@ -204,7 +206,7 @@ fn origin(metadata: &MetadataMap) -> Result<Origin, Error> {
     let mut violations = Violations::default();
     violations.at_most("x-correlation-id", correlation_id, MAX_CORRELATION_ID_CHARS);
     violations.finish()?;
-    // A trace context that is not one is to be ignored (W3C Trace Context, section 4.3).
+    // Ignores a malformed trace context (W3C Trace Context, section 4.3).
     let traceparent = Some(text("traceparent")).filter(|value| is_traceparent(value));
     Ok(Origin {
         correlation_id: correlation_id.to_owned(),
@@ -212,7 +214,8 @@ fn origin(metadata: &MetadataMap) -> Result<Origin, Error> {
     })
 }
 
-/// `00-<32 hex digits>-<16>-<2>`, or a later version that begins like it.
+/// Returns whether a value begins with `<2 hex digits>-<32>-<16>-<2>`. Later versions may add
+/// fields (W3C Trace Context).
 fn is_traceparent(value: &str) -> bool {
     let mut parts = value.split('-');
     let mut hex = |length| {
@@ -277,8 +280,10 @@ impl CommandService for Commands {
     ) -> Result<Response<Self::ExecuteCommandsStream>, Status> {
         let origin = origin(request.metadata())?;
         let (pending, taken) = mpsc::channel(MAX_IN_FLIGHT);
-        // Ends with its stream: when the client has sent all, or takes no more answers.
-        tokio::spawn(self.clone().take(request.into_inner(), origin, pending));
+        // The task ends when the client has sent all its commands or no longer reads replies, or at
+        // shutdown.
+        let taking = self.clone().take(request.into_inner(), origin, pending);
+        tokio::spawn(taking.in_current_span());
         let responses = ReceiverStream::new(taken).then(async |pending| match pending {
             Ok(pending) => Ok(pending.response().await),
             Err(status) => Err(status),

@@ -1,4 +1,4 @@
-//! ShipOrder: a created order leaves for an address.
+//! ShipOrder: records the shipment of a created order to an address.
 
 use contract::orders::v1::ShipOrderRequest;
 use domain::{limits, order};

@@ -1,3 +1,5 @@
+//! Tests that [`Command::new`] checks the fields of requests.
+
 use contract::{google::r#type::Money, orders::v1::*};
 
 use wire::convert;
@@ -43,7 +45,7 @@ fn check(request: Request) -> Result<Command, wire::Error> {
     Command::new(request, &Origin::default(), NOW)
 }
 
-/// The fields that are named as wrong.
+/// Returns the fields that the error names.
 fn wrong(request: Request) -> Vec<String> {
     match check(request) {
         Err(wire::Error::InvalidFields(violations)) => violations

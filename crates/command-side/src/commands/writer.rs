@@ -1,4 +1,5 @@
-//! The one writer: takes all commands that wait, decides them, commits once, answers all.
+//! The one writer of a node: takes all queued commands, decides them, commits them in one
+//! transaction, and replies to all.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -20,44 +21,47 @@ use crate::{
     events::{follow::Signals, tail::Tail},
 };
 
-/// Commands that wait at most; past that, calls are refused.
+/// Limits the commands that wait for the writer. Past it, a single call fails with
+/// [`Refusal::Overloaded`], and a stream waits.
 pub(crate) const QUEUE_CAPACITY: usize = 2048;
 
-/// Commands that are committed together at most.
+/// Limits the commands of one transaction.
 const MAX_BATCH_COMMANDS: usize = 512;
 
-/// How often a store that failed is tried again.
+/// The interval of probes while the store does not answer.
 const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 
-/// The answer to a command: what it came to, at which position.
+/// The reply to a command: its outcome and the resolved position of its event.
 pub(crate) type Answer = Result<(Outcome, u64), Refusal>;
 
-/// A command that waits to be decided.
+/// A queued command.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) command: Command,
     pub(crate) answer: oneshot::Sender<Answer>,
-    /// A place among the commands in flight on streams, given back when this one is answered.
+    /// A permit of the limit on streamed commands, released after the reply. `None` for a single
+    /// call.
     pub(crate) permit: Option<OwnedSemaphorePermit>,
 }
 
-/// Decides and appends.
+/// The task that decides and appends commands.
 #[derive(Debug)]
 pub struct Writer {
     pub(crate) jobs: mpsc::Receiver<Job>,
     pub(crate) appender: Box<dyn Appender>,
     pub(crate) tail: Arc<Tail>,
     pub(crate) signals: Arc<Signals>,
-    /// Whether the store answered last time.
+    /// False from a failed commit until a probe succeeds.
     pub(crate) available: watch::Sender<bool>,
-    /// False while commands come that were answered before, as when an import runs again.
+    /// True unless the last load found known request ids, as in a repeated import. A hopeful commit
+    /// loads less, see [`needs`].
     pub(crate) hopeful: bool,
 }
 
-/// The position of a batch's first event, and what each command came to.
+/// The position of a batch's first event, and the result of each command.
 type Committed = (u64, Vec<Result<Outcome, Refusal>>);
 
-/// Now, in nanoseconds since 1970.
+/// Returns the time of the system clock, in nanoseconds since 1970.
 pub(crate) fn now() -> i64 {
     let elapsed = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -65,14 +69,15 @@ pub(crate) fn now() -> i64 {
     i64::try_from(elapsed.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// Whether the store does not answer, rather than answering what cannot be read.
+/// Returns whether the store failed to answer. A record that cannot be read is no outage.
 fn is_outage(error: &Error) -> bool {
     !matches!(error, Error::Damaged(_) | Error::UnknownSchema { .. })
 }
 
 impl Writer {
-    /// Works until `stop`, or until nobody can send commands any more; answers all that were sent
-    /// before, then closes the log. Not to be dropped before: a commit would be cut short.
+    /// Runs until `stop`, or until every sender of commands is dropped. Before it ends, the writer
+    /// replies to the queued commands and closes the log. Dropping the future earlier cuts a commit
+    /// short.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut jobs = Vec::with_capacity(MAX_BATCH_COMMANDS);
         while self.next(&mut jobs, &stop).await {
@@ -81,7 +86,7 @@ impl Writer {
         self.appender.close().await;
     }
 
-    /// Waits for commands; false when there will be none.
+    /// Waits for commands. Returns false when the queue is closed and empty.
     async fn next(&mut self, jobs: &mut Vec<Job>, stop: &CancellationToken) -> bool {
         if !*self.available.borrow() && !self.outage(stop).await {
             return false;
@@ -96,7 +101,8 @@ impl Writer {
         }
     }
 
-    /// Refuses commands until the store answers again; false when there will be none.
+    /// Refuses commands until a probe of the store succeeds. Returns false when the queue is closed
+    /// and empty.
     async fn outage(&mut self, stop: &CancellationToken) -> bool {
         loop {
             let probe = async {
@@ -108,7 +114,7 @@ impl Writer {
                 tokio::select! {
                     found = &mut probe => break found,
                     job = self.jobs.recv() => match job {
-                        // Who does not wait for the answer any more has gone.
+                        // The send fails if the caller has gone.
                         Some(job) => drop(job.answer.send(Err(Refusal::StoreUnavailable))),
                         None => return false,
                     },
@@ -116,7 +122,7 @@ impl Writer {
                 }
             };
             if found.is_ok() {
-                // What failed may have been committed all the same.
+                // The store may have committed the failed batch: the tail must catch up.
                 self.signals.behind.notify_one();
                 self.available.send_replace(true);
                 return true;
@@ -126,8 +132,8 @@ impl Writer {
 
     async fn work(&mut self, jobs: &mut Vec<Job>) {
         if self.signals.recovered.swap(false, Ordering::Relaxed) {
-            // A connection that is gone fails here, where no command is under way on it, and the
-            // next one is new.
+            // A dead connection fails on this read instead of on a command. The next call opens a
+            // new one.
             let _ = self.appender.head().await;
         }
         let mut waiting = Vec::with_capacity(jobs.len());
@@ -144,7 +150,8 @@ impl Writer {
             metrics::appended(commands.len(), since.elapsed());
         }
         let answers = match committed {
-            // One of them met what cannot be read: the others are not to suffer for it.
+            // One command met a record that cannot be read. Commits each command alone, so that the
+            // others succeed.
             Err(error) if !is_outage(&error) && commands.len() > 1 => {
                 let mut answers = Vec::with_capacity(commands.len());
                 for command in &commands {
@@ -156,10 +163,10 @@ impl Writer {
             committed => self.told(committed, commands.len()),
         };
         for ((answer, _), told) in waiting.into_iter().zip(answers) {
-            // Who does not wait for the answer any more has gone; its command has not.
+            // The send fails if the caller has gone. The command is committed nevertheless.
             let _ = answer.send(told);
         }
-        // Nobody is to wait for that.
+        // Records the spans after the replies, so that no caller waits for them.
         if trace::is_on() && is_committed {
             let traces = commands.iter().map(|command| &command.origin.traceparent);
             for traceparent in traces.filter(|it| !it.is_empty()) {
@@ -168,7 +175,7 @@ impl Writer {
         }
     }
 
-    /// The answers to so many commands.
+    /// Converts the result of a commit to `count` replies. After an outage, `available` is false.
     fn told(&self, committed: Result<Committed, Error>, count: usize) -> Vec<Answer> {
         match committed {
             Ok((first, outcomes)) => outcomes
@@ -189,10 +196,10 @@ impl Writer {
         }
     }
 
-    /// What each command came to, and the position of the first event of all.
+    /// Decides and appends commands as one batch. Retries once after a conflict.
     async fn commit(&mut self, commands: &[Command]) -> Result<Committed, Error> {
         match self.attempt(commands, self.hopeful, false).await {
-            // This time for certain: with all of it loaded, and kept from others.
+            // The retry loads everything, and keeps other nodes from appending meanwhile.
             Err(Error::Conflict) => {
                 let committed = self.attempt(commands, false, true).await;
                 committed.map_err(|error| match error {
@@ -222,7 +229,7 @@ impl Writer {
         let mut outcomes = Vec::with_capacity(commands.len());
         for command in commands {
             let outcome = decider.decide(command.clone());
-            // It may be a repetition, whose first reply was not loaded.
+            // The command may repeat an earlier one whose reply was not loaded.
             if hopeful && outcome.is_err() && !command.request_id.is_empty() {
                 return Box::pin(self.attempt(commands, false, false)).await;
             }
@@ -230,7 +237,7 @@ impl Writer {
         }
         let batch = decider.finish();
         let first = self.appender.append(&batch).await?;
-        // Before anybody is answered: who knows a position may subscribe after it.
+        // Publishes before the replies: a client that knows a position may subscribe after it.
         self.publish(first, &batch);
         Ok((first, outcomes))
     }

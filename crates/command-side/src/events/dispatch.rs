@@ -1,5 +1,5 @@
-//! Wakes the subscribers that an event may concern, and only those: what an idle subscriber costs
-//! does not depend on how fast the log grows, nor does the log's pace on how many are idle.
+//! Wakes only the subscribers whose filter an event may match. An idle subscriber's cost is
+//! independent of the rate of appends. The rate is independent of the number of idle subscribers.
 
 use std::{
     collections::HashMap,
@@ -17,22 +17,24 @@ use crate::{
     events::{filter::Interest, tail::Tail},
 };
 
-/// Events looked at in one go, between which others may run.
+/// Limits the events of one step. The dispatch yields to other tasks after each step.
 const STEP: usize = 1000;
 
-/// Not woken since the last time it looked.
+/// The value of [`Sleeper::cleared`] while no event has woken the subscriber.
 const ASLEEP: u64 = u64::MAX;
 
 #[derive(Debug)]
 struct Sleeper {
-    /// Nothing concerns it up to this position; [`ASLEEP`] while nothing has concerned it at all.
+    /// The position before the first event that woke the subscriber since the last
+    /// [`Registration::cleared`]; [`ASLEEP`] if there is none.
     cleared: AtomicU64,
     notify: Notify,
 }
 
 impl Sleeper {
     fn wake(&self, cleared: u64) {
-        // The earliest one counts until the subscriber has looked. The lock orders the rest.
+        // Keeps the earliest position until the subscriber reads it. `Relaxed` is enough, because
+        // every access holds the dispatcher's lock.
         self.cleared.fetch_min(cleared, Ordering::Relaxed);
         self.notify.notify_one();
     }
@@ -40,18 +42,18 @@ impl Sleeper {
 
 #[derive(Debug, Default)]
 struct Registered {
-    /// The position up to which everybody concerned has been woken.
+    /// The dispatch has woken the subscribers for every event at or below this position.
     position: u64,
     sleepers: HashMap<Interest, Vec<Arc<Sleeper>>>,
 }
 
-/// Who waits for what.
+/// The registered subscribers by their interests.
 #[derive(Debug, Default)]
 pub(crate) struct Dispatcher {
     registered: Mutex<Registered>,
 }
 
-/// The task that wakes the subscribers of a dispatcher.
+/// The task that wakes subscribers as the tail grows.
 #[derive(Debug)]
 pub struct Dispatch {
     pub(crate) dispatcher: Arc<Dispatcher>,
@@ -60,13 +62,13 @@ pub struct Dispatch {
 }
 
 impl Dispatch {
-    /// Works until it is stopped.
+    /// Wakes subscribers until it is stopped.
     pub async fn run(self) {
         self.dispatcher.run(&self.tail, self.stop).await;
     }
 }
 
-/// One subscriber's registration, which ends with it.
+/// One subscriber's registration. Dropping it removes the subscriber from the dispatcher.
 #[derive(Debug)]
 pub(crate) struct Registration {
     dispatcher: Arc<Dispatcher>,
@@ -85,8 +87,8 @@ impl Dispatcher {
         })
     }
 
-    /// Registers a subscriber, and says from which position on it will be woken: what lies before
-    /// it has to look at itself.
+    /// Registers a subscriber. Returns the registration and a position: the dispatcher wakes the
+    /// subscriber only for events after it, and the subscriber reads the earlier ones itself.
     pub(crate) fn register(self: &Arc<Self>, interests: Vec<Interest>) -> (Registration, u64) {
         let sleeper = Arc::new(Sleeper {
             cleared: AtomicU64::new(ASLEEP),
@@ -105,7 +107,7 @@ impl Dispatcher {
         (registration, registered.position)
     }
 
-    /// Follows the tail until cancelled.
+    /// Wakes subscribers for each event that the tail receives, until `stop` is cancelled.
     pub(crate) async fn run(&self, tail: &Tail, stop: CancellationToken) {
         let mut head = tail.subscribe();
         loop {
@@ -126,7 +128,7 @@ impl Dispatcher {
         let records = tail.after(position, STEP);
         let mut registered = self.lock();
         let Some(records) = records else {
-            // They have gone to the store only: let everybody look there.
+            // The tail no longer holds these events, so that every subscriber must read the store.
             for sleeper in registered.sleepers.values().flatten() {
                 sleeper.wake(position);
             }
@@ -140,13 +142,13 @@ impl Dispatcher {
         }
     }
 
-    /// The position up to which everybody concerned has been woken.
+    /// Returns the position up to which the dispatch has woken the subscribers.
     pub(crate) fn position(&self) -> u64 {
         self.lock().position
     }
 
     fn lock(&self) -> MutexGuard<'_, Registered> {
-        // Nothing under the lock panics half-way; what is there is whole.
+        // No code panics half-way through a change under the lock, so the value is consistent.
         self.registered
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -173,15 +175,16 @@ impl Registered {
 }
 
 impl Registration {
-    /// Returns when something may concern the subscriber.
+    /// Waits for an event that the subscriber's filter may match.
     pub(crate) async fn woken(&self) {
         self.sleeper.notify.notified().await;
     }
 
-    /// The position up to which nothing more concerns the subscriber, after a position up to which
-    /// it has looked itself; and the one up to which it will not be woken again and has to look.
+    /// Returns two positions for a subscriber that has read the log up to `looked`:
+    /// - No event after `looked`, at or below the first, matches the subscriber's filter.
+    /// - The subscriber must read on to the second: only later events wake it.
     pub(crate) fn cleared(&self, looked: u64) -> (u64, u64) {
-        // Both under the lock: a wake between them would be lost.
+        // Reads both under the lock, because a wake after the first read would be lost.
         let registered = self.dispatcher.lock();
         let position = registered.position.max(looked);
         let cleared = self.sleeper.cleared.swap(ASLEEP, Ordering::Relaxed);
@@ -216,7 +219,7 @@ mod tests {
 
     use super::*;
 
-    /// An event at the next position of a customer's.
+    /// Pushes an event of the customer at the next position.
     fn push(tail: &Tail, customer_id: &str) {
         let position = tail.head() + 1;
         let customer_id = customer_id.to_owned();

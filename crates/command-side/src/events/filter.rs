@@ -1,14 +1,15 @@
-//! Which events a subscriber wants.
+//! Checks a subscriber's filter, matches events against it, and derives the interests of the
+//! subscriber.
 
 use contract::orders::v1::{AggregateType, EventFilter};
 use wire::{Error, Violations};
 
 use crate::codec::header::{Header, payload_of};
 
-/// Entries in each list of a filter.
+/// Limits the entries in each list of a filter.
 const ENTRIES: usize = 1000;
 
-/// Which events a subscriber wants.
+/// A checked filter of events. An empty list matches every event.
 #[derive(Debug, Clone, Default)]
 pub struct Filter {
     aggregate_types: Vec<i32>,
@@ -17,19 +18,19 @@ pub struct Filter {
     customer_ids: Vec<String>,
 }
 
-/// What every event that a filter lets through has at least one of: the cheapest way to know that
-/// a subscriber need not be woken.
+/// A property of events. Every event that matches a filter has at least one of the filter's
+/// interests, so that the dispatch finds the subscribers to wake cheaply.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Interest {
-    /// Anything at all.
+    /// Every event.
     All,
-    /// A type of event.
+    /// Events of one type, by the number of the payload's field.
     Payload(u32),
-    /// A type of aggregate.
+    /// Events of one aggregate type.
     AggregateType(i32),
-    /// An aggregate of any type.
+    /// Events of the aggregates with this id, of any type.
     Aggregate(String),
-    /// A customer.
+    /// Events of one customer.
     Customer(String),
 }
 
@@ -84,7 +85,7 @@ impl Filter {
         })
     }
 
-    /// Whether an event, as it is sent, is one of those.
+    /// Returns whether an encoded event matches the filter.
     #[must_use]
     pub fn matches(&self, record: &[u8]) -> bool {
         if self.is_empty() {
@@ -107,7 +108,8 @@ impl Filter {
             && self.customer_ids.is_empty()
     }
 
-    /// The most selective list's interests: an event without any of them does not match.
+    /// Returns the interests of the most selective list that has entries. An event with none of
+    /// them does not match the filter.
     pub(crate) fn interests(&self) -> Vec<Interest> {
         if !self.aggregate_ids.is_empty() {
             self.aggregate_ids

@@ -1,3 +1,5 @@
+//! Pushes other nodes' events to the tail, and notifies those nodes of this node's appends.
+
 use std::{
     sync::{
         Arc,
@@ -12,40 +14,43 @@ use tokio_util::sync::CancellationToken;
 
 use crate::events::tail::Tail;
 
-/// Events read in one go.
+/// Limits the events of one read.
 const PAGE: usize = 512;
 
-/// From telling the others to telling them again at least: what comes in between is told at once.
+/// The minimum interval of notifications to other nodes: 5 ms. All appends within it share one
+/// notification.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Brings the tail what other nodes append, and tells them what this one does.
+/// The task that pushes other nodes' events to the tail, and notifies those nodes of this node's
+/// appends.
 #[derive(Debug)]
 pub struct Follow {
     pub(crate) news: News,
     pub(crate) reader: Arc<dyn Reader>,
     pub(crate) tail: Arc<Tail>,
     pub(crate) signals: Arc<Signals>,
-    /// Whether the store answered last time.
+    /// True if the last read of the store succeeded.
     pub(crate) available: watch::Sender<bool>,
     pub(crate) stop: CancellationToken,
 }
 
-/// What the writer tells, and is told.
+/// The signals that the writer and [`Follow`] send each other.
 #[derive(Debug, Default)]
 pub(crate) struct Signals {
-    /// The store answers again those who follow it, and may have let go of the writer meanwhile.
+    /// Set when [`Follow`] reads the store after an outage. The store may have closed the writer's
+    /// connection during the outage.
     pub(crate) recovered: AtomicBool,
-    /// This node has appended.
+    /// Notified when this node has appended.
     pub(crate) appended: Notify,
-    /// There is something in the log that the tail does not have.
+    /// Notified when the log may hold events that the tail lacks.
     pub(crate) behind: Notify,
 }
 
 impl Follow {
-    /// Works until it is stopped.
+    /// Follows the log until it is stopped.
     pub async fn run(mut self) {
         let stop = self.stop.clone();
-        // Nothing that it does is harmed by being cut short.
+        // Cancelling the future at any await is safe.
         stop.run_until_cancelled(async {
             loop {
                 tokio::select! {
@@ -73,7 +78,7 @@ impl Follow {
                     self.tail.push(page.first, page.records);
                 }
                 Err(error) => {
-                    // Once, and not at every attempt.
+                    // Logs the first failure of an outage only.
                     if *self.available.borrow() {
                         tracing::error!(%error, "the event store cannot be followed");
                     }
@@ -82,7 +87,7 @@ impl Follow {
             }
         };
         if answers && !*self.available.borrow() {
-            // Before anybody is told.
+            // Sets the signal before `available` reports the recovery.
             self.signals.recovered.store(true, Ordering::Relaxed);
         }
         self.available

@@ -1,9 +1,9 @@
-//! EventService: the log as a stream.
+//! EventService: streams the log to subscribers.
 //!
-//! [`service`] checks a request and starts a [`subscription`] for it. That reads the log in pages
-//! until it is at the head, and then the [`tail`], which holds the newest events in memory. While
-//! nothing matches its [`filter`], the [`dispatch`] lets it sleep. [`follow`] pushes to the tail
-//! whatever other nodes append. [`verify`] checks every stored row.
+//! [`service`] checks a request and starts a [`subscription`] for it. The subscription catches up
+//! in pages of the log, and at the head it reads the [`tail`], which holds the newest events in
+//! memory. The [`dispatch`] wakes it only for events that its [`filter`] may match. [`follow`]
+//! pushes the events of other nodes to the tail. [`verify`] checks every stored row.
 
 pub(crate) mod dispatch;
 pub mod filter;

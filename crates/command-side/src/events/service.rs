@@ -1,3 +1,5 @@
+//! The calls of EventService: checks requests and starts the streams.
+
 use std::{pin::Pin, sync::Arc};
 
 use contract::{
@@ -10,6 +12,7 @@ use contract::{
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
+use tracing::Instrument as _;
 use wire::{Error, Resource, Violations};
 
 use crate::{
@@ -21,16 +24,16 @@ use crate::{
     },
 };
 
-/// Subscribers at the same time.
+/// Limits the open streams of the service. Past it, calls fail with [`Error::Overloaded`].
 const SUBSCRIBERS: usize = 10_000;
 
-/// Events in a response, if the subscriber does not say.
+/// The maximum events of a response if the request's `max_batch_size` is 0.
 const BATCH: u32 = 1000;
 
-/// Events in a response at most.
+/// Limits the `max_batch_size` that a request may ask for.
 const MOST_IN_A_BATCH: u32 = 10_000;
 
-/// Streams the log.
+/// The EventService of a node.
 #[derive(Debug, Clone)]
 pub struct Events {
     sources: Sources,
@@ -45,26 +48,26 @@ impl Events {
         }
     }
 
-    /// Streams that are open now.
+    /// Returns the number of open streams.
     #[must_use]
     pub fn subscribers(&self) -> usize {
         SUBSCRIBERS - self.subscribers.available_permits()
     }
 
-    /// Where the log ends, as far as this node has heard.
+    /// Returns the newest position that this node knows of, without reading the store.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.sources.tail.head()
     }
 
-    /// Where the log ends, whichever node has appended there.
+    /// Reads the newest position from the store, so that it includes other nodes' appends.
     async fn head(&self) -> Result<u64, Error> {
         self.check_available()?;
         let head = self.sources.reader.head().await;
         head.map_err(|error| store_error(&error))
     }
 
-    /// Whoever asks while the store does not answer is told so at once.
+    /// Fails immediately with [`Error::StoreUnavailable`] while the store does not answer.
     fn check_available(&self) -> Result<(), Error> {
         match *self.sources.available.borrow() {
             true => Ok(()),
@@ -96,7 +99,7 @@ impl Events {
                 actual: actual.to_owned(),
             });
         }
-        // Not that of the tail: another node may have appended, and this one not heard of it yet.
+        // Reads the store, because the tail may lack events that another node has appended.
         let head = self.head().await?;
         if after_position > head {
             return Err(Error::PositionBeyondHead {
@@ -130,17 +133,19 @@ impl EventService for Events {
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let request = request.into_inner();
         let follow = request.follow;
-        // One in the channel, one in the making: a subscriber that does not read holds no more.
+        // A subscriber that does not read holds two responses: one in the channel, one in
+        // preparation.
         let (responses, sent) = mpsc::channel(1);
         let subscription = self.subscription(request, responses).await?;
         let place = Arc::clone(&self.subscribers)
             .try_acquire_owned()
             .map_err(|_| Error::Overloaded("too many subscribers"))?;
-        // Ends with its stream: when all is sent, or the subscriber has gone.
-        tokio::spawn(async move {
+        // The task ends when the subscription has sent all events, or the subscriber has gone.
+        let stream = async move {
             subscription.run(follow).await;
             drop(place);
-        });
+        };
+        tokio::spawn(stream.in_current_span());
         Ok(Response::new(Box::pin(ReceiverStream::new(sent))))
     }
 
@@ -190,14 +195,16 @@ impl EventService for Events {
             responses: responses.clone(),
         };
         let stop = self.sources.stop.clone();
-        // Ends with its stream, or at shutdown.
-        tokio::spawn(async move {
+        // The task ends with the stream, or at shutdown.
+        let stream = async move {
             if stop.run_until_cancelled(look.run()).await.is_none() {
-                // Not as if all had been looked at. Fails when nobody listens any more.
+                // Ends the stream with an error, because the verification is incomplete. The send
+                // fails if the client has gone.
                 let _ = responses.send(Err(Error::ShuttingDown.into())).await;
             }
             drop(place);
-        });
+        };
+        tokio::spawn(stream.in_current_span());
         Ok(Response::new(Box::pin(ReceiverStream::new(sent))))
     }
 }

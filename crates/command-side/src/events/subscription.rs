@@ -1,4 +1,5 @@
-//! One subscriber's stream: the log from its position on, then the tail as it grows.
+//! One subscriber's stream: catches up in the log from the subscriber's position, then delivers new
+//! events from the tail.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,37 +23,37 @@ use crate::{
     },
 };
 
-/// Events read in one go at first, while their size is not known.
+/// Limits the events of the first read, before the subscription knows their size.
 const FIRST_PAGE: usize = 128;
 
-/// Bytes of events after which a response ends (a receiver's default limit is 4 MiB), and that are
-/// read in one go, more or less. Who does not read holds a few times as many; larger ones are not
-/// streamed faster.
+/// Limits a response, unless one event is larger, and sets the approximate size of a read: 256 KiB.
+/// A client's default limit is 4 MiB. A subscriber that does not read holds a few times this size.
+/// Larger responses do not stream faster.
 const MOST_BYTES: usize = 256 << 10;
 
-/// Events that a filter may skip before the subscriber hears how far it is.
+/// Limits the events that a filter skips before the subscription sends its position.
 const MOST_SKIPPED: u64 = 100_000;
 
-/// How long the stream is silent at most.
+/// The interval after which a stream without events sends its position.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
-/// What a stream reads from.
+/// The sources that every subscription reads.
 #[derive(Debug, Clone)]
 pub(crate) struct Sources {
     pub(crate) reader: Arc<dyn Reader>,
     pub(crate) tail: Arc<Tail>,
     pub(crate) dispatcher: Arc<Dispatcher>,
-    /// Whether this node knows what others append.
+    /// True while [`Follow`](super::Follow) can read other nodes' appends.
     pub(crate) available: watch::Receiver<bool>,
-    /// Ends the streams.
+    /// Ends the streams at shutdown.
     pub(crate) stop: CancellationToken,
 }
 
-/// Why a stream ends before its time.
+/// The reason for which a stream ends early.
 enum End {
     /// The subscriber has gone.
     Gone,
-    /// It is to be told this.
+    /// The stream ends with this error.
     Failed(Error),
 }
 
@@ -60,25 +61,25 @@ enum End {
 pub(crate) struct Subscription {
     sources: Sources,
     filter: Filter,
-    /// Everything that matches up to here has been delivered.
+    /// The subscription has delivered every matching event at or below this position.
     position: u64,
-    /// Where the log ended when the subscriber came, whoever had appended.
+    /// The log's newest position at the start of the subscription, read from the store.
     head: u64,
-    /// Events in a response.
+    /// Limits the events of a response.
     batch: usize,
-    /// Events read in one go.
+    /// Limits the events of a read; follows from the size of the last ones.
     page: usize,
     responses: mpsc::Sender<Result<SubscribeResponse, Status>>,
-    /// Where the subscriber believes to be.
+    /// The position of the last response, or the subscriber's own before the first.
     told: u64,
     last_sent: Instant,
-    /// Whether the last response said that this was all.
+    /// The `caught_up` of the last response.
     caught_up: bool,
 }
 
 impl Subscription {
-    /// To what matches after a position of a log that ends at `head` now, at most `batch` events in
-    /// a response.
+    /// Makes a subscription to the events after `position` that match `filter`. A response has at
+    /// most `batch` events. `head` is the log's newest position.
     pub(crate) fn new(
         sources: Sources,
         filter: Filter,
@@ -101,7 +102,7 @@ impl Subscription {
         }
     }
 
-    /// Delivers up to where the log ended, or for as long as the subscriber stays.
+    /// Delivers events up to `head`; with `follow`, until the subscriber has gone.
     pub(crate) async fn run(mut self, follow: bool) {
         let stop = self.sources.stop.clone();
         let gone = self.responses.clone();
@@ -111,7 +112,7 @@ impl Subscription {
             () = stop.cancelled() => Err(End::Failed(Error::ShuttingDown)),
         };
         if let Err(End::Failed(error)) = delivered {
-            // Fails when the subscriber has gone meanwhile.
+            // The send fails if the subscriber has gone.
             let _ = self.responses.send(Err(error.into())).await;
         }
     }
@@ -141,7 +142,8 @@ impl Subscription {
             self.position = cleared;
             self.catch_up(upto).await?;
             if due && self.last_sent.elapsed() >= HEARTBEAT {
-                // That this was all is more than it knows: another node may do better.
+                // A heartbeat would say `caught_up`, though this node cannot see other nodes'
+                // appends. The subscriber may reach a node that can.
                 if !*self.sources.available.borrow() {
                     return Err(End::Failed(Error::StoreUnavailable));
                 }
@@ -150,7 +152,7 @@ impl Subscription {
         }
     }
 
-    /// Delivers what matches up to a position.
+    /// Delivers the matching events up to a position.
     async fn catch_up(&mut self, upto: u64) -> Result<(), End> {
         while self.position < upto {
             let wanted = (upto - self.position).min(self.batch.min(self.page) as u64) as usize;
@@ -159,10 +161,10 @@ impl Subscription {
                 None => self.page(upto, wanted).await?,
             };
             let bytes: usize = records.iter().map(Bytes::len).sum();
-            // What a subscriber that does not read holds, it holds for long.
+            // Bounds the next read by bytes, because a slow subscriber holds the events for long.
             self.page = (MOST_BYTES * records.len() / bytes.max(1)).max(1);
             self.deliver_some(records).await?;
-            // A filter may skip for long without waiting for anything.
+            // Yields, because a filter that skips events of the tail awaits nothing else.
             tokio::task::yield_now().await;
             if self.position - self.told >= MOST_SKIPPED {
                 self.send(Vec::new(), self.position).await?;
@@ -183,7 +185,7 @@ impl Subscription {
         Ok(page.records)
     }
 
-    /// Delivers those of consecutive events that match.
+    /// Delivers the matching ones of consecutive events.
     async fn deliver_some(&mut self, records: Vec<Bytes>) -> Result<(), End> {
         let mut events = Vec::with_capacity(records.len());
         let mut bytes = 0;

@@ -1,5 +1,5 @@
-//! The newest events, shared: what the writer commits is here before it is answered, and every
-//! subscriber at the head of the log reads it from here.
+//! The newest events of the log in memory. The writer pushes a batch here before it replies, and
+//! subscribers at the head read the batch from here.
 
 use std::{
     collections::VecDeque,
@@ -9,10 +9,10 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::watch;
 
-/// Bytes of events that are kept; older ones are read from the store.
+/// Limits the events in memory: 16 MiB. Subscribers read older events from the store.
 const MOST_BYTES: usize = 16 << 20;
 
-/// Events that were committed together, as they are sent.
+/// Consecutive encoded events that one call pushed.
 #[derive(Debug)]
 struct Chunk {
     first: u64,
@@ -20,12 +20,12 @@ struct Chunk {
 }
 
 impl Chunk {
-    /// The position of the last one; that before the first if there is none.
+    /// Returns the position of the last event, or `first - 1` if the chunk is empty.
     fn last(&self) -> u64 {
         self.first + self.records.len() as u64 - 1
     }
 
-    /// Leaves out what lies up to a position.
+    /// Removes the events at or below a position.
     fn skip(&mut self, upto: u64) {
         let known = (upto + 1 - self.first) as usize;
         self.records.drain(..known);
@@ -43,7 +43,7 @@ struct Recent {
     bytes: usize,
 }
 
-/// The end of the log.
+/// The newest events, and the position of the head.
 #[derive(Debug)]
 pub(crate) struct Tail {
     recent: Mutex<Recent>,
@@ -51,7 +51,7 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// The end of a log whose newest event is at `head`.
+    /// Makes an empty tail of a log whose newest event is at `head`.
     pub(crate) fn new(head: u64) -> Self {
         Self {
             recent: Mutex::default(),
@@ -59,18 +59,18 @@ impl Tail {
         }
     }
 
-    /// The position of the newest event.
+    /// Returns the position of the newest event.
     pub(crate) fn head(&self) -> u64 {
         *self.head.borrow()
     }
 
-    /// Tells when there is a newer one.
+    /// Returns a receiver that follows the position of the newest event.
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.head.subscribe()
     }
 
-    /// Adds what was committed behind the head; false if what lies between is not here, so that it
-    /// has to come first. What is here already does not come twice.
+    /// Adds committed events after the head, and skips the ones that the tail already holds.
+    /// Returns false, and adds nothing, if events before `first` are missing.
     pub(crate) fn push(&self, first: u64, records: Vec<Bytes>) -> bool {
         let mut chunk = Chunk { first, records };
         let dropped = {
@@ -82,7 +82,7 @@ impl Tail {
             if chunk.last() <= head {
                 return true;
             }
-            // Two who bring the same: each brings what the other has not.
+            // The writer and the follow task may push the same events.
             chunk.skip(head);
             let last = chunk.last();
             recent.bytes += chunk.bytes();
@@ -97,12 +97,12 @@ impl Tail {
             self.head.send_replace(last);
             dropped
         };
-        // Freeing memory is not for those who wait for the lock.
+        // Frees the memory after the lock is released, so that no task waits for it.
         drop(dropped);
         true
     }
 
-    /// Up to `limit` events after a position; `None` when the next one is not here.
+    /// Returns up to `limit` events after a position, or `None` if the tail lacks the next one.
     pub(crate) fn after(&self, position: u64, limit: usize) -> Option<Vec<Bytes>> {
         let mut chunks = Vec::new();
         {
@@ -133,7 +133,7 @@ impl Tail {
     }
 
     fn lock(&self) -> MutexGuard<'_, Recent> {
-        // Nothing under the lock panics half-way; what is there is whole.
+        // No code panics half-way through a change under the lock, so the value is consistent.
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

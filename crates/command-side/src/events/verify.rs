@@ -1,4 +1,4 @@
-//! Looks at everything that is stored of the log.
+//! Verifies every stored event and request id of the log.
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 
@@ -10,19 +10,20 @@ use tonic::Status;
 
 use crate::{codec::record, error::store_error};
 
-/// Events or request ids that are looked at in one go.
+/// Limits the events or request ids of one read.
 const PAGE: usize = 1000;
 
-/// Missing positions that are named one by one.
+/// Limits the missing positions of a gap that get a difference each. One more difference covers the
+/// rest of the gap.
 const NAMED: u64 = 100;
 
 type Responses = mpsc::Sender<Result<VerifyLogResponse, Status>>;
 
-/// Why it ends before the end.
+/// The reason for which a verification ends early.
 pub(crate) enum End {
-    /// Nobody listens any more.
+    /// The client has gone.
     Gone,
-    /// The store does not answer.
+    /// A read of the store failed.
     Failed(event_log::Error),
 }
 
@@ -32,11 +33,11 @@ impl From<event_log::Error> for End {
     }
 }
 
-/// Looks at everything in a file that a log was exported to, and returns the first thing that is not as
-/// it should be. `tell` hears how many events of how many have been looked at.
+/// Verifies the file of an exported log, and returns the first difference. Calls `tell` with the
+/// last verified position and the newest position.
 ///
 /// # Errors
-/// When the file cannot be read.
+/// [`event_log::Error`] when the file cannot be opened or read.
 pub async fn verify_file(
     file: &Path,
     tell: &mut (dyn FnMut(u64, u64) + Send),
@@ -60,18 +61,18 @@ pub async fn verify_file(
     }
 }
 
-/// A look at the log as far as it is when it begins.
+/// A verification of the log up to its head at the start.
 pub(crate) struct Look {
     pub(crate) reader: Arc<dyn Reader>,
     pub(crate) responses: Responses,
 }
 
 impl Look {
-    /// Tells what is not as it should be, until all has been looked at.
+    /// Sends every difference until the whole log is verified, or ends the stream with an error.
     pub(crate) async fn run(self) {
         if let Err(End::Failed(error)) = self.look().await {
             let failed = Status::from(store_error(&error));
-            // Fails when nobody listens any more.
+            // The send fails if the client has gone.
             let _ = self.responses.send(Err(failed)).await;
         }
     }
@@ -157,7 +158,7 @@ impl Look {
         differences.push(event(row.position, problem));
     }
 
-    /// Every event of a command with a request id is what that was answered with.
+    /// Checks that each event with a request id is at the position stored for that request id.
     async fn records_of_requests(
         &self,
         rows: &[Inspected],
@@ -207,7 +208,7 @@ impl Look {
     }
 }
 
-/// The positions after one, up to the last, that no row has.
+/// Adds a difference for each position after `after`, up to `last`, that no row has.
 fn missing(after: u64, rows: &[Inspected], last: u64, differences: &mut Vec<LogDifference>) {
     let mut expected = after + 1;
     let found = rows.iter().map(|row| row.position);

@@ -1,3 +1,5 @@
+//! Tests of [`decide`] and [`evolve`]: given events, a command leads to an event or a refusal.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -59,7 +61,7 @@ fn given(events: &[Event]) -> Option<Order> {
     events.iter().fold(None, evolve)
 }
 
-/// Given events, when a command, then an event or a refusal.
+/// Checks that a command after the given events leads to an event or a refusal.
 fn check(events: &[Event], command: Command, then: Result<Event, Refusal>) {
     assert_eq!(decide(given(events).as_ref(), None, command), then);
 }

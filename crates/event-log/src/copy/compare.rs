@@ -1,18 +1,24 @@
-//! Whether two logs are the same.
+//! Compares two logs row by row.
 
 use super::{Error, FIRST_PAGE, PAGE, contents::Contents, page};
 use crate::Request;
 
-/// How many of the source's requests the target has to have. It never may have others.
+/// How many of the source's requests the target must have. In both cases, every request of the
+/// target must be in the source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Requests {
-    /// It is a copy.
+    /// All requests: the target is a copy.
     All,
-    /// It may become one.
+    /// Any number of requests: the target may become a copy.
     Any,
 }
 
-/// Compares the events up to a position, and the requests.
+/// Compares the requests, and the events through position `upto`. `tell` receives the number of
+/// rows compared so far.
+///
+/// # Errors
+/// [`Error::Different`] with the first event or request id that differs; [`Error::Store`] when a
+/// store fails.
 pub(super) async fn compare(
     source: &mut Contents,
     target: &mut Contents,
@@ -55,7 +61,7 @@ pub(super) async fn compare(
     their.map_or(Ok(()), |their| Err(Error::of_request(&their.id)))
 }
 
-/// One request after the other, in the order of their ids.
+/// Reads requests one by one, in the order of their ids.
 #[derive(Debug, Default)]
 struct Cursor {
     page: std::vec::IntoIter<Request>,
@@ -75,7 +81,7 @@ impl Cursor {
     }
 }
 
-/// The index of the first row that one does not have, or has differently.
+/// Returns the index of the first row that differs, or that one side lacks.
 fn difference<T: PartialEq>(ours: &[T], theirs: &[T]) -> Option<usize> {
     let same = ours
         .iter()

@@ -1,4 +1,4 @@
-//! A log as it is stored, in either store.
+//! The rows of a log in either store, for copies.
 
 use std::{fs, path::Path};
 
@@ -7,13 +7,13 @@ use sqlx::{PgConnection, SqliteConnection};
 use super::Error;
 use crate::{Aggregate, Appender, Event, Location, Position, Request, Schema, postgres, sqlite};
 
-/// What is copied is not looked into.
+/// A copy does not decode records, so no schema version applies.
 const ANY_SCHEMA: Schema = Schema {
     current: 0,
     upcast: |_, _, _| None,
 };
 
-/// No log ends here.
+/// The end of a log that is read whole: the largest position.
 const NO_END: u64 = i64::MAX as u64;
 
 /// The rows of a log.
@@ -21,9 +21,9 @@ const NO_END: u64 = i64::MAX as u64;
 pub(super) struct Contents {
     location: Location,
     connection: Connection,
-    /// What lies behind is not looked at: events, and answers to request ids that are from there.
+    /// The last position to read. Later events, and requests with a later position, are left out.
     end: u64,
-    /// Of a file: the folder that it lies in.
+    /// The lock on the folder of a writable file, unless the other log of a copy holds the lock.
     folder: Option<::sqlite::Folder>,
 }
 
@@ -33,7 +33,7 @@ enum Connection {
     Database(PgConnection),
 }
 
-/// The same text for both, which differ in the type of the connection only.
+/// Runs the same text on both stores, which differ only in the type of the connection.
 macro_rules! on_either {
     ($contents:expr, $connection:ident => $asked:expr) => {
         match &mut $contents.connection {
@@ -43,7 +43,7 @@ macro_rules! on_either {
     };
 }
 
-/// Whose log it is, and whether it is whole.
+/// The id of a log, and whether the log is whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) log_id: String,
@@ -51,13 +51,13 @@ pub(super) struct Identity {
 }
 
 impl Contents {
-    /// A log that is there already, and that nobody else uses.
+    /// Opens an existing log that no other process uses.
     pub(super) async fn of(location: &Location) -> Result<Self, Error> {
         check_is_there(location).await?;
         Self::made(location, None).await
     }
 
-    /// A log that is there already, as far as it is now. It is not written, but others may.
+    /// Opens an existing log for reading, through its present head. Nodes may append meanwhile.
     pub(super) async fn so_far(location: &Location) -> Result<Self, Error> {
         check_is_there(location).await?;
         let connection = match location {
@@ -76,8 +76,8 @@ impl Contents {
         Ok(contents)
     }
 
-    /// A log, or a place for one, that nobody else uses: its tables are made if they are missing.
-    /// `beside` the one that is open already.
+    /// Opens a store that no other process uses, and brings its tables up to date. The store may be
+    /// empty. If `beside` has locked the same folder, that lock serves both.
     pub(super) async fn made(location: &Location, beside: Option<&Self>) -> Result<Self, Error> {
         let (connection, folder) = match location {
             Location::File(file) => {
@@ -103,7 +103,7 @@ impl Contents {
         })
     }
 
-    /// Whether it is in this file.
+    /// Returns whether the log is in `file`.
     fn is(&self, file: &Path) -> bool {
         let Location::File(ours) = &self.location else {
             return false;
@@ -112,7 +112,7 @@ impl Contents {
         fs::canonicalize(ours).is_ok_and(is_same)
     }
 
-    /// What appends there.
+    /// Opens an appender to the log.
     pub(super) async fn appender(&self) -> Result<Box<dyn Appender>, Error> {
         Ok(match &self.location {
             Location::File(file) => sqlite::appender(file, ANY_SCHEMA).await?,
@@ -120,7 +120,7 @@ impl Contents {
         })
     }
 
-    /// `None` where there has not been a log yet.
+    /// Returns the log's identity, or `None` if the store has no log yet.
     pub(super) async fn identity(&mut self) -> Result<Option<Identity>, Error> {
         let row: Option<(String, bool)> = on_either!(self, connection => {
             sqlx::query_as("SELECT id, whole FROM log").fetch_optional(connection).await?
@@ -143,7 +143,7 @@ impl Contents {
         Ok(())
     }
 
-    /// The position of the newest event.
+    /// Returns the position of the newest event.
     pub(super) async fn head(&mut self) -> Result<u64, Error> {
         let head: i64 = on_either!(self, connection => {
             sqlx::query_scalar("SELECT coalesce(max(position), 0) FROM events WHERE position <= $1")
@@ -154,7 +154,7 @@ impl Contents {
         Ok(head.cast_unsigned())
     }
 
-    /// How many request ids are known.
+    /// Returns the number of requests.
     pub(super) async fn request_count(&mut self) -> Result<u64, Error> {
         let count: i64 = on_either!(self, connection => {
             sqlx::query_scalar("SELECT count(*) FROM requests WHERE position <= $1")
@@ -165,7 +165,7 @@ impl Contents {
         Ok(count.cast_unsigned())
     }
 
-    /// The events right after a position, in their order.
+    /// Returns up to `limit` events after position `after`, in order. Fails if one is missing.
     pub(super) async fn events(&mut self, after: u64, limit: usize) -> Result<Vec<Event>, Error> {
         type Row = (i64, i32, String, i64, String, i32, Vec<u8>);
         let rows: Vec<Row> = on_either!(self, connection => {
@@ -193,7 +193,7 @@ impl Contents {
         Ok(rows.into_iter().map(event).collect())
     }
 
-    /// What was answered to the request ids right after one, in the order of their bytes.
+    /// Returns up to `limit` requests with ids after `after`, in byte order of the ids.
     pub(super) async fn requests(
         &mut self,
         after: &str,
@@ -222,7 +222,7 @@ impl Contents {
         Ok(rows.into_iter().map(request).collect())
     }
 
-    /// Lets go of a file, which has all of it, on the disk; its folder is ours still.
+    /// Closes a file, with all its rows on the disk, and returns the lock on its folder.
     pub(super) async fn close_alone(self) -> Result<Option<::sqlite::Folder>, Error> {
         if let (Connection::File(connection), Location::File(file)) =
             (self.connection, &self.location)
@@ -233,14 +233,15 @@ impl Contents {
         Ok(self.folder)
     }
 
-    /// Lets go of it.
+    /// Closes the log, and releases the locks on it.
     pub(super) async fn close(self) {
         match self.connection {
             Connection::File(connection) => ::sqlite::close(connection).await,
             Connection::Database(mut connection) => {
-                // Given back now: the server may take a moment to see that the connection has gone.
+                // The server may release the locks of a closed connection late, so the unlock is
+                // explicit.
                 let unlock = sqlx::raw_sql("SELECT pg_advisory_unlock_all()");
-                // Nothing is under way on it: that it cannot be closed in order changes nothing.
+                // No statement is running, so a failure to unlock or close changes nothing.
                 let _ = unlock.execute(&mut connection).await;
                 let _ = sqlx::Connection::close(connection).await;
             }

@@ -1,3 +1,5 @@
+//! Exports a log to a file.
+
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
@@ -12,25 +14,32 @@ use super::{
 };
 use crate::Location;
 
-/// What the name of the folder ends with in which the file is made.
+/// The suffix of the folder that holds the file until the export is complete.
 const UNFINISHED: &str = ".unfinished";
 
-/// A file that has all of a log, and not its name yet.
+/// A complete export, whose file does not have its name yet.
 #[derive(Debug)]
 pub struct Export {
     file: PathBuf,
     folder: PathBuf,
     copied: Copied,
-    /// So that no other export makes it.
+    /// Keeps other exports from the same folder.
     _lock: Option<::sqlite::Folder>,
 }
 
-/// Copies a log, which may be in use, as far as it is now, and compares it. `tell` hears how far it is.
+/// Copies a log through its present head to `file`, and compares both. `tell` receives the
+/// progress.
 ///
-/// The file is made in a folder beside, where an export that was broken off is gone on with.
+/// Nodes may use the log meanwhile. The file grows in a folder named after it, with the suffix
+/// `.unfinished`; the next export to the same file continues an interrupted one.
 ///
 /// # Errors
-/// When there is such a file already, or it is not the same as the log.
+/// - [`Error::Exists`]: `file` exists.
+/// - [`Error::NoLog`] or [`Error::NotWhole`]: the source has no log, or an unfinished copy.
+/// - [`Error::Unwritable`]: the folder of `file` cannot be read.
+/// - [`Error::Taken`], [`Error::Ahead`] or [`Error::Other`]: the unfinished file is of another log.
+/// - [`Error::Different`]: the file differs from the log.
+/// - [`Error::Store`]: a store cannot be used, or another export to `file` is running.
 pub async fn export(
     from: &Location,
     file: &Path,
@@ -38,7 +47,8 @@ pub async fn export(
 ) -> Result<Export, Error> {
     check_is_free(file)?;
     let parent = folder_of(file);
-    // It is not made: a disk that is not mounted is not to be filled in another place.
+    // The export does not create the folder: its disk may not be mounted, and another would fill
+    // up.
     fs::metadata(parent).map_err(|error| Error::Unwritable(parent.to_owned(), error))?;
     let mut source = Contents::so_far(from).await?;
     let log_id = whole_log(&mut source, from).await?;
@@ -63,7 +73,7 @@ pub async fn export(
 }
 
 impl Export {
-    /// Where it is as long as it has not its name.
+    /// Returns the path of the file before [`Export::finish`].
     #[must_use]
     pub fn unfinished(&self) -> PathBuf {
         made_in(&self.folder)
@@ -72,7 +82,9 @@ impl Export {
     /// Gives the file its name.
     ///
     /// # Errors
-    /// When there is one of that name meanwhile, or it cannot be done.
+    /// - [`Error::Exists`]: another file got the name meanwhile.
+    /// - [`Error::Unwritable`]: the file cannot be renamed and synced, or the unfinished folder
+    ///   cannot be removed.
     pub fn finish(self) -> Result<Copied, Error> {
         check_is_free(&self.file)?;
         let parent = folder_of(&self.file);

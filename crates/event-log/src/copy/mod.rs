@@ -1,8 +1,11 @@
-//! Copying a log: what is there is there as it was, byte for byte.
+//! Copies logs byte for byte.
 //!
-//! [`run`] moves one from one store to another while nobody uses either, [`export`] makes a file of one
-//! that is in use, and [`Restore`] makes a log of such a file. What was broken off is gone on with. In
-//! between the target says that it is not whole, and is not served.
+//! - [`run`] copies a log to another store while no node uses either.
+//! - [`export()`] writes a log to a file; nodes may use the log meanwhile.
+//! - [`Restore`] creates a log from such a file.
+//!
+//! Each of the three continues its own interrupted run. Until the copy is complete, the target is
+//! recorded as not whole, and no node opens the target.
 
 mod compare;
 mod contents;
@@ -18,72 +21,73 @@ pub use restore::{LogId, Restore};
 
 use crate::{Appender, Batch, Event, Location};
 
-/// Rows that are read and written at once, at most.
+/// Bounds the rows of one page, which are read and written together.
 const PAGE: usize = 1000;
 
-/// Events that are read at first, when their size is not known.
+/// Events in the first page, when no event's size is known yet.
 const FIRST_PAGE: usize = 10;
 
-/// Bytes of events that are read and written at once, more or less.
+/// Approximate bytes of events in one page. The size of the page before determines how many events
+/// fit.
 const PAGE_BYTES: usize = 1 << 20;
 
-/// Why a log is not copied, or not to the end.
+/// The reason why a copy, an export or a restore fails.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A store cannot be used.
     #[error(transparent)]
     Store(#[from] crate::Error),
-    /// There is nothing to copy.
+    /// The source has no log.
     #[error("there is no log in {0}")]
     NoLog(Location),
-    /// The source is an unfinished copy itself.
+    /// The source is an unfinished copy.
     #[error("the log in {0} is an unfinished copy itself")]
     NotWhole(Location),
-    /// Nodes are running on it, or another copy.
+    /// A node or another copy uses the database.
     #[error("{0} is in use: stop the nodes that run on it first")]
     InUse(Location),
-    /// The source is the target.
+    /// Source and target are the same file.
     #[error("a log is not copied onto itself")]
     Itself,
-    /// The target holds something else.
+    /// The target holds another log.
     #[error("{0} is not empty, and holds another log")]
     Taken(Location),
-    /// What a log is restored to is one.
+    /// The target of a restore holds a whole log.
     #[error("there is a log in {location} already: it is {log_id}")]
     Occupied {
         /// The target.
         location: Location,
-        /// The id of the log there.
+        /// The id of the log in the target.
         log_id: String,
     },
-    /// What a log is exported to is there.
+    /// The file to export to exists.
     #[error("{0} is there already")]
     Exists(PathBuf),
-    /// The file that a log is exported to cannot be made.
+    /// The file to export to cannot be written.
     #[error("{0} cannot be written: {1}")]
     Unwritable(PathBuf, #[source] io::Error),
-    /// The target has more than the source.
+    /// The target has more events than the source.
     #[error("{location} has gone on: it ends at {there}, the source at {here}")]
     Ahead {
         /// The target.
         location: Location,
-        /// Where it ends.
+        /// The position of the target's newest event.
         there: u64,
-        /// Where the source ends.
+        /// The position of the source's newest event.
         here: u64,
     },
-    /// The target was written to by somebody else since it was the same.
+    /// The target's newest event differs from the source's event at the same position.
     #[error("{location} is no copy: its event {position} is not the one of the source")]
     Other {
         /// The target.
         location: Location,
-        /// Where it is known to differ.
+        /// The position of the event that differs.
         position: u64,
     },
-    /// The source was written to.
+    /// The source has changed during the copy.
     #[error("the source has changed meanwhile: run it again")]
     Changed,
-    /// The two are not the same in the end.
+    /// Source and target differ after the copy.
     #[error("the copy differs from its source in {0}")]
     Different(String),
 }
@@ -100,46 +104,55 @@ impl From<sqlx::Error> for Error {
     }
 }
 
-/// How far it is.
+/// The progress of a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// What it does.
+    /// The stage.
     pub stage: Stage,
-    /// So many of the stage's rows are done.
+    /// Rows of the stage that are done.
     pub done: u64,
-    /// So many there are.
+    /// All rows of the stage.
     pub all: u64,
 }
 
-/// What a copy does, one after the other.
+/// The stages of a copy, in their order. [`run`] starts with an additional [`Stage::Verifying`] if
+/// the target is already whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
     /// Copies events.
     Events,
-    /// Copies what was answered to request ids.
+    /// Copies request ids and their recorded replies.
     Requests,
-    /// Compares all of it.
+    /// Compares all events and requests.
     Verifying,
 }
 
-/// What is the same on both sides now.
+/// The contents that source and target have in common after a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copied {
     /// The log's id.
     pub log_id: String,
-    /// So many events.
+    /// Number of events.
     pub events: u64,
-    /// So many request ids.
+    /// Number of request ids.
     pub requests: u64,
-    /// Of the events, those that were not there before.
+    /// Number of events that the target did not have before.
     pub new_events: u64,
 }
 
-/// Copies a log, and compares it. `tell` hears how far it is.
+/// Copies a log, and compares source and target. `tell` receives the progress.
+///
+/// The next run continues an interrupted copy.
 ///
 /// # Errors
-/// When it is not there whole and unchanged afterwards. What has been copied is gone on from by the
-/// next copy.
+/// - [`Error::NoLog`] or [`Error::NotWhole`]: the source has no log, or an unfinished copy.
+/// - [`Error::InUse`]: a node or another copy uses a database.
+/// - [`Error::Itself`]: source and target are the same file.
+/// - [`Error::Taken`], [`Error::Ahead`] or [`Error::Other`]: the target holds another log, or
+///   events that the source does not have.
+/// - [`Error::Changed`]: the source has changed during the copy.
+/// - [`Error::Different`]: source and target differ.
+/// - [`Error::Store`]: a store cannot be used, or a file's folder is in use by another process.
 pub async fn run(
     from: &Location,
     to: &Location,
@@ -154,7 +167,7 @@ pub async fn run(
         whole: true,
     };
     if target.identity().await?.as_ref() == Some(&whole) {
-        // What has been used is not touched before it is known to be a part of the source.
+        // A log that nodes have used stays unchanged until it proves to be a part of the source.
         let all = before + source.request_count().await?;
         let mut tell = |done| {
             tell(Progress {
@@ -171,7 +184,7 @@ pub async fn run(
     Ok(copied)
 }
 
-/// The id of a log to be copied.
+/// Returns the id of a log to copy. Fails if there is no log, or an unfinished copy.
 async fn whole_log(source: &mut Contents, from: &Location) -> Result<String, Error> {
     match source.identity().await? {
         None => Err(Error::NoLog(from.clone())),
@@ -180,9 +193,11 @@ async fn whole_log(source: &mut Contents, from: &Location) -> Result<String, Err
     }
 }
 
-/// Copies what the target, a beginning of the source, does not have, and compares all of it. Then it is
-/// this log, whole. `wanted`: all request ids, of a source that stays as it is; or at least those that
-/// are there by now.
+/// Copies the rows that the target lacks, compares both logs, and records the target as whole.
+///
+/// The target is a beginning of the source. With [`Requests::All`], the source must not change
+/// during the copy. With [`Requests::Any`], the target must get at least as many requests as the
+/// source had at the start.
 async fn complete(
     source: &mut Contents,
     target: &mut Contents,
@@ -230,7 +245,8 @@ async fn complete(
     Ok(copied)
 }
 
-/// Where the target ends, which is empty or, it seems, a beginning of the source.
+/// Returns the position at which the target ends. Fails if a target with rows has another id, or if
+/// [`check_beginning`] fails.
 async fn check_target(
     source: &mut Contents,
     target: &mut Contents,
@@ -244,7 +260,8 @@ async fn check_target(
     }
 }
 
-/// Where the target ends, if it seems to be a beginning of the source.
+/// Returns the position at which the target ends, if its newest event equals the source's event at
+/// the same position.
 async fn check_beginning(
     source: &mut Contents,
     target: &mut Contents,
@@ -259,7 +276,8 @@ async fn check_beginning(
             here,
         });
     }
-    // Every event has an id of its own: who has the same newest one has the same before it.
+    // Each event has a unique id, so logs with the same newest event have the same events before
+    // it.
     if before > 0 && source.events(before - 1, 1).await? != target.events(before - 1, 1).await? {
         return Err(Error::Other {
             location: to.clone(),
@@ -269,7 +287,7 @@ async fn check_beginning(
     Ok(before)
 }
 
-/// How many events to read next, after these.
+/// Returns the number of events for the next page, from the mean size of `events`.
 fn page(events: &[Event]) -> usize {
     let bytes: usize = events.iter().map(|event| event.record.len()).sum();
     (PAGE_BYTES * events.len() / bytes.max(1)).clamp(1, PAGE)
@@ -301,7 +319,8 @@ async fn copy_events(
     }
 }
 
-/// All of them, for those that are new may be anywhere between those that are there.
+/// Copies the requests that the target lacks. The copy reads every request, because new ids sort
+/// anywhere among the old ones.
 async fn copy_requests(
     source: &mut Contents,
     appender: &mut dyn Appender,

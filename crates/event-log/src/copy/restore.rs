@@ -1,3 +1,5 @@
+//! Restores a log from an exported file.
+
 use std::path::Path;
 
 use uuid::Uuid;
@@ -11,16 +13,16 @@ use super::{
 };
 use crate::Location;
 
-/// Which id a restored log has.
+/// The id that a restored log gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogId {
-    /// That of the log that was exported: who follows it goes on.
+    /// The id of the exported log, so that its subscribers resume.
     Kept,
-    /// One of its own: who followed the log that was exported is refused.
+    /// A new id, so that the server rejects subscribers of the exported log.
     New,
 }
 
-/// A file that a log was exported to, and the place for a log that is to be made of it.
+/// An exported file, and the target of its restore.
 #[derive(Debug)]
 pub struct Restore {
     source: Contents,
@@ -29,11 +31,15 @@ pub struct Restore {
 }
 
 impl Restore {
-    /// Opens both. The place is empty, or was left by a restore of this file that was broken off,
-    /// which is gone on with.
+    /// Opens the file and the target. The target is empty, or holds an interrupted restore of this
+    /// file, which continues.
     ///
     /// # Errors
-    /// When there is nothing to restore, or the place is in use, or holds something else.
+    /// - [`Error::NoLog`] or [`Error::NotWhole`]: the file is missing, or is an unfinished copy.
+    /// - [`Error::InUse`]: a node or a copy uses the target database.
+    /// - [`Error::Occupied`]: the target holds a whole log.
+    /// - [`Error::Ahead`] or [`Error::Other`]: the target holds events that the file does not have.
+    /// - [`Error::Store`]: a store cannot be used, or another process uses the target's folder.
     pub async fn open(file: &Path, to: &Location) -> Result<Self, Error> {
         let from = Location::File(file.to_owned());
         let mut source = Contents::so_far(&from).await?;
@@ -55,10 +61,14 @@ impl Restore {
         })
     }
 
-    /// Copies the log, and compares it. `tell` hears how far it is.
+    /// Copies the log, compares both, and lets nodes open the target. `tell` receives the progress.
     ///
     /// # Errors
-    /// When it is not there whole afterwards: then it is not served.
+    /// After an error, no node opens the target.
+    ///
+    /// - [`Error::Different`]: file and target differ.
+    /// - [`Error::Changed`]: the file has changed during the restore.
+    /// - [`Error::Store`]: a store fails.
     pub async fn run(
         self,
         log_id: LogId,

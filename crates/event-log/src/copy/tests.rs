@@ -1,3 +1,5 @@
+//! Tests of [`run`]: copies from store to store.
+
 mod backup;
 
 use tempfile::TempDir;
@@ -11,7 +13,7 @@ const SCHEMA: Schema = Schema {
     upcast: |_, _, record| Some(record.to_vec()),
 };
 
-/// Places for a log: in files, and in a database.
+/// Places for logs: two files and a database.
 struct Places {
     file: Location,
     other_file: Location,
@@ -39,8 +41,8 @@ async fn open(location: &Location) -> Log {
         .unwrap()
 }
 
-/// Appends events of versions `from` to `upto` of an order, each with a request id, the records in
-/// an older schema than that of the program.
+/// Appends versions `from` through `upto` of an aggregate, each with a request id. The records have
+/// schema versions older than the current one.
 async fn append(location: &Location, id: &str, from: u64, upto: u64) {
     let mut log = open(location).await;
     let events: Vec<_> = (from..=upto)
@@ -59,7 +61,7 @@ async fn append(location: &Location, id: &str, from: u64, upto: u64) {
         .iter()
         .enumerate()
         .map(|(index, event)| Request {
-            // Neither in the order of positions, nor in one that all collations agree on.
+            // The ids follow neither the positions nor an order that all collations share.
             id: format!("{}-{id}-\u{e4}{}", event.version % 7, event.version),
             fingerprint: vec![event.version as u8],
             aggregate_id: id.into(),
@@ -78,7 +80,7 @@ async fn copy(from: &Location, to: &Location) -> Result<Copied, Error> {
     run(from, to, &mut |_| {}).await
 }
 
-/// All of a log, as it is stored.
+/// Returns all rows of a log, as stored.
 async fn all(location: &Location) -> (Identity, Vec<Event>, Vec<Request>) {
     let mut contents = Contents::of(location).await.unwrap();
     let all = (
@@ -119,7 +121,7 @@ async fn a_log_goes_there_and_grows_and_comes_back_as_it_was() {
     assert_eq!(all(&places.file).await, all(&places.other_file).await);
 }
 
-/// Copies until so much of a stage is done, and is gone then.
+/// Copies until `done` rows of `stage` are done, and then drops the copy.
 async fn copy_until(from: &Location, to: &Location, stage: Stage, done: u64) {
     let (reached, stop) = tokio::sync::oneshot::channel();
     let mut reached = Some(reached);
@@ -193,10 +195,10 @@ async fn what_is_not_its_own_is_refused_and_left_as_it_is() {
     assert!(matches!(taken, Err(Error::Taken(_))), "{taken:?}");
     assert_eq!(all(&places.other_file).await, before);
 
-    // Somebody has tried it first: a log, but nothing in it.
+    // A node has opened the database before: it holds a log without events.
     open(&places.database).await.appender.close().await;
     copy(&places.file, &places.database).await.unwrap();
-    // From here on they are two.
+    // From here on, the two logs differ.
     append(&places.file, "a", 4, 4).await;
     append(&places.database, "b", 1, 1).await;
     for (from, to) in [
@@ -226,7 +228,7 @@ async fn what_is_not_its_own_is_refused_and_left_as_it_is() {
     );
 }
 
-/// Remembers what was answered to a request that changed nothing.
+/// Records the reply to a request that appended no event.
 async fn answer(location: &Location, id: &str) {
     let mut log = open(location).await;
     let request = Request {
@@ -257,7 +259,7 @@ async fn g5_requests_that_only_the_target_has_are_kept_and_served() {
         assert!(matches!(refused, Err(Error::Different(_))), "{refused:?}");
         assert_eq!(all(&places.database).await, before, "and it is whole");
     }
-    // Those of the source are what a copy is for.
+    // A copy adds the requests that only the source has.
     copy(&places.database, &places.file).await.unwrap();
     answer(&places.file, "5 of the source").await;
     copy(&places.file, &places.database).await.unwrap();
@@ -335,7 +337,7 @@ async fn a_node_that_comes_back_while_its_log_is_copied_is_refused_until_that_is
     testkit::postgres::terminate_others(&mut killer).await;
     let copying = Contents::of(&places.database).await.unwrap();
     for _ in 0..2 {
-        // The first may be that of the connection that was killed.
+        // The first error may be of the terminated connection.
         node.appender.head().await.unwrap_err();
     }
     let another = crate::open(&places.database, SCHEMA, &Handle::current()).await;

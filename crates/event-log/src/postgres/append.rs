@@ -1,3 +1,5 @@
+//! The appender of a log in Postgres, which sends each batch as one statement.
+
 use std::{fmt, time::Duration};
 
 use async_trait::async_trait;
@@ -7,19 +9,21 @@ use tokio::time::Instant;
 use super::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, USERS, in_time};
 use crate::{Aggregate, Batch, Error, Loaded, Position, Request, Schema};
 
-/// The one writer of a node. Other nodes have theirs.
+/// Appends for one node, or for a copy. Every node has its own appender.
 pub(super) struct Appender {
     options: PgConnectOptions,
     schema: Schema,
-    /// Whose log it is, once that is known: a node appends to no other.
+    /// The id of the log that the node opened. After a reconnect, the appender rejects another log.
     log_id: Option<String>,
-    /// Whether it is a node's. Otherwise it is of the copy that keeps nodes away.
+    /// True for a node, which shares the lock on the log. False for a copy, whose other connection
+    /// holds the lock exclusively.
     is_node: bool,
-    /// Whatever fails ends the connection, and with it what it had begun.
+    /// An error drops the connection, so that the server rolls its transaction back. A conflict
+    /// outside an exclusive load keeps the connection.
     connection: Option<Connection>,
 }
 
-/// Without the options, which hold a password.
+/// Omits the options, which hold a password.
 impl fmt::Debug for Appender {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         to.debug_struct("Appender")
@@ -31,17 +35,17 @@ impl fmt::Debug for Appender {
 #[derive(Debug)]
 struct Connection {
     postgres: PgConnection,
-    /// When it was last seen to be good.
+    /// When the connection last answered.
     used: Instant,
-    /// Whether it has begun a transaction, in which it keeps others from appending.
+    /// True in the transaction of an exclusive load, which keeps other nodes from appending.
     exclusive: bool,
 }
 
-/// A connection that was not used for so long may have gone meanwhile, with a restart of the database:
-/// better to know before a command is sent, whose outcome would be unknown.
+/// A connection that idles for 1 s is pinged before its next use. A restart of the database may
+/// have closed the connection, and the outcome of a command on it would be unknown.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// One round trip whatever is asked.
+/// Loads events and requests in one round trip. Requests have aggregate type 0.
 const LOAD: &str = "
     SELECT aggregate_type, '' AS request_id, aggregate_id, version, position, event_type,
         schema_version, record
@@ -52,8 +56,8 @@ const LOAD: &str = "
     FROM requests WHERE request_id = ANY($3)
     ORDER BY version";
 
-/// The whole append as one statement: the lock on `log_head` is held from here to the end of the
-/// commit, and for no round trip between.
+/// Appends a batch in one statement. Without an exclusive load, no round trip separates the lock on
+/// `log_head` from the commit.
 const APPEND: &str = "
     WITH head AS (
         UPDATE log_head SET position = position + CARDINALITY($1::integer[])
@@ -76,7 +80,7 @@ const APPEND: &str = "
     SELECT before + 1 FROM head";
 
 impl Appender {
-    /// That of a node.
+    /// Creates the appender of a node.
     pub(super) fn new(options: PgConnectOptions, schema: Schema) -> Self {
         Self {
             options,
@@ -87,7 +91,7 @@ impl Appender {
         }
     }
 
-    /// That of a copy.
+    /// Creates the appender of a copy.
     pub(super) fn of_copy(options: PgConnectOptions, schema: Schema) -> Self {
         Self {
             is_node: false,
@@ -95,7 +99,11 @@ impl Appender {
         }
     }
 
-    /// The log's id; `new` if it had none.
+    /// Returns the log's id, and sets the id to `new` if the log has none.
+    ///
+    /// # Errors
+    /// - [`Error::NotWhole`]: the log is an unfinished copy.
+    /// - [`Error::Store`]: the database does not answer, or a copy has the log to itself.
     pub(super) async fn log_id(&mut self, new: &str) -> Result<String, Error> {
         let mut connection = self.take().await?;
         let id = in_time(ANSWER_TIMEOUT, async {
@@ -121,8 +129,8 @@ impl Appender {
         self.connection = Some(connection);
     }
 
-    /// Keeps copies away for as long as the connection lives; fails while one is at work, or when
-    /// one has made another log of this one.
+    /// Takes the shared lock, which keeps copies from the log while the connection lives. Fails
+    /// while a copy holds the lock, or if a copy has replaced the log by another one.
     async fn check(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         let (taken, log_id): (bool, Option<String>) =
             sqlx::query_as("SELECT pg_try_advisory_lock_shared($1), (SELECT id FROM log)")
@@ -140,7 +148,7 @@ impl Appender {
         Ok(())
     }
 
-    /// The connection, to be put back if it is still good.
+    /// Takes the connection out, or opens one. The caller puts a working connection back.
     async fn take(&mut self) -> Result<Connection, Error> {
         let connection = match self.connection.take() {
             Some(connection) if connection.exclusive || connection.used.elapsed() < IDLE => {
@@ -193,7 +201,7 @@ impl crate::Appender for Appender {
         request_ids: &[&str],
         exclusively: bool,
     ) -> Result<Loaded, Error> {
-        // Of a batch that was given up: with the connection goes its lock.
+        // The batch of this exclusive load was given up. The lock ends with the connection.
         self.connection.take_if(|connection| connection.exclusive);
         if aggregates.is_empty() && request_ids.is_empty() && !exclusively {
             return Ok(Loaded::default());
@@ -238,7 +246,7 @@ impl crate::Appender for Appender {
 
     async fn close(self: Box<Self>) {
         if let Some(connection) = self.connection {
-            // Nothing is under way on it: that it cannot be closed in order changes nothing.
+            // No statement is running, so a connection that fails to close changes nothing.
             let _ = connection.postgres.close().await;
         }
     }
@@ -293,14 +301,14 @@ async fn append(connection: &mut Connection, batch: &Batch) -> Result<i64, sqlx:
     Ok(first)
 }
 
-/// Requests, column by column.
+/// The columns of the requests, as `APPEND` binds them.
 #[derive(Default)]
 struct Answers<'a> {
     ids: Vec<&'a str>,
     fingerprints: Vec<&'a [u8]>,
     aggregate_ids: Vec<&'a str>,
     versions: Vec<i64>,
-    /// In the log, or, for those `in_batch`, among the batch's events, from 1.
+    /// Positions in the log, or for requests `in_batch`, numbers of the batch's events, from 1.
     positions: Vec<i64>,
     in_batch: Vec<bool>,
 }
@@ -324,9 +332,11 @@ impl<'a> Answers<'a> {
     }
 }
 
+/// Connects, and turns `synchronous_commit` on if the default is `off`, so that a commit is
+/// durable.
 async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
     let mut connection = options.connect().await?;
-    // What is stricter than `on` stays as it is.
+    // Every other setting waits for the local disk at commit, and stays.
     sqlx::query(
         "SELECT set_config('synchronous_commit', 'on', false)
         WHERE current_setting('synchronous_commit') = 'off'",

@@ -1,3 +1,5 @@
+//! The address of a database, its connection options, and the checks before its use.
+
 use std::{
     fmt::{self, Display},
     str::FromStr,
@@ -12,10 +14,10 @@ use sqlx::{
 
 use super::{CONNECT_TIMEOUT, IDLE_TIMEOUT, STATEMENT_TIMEOUT};
 
-/// `server_version_num` of Postgres 14.
+/// The oldest supported version: Postgres 14, as `server_version_num`.
 const OLDEST: i32 = 140_000;
 
-/// What may stand behind the `?` of a URL.
+/// The parameters that a URL may have.
 const PARAMETERS: [&str; 11] = [
     "application_name",
     "dbname",
@@ -30,42 +32,42 @@ const PARAMETERS: [&str; 11] = [
     "user",
 ];
 
-/// A database, and who we are there. What it prints has no password.
+/// A database and the user to connect as. The printed form has no password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Database {
     url: String,
 }
 
-/// Why a database cannot be used.
+/// The reason why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// It cannot be reached, or does not let us in.
+    /// The server is unreachable, rejects the connection, or fails a statement.
     #[error("{database} cannot be used: {error}")]
     Unusable {
-        /// Which one.
+        /// The database.
         database: Database,
-        /// What it says.
+        /// The error of the connection or statement.
         #[source]
         error: sqlx::Error,
     },
-    /// It does not answer.
+    /// The server does not complete a connection within 3 s.
     #[error("{0} does not answer")]
     Silent(Database),
-    /// It is a Postgres before version 14.
+    /// The server is older than Postgres 14.
     #[error("{0} is too old: Postgres 14 or later is needed")]
     TooOld(Database),
-    /// It keeps text in an encoding that cannot hold all of it.
+    /// The database's encoding is not UTF8, which alone can hold every text.
     #[error("{database} has encoding {encoding}: UTF8 is needed")]
     Encoding {
-        /// Which one.
+        /// The database.
         database: Database,
-        /// Its encoding.
+        /// The database's encoding.
         encoding: String,
     },
-    /// It has tables of the names that ours have.
+    /// The database has tables with names of the log's, and no migrations of orderlog.
     #[error("{0} has tables of other programs, named as orderlog's are")]
     Foreign(Database),
-    /// A newer version of orderlog has made its tables.
+    /// A newer version of orderlog migrated the tables.
     #[error("{0} was written by a newer version of orderlog")]
     Newer(Database),
 }
@@ -75,14 +77,14 @@ impl FromStr for Database {
 
     fn from_str(url: &str) -> Result<Self, sqlx::Error> {
         let refused = |what: String| Err(sqlx::Error::Configuration(what.into()));
-        // Otherwise a part of a password that is not encoded would be taken for the database, which
-        // is told.
+        // An unencoded part of a password could parse as the name of the database, which messages
+        // show.
         let place = url.split('?').next().unwrap_or_default();
         let path = place.splitn(4, '/').nth(3).unwrap_or_default();
         if path.contains(['/', '@']) || url.contains('#') {
             return refused("what a URL reserves must be encoded in user and password".into());
         }
-        // sqlx would log one that it does not know, with its value, which may be a password.
+        // sqlx logs an unknown parameter with its value, which may be a password.
         let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
         for parameter in parameters.split('&').filter(|text| !text.is_empty()) {
             let name = parameter.split('=').next().unwrap_or_default();
@@ -99,16 +101,15 @@ impl FromStr for Database {
 
 impl Database {
     fn options(&self) -> PgConnectOptions {
-        // It was parsed when this was made.
+        // `from_str` has parsed the URL, so parsing cannot fail.
         self.url.parse().unwrap_or_else(|_| PgConnectOptions::new())
     }
 
-    /// Every statement ends in time, and the commit is on the disk when it does, also where the
-    /// database's default is another.
+    /// Returns the options for appends: statements have timeouts and find rows by index.
     pub(super) fn for_appending(&self) -> PgConnectOptions {
         let options = self.limited();
-        // Each statement looks rows up by their keys. While the tables are small or not analysed,
-        // the planner would rather read them whole, and keep that plan.
+        // Each statement finds rows by their keys. While the tables are small or not analysed, the
+        // planner would choose to scan them, and keep that plan.
         options.options([
             ("enable_seqscan", "off"),
             ("enable_hashjoin", "off"),
@@ -116,7 +117,7 @@ impl Database {
         ])
     }
 
-    /// Nothing durable is written on these.
+    /// Returns the options for reads. Commits skip the flush, because reads write nothing durable.
     pub(super) fn for_reading(&self) -> PgConnectOptions {
         self.limited().options([("synchronous_commit", "off")])
     }
@@ -134,7 +135,7 @@ impl Database {
             .disable_statement_logging()
     }
 
-    /// A connection without limits: what is done on it may wait, and take its time.
+    /// Opens a connection without statement timeouts, for work that waits or takes long.
     pub(crate) async fn connect(&self) -> Result<PgConnection, OpenError> {
         let options = self
             .options()
@@ -149,8 +150,8 @@ impl Database {
             })
     }
 
-    /// A connection as [`Self::connect`] makes it that only reads, whose tables are not newer than
-    /// this program.
+    /// Opens a read-only connection without statement timeouts. Fails if a newer orderlog migrated
+    /// the tables.
     pub(super) async fn connect_to_read(
         &self,
         migrations: &Migrator,
@@ -175,7 +176,7 @@ impl Database {
         Ok(connection)
     }
 
-    /// Checks the database, and brings its tables up to date; one node at a time.
+    /// Checks the database and brings its tables up to date. One node at a time migrates.
     pub(super) async fn prepare(&self, migrations: &Migrator) -> Result<(), OpenError> {
         let unusable = |error| OpenError::Unusable {
             database: self.clone(),
@@ -183,7 +184,7 @@ impl Database {
         };
         let mut connection = self.connect().await?;
         self.check(&mut connection).await?;
-        // Not `run`, whose future cannot be spawned.
+        // `run` returns a future that cannot be spawned.
         migrations
             .run_direct(None, &mut connection, false)
             .await
@@ -194,7 +195,7 @@ impl Database {
                 }
                 other => unusable(sqlx::Error::Migrate(Box::new(other))),
             })?;
-        // It has done its work: that it cannot be closed any more changes nothing.
+        // The migration is complete, so a connection that fails to close changes nothing.
         let _ = connection.close().await;
         Ok(())
     }

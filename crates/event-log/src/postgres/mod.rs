@@ -1,8 +1,9 @@
-//! The log in a Postgres database, which any number of nodes share.
+//! The log in a Postgres database that any number of nodes share.
 //!
-//! Positions are given by an update of one row, `log_head`, in the statement that appends: its lock
-//! makes the order of commits that of the positions (guarantee G3). What another node appended
-//! meanwhile shows as a unique violation, [`crate::Error::Conflict`].
+//! An append advances the position in the one row of `log_head`. The lock on that row lasts until
+//! the commit, so commit order is position order (guarantee G3). If another node has already
+//! appended the same version or request id, the append violates a unique constraint. The error is
+//! then [`crate::Error::Conflict`].
 
 mod append;
 mod database;
@@ -23,33 +24,37 @@ use crate::{Error, Log, Schema};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 
-/// Connections for reading what is asked for. They are made when they are needed.
+/// Connections in the pool of [`Log::reader`]. The pool opens a connection on demand.
 const READERS: u32 = 4;
 
-/// Connections for following what others append, which nobody who reads can keep busy: to listen, to
-/// tell and to read.
+/// Connections in the pool of [`Log::follower`] and [`News`]: one each to listen, to notify and to
+/// read. Other reads cannot occupy these connections.
 const FOLLOWERS: u32 = 3;
 
-/// How long a statement may take there, also while it waits for a lock.
+/// The server cancels a statement after 5 s, including its wait for a lock.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long it waits for us in the midst of a transaction, in which nobody else can append: less than
-/// the others wait.
+/// The server ends a session that idles in a transaction for 1 s, because the transaction may keep
+/// other nodes from appending. The other nodes wait longer, for [`STATEMENT_TIMEOUT`].
 const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long we wait for an answer; later than the database itself gives up.
+/// An answer may take 6 s: longer than [`STATEMENT_TIMEOUT`], so that the server gives up first.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 
-/// The advisory lock on using a log: nodes share it, a copy has it alone.
+/// The advisory lock on a log. Nodes hold the lock shared, and a copy holds it exclusively.
 const USERS: i64 = 0x6f72_646c;
 
-/// How long connecting may take.
+/// A connection attempt fails after 3 s, and so does the wait for a pooled connection or for the
+/// exclusive lock of a copy.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Opens the log in a database, making its tables if they are missing; it is read on `runtime`.
+/// Opens the log in `database` and brings its tables up to date. Readers connect on `runtime`.
 ///
 /// # Errors
-/// When the database cannot be used; it is unchanged then.
+/// - [`Error::Database`]: the database cannot be used. Tables of another program or of a newer
+///   orderlog stay unchanged.
+/// - [`Error::NotWhole`]: the log is an unfinished copy.
+/// - [`Error::Store`]: the database does not answer, or a copy has the log to itself.
 pub async fn open(database: &Database, schema: Schema, runtime: &Handle) -> Result<Log, Error> {
     database.prepare(&MIGRATIONS).await?;
     let mut appender = Appender::new(database.for_appending(), schema);
@@ -75,30 +80,30 @@ pub async fn open(database: &Database, schema: Schema, runtime: &Handle) -> Resu
     })
 }
 
-/// What a copy appends with, which has the log [`alone`].
+/// Returns the appender of a copy, which has locked the log with [`alone`].
 pub(crate) fn appender(database: &Database, schema: Schema) -> Box<dyn crate::Appender> {
     Box::new(Appender::of_copy(database.for_appending(), schema))
 }
 
-/// Whether a log's tables are in a database.
+/// Returns whether the database has the tables of a log.
 pub(crate) async fn has_tables(database: &Database) -> Result<bool, Error> {
     let mut connection = database.connect().await?;
     let has_tables = sqlx::query_scalar("SELECT to_regclass('log_head') IS NOT NULL");
     Ok(has_tables.fetch_one(&mut connection).await?)
 }
 
-/// A connection that only reads, to a database that nodes may be using, and whose tables stay as they
+/// Opens a read-only connection. Nodes may use the database meanwhile, and its tables stay as they
 /// are.
 pub(crate) async fn connect_to_read(database: &Database) -> Result<PgConnection, Error> {
     Ok(database.connect_to_read(&MIGRATIONS).await?)
 }
 
-/// A connection to a database that no node appends to, nor another copy uses, and none will for as
-/// long as it lives; `None` if one does. Its tables are made if they are missing.
+/// Opens a connection that keeps nodes and other copies from the log for its lifetime, and brings
+/// the tables up to date. Returns `None` if a node or another copy uses the log.
 pub(crate) async fn alone(database: &Database) -> Result<Option<PgConnection>, Error> {
     database.prepare(&MIGRATIONS).await?;
     let mut connection = database.connect().await?;
-    // Whoever has just gone may not be gone there: worth a moment.
+    // The server may release the lock of a closed connection late, so the statement waits 3 s.
     let wait = format!("SET lock_timeout = {}", CONNECT_TIMEOUT.as_millis());
     sqlx::raw_sql(AssertSqlSafe(wait))
         .execute(&mut connection)
@@ -117,7 +122,7 @@ fn is_lock_timeout(error: &sqlx::Error) -> bool {
     refused.is_some_and(|refused| refused.code().as_deref() == Some(LOCK_NOT_AVAILABLE))
 }
 
-/// What does not come in time has failed.
+/// Awaits `answer`, and fails with a timeout error after `most`.
 async fn in_time<T>(
     most: Duration,
     answer: impl Future<Output = Result<T, sqlx::Error>>,

@@ -1,3 +1,5 @@
+//! Announcements of appends, as notifications of Postgres.
+
 use std::time::Duration;
 
 use sqlx::{PgPool, postgres::PgListener};
@@ -5,14 +7,14 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::{ANSWER_TIMEOUT, in_time};
 
-/// The channel on which nodes tell each other that they have appended. A message says no more: it
-/// may be lost, and is only the sooner of two reasons to look.
+/// The channel on which nodes announce appends. A message has no content and may be lost: after
+/// [`POLL`], nodes read the log anyway.
 const CHANNEL: &str = "orderlog";
 
-/// After this time there is reason to look anyway.
+/// Nodes read the log at least every 250 ms, so that a lost message delays no node longer.
 const POLL: Duration = Duration::from_millis(250);
 
-/// What other nodes do, and telling them what this one does.
+/// Announces this node's appends, and receives the announcements of other nodes.
 #[derive(Debug)]
 pub struct News {
     pool: PgPool,
@@ -31,7 +33,7 @@ impl News {
         }
     }
 
-    /// Returns when another node may have appended.
+    /// Returns when another node may have appended: after a message, or after [`POLL`].
     pub(crate) async fn next(&mut self) {
         let Self {
             pool,
@@ -44,7 +46,8 @@ impl News {
         }
     }
 
-    /// Tells the others that this node has appended.
+    /// Notifies the other nodes that this node has appended. A failure is only logged, because the
+    /// other nodes also poll.
     pub(crate) async fn tell(&self) {
         let told = sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL);
         if let Err(error) = in_time(ANSWER_TIMEOUT, told.execute(&self.pool)).await {
@@ -53,7 +56,7 @@ impl News {
     }
 }
 
-/// Returns when there was a message; whatever fails, it is not by returning.
+/// Returns after a message. A failed call never returns, and the next call connects anew.
 async fn listen(pool: &PgPool, slot: &mut Option<PgListener>) {
     let listener = match slot {
         Some(listener) => listener,
@@ -71,6 +74,6 @@ async fn listen(pool: &PgPool, slot: &mut Option<PgListener>) {
         *slot = None;
         return std::future::pending().await;
     }
-    // One look serves for all that have come.
+    // One read of the log serves all buffered messages.
     while listener.next_buffered().is_some() {}
 }

@@ -1,3 +1,5 @@
+//! The reader of a log in Postgres.
+
 use async_trait::async_trait;
 use sqlx::{PgPool, Postgres, pool::PoolConnection};
 use tokio::runtime::Handle;
@@ -8,7 +10,7 @@ use crate::{
     rows::{AnswerRow, InspectedRow, RecordRow},
 };
 
-/// Reads a log; any number may, at the same time, while it is written.
+/// Reads a log through a pool of connections.
 #[derive(Debug, Clone)]
 pub(super) struct Reader {
     pub(super) pool: PgPool,
@@ -18,7 +20,7 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Made there if it is a new one.
+    /// Returns a pooled connection. The pool opens new connections on `runtime`.
     async fn connection(&self) -> Result<PoolConnection<Postgres>, Error> {
         let pool = self.pool.clone();
         let acquired = self.runtime.spawn(async move { pool.acquire().await });
@@ -26,7 +28,7 @@ impl Reader {
     }
 }
 
-/// A connection that failed, or did not answer in time, is not given back to the pool.
+/// Drops the connection after a failed or late answer, so that the pool does not reuse it.
 fn settled<T>(
     connection: &mut PoolConnection<Postgres>,
     answer: Result<T, Error>,

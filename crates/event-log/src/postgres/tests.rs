@@ -1,3 +1,5 @@
+//! Runs the contract suite against a log in Postgres.
+
 use std::str::FromStr as _;
 
 use sqlx::{Connection as _, PgConnection};
@@ -5,6 +7,7 @@ use sqlx::{Connection as _, PgConnection};
 use super::*;
 use crate::contract_suite::{Fixture, contract_suite};
 
+/// The URL of an empty database.
 struct Empty(String);
 
 impl Empty {

@@ -1,21 +1,25 @@
+//! The appender of a log in SQLite, which sends each batch as one text of statements.
+
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use crate::{Aggregate, Batch, Error, Event, Loaded, Request, Schema, rows::LoadedRow};
 
-/// The one writer of a log.
-/// Bytes that there has to be room for before a store that failed is taken to be back.
+/// Bytes that [`crate::Appender::probe`] writes to a file next to the log. A failed store recovers
+/// only when the disk has room for a batch.
 const ROOM: usize = 256 << 10;
 
+/// Appends to a log through the one writing connection.
 #[derive(Debug)]
 pub(super) struct Appender {
     connection: SqliteConnection,
     schema: Schema,
-    /// The newest position; `None` after a failure, when only the file knows.
+    /// The newest position; `None` after a failure, when only the file has the position.
     head: Option<u64>,
 }
 
-/// One round trip whatever is asked. The cross joins make SQLite look each wanted one up.
+/// Loads events and requests in one round trip. Requests have aggregate type 0. The cross joins
+/// make SQLite find each requested row by its key.
 const LOAD: &str = "
     SELECT aggregate_type, '', aggregate_id, version, position, event_type, schema_version, record
     FROM json_each(?) AS wanted CROSS JOIN events
@@ -38,7 +42,8 @@ impl Appender {
         Ok(appender)
     }
 
-    /// The whole transaction as one text: each call to SQLite costs a hop to its thread and back.
+    /// Runs the whole transaction as one text, because each call costs a hop to the thread of
+    /// SQLite and back.
     async fn execute(&mut self, batch: &Batch, first: u64) -> Result<(), sqlx::Error> {
         let mut sql = String::from("BEGIN IMMEDIATE;");
         for events in batch
@@ -114,7 +119,7 @@ impl crate::Appender for Appender {
         let file: String = sqlx::query_scalar(file)
             .fetch_one(&mut self.connection)
             .await?;
-        // On a full disk the log's own files may have room for a page, but not for a batch.
+        // The files of the log may have room for a page on a full disk, but not for a batch.
         let beside = format!("{file}-probe");
         let written = tokio::fs::write(&beside, vec![0; ROOM]).await;
         let removed = tokio::fs::remove_file(&beside).await;
@@ -143,7 +148,7 @@ impl crate::Appender for Appender {
             .bind(serde_json::json!(request_ids).to_string())
             .fetch_all(&mut self.connection)
             .await;
-        // Whoever asks for the head after a failure wants to know whether the file can be read.
+        // After a failure, `head` must read the file, to show whether the file is readable.
         let rows: Vec<LoadedRow> = rows.inspect_err(|_| self.head = None)?;
         Loaded::of(rows, self.schema)
     }
@@ -155,7 +160,7 @@ impl crate::Appender for Appender {
         }
         self.head = None;
         if let Err(error) = self.execute(batch, first).await {
-            // Fails when the transaction has ended already, which is as well.
+            // A rollback fails if the transaction has already ended, which is harmless.
             let _ = sqlx::raw_sql("ROLLBACK")
                 .execute(&mut self.connection)
                 .await;

@@ -15,20 +15,26 @@ use crate::{Error, Log, News, Schema};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
-/// An acknowledged command survives power loss (guarantee G1). With a larger write-ahead log the
-/// rate is the same, but some commits take as long as folding it in takes.
+/// Every commit reaches the disk, so that an acknowledged command survives power loss (guarantee
+/// G1). More pages in the write-ahead log append no faster, but delay some commits by a longer
+/// checkpoint.
 const DURABILITY: Durability = Durability {
     every_commit: true,
     checkpoint_pages: 1000,
 };
 
-/// Two for catching up, one for everybody else: more would only compete for two cores.
+/// Enough for two reads of catch-up and one other read at a time. More connections would only
+/// compete for two cores.
 const READERS: u32 = 3;
 
-/// Opens the log in a file, making it if it is missing.
+/// Opens the log in the file at `path`, and creates the file if it is missing.
 ///
 /// # Errors
-/// When the file cannot be used; it is unchanged then.
+/// - [`Error::File`]: the file cannot be used. A file of another program or of a newer orderlog
+///   stays unchanged.
+/// - [`Error::NotWhole`]: the log is an unfinished copy.
+/// - [`Error::Store`]: SQLite fails a statement.
+/// - [`Error::Damaged`]: SQLite reports corruption.
 pub async fn open(path: &Path, schema: Schema) -> Result<Log, Error> {
     let mut connection = connect(path).await?;
     sqlx::query("INSERT INTO log (only_row, id) VALUES (1, ?) ON CONFLICT DO NOTHING")
@@ -46,17 +52,21 @@ pub async fn open(path: &Path, schema: Schema) -> Result<Log, Error> {
     let reader = Arc::new(reader);
     Ok(Log {
         appender: Box::new(appender),
-        // There are no others, whose news would have to be read.
+        // A file has one node, so a follower has no appends of other nodes to read.
         follower: Arc::clone(&reader) as Arc<dyn crate::Reader>,
         reader,
         news: News::default(),
     })
 }
 
-/// Opens the log in a file to read it only: nothing in it changes, and it may be in use.
+/// Opens the log in a file for reading only. A node may use the file meanwhile, and its contents
+/// stay as they are.
 ///
 /// # Errors
-/// When the file cannot be used, or is not the whole of a log.
+/// - [`Error::File`]: the file cannot be opened, or belongs to another program or a newer orderlog.
+/// - [`Error::NotWhole`]: the log is an unfinished copy.
+/// - [`Error::Store`]: SQLite fails a statement.
+/// - [`Error::Damaged`]: SQLite reports corruption.
 pub async fn reader(path: &Path, schema: Schema) -> Result<Arc<dyn crate::Reader>, Error> {
     let mut connection = connect_to_read(path).await?;
     let (log_id, whole): (_, bool) = sqlx::query_as("SELECT id, whole FROM log")
@@ -69,17 +79,17 @@ pub async fn reader(path: &Path, schema: Schema) -> Result<Arc<dyn crate::Reader
     Ok(Arc::new(Reader::new(readers, log_id, schema)))
 }
 
-/// A connection that may only read, to a file that may be in use.
+/// Opens a read-only connection to a file that a node may use.
 pub(crate) async fn connect_to_read(path: &Path) -> Result<SqliteConnection, Error> {
     Ok(::sqlite::reader(path, &MIGRATIONS).await?)
 }
 
-/// A connection that may write, to a file that is made if it is missing.
+/// Opens a connection for writing, and creates the file if it is missing.
 pub(crate) async fn connect(path: &Path) -> Result<SqliteConnection, Error> {
     Ok(::sqlite::writer(path, &MIGRATIONS, DURABILITY).await?)
 }
 
-/// What appends to a log, whole or not.
+/// Opens an appender to a log, whole or not.
 pub(crate) async fn appender(
     path: &Path,
     schema: Schema,

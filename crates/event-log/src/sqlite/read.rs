@@ -1,3 +1,5 @@
+//! The reader of a log in SQLite.
+
 use async_trait::async_trait;
 use sqlx::{QueryBuilder, Sqlite, SqlitePool};
 
@@ -6,7 +8,7 @@ use crate::{
     rows::{AnswerRow, InspectedRow, RecordRow, check_dense},
 };
 
-/// Reads a log; any number may, at the same time, while it is written.
+/// Reads a log through a pool of read-only connections.
 #[derive(Debug, Clone)]
 pub(super) struct Reader {
     pool: SqlitePool,
@@ -14,8 +16,8 @@ pub(super) struct Reader {
     schema: Schema,
 }
 
-/// A page as one row, for a row costs more to fetch than an event is worth: the records one
-/// behind the other, and the length of each.
+/// Reads a page as one row, because fetching a row per event costs more than the event itself. The
+/// row has the concatenated records and the length of each.
 const PAGE: &str = "
     SELECT count(*), coalesce(min(position), 0), coalesce(max(position), 0),
         min(schema_version), max(schema_version),
@@ -42,6 +44,7 @@ impl Reader {
         }
     }
 
+    /// Reads a page row by row, because some of its records need an upcast.
     async fn page_of_any_schema(&self, first: i64, last: i64) -> Result<Page, Error> {
         let rows: Vec<RecordRow> = sqlx::query_as(
             "SELECT position, event_type, schema_version, record FROM events

@@ -1,9 +1,12 @@
+//! Runs the contract suite against a log in SQLite.
+
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
 use super::*;
 use crate::contract_suite::{Fixture, contract_suite};
 
+/// A temporary folder for `events.db`.
 struct Folder(TempDir);
 
 impl Folder {

@@ -1,3 +1,5 @@
+//! Tests of the indexer: checkpoints during catch-up, overlapping writes, and refused documents.
+
 use std::{path::Path, sync::Mutex};
 
 use contract::orders::v1::{
@@ -12,13 +14,13 @@ use wire::convert;
 
 use super::*;
 
-/// An engine that keeps nothing but its checkpoint, and applies writes when it is allowed to.
+/// An engine that stores only its checkpoint, and applies a write for each permit.
 #[derive(Debug)]
 struct Gated {
     writes: Arc<Semaphore>,
     checkpoint: watch::Sender<Option<Checkpoint>>,
     appetite: Appetite,
-    /// It never takes an order of this row.
+    /// The row of the document that the engine refuses.
     refuses: Option<u64>,
     rows: Mutex<Vec<u64>>,
 }
@@ -112,7 +114,7 @@ fn created() -> Payload {
     })
 }
 
-/// An indexer of documents made of these events, and the engine that it feeds.
+/// Returns an indexer of documents made of `events`, with its engine, writer and parked orders.
 async fn indexer(
     folder: &Path,
     events: &[RecordedEvent],
@@ -153,7 +155,8 @@ async fn g8_an_index_on_its_way_answers_from_nowhere_until_it_is_whole() {
     let stop = CancellationToken::new();
     let running = tokio::spawn(indexer.run(stop.clone()));
 
-    // It has been told b and c, up to 3; a, which was created at 1, is told where it was delivered.
+    // The first write contains b and c, up to position 3. Order a was created at 1, but changed at
+    // 4, so it comes with that change.
     engine.writes.add_permits(1);
     let written = checkpoint.wait_for(Option::is_some).await.unwrap().clone();
     let written = written.unwrap();
@@ -183,8 +186,8 @@ async fn g7_the_checkpoint_of_writes_that_overlap_is_that_of_the_ones_that_have_
     let progress = indexer.progress();
     let stop = CancellationToken::new();
     let running = tokio::spawn(indexer.run(stop.clone()));
-    // The first one has nothing before it. The others are handed over while it is under way: if one
-    // is lost, its documents must not be passed over.
+    // The first write stores its own checkpoint. Later writes overlap, so each stores only the
+    // checkpoint that has been applied: losing one must not skip its documents.
     let mut positions = Vec::new();
     for _ in 0..4 {
         engine.writes.add_permits(1);

@@ -1,16 +1,23 @@
+//! The check of a new search index against the documents, before the swap.
+
 use read_model::{search::Difference, store::Projection};
 
 use super::{Error, Parts};
 use crate::fill::Fill;
 
-/// Orders that are compared with an index in one go, and times that those are compared again which
-/// differ.
+/// Number of orders compared with the index in one call, and maximum number of comparisons of a
+/// page whose orders keep changing.
 const PAGE: u32 = 1000;
 const LOOKS: u32 = 20;
 
 impl Parts {
-    /// Compares the index that is being made with the documents. What was brought out of turn to the
-    /// one that answers, this one may not have: it is brought it now.
+    /// Compares the new index with the documents, page by page, and indexes the orders that differ.
+    /// Out-of-turn changes may have reached only the live index, so the new index receives them
+    /// here.
+    ///
+    /// # Errors
+    /// [`Error::Wrong`] if the index has an order that the documents lack, or if an order still
+    /// differs after it was indexed in its present state.
     pub(super) async fn check_index(
         &self,
         fill: &mut Fill,
@@ -21,7 +28,8 @@ impl Parts {
         let mut before = Vec::new();
         loop {
             let (documents, as_of) = self.reader.orders_after(after, PAGE).await?;
-            // Most orders are old: they are the same in both, wherever the index is.
+            // The first comparison does not wait for the index: most orders are old and equal in
+            // both.
             if looks > 0 {
                 fill.reach(as_of).await?;
             }
@@ -54,7 +62,8 @@ impl Parts {
                 return Err(Error::Wrong(wrong));
             }
             looks += 1;
-            // What has changed at every look has been brought anew each time.
+            // After `LOOKS` comparisons the rest is accepted: each order changed and was indexed in
+            // every round.
             if brought.is_empty() || looks >= LOOKS {
                 tell(last);
                 if is_last {
@@ -66,8 +75,8 @@ impl Parts {
         }
     }
 
-    /// Brings orders to the index, but those that it refuses; their rows, and the positions that they
-    /// showed.
+    /// Indexes the orders of these rows, except parked ones. Returns the row and position of each
+    /// indexed order.
     async fn bring(&self, fill: &mut Fill, rows: &[u64]) -> Result<Vec<(u64, u64)>, Error> {
         let (documents, _) = self.reader.documents_by_rows(rows).await?;
         let mut accepted = Vec::new();

@@ -1,4 +1,5 @@
-//! ProjectionService: the state of the projections, and what operators do about it.
+//! ProjectionService: reports the state of the projections and runs the operations that operators
+//! ask for.
 
 mod operations;
 mod parked;
@@ -21,61 +22,64 @@ use tonic::{Request, Response, Status};
 
 use crate::{Nodes, Rebuilds, Verifier, documents::Control};
 
-/// How long the log may take to say where its head is.
+/// Maximum time for a node to return the head of the log.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A projection that was at the head so recently is live, even if there is more by now.
+/// Maximum lag of a live projection. It lets a projection that keeps up with steady appends count
+/// as live.
 const LIVE: Duration = Duration::from_secs(1);
 
-/// What is wrong when nobody says where the log's head is.
+/// The error of a projection while no node returns the log's head.
 const UNKNOWN: &str = "where the log ends is not known";
 
-/// Tells how the projections are doing, and does about it what operators ask for.
+/// Implements ProjectionService for the projections of this node.
 #[derive(Debug, Clone)]
 pub struct Projections(Arc<Projected>);
 
-/// What is projected, and by whom.
+/// The parts of a node that the service uses.
 #[derive(Debug)]
 pub struct Projected {
-    /// How far the documents are.
+    /// Progress of the documents.
     pub documents: Progress,
-    /// How far the search index is.
+    /// Progress of the search index.
     pub search: Progress,
-    /// Who streams the log.
+    /// The nodes that stream the log.
     pub nodes: Nodes,
-    /// The documents.
+    /// The live documents.
     pub reader: Reader,
-    /// The one who writes the documents.
+    /// Sends requests to the documents' writer.
     pub control: Control,
-    /// Makes them again.
+    /// Rebuilds projections.
     pub rebuilds: Rebuilds,
-    /// Looks at them.
+    /// Verifies the log, the documents and the index.
     pub verifier: Arc<Verifier>,
-    /// Ends the streams.
+    /// Ends the streams at shutdown.
     pub stop: CancellationToken,
 }
 
 impl Projections {
-    /// Of these read models.
+    /// Creates the service.
     #[must_use]
     pub fn new(projected: Projected) -> Self {
         Self(Arc::new(projected))
     }
 
-    /// Where the log's head is now, for a projection that has stopped does not hear of it.
+    /// Returns the log's present head, since a projection that has stopped does not learn of it.
+    /// `None` if the node does not answer.
     async fn head(&self) -> Option<u64> {
         let mut node = self.0.nodes.current();
         let head = tokio::time::timeout(HEAD_TIMEOUT, node.get_head(GetHeadRequest {})).await;
         Some(head.ok()?.ok()?.into_inner().position)
     }
 
-    /// How each is doing, and the log that they follow.
+    /// Returns the status of both projections, and the id of their log.
     pub async fn all(&self) -> ([ProjectionStatus; 2], String) {
         let head = self.head().await;
         let documents = self.0.documents.report();
         let log_id = documents.log_id.clone();
         let mut search = self.0.search.report();
-        // It hears of the head from the documents, and is not at it while they are not.
+        // The index learns of the head from the documents, so it is not at the head while they are
+        // behind.
         search.at_head = search.at_head.min(documents.at_head);
         let projections = [
             self.status(Projection::Documents, documents, head).await,
@@ -92,7 +96,7 @@ impl Projections {
     ) -> ProjectionStatus {
         let parked = self.0.reader.parked_count(projection).await;
         let parked_count = parked.unwrap_or_else(|error| {
-            // What keeps it from being read will keep it from going on.
+            // Reports the failure: an unreadable file stops the projection too.
             report.error.get_or_insert(error.to_string());
             0
         });
@@ -106,7 +110,7 @@ impl Projections {
 fn status(name: &str, report: Report, head: Option<u64>) -> ProjectionStatus {
     let head_position = head.unwrap_or(report.head).max(report.position);
     let lag_events = head_position - report.position;
-    // Where the head is not known, it may have moved since it was last heard of.
+    // An unknown head may have moved, so the lag counts from the last time at the head.
     let lag = match head {
         Some(_) if lag_events == 0 => Duration::ZERO,
         _ => report.at_head.elapsed(),

@@ -1,4 +1,4 @@
-//! Rebuilding and verifying: long work, told as it goes on.
+//! Rebuild and Verify: long operations that stream their progress.
 
 use std::{
     sync::Arc,
@@ -13,14 +13,15 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
+use tracing::Instrument as _;
 use wire::{Error, Violations};
 
 use crate::{Finding, Part, Rebuilds, Stage, Step, Verifier, rebuild, verify as verifying};
 
-/// Time between two messages that only tell how far it is.
+/// Minimum interval between two messages that only report progress.
 const PACE: Duration = Duration::from_millis(200);
 
-/// Differences in a message at most.
+/// Maximum number of differences in one message.
 const DIFFERENCES: usize = 500;
 
 const PROJECTIONS: [(&str, Projection); 2] = [
@@ -34,7 +35,8 @@ const PARTS: [(&str, Part); 3] = [
     ("search", Part::Search),
 ];
 
-/// Those of `all` that are named, in their own order; none named is all of them.
+/// Returns the entries of `all` that `names` contains, in the order of `all`. No names select all
+/// entries. Reports unknown names as violations.
 fn chosen<T: Copy>(
     field: &str,
     names: &[String],
@@ -69,8 +71,8 @@ pub(super) fn rebuild(
         Beside::New
     };
     let (responses, sent) = mpsc::channel(16);
-    // Ends with its stream, or at shutdown; a switch that has begun is not given up.
-    tokio::spawn(async move {
+    // The rebuild ends when its client leaves, or at shutdown. A swap that has begun completes.
+    let stream = async move {
         for (_, projection) in chosen {
             let mut last = None;
             let told = responses.clone();
@@ -78,7 +80,7 @@ pub(super) fn rebuild(
                 let is_news = step.stage != Stage::Filling;
                 if is_news || last.is_none_or(|last: Instant| last.elapsed() >= PACE) {
                     last = Some(Instant::now());
-                    // One that does not fit is not worth waiting for: the next one says more.
+                    // A full channel drops this message: the next one reports later progress.
                     let _ = told.try_send(Ok(message(step)));
                 }
             };
@@ -91,13 +93,14 @@ pub(super) fn rebuild(
             };
             let run = rebuilds.run(projection, which, tell, cancelled);
             if let Err(error) = run.await {
-                let error = failed_rebuild(projection, error, &stop);
-                // Fails when nobody listens any more.
+                let error = failed_rebuild(projection, error);
+                // Sending fails if the client has left.
                 let _ = responses.send(Err(error.into())).await;
                 return;
             }
         }
-    });
+    };
+    tokio::spawn(stream.in_current_span());
     Ok(ReceiverStream::new(sent))
 }
 
@@ -117,13 +120,11 @@ fn message(step: Step) -> RebuildResponse {
     }
 }
 
-fn failed_rebuild(
-    projection: Projection,
-    error: rebuild::Error,
-    stop: &CancellationToken,
-) -> Error {
+fn failed_rebuild(projection: Projection, error: rebuild::Error) -> Error {
     match error {
-        rebuild::Error::Cancelled if stop.is_cancelled() => Error::ShuttingDown,
+        // The client receives this only at shutdown: the other cause of a cancellation is that the
+        // client has left.
+        rebuild::Error::Cancelled => Error::ShuttingDown,
         rebuild::Error::UnderWay
         | rebuild::Error::NoPrevious
         | rebuild::Error::Outdated
@@ -135,7 +136,7 @@ fn failed_rebuild(
         rebuild::Error::Engine(_) => Error::SearchUnavailable,
         rebuild::Error::Log(_) => Error::StoreUnavailable,
         rebuild::Error::Store(error) => Error::from(&error),
-        rebuild::Error::Wrong(_) | rebuild::Error::Cancelled => Error::Internal,
+        rebuild::Error::Wrong(_) => Error::internal(&error),
     }
 }
 
@@ -148,8 +149,8 @@ pub(super) fn verify(
     let chosen = chosen("parts", &request.parts, &PARTS, &mut violations);
     violations.finish()?;
     let (responses, sent) = mpsc::channel(1);
-    // Ends with its stream, or at shutdown.
-    tokio::spawn(async move {
+    // The verification ends when its client leaves, or at shutdown.
+    let stream = async move {
         let verified = async {
             for (name, part) in chosen {
                 verify_part(name, part, &verifier, &responses).await?;
@@ -161,9 +162,10 @@ pub(super) fn verify(
             Some(Err(error)) => failed_verification(&error),
             None => Error::ShuttingDown,
         };
-        // Fails when nobody listens any more.
+        // Sending fails if the client has left.
         let _ = responses.send(Err(ended.into())).await;
-    });
+    };
+    tokio::spawn(stream.in_current_span());
     Ok(ReceiverStream::new(sent))
 }
 
@@ -189,7 +191,7 @@ async fn verify_part(
     send(responses, finished).await
 }
 
-/// Tells what is found until it ends; returns what has not been told then.
+/// Sends the findings until they end, and returns the response with the unsent rest.
 async fn tell_findings(
     name: &'static str,
     mut findings: mpsc::Receiver<Finding>,
@@ -241,6 +243,6 @@ fn failed_verification(error: &verifying::Error) -> Error {
             wanted: *wanted,
             position: *position,
         },
-        verifying::Error::Cancelled => Error::Internal,
+        verifying::Error::Cancelled => Error::ShuttingDown,
     }
 }

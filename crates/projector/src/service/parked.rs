@@ -1,4 +1,4 @@
-//! Orders that are set aside: which ones, and once more.
+//! ListParked and RetryParked: the orders that a projection has parked.
 
 use contract::orders::v1::{
     ListParkedRequest, ListParkedResponse, ParkedAggregate, RetryParkedRequest, RetryParkedResponse,
@@ -8,15 +8,15 @@ use wire::{Error, Violations};
 
 use crate::documents::{Control, RetryError};
 
-/// Orders on a page, if the request does not say.
+/// Default number of orders on a page.
 const PAGE: u32 = 100;
 
-/// Orders on a page, or named in a request, at most.
+/// Maximum number of orders on a page, and of ids in a request.
 const MOST: usize = 1000;
 
 const BOTH: [Projection; 2] = [Projection::Documents, Projection::Search];
 
-/// The projections that a request means: none named is both.
+/// Returns the projections that a request names. An empty name selects both.
 fn projections(name: &str, violations: &mut Violations) -> Vec<Projection> {
     let named = BOTH
         .into_iter()
@@ -43,7 +43,7 @@ pub(super) async fn list(
         0 => PAGE,
         size => size,
     };
-    // A token is the projection and the id that a page ended with.
+    // A page token is the projection and the id of the last order on the page.
     let after = match request.page_token.split_once(' ') {
         None if request.page_token.is_empty() => None,
         Some((name, id)) if projections.iter().any(|it| it.name() == name) => Some((name, id)),
@@ -56,7 +56,7 @@ pub(super) async fn list(
             Some((_, id)) if from == Some(index) => id,
             _ => "",
         };
-        // One more than fits, to know whether more follow.
+        // Reads one order more than fits: it shows whether another page follows.
         let room = limit + 1 - parked.len() as u32;
         let found = reader.parked(*projection, after, room).await;
         let found = found.map_err(|error| Error::from(&error))?;
@@ -117,7 +117,8 @@ pub(super) async fn retry(
     Ok(response)
 }
 
-/// How many are as they should be now, and how many are not.
+/// Retries parked orders. Returns the number that recovered and the number still parked. Orders of
+/// the index are only queued, and all count as recovered.
 async fn again(
     projection: Projection,
     ids: Vec<String>,

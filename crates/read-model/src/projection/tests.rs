@@ -1,3 +1,5 @@
+//! Tests of [`evolve`]: one event against one document.
+
 use contract::orders::v1::{
     CustomerRegistered, OrderCancelled, OrderCreatedItem, OrderDelivered, OrderShipped,
 };

@@ -1,4 +1,4 @@
-//! Free-text search: the trait of the engines, the embedded one, and Meilisearch.
+//! Free-text search: the [`Engine`] trait, the [`embedded`] engine, and [`meilisearch`].
 
 #[cfg(test)]
 mod contract_suite;
@@ -13,78 +13,80 @@ use futures_util::future::BoxFuture;
 
 use crate::request::{Cursor, FACET_VALUES, FacetField, Filter, Sort};
 
-/// How far an index has come. It is stored in the index, together with what it speaks of.
+/// The state of an index in terms of the log. The index stores it together with its documents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// The log whose events the documents come from.
+    /// The log whose events made the documents.
     pub log_id: String,
-    /// The log position up to which it has been brought what changed; of an order that changed
-    /// again later, only that later state, which is still to come.
+    /// The log position up to which changes have been written. An order that changed later still is
+    /// written only in its later state, which then follows.
     pub position: u64,
-    /// The position it answers from: everything up to there is as it was then, or newer. On the way
-    /// `position` passes changes that are still to come, so this one stays behind until all is there.
+    /// The position up to which answers are complete: they include every change at or below it.
+    ///
+    /// During catch-up `position` passes changes that follow later, so `answers` stays behind until
+    /// the index has them all.
     pub answers: u64,
-    /// Which build of the index this is.
+    /// The generation of the index.
     pub generation: u64,
 }
 
-/// An order as an engine is given it.
+/// An order in the form that an engine indexes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {
-    /// The position of the event that created the order: its key in the index, for ever.
+    /// The position of the event that created the order: its permanent key in the index.
     pub row: u64,
-    /// The order, with the names it shows.
+    /// The order, including its names.
     pub order: Order,
 }
 
-/// What to find.
+/// A search.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
-    /// The words; every one must be found. Without any word, every order matches.
+    /// The words, each of which must match. Every order matches a query without words.
     pub query: String,
-    /// Conditions besides.
+    /// Exact conditions that must hold as well.
     pub filter: Filter,
-    /// `None`: best matches first, equally good ones newest first.
+    /// The sort order. `None` puts the best matches first, and equally good ones newest first.
     pub sort: Option<Sort>,
-    /// Only what comes behind this.
+    /// Returns only hits after this cursor.
     pub after: Option<Cursor>,
-    /// At most this many.
+    /// Limits the number of hits.
     pub limit: usize,
-    /// What to count by.
+    /// The fields whose values are counted.
     pub facets: Vec<FacetField>,
-    /// Orders created after this position need not be found.
+    /// The search may omit orders created after this position.
     pub newest: u64,
 }
 
-/// What was found.
+/// The result of a search.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hits {
-    /// The orders' rows, in the order asked for.
+    /// The rows of the orders, in the requested order.
     pub rows: Vec<u64>,
-    /// The last of them, if more follow.
+    /// The cursor of the last row, if more hits follow.
     pub next: Option<Cursor>,
-    /// How many match in all.
+    /// The number of matches over all pages.
     pub total: u64,
-    /// The counts asked for.
+    /// The requested counts.
     pub facets: Vec<Facet>,
-    /// Whether the engine gave up before it had looked at everything, so that there may be better
-    /// or other matches.
+    /// Whether the engine stopped before it had examined everything. Better or other matches may
+    /// then exist.
     pub degraded: bool,
-    /// The checkpoint of the state of the index that was searched; `None` where it has none, or was
-    /// wiped or replaced during the search.
+    /// The checkpoint of the searched state. `None` if the index has none, or was wiped or replaced
+    /// during the search.
     pub checkpoint: Option<Checkpoint>,
 }
 
-/// Why an engine did not do it.
+/// A reason why an engine did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It failed, does not answer, or lost what it was given: it may do it later.
+    /// The engine failed, does not answer, or lost its input; a retry may succeed.
     #[error("the search index failed: {0}")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// It will never take one of these documents; it has taken none.
+    /// The engine will never accept one of these documents, and has accepted none of them.
     #[error("the search index refuses a document: {0}")]
     Refused(String),
-    /// Another process has become the one that writes.
+    /// Another process has become the indexer.
     #[error("another process has become the indexer of this search index")]
     Superseded,
 }
@@ -95,79 +97,92 @@ impl Error {
     }
 }
 
-/// What the writer of an index finds.
+/// The state of an index at the moment of its claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claimed {
-    /// How far the index has come; `None` while it is empty.
+    /// The index's checkpoint; `None` while it is empty.
     pub checkpoint: Option<Checkpoint>,
-    /// It was made by a version that makes other documents: it answers, but is to be made again.
+    /// Whether another version made the index from other documents. Such an index still answers,
+    /// but must be rebuilt.
     pub outdated: bool,
 }
 
-/// Ends when a write has been applied, so that searches find it, or not.
+/// Completes when a write has been applied, so that searches find it, or has failed.
 pub type Applied = BoxFuture<'static, Result<(), Error>>;
 
-/// How much an engine takes at a time.
+/// Limits of what an engine accepts at a time.
 #[derive(Debug, Clone, Copy)]
 pub struct Appetite {
-    /// Documents in a write at most.
+    /// The maximum number of documents in a write.
     pub documents: usize,
-    /// Writes under way at most.
+    /// The maximum number of writes in flight.
     pub writes: usize,
 }
 
-/// What to go on with beside the index that answers.
+/// Selects the index to continue with next to the live one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beside {
     /// A new, empty index.
     New,
-    /// The one that answered before.
+    /// The index that was live before.
     Previous,
 }
 
-/// What the index has instead of what it should.
+/// One way in which the index differs from the given documents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
-    /// It has no document of this row.
+    /// The index has no document of this row.
     Missing(u64),
-    /// It has another document of this row.
+    /// The index has a different document of this row.
     Other(u64),
-    /// It has a document of this row, and there is no such order.
+    /// The index has a document of this row, but no such order exists.
     Extra(u64),
 }
 
 /// A search engine that holds the newest state of every order.
 ///
-/// One process writes: it begins with [`Engine::claim`].
+/// Only one process writes an index, and it begins with [`Engine::claim`]. Every method returns
+/// [`Error::Failed`] if the engine fails or does not answer.
 #[async_trait::async_trait]
 pub trait Engine: fmt::Debug + Send + Sync {
-    /// How far the index has come; `None` while it is empty.
+    /// Returns the index's checkpoint; `None` while it is empty.
+    ///
+    /// # Errors
+    /// [`Error::Superseded`]: another process has claimed the index since.
     async fn checkpoint(&self) -> Result<Option<Checkpoint>, Error>;
 
-    /// Makes the caller the one that writes, and the index ready for that. What writes of others
-    /// after the checkpoint may have spoilt is written again from there on.
+    /// Makes the caller the writer, and prepares the index for its writes.
+    ///
+    /// Writes of other processes may have damaged documents. The returned checkpoint is early
+    /// enough that writing from there repairs them.
+    ///
+    /// # Errors
+    /// [`Error::Superseded`]: another process has claimed the index since.
     async fn claim(&self) -> Result<Claimed, Error>;
 
-    /// Hands over documents that come in the place of those with their rows, and a checkpoint in the
-    /// place of the last one: both or neither. Writes are applied in the order in which they are
-    /// handed over; one may fail and a later one succeed.
+    /// Replaces the documents of these rows together with the checkpoint: both or neither.
+    ///
+    /// Writes apply in the order of the calls. One write may fail and a later one succeed.
+    ///
+    /// # Errors
+    /// The returned future completes with [`Error::Refused`] if the engine rejects a document.
     async fn write(
         &self,
         documents: Vec<Document>,
         checkpoint: Checkpoint,
     ) -> Result<Applied, Error>;
 
-    /// How much it takes at a time.
+    /// Returns the limits of a write.
     fn appetite(&self) -> Appetite;
 
-    /// Empties the index, its checkpoint too.
+    /// Removes all documents and the checkpoint.
     async fn clear(&self) -> Result<(), Error>;
 
-    /// Finds orders.
+    /// Searches the index.
     async fn search(&self, request: Request) -> Result<Hits, Error>;
 
-    /// What of the documents is missing or different in the index, and what it has besides them:
-    /// they are all there are from row `first` to row `last`.
+    /// Returns each difference between the index and the given documents, which are all orders from
+    /// row `first` to row `last`.
     async fn compare(
         &self,
         first: u64,
@@ -176,23 +191,26 @@ pub trait Engine: fmt::Debug + Send + Sync {
     ) -> Result<Vec<Difference>, Error>;
 }
 
-/// The index that answers. Beside it there can be another one, which is filled and then put in its
-/// place.
+/// The live index. Another index can be open next to it, to be filled and then swapped with it.
 #[async_trait::async_trait]
 pub trait Live: Engine {
-    /// Opens an index beside this one, to be filled; `None` if there is no previous one to open. A
-    /// new one takes the place of whatever lies there.
+    /// Opens the other index. `None` if there is no previous one; a new one replaces what exists
+    /// there.
     async fn beside(&self, which: Beside) -> Result<Option<Arc<dyn Engine>>, Error>;
 
-    /// Puts the index beside in the place of this one, at once for everybody; this one is the
-    /// previous one then. Nothing may be under way in either.
+    /// Swaps the other index for the live one, in one step for all readers.
+    ///
+    /// The live index becomes the previous one. No write may be in flight in either.
+    ///
+    /// # Errors
+    /// [`Error::Failed`]: no other index is open, or the swap failed.
     async fn switch(&self) -> Result<(), Error>;
 
-    /// Removes a new index beside that has not been switched to.
+    /// Removes a new index that has never been live.
     async fn abandon(&self) -> Result<(), Error>;
 }
 
-/// The counts of a facet: those with the most orders first, equal ones by value.
+/// Builds a facet: the largest counts first, and equal counts by value.
 fn facet(field: FacetField, counts: impl IntoIterator<Item = (String, u64)>) -> Facet {
     let values = counts.into_iter();
     let mut values: Vec<_> = values

@@ -1,5 +1,7 @@
-//! How text becomes words, the same for documents and queries: composed (Unicode NFC), split at
-//! everything that is not a letter or a digit, without accents, in lower case.
+//! Splits text into words, in the same way for documents and queries.
+//!
+//! The text is composed (Unicode NFC) and split at everything except letters and digits. Words lose
+//! their accents and upper case.
 
 use std::collections::BTreeSet;
 
@@ -9,25 +11,25 @@ use tantivy::tokenizer::{
 };
 use unicode_normalization::UnicodeNormalization;
 
-/// The analyzer's name in the schema. Whoever changes what words a text has, changes the number:
-/// an index made by another analyzer is then another schema's.
+/// The analyzer's name in the schema. Raise its number with every change to the words of a text, so
+/// that an index of the old analyzer has another schema.
 pub(super) const ANALYZER: &str = "words-1";
 
-/// Bytes of the first word that is too long to be indexed.
+/// Excludes longer words from the index: a word of this many bytes is the first to be left out.
 const TOO_LONG: usize = 256;
 
-/// The analyzer of the indexed fields.
+/// Returns the analyzer of the indexed fields.
 pub(super) fn analyzer() -> TextAnalyzer {
     folding().filter(RemoveLongFilter::limit(TOO_LONG)).build()
 }
 
-/// The words of a query. One that is too long for the index stays, so that it is not found,
-/// instead of being no condition.
+/// Returns the words of a query. A word too long for the index stays, so that it finds nothing
+/// instead of being ignored.
 pub(super) fn words(query: &str) -> BTreeSet<String> {
     sequence(query).into_iter().collect()
 }
 
-/// The words of a text, in its order.
+/// Returns the words of a text, in the order of the text.
 pub(super) fn sequence(text: &str) -> Vec<String> {
     let mut words = Vec::new();
     folding()
@@ -37,13 +39,12 @@ pub(super) fn sequence(text: &str) -> Vec<String> {
     words
 }
 
-/// The text with every accent in the letter that carries it, as the analyzer expects it: a letter
-/// and an accent of its own would be a word and a separator.
+/// Composes each letter with its accents, because the analyzer would split at a separate accent.
 pub(super) fn composed(text: &str) -> String {
     text.nfc().collect()
 }
 
-/// Folds before it lowers the case: `İ` in lower case is an `i` and an accent of its own.
+/// Folds accents before case: lower case turns `İ` into an `i` and a separate accent.
 fn folding() -> TextAnalyzerBuilder<impl Tokenizer> {
     TextAnalyzer::builder(SimpleTokenizer::default())
         .filter(AsciiFoldingFilter)

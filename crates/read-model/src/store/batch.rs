@@ -1,4 +1,4 @@
-//! What a batch of events changes, worked out in memory.
+//! Computes in memory everything that a batch of events changes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -10,26 +10,26 @@ use crate::{
     search::Document,
 };
 
-/// The new state of everything a batch touches.
+/// The new state of everything that a batch changes.
 #[derive(Debug, Default)]
 pub(super) struct Batch<'a> {
     /// Documents without names, by order id.
     pub(super) orders: HashMap<String, Document>,
-    /// The products of the orders it creates, with their rows.
+    /// The products of the created orders, with the orders' rows.
     pub(super) products: BTreeSet<(String, u64)>,
     pub(super) customer_names: BTreeMap<&'a str, Name<'a>>,
     pub(super) product_names: BTreeMap<&'a str, Name<'a>>,
     pub(super) statistics: Deltas,
-    /// Orders that are set aside, with what is new about them.
+    /// Parked orders, with the changes of this batch.
     pub(super) parked: BTreeMap<String, Aside>,
 }
 
-/// What a batch adds to an order that is set aside.
+/// The changes of a batch to a parked order.
 #[derive(Debug, Default)]
 pub(super) struct Aside {
-    /// Why it is, if it is only now.
+    /// The reason, if this batch parked the order.
     pub(super) error: Option<projection::Error>,
-    /// Events that could not be projected.
+    /// The number of the batch's events that could not be projected.
     pub(super) events: u64,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Name<'a> {
     pub(super) position: u64,
 }
 
-/// The orders that events are about.
+/// Returns the ids of the orders among the events' aggregates.
 pub(super) fn order_ids<'a>(events: &[&'a RecordedEvent]) -> BTreeSet<&'a str> {
     events
         .iter()
@@ -50,8 +50,10 @@ pub(super) fn order_ids<'a>(events: &[&'a RecordedEvent]) -> BTreeSet<&'a str> {
 }
 
 impl<'a> Batch<'a> {
-    /// Applies events to the stored documents of [`order_ids`]. Those of an order that is parked,
-    /// or of which one cannot be projected, wait: its document stays as it was before.
+    /// Applies events to the stored documents of [`order_ids`].
+    ///
+    /// Skips the events of a parked order. An event that does not fit parks its order, and the
+    /// document keeps the state before that event.
     pub(super) fn new(
         stored: Vec<Document>,
         parked: impl IntoIterator<Item = String>,
@@ -95,8 +97,7 @@ impl<'a> Batch<'a> {
                 self.product_names.insert(id, name(&product.name));
             }
             _ if event.aggregate_type() == AggregateType::Order => self.order(event),
-            // An event that this version of the contract does not know, about something it does
-            // not show.
+            // A newer contract may add event types of aggregates that this version does not show.
             _ => {}
         }
     }

@@ -1,34 +1,36 @@
-//! What has changed since a position: newest states only, in steps of bounded size.
+//! Returns the orders that changed after a position: newest states only, in steps of bounded size.
 
 use super::{Error, Reader};
 use crate::search::Document;
 
-/// How far the changes have been told. The default is the beginning.
+/// A position in the sequence of changes. The default is the beginning.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ChangeCursor {
-    /// Every change up to this position has been told.
+    /// Every change up to this position has been returned.
     pub position: u64,
-    /// Of the orders that show the name which the event behind `position` gave, those up to this
-    /// one have been told; 0 if none has.
+    /// Orders up to this row have been returned for the name that the next event gave; 0 if none
+    /// has.
     pub row: u64,
 }
 
-/// A step through the changes.
+/// One step through the changes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Changes {
-    /// The newest state of the orders that changed, by the position they show.
+    /// The newest state of the changed orders, sorted by their positions.
     pub documents: Vec<Document>,
-    /// Where the next step begins. All has been told when its position is `as_of`.
+    /// The cursor of the next step. The changes are complete when its position is `as_of`.
     pub next: ChangeCursor,
-    /// The position that was read at.
+    /// The position of the snapshot.
     pub as_of: u64,
 }
 
-/// The orders that an event in (?1, ?2] changed, unless a later event of the same kind (an event
-/// of the order itself, or another name) has replaced it; at most ?4 for each kind of name. An
-/// order created after a name was given shows it from the beginning, and is not one that the name
-/// changed. ?3 is the cursor's row. `place` and `row` are the order within an event: that of the
-/// index, so that a step reads no more than it tells.
+/// Selects the orders that an event in (?1, ?2] changed, unless a later event of the same kind
+/// replaced the change.
+///
+/// The kinds are an event of the order itself and a new name; each kind of name yields at most ?4
+/// rows. An order created after a name was given has always shown it, so the name did not change
+/// that order. ?3 is the cursor's row. `place` and `row` follow the index within one event, so that
+/// a step reads no more than it returns.
 const CHANGED: &str = "
     SELECT position AS mark, 0 AS place, row FROM orders
         WHERE row > ?1 AND row <= ?2 AND position = row
@@ -52,14 +54,15 @@ const CHANGED: &str = "
         ORDER BY p.position, o.row LIMIT ?4)";
 
 impl Reader {
-    /// The next changes behind a cursor, at most about `limit`; none when all has been told, and
-    /// possibly none before that.
+    /// Returns the next changes after a cursor, at most `limit`; a limit of 0 counts as 1.
     ///
-    /// Whoever follows the cursors from `after` on until the position is `as_of` has been told
-    /// every order that changed since, in the state it then has; names that an order shows count.
+    /// A step may be empty before the changes are complete. A caller follows the cursors from
+    /// `after` until the position is `as_of`. The caller then has every order that changed since
+    /// `after`, in its state at `as_of`. A new customer or product name also counts as a change.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// - [`Error::Sqlite`]: the file cannot be read.
+    /// - [`Error::Damaged`]: a stored document cannot be decoded.
     pub async fn changed_since(&self, after: ChangeCursor, limit: usize) -> Result<Changes, Error> {
         let mut snapshot = self.snapshot().await?;
         let as_of = snapshot.as_of;
@@ -85,8 +88,8 @@ impl Reader {
             .await?;
         changed.sort_unstable();
         let next = step(&mut changed, limit.max(1), end);
-        // An order is told where it shows the position of the change. If that lies further on, it
-        // comes there; so none comes twice, and none of an older state.
+        // A document comes only with the change whose position it shows. A later change returns it
+        // later, so no order comes twice or in an older state.
         let rows: Vec<_> = changed
             .iter()
             .map(|(_, _, row)| row.cast_unsigned())
@@ -106,7 +109,7 @@ impl Reader {
     }
 }
 
-/// Leaves at most `limit` changes, and says where the next ones begin.
+/// Truncates the changes to `limit`, and returns the cursor of the next step.
 fn step(changed: &mut Vec<(i64, i64, i64)>, limit: usize, end: u64) -> ChangeCursor {
     let more = changed.get(limit).map(|(mark, ..)| *mark);
     changed.truncate(limit);

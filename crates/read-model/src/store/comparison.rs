@@ -1,4 +1,4 @@
-//! Compares documents with others that were made anew, table by table, within one state of each.
+//! Compares the documents with a rebuilt copy, table by table, from one snapshot of each.
 
 use std::{future::ready, path::Path};
 
@@ -10,17 +10,17 @@ use tokio::sync::mpsc;
 
 use super::{Checkpoint, Error, checkpoint};
 
-/// Something that is not as it should be.
+/// One difference from the rebuilt copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// What it is about.
+    /// The order, customer, product, statistics or file that differs.
     pub subject: String,
-    /// What is wrong with it.
+    /// The problem, as a predicate of the subject.
     pub problem: String,
 }
 
-/// What each row is about, and what is wrong with it: `truth` is what should be. Each reads on in
-/// the order of a key, and holds one row of either.
+/// Queries that each return the subject and problem of every difference; `truth` is the rebuilt
+/// copy. Each query reads in the order of a key and holds one row of either side.
 const DIFFERENCES: [&str; 13] = [
     "SELECT 'order ' || t.order_id, 'is missing' FROM truth.orders t
         LEFT JOIN main.orders m ON m.row = t.row WHERE m.row IS NULL",
@@ -77,11 +77,11 @@ const DIFFERENCES: [&str; 13] = [
         WHERE m.projection = 'documents' AND t.error IS NULL",
 ];
 
-/// The documents that differ.
+/// Selects the documents with different bodies.
 const BODIES: &str = "SELECT t.order_id, m.body, t.body
     FROM truth.orders t JOIN main.orders m ON m.row = t.row WHERE m.body <> t.body";
 
-/// A state of the documents, held, beside others that are made meanwhile.
+/// A snapshot of the documents, attached to a rebuilt copy.
 #[derive(Debug)]
 pub struct Comparison {
     connection: SqliteConnection,
@@ -89,11 +89,10 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Holds the documents in `file` as they are now, beside those in `truth`, which is a file of the
-    /// same kind.
+    /// Opens a snapshot of the documents in `file`, and attaches the rebuilt copy in `truth`.
     ///
     /// # Errors
-    /// When one of them cannot be read.
+    /// [`Error::Sqlite`]: one of the files cannot be read.
     pub async fn begin(file: &Path, truth: &Path) -> Result<Self, Error> {
         let mut connection = SqliteConnectOptions::new()
             .filename(file)
@@ -113,16 +112,16 @@ impl Comparison {
         })
     }
 
-    /// Up to where they are made; `None` while nothing has been.
+    /// Returns the checkpoint of the snapshot; `None` before the first batch.
     #[must_use]
     pub fn checkpoint(&self) -> Option<&Checkpoint> {
         self.checkpoint.as_ref()
     }
 
-    /// Sends every difference, one after the other; what cannot be read is one.
+    /// Sends every difference. Unreadable data counts as a difference.
     ///
     /// # Errors
-    /// When nobody receives them any more.
+    /// [`Gone`]: the receiver has been dropped.
     pub async fn run<T: From<Difference>>(mut self, found: &mpsc::Sender<T>) -> Result<(), Gone> {
         let integrity = sqlx::query_scalar("PRAGMA main.integrity_check(100)")
             .fetch(&mut self.connection)
@@ -143,7 +142,7 @@ impl Comparison {
     }
 }
 
-/// Nobody receives any more.
+/// The receiver of the differences has been dropped.
 #[derive(Debug)]
 pub struct Gone;
 
@@ -170,7 +169,7 @@ async fn send_all<T: From<Difference>>(
     }
 }
 
-/// How a stored document differs from what it should be.
+/// Names the fields in which a stored document is wrong.
 fn different(is: &[u8], should: &[u8]) -> String {
     let (Ok(is), Ok(should)) = (Order::decode(is), Order::decode(should)) else {
         return "cannot be decoded".to_owned();

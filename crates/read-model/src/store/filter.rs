@@ -1,22 +1,22 @@
-//! A filter as SQL: static text, and every value bound.
+//! Translates a filter into SQL: static text with every value bound.
 
 use sqlx::{Encode, QueryBuilder, Sqlite, Type};
 
-use super::list::statuses;
 use crate::request::{Bound, Filter, SortField};
 
-/// How a page's orders are found. SQLite knows neither how many orders match nor how they are
-/// spread, so it is told; a `+` before a column keeps its index out of use.
+/// The way to find a page's orders. SQLite knows neither the number of matches nor their
+/// distribution, so the query decides. A `+` before a column keeps SQLite from using its index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Few match: all of them, by any index of the filter, and then sorted.
+    /// Few orders match: find all of them by any index of the filter, then sort them.
     Gather,
-    /// Many match: along the index of the sort order, until the page is full.
+    /// Many orders match: follow the index of the sort order until the page is full.
     Walk,
 }
 
 impl Access {
-    /// Walking passes about `limit * all / total` orders, gathering `total`.
+    /// Picks the cheaper access. A walk visits about `limit * all / total` orders, and a gather
+    /// visits `total`.
     pub(super) fn choose(total: u64, all: u64, limit: usize) -> Self {
         if u128::from(total).pow(2) > u128::from(all) * limit as u128 {
             Self::Walk
@@ -25,7 +25,7 @@ impl Access {
         }
     }
 
-    /// What stands before the column of the sort order.
+    /// Returns the prefix of the sort column.
     pub(super) fn sort_prefix(self) -> &'static str {
         match self {
             Self::Gather => "+",
@@ -42,7 +42,7 @@ pub(super) fn sort_column(field: SortField) -> &'static str {
     }
 }
 
-/// The one equality that begins an index which then goes on by the time of creation.
+/// The one equality with which an index starts that continues by the time of creation.
 #[derive(PartialEq, Eq)]
 enum Leading {
     Customer,
@@ -157,4 +157,13 @@ fn push_bound(
     if let Some(currency) = &bound.currency {
         query.push(" AND currency = ").push_bind(currency.clone());
     }
+}
+
+/// Returns the numbers of a filter's statuses.
+pub(super) fn statuses(filter: &Filter) -> Vec<i32> {
+    filter
+        .statuses
+        .iter()
+        .map(|&status| status.into())
+        .collect()
 }

@@ -1,11 +1,11 @@
-//! Lists of orders: filtered, sorted, in pages, counted.
+//! Lists orders: filtered, sorted, in pages, with counts.
 
 use contract::orders::v1::{Facet, FacetValue, Order, OrderStatus};
 use sqlx::{QueryBuilder, Sqlite};
 
 use super::{
     Error, Reader,
-    filter::{Access, push_conditions, push_in, sort_column},
+    filter::{Access, push_conditions, push_in, sort_column, statuses},
     reader::Snapshot,
     statistics::Scope,
 };
@@ -14,23 +14,24 @@ use crate::request::{Cursor, FACET_VALUES, FacetField, Filter, Sort};
 /// A page of orders.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listing {
-    /// The orders, sorted as asked.
+    /// The orders in the requested sort order.
     pub orders: Vec<Order>,
-    /// The last of them, if more follow.
+    /// The cursor of the last order, if more follow.
     pub next: Option<Cursor>,
-    /// How many match, over all pages.
+    /// The number of matches over all pages.
     pub total: u64,
-    /// The counts asked for.
+    /// The requested counts.
     pub facets: Vec<Facet>,
-    /// The position that was read at.
+    /// The position of the snapshot.
     pub as_of: u64,
 }
 
 impl Reader {
-    /// The first `limit` orders that match the filter and come behind `after`.
+    /// Returns the first `limit` orders after `after` that match the filter.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// - [`Error::Sqlite`]: the file cannot be read.
+    /// - [`Error::Damaged`]: a stored document cannot be decoded.
     pub async fn list(
         &self,
         filter: &Filter,
@@ -43,7 +44,7 @@ impl Reader {
         let total = total(&mut snapshot, filter).await?;
         let all = summarised(&mut snapshot, &Filter::default()).await?;
         let access = Access::choose(total, all, limit);
-        // One more than asked for tells whether there are more.
+        // One row more than the page holds shows whether another page follows.
         let mut rows: Vec<(i64, i64, Vec<u8>)> = page(filter, sort, after, limit + 1, access)
             .build_query_as()
             .fetch_all(snapshot.connection())
@@ -74,7 +75,7 @@ impl Reader {
     }
 }
 
-/// The rows, sort keys and bodies of a page.
+/// Builds the query for the rows, sort keys and bodies of a page.
 pub(super) fn page(
     filter: &Filter,
     sort: Sort,
@@ -123,7 +124,7 @@ async fn total(snapshot: &mut Snapshot, filter: &Filter) -> Result<u64, Error> {
     Ok(count.cast_unsigned())
 }
 
-/// Whether the statistics know the numbers of a filter, so that no order needs to be counted.
+/// Returns whether the statistics hold the counts of a filter, so that no order must be counted.
 fn is_summarised(filter: &Filter) -> bool {
     *filter
         == Filter {
@@ -154,14 +155,6 @@ fn push_summarised(query: &mut QueryBuilder<Sqlite>, filter: &Filter, scope: Sco
     push_in(query, "status", &statuses(filter));
 }
 
-pub(super) fn statuses(filter: &Filter) -> Vec<i32> {
-    filter
-        .statuses
-        .iter()
-        .map(|&status| status.into())
-        .collect()
-}
-
 async fn facet(
     snapshot: &mut Snapshot,
     filter: &Filter,
@@ -184,7 +177,7 @@ async fn facet(
             count: count.cast_unsigned(),
         })
         .collect();
-    // The names of the states sort otherwise than their numbers.
+    // SQL sorts the statuses by number, and the facet sorts them by name.
     values.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.value.cmp(&b.value)));
     Ok(Facet {
         field: field.name().to_owned(),
@@ -203,7 +196,7 @@ fn status_name(number: &str) -> String {
         .to_owned()
 }
 
-/// `value, count` of a facet, up to its conditions.
+/// Builds the SELECT of `value, count` for a facet, up to its conditions.
 fn counts(filter: &Filter, field: FacetField) -> QueryBuilder<Sqlite> {
     let (column, scope) = match field {
         FacetField::Status if filter.customer_ids.is_empty() => ("status", Scope::All),

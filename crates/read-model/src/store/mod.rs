@@ -1,9 +1,8 @@
-//! Order documents, names and statistics in one SQLite file, with the position of the log up to
-//! which they are made.
+//! Order documents, names, statistics and their checkpoint in one SQLite file.
 //!
-//! The one [`Writer`] applies events in batches: everything a batch changes, and the position,
-//! commit in one transaction. Any number of [`Reader`]s answer meanwhile, each answer from one
-//! snapshot, which says its position.
+//! The only [`Writer`] applies events in batches. One transaction commits all changes of a batch
+//! together with the checkpoint. Any number of [`Reader`]s answer at the same time, each answer
+//! from one snapshot and with its position.
 
 mod batch;
 mod changes;
@@ -29,42 +28,43 @@ pub use writer::Writer;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/read_model");
 
-/// The documents can be made again from the log, so a commit need not wait for the disk; and a
-/// page that many batches touch is worth moving to the main file once for all of them.
+/// Commits without a sync, because the log can rebuild the documents. Many batches change the same
+/// page, so SQLite moves it to the main file only after 20,000 pages, once for all of them.
 const DURABILITY: Durability = Durability {
     every_commit: false,
     checkpoint_pages: 20_000,
 };
 
-/// Why the store did not do it.
+/// A reason why the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file cannot be opened.
     #[error(transparent)]
     File(#[from] sqlite::Error),
-    /// SQLite failed.
+    /// SQLite failed to read or write the file.
     #[error("the read model's file: {0}")]
     Sqlite(#[from] sqlx::Error),
-    /// The documents were made from another log.
+    /// Another log made the documents.
     #[error("the read model was made from log {actual}, not {given}")]
     LogMismatch {
-        /// The log of the events given.
+        /// The log of the given events.
         given: String,
         /// The log of the documents.
         actual: String,
     },
-    /// The events do not begin right after the checkpoint, or one between them is missing.
+    /// The events do not continue at the checkpoint without a gap, or a successor is at another
+    /// position.
     #[error("event {expected} of the log is missing: the next one given is {given}")]
     Gap {
-        /// The position that has to come next.
+        /// The position that must come next.
         expected: u64,
-        /// The position that comes instead.
+        /// The position that was given instead.
         given: u64,
     },
-    /// Documents that are to replace others count or sum up otherwise.
+    /// The counts or sums of a successor differ from those of the live documents.
     #[error("the generations differ: there are {0}")]
     Differs(String),
-    /// The files of the documents cannot be put in their places.
+    /// The files of the generations cannot be synced or swapped.
     #[error("the read model's files: {0}")]
     Files(#[from] std::io::Error),
     /// A stored document cannot be decoded.
@@ -72,14 +72,14 @@ pub enum Error {
     Damaged {
         /// The document's row.
         row: u64,
-        /// What is wrong.
+        /// The decoder's error.
         #[source]
         error: prost::DecodeError,
     },
-    /// A sum of amounts is beyond what the contract's money can express.
+    /// A sum of amounts in this currency exceeds the contract's money type.
     #[error("a sum in {0} does not fit")]
     TooLarge(String),
-    /// The writer is gone, so that the position waited for never comes.
+    /// The writer is gone, so the awaited position never comes.
     #[error("the read model's writer has stopped")]
     Stopped,
 }
@@ -92,16 +92,16 @@ impl From<&Error> for wire::Error {
     }
 }
 
-/// Up to where documents are made, and of what.
+/// The state of the documents in terms of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// The log whose events they are made of.
+    /// The log whose events made the documents.
     pub log_id: String,
-    /// The log position up to which they are made.
+    /// The log position up to which events are applied.
     pub position: u64,
-    /// Which build of the documents this is.
+    /// The generation of the documents.
     pub generation: u64,
-    /// Which version of the projection made them.
+    /// The version of the projection that made the documents.
     pub schema: u32,
 }
 
@@ -120,7 +120,7 @@ async fn checkpoint(connection: &mut SqliteConnection) -> Result<Option<Checkpoi
     )
 }
 
-/// A list as one bound parameter, for `IN (SELECT value FROM json_each(?))`.
+/// Encodes a list as one bound parameter, for `IN (SELECT value FROM json_each(?))`.
 fn json<T: serde::Serialize>(list: &[T]) -> Result<String, Error> {
     serde_json::to_string(list).map_err(|error| Error::Sqlite(sqlx::Error::Encode(Box::new(error))))
 }

@@ -1,4 +1,4 @@
-//! Orders that are set aside, and those to be brought to the search index out of turn.
+//! Parked orders, and the queue of orders to index a second time.
 
 use contract::orders::v1::RecordedEvent;
 use tokio::sync::watch;
@@ -6,17 +6,17 @@ use tokio::sync::watch;
 use super::{Error, Reader, Writer, batch::Batch, json, script::Script};
 use crate::search::Document;
 
-/// What has set an order aside.
+/// The projection that parked an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Projection {
-    /// One of its events cannot be projected.
+    /// One of the order's events cannot be projected.
     Documents,
-    /// The search index refuses its document.
+    /// The search index rejects the order's document.
     Search,
 }
 
 impl Projection {
-    /// Its name in the contract.
+    /// Returns the projection's name in the contract.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -26,36 +26,37 @@ impl Projection {
     }
 }
 
-/// An order that is set aside.
+/// A parked order.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Parked {
-    /// The order.
+    /// The order's id.
     pub order_id: String,
-    /// The position of the event that cannot be projected, or of the newest one of the document
-    /// that is refused.
+    /// The position of the event that cannot be projected, or of the newest event in the rejected
+    /// document.
     #[sqlx(try_from = "i64")]
     pub position: u64,
-    /// What is wrong.
+    /// The error that parked the order.
     pub error: String,
-    /// How many events cannot be projected: that one and those that wait behind it.
+    /// The number of unprojected events: the failed one and those after it.
     #[sqlx(try_from = "i64")]
     pub events: u64,
 }
 
-/// Orders that are to be brought to the search index out of turn.
+/// Orders to index a second time.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Again {
-    /// Their newest state.
+    /// The newest state of the orders.
     pub documents: Vec<Document>,
-    /// What tells that they have been brought, and not what has changed since.
+    /// The row and the queue counter of each order, for [`Writer::brought`]. An order that is
+    /// queued a second time has a higher counter, so it stays in the queue.
     pub marks: Vec<(u64, i64)>,
 }
 
 impl Reader {
-    /// The orders that are set aside, behind one of them by id, and at most so many.
+    /// Returns at most `limit` parked orders after an id, sorted by id.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// [`Error::Sqlite`]: the file cannot be read.
     pub async fn parked(
         &self,
         projection: Projection,
@@ -73,10 +74,10 @@ impl Reader {
         .await?)
     }
 
-    /// Why an order is set aside; `None` if it is not.
+    /// Returns the reason why an order is parked; `None` if it is not.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// [`Error::Sqlite`]: the file cannot be read.
     pub async fn is_parked(
         &self,
         projection: Projection,
@@ -91,10 +92,10 @@ impl Reader {
         )
     }
 
-    /// How many are set aside.
+    /// Returns the number of orders that a projection has parked.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// [`Error::Sqlite`]: the file cannot be read.
     pub async fn parked_count(&self, projection: Projection) -> Result<u64, Error> {
         let count: i64 = sqlx::query_scalar("SELECT count(*) FROM parked WHERE projection = ?")
             .bind(projection.name())
@@ -103,11 +104,12 @@ impl Reader {
         Ok(count.cast_unsigned())
     }
 
-    /// Orders that changed otherwise than by the newest events, at most so many, and so are not
-    /// among the changes: the search index is to be brought them.
+    /// Returns at most `limit` orders that the search index must receive although no new event
+    /// changed them. [`Reader::changed_since`] does not return these.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// - [`Error::Sqlite`]: the file cannot be read.
+    /// - [`Error::Damaged`]: a stored document cannot be decoded.
     pub async fn again(&self, limit: u32) -> Result<Again, Error> {
         let mut snapshot = self.snapshot().await?;
         let marks: Vec<(i64, i64)> =
@@ -126,7 +128,7 @@ impl Reader {
         })
     }
 
-    /// Told whenever there may be more of those.
+    /// Returns a receiver that is notified when [`Reader::again`] may return more orders.
     #[must_use]
     pub fn subscribe_again(&self) -> watch::Receiver<()> {
         self.again.clone()
@@ -134,11 +136,16 @@ impl Reader {
 }
 
 impl Writer {
-    /// Projects the events that wait behind the one for which an order was parked: `history` is all
-    /// of its events. False if one of them cannot be projected still; it stays parked then.
+    /// Projects the waiting events of a parked order; `history` holds all events of the order.
+    ///
+    /// Returns false, and keeps the order parked, if an event still cannot be projected. Queues the
+    /// order for the search index.
     ///
     /// # Errors
-    /// When the file cannot be written; nothing has changed then.
+    /// - [`Error::Sqlite`]: the file cannot be written.
+    /// - [`Error::Damaged`]: the stored document cannot be decoded.
+    ///
+    /// Nothing changes on an error.
     pub async fn retry(
         &mut self,
         order_id: &str,
@@ -166,10 +173,10 @@ impl Writer {
         Ok(done)
     }
 
-    /// Orders of which an event could not be projected, at most so many.
+    /// Returns at most `limit` orders of which an event could not be projected.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// [`Error::Sqlite`]: the file cannot be read.
     pub async fn parked_orders(&mut self, limit: u32) -> Result<Vec<String>, Error> {
         Ok(
             sqlx::query_scalar("SELECT order_id FROM parked WHERE projection = ? LIMIT ?")
@@ -180,10 +187,10 @@ impl Writer {
         )
     }
 
-    /// Sets an order aside that the search index refuses.
+    /// Parks an order whose document the search index rejects.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// [`Error::Sqlite`]: the file cannot be written.
     pub async fn park(&mut self, refused: &Parked) -> Result<(), Error> {
         self.settle().await?;
         let mut script = Script::begin();
@@ -193,10 +200,10 @@ impl Writer {
         self.run(script.commit()).await
     }
 
-    /// Lets the search index be brought an order again that it refused.
+    /// Removes an order's search parking and queues the order for another attempt.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// [`Error::Sqlite`]: the file cannot be written.
     pub async fn offer_again(&mut self, order_id: &str) -> Result<(), Error> {
         self.settle().await?;
         let row: Option<i64> = sqlx::query_scalar("SELECT row FROM orders WHERE order_id = ?")
@@ -214,11 +221,11 @@ impl Writer {
         Ok(())
     }
 
-    /// What [`Reader::again`] told has been brought to the search index; what has changed since
-    /// stays.
+    /// Removes indexed orders from the queue of [`Reader::again`]. An order that was queued since
+    /// then stays.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// [`Error::Sqlite`]: the file cannot be written.
     pub async fn brought(&mut self, brought: &[(u64, i64)]) -> Result<(), Error> {
         self.settle().await?;
         sqlx::query(

@@ -1,4 +1,4 @@
-//! The ones that read: each answer from one snapshot, with the names that documents show.
+//! Readers of the documents: each answer comes from one snapshot and includes the names.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -15,12 +15,12 @@ use tokio::{runtime::Handle, sync::watch};
 use super::{Checkpoint, Error, json};
 use crate::search::Document;
 
-/// Connections to the file that is used now.
+/// Read connections to the live file.
 #[derive(Debug, Clone)]
 pub(super) struct Pool {
     current: Arc<RwLock<SqlitePool>>,
     connections: u32,
-    /// Where they were opened: their threads have the priority of the thread they are opened on.
+    /// The runtime that opened the connections: their threads inherit the priority of its threads.
     runtime: Handle,
 }
 
@@ -34,7 +34,7 @@ impl Pool {
         })
     }
 
-    /// Connections like these to another file.
+    /// Opens the same number of connections to another file, on the same runtime.
     pub(super) async fn open_beside(&self, path: &Path) -> Result<SqlitePool, Error> {
         let (path, connections) = (path.to_owned(), self.connections);
         let opening = self
@@ -44,9 +44,9 @@ impl Pool {
         Ok(opened?)
     }
 
-    /// Reads with others from now on; what is being read is read to its end.
+    /// Replaces the connections for later reads. Reads in progress finish on the old ones.
     pub(super) fn replace(&self, by: SqlitePool) {
-        // Held for an assignment, so nothing panics meanwhile.
+        // The lock is held for one assignment, so no panic can poison it.
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = by;
     }
 
@@ -81,22 +81,22 @@ impl Reader {
         self.pool.current()
     }
 
-    /// The log position up to which the documents are made.
+    /// Returns the log position up to which events are applied.
     #[must_use]
     pub fn position(&self) -> u64 {
         *self.position.borrow()
     }
 
-    /// The same, told whenever it moves.
+    /// Returns a receiver of [`Reader::position`].
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.position.clone()
     }
 
-    /// Waits until the documents are made up to `position`, for as long as it takes.
+    /// Waits, without a timeout, until the events up to `position` are applied.
     ///
     /// # Errors
-    /// [`Error::Stopped`] when the writer is gone before.
+    /// [`Error::Stopped`]: the writer is gone.
     pub async fn wait_for(&self, position: u64) -> Result<(), Error> {
         self.subscribe()
             .wait_for(|reached| *reached >= position)
@@ -105,20 +105,20 @@ impl Reader {
             .map_err(|_| Error::Stopped)
     }
 
-    /// Up to where the documents are made, of which log and build; `None` while nothing has been
-    /// applied.
+    /// Returns the checkpoint; `None` before the first batch.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// [`Error::Sqlite`]: the file cannot be read.
     pub async fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
         let mut connection = self.pool().acquire().await?;
         super::checkpoint(&mut connection).await
     }
 
-    /// An order, if there is one, and the position it was read at.
+    /// Returns an order, if it exists, and the position of the snapshot.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// - [`Error::Sqlite`]: the file cannot be read.
+    /// - [`Error::Damaged`]: the stored document cannot be decoded.
     pub async fn order(&self, order_id: &str) -> Result<(Option<Order>, u64), Error> {
         let mut snapshot = self.snapshot().await?;
         let row = sqlx::query_as("SELECT row, body FROM orders WHERE order_id = ?")
@@ -132,31 +132,34 @@ impl Reader {
         ))
     }
 
-    /// The orders of those rows, in that order, and the position they were read at. A row without
-    /// an order is left out.
+    /// Returns the orders of these rows in the given sequence, and the position of the snapshot. A
+    /// row without an order is left out.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// - [`Error::Sqlite`]: the file cannot be read.
+    /// - [`Error::Damaged`]: a stored document cannot be decoded.
     pub async fn orders_by_rows(&self, rows: &[u64]) -> Result<(Vec<Order>, u64), Error> {
         let (documents, as_of) = self.documents_by_rows(rows).await?;
         let orders = documents.into_iter().map(|document| document.order);
         Ok((orders.collect(), as_of))
     }
 
-    /// The same, with their rows.
+    /// Returns the same as [`Reader::orders_by_rows`], with the rows.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// - [`Error::Sqlite`]: the file cannot be read.
+    /// - [`Error::Damaged`]: a stored document cannot be decoded.
     pub async fn documents_by_rows(&self, rows: &[u64]) -> Result<(Vec<Document>, u64), Error> {
         let mut snapshot = self.snapshot().await?;
         let documents = snapshot.documents_by_rows(rows).await?;
         Ok((documents, snapshot.as_of))
     }
 
-    /// The orders behind a row, by row and at most `limit`, and the position they were read at.
+    /// Returns at most `limit` orders after a row, sorted by row, and the position of the snapshot.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// - [`Error::Sqlite`]: the file cannot be read.
+    /// - [`Error::Damaged`]: a stored document cannot be decoded.
     pub async fn orders_after(&self, row: u64, limit: u32) -> Result<(Vec<Document>, u64), Error> {
         let mut snapshot = self.snapshot().await?;
         let rows =
@@ -171,7 +174,7 @@ impl Reader {
 
     pub(super) async fn snapshot(&self) -> Result<Snapshot, Error> {
         let mut transaction = self.pool().begin().await?;
-        // The first SELECT is what the transaction's snapshot begins with.
+        // The first SELECT starts the transaction's snapshot.
         let position: Option<i64> = sqlx::query_scalar("SELECT position FROM checkpoint")
             .fetch_optional(&mut *transaction)
             .await?;
@@ -182,7 +185,7 @@ impl Reader {
     }
 }
 
-/// The file as it is at one position; dropping it lets go of it.
+/// The file at one position, until it is dropped.
 pub(super) struct Snapshot {
     transaction: Transaction<'static, Sqlite>,
     pub(super) as_of: u64,
@@ -193,7 +196,7 @@ impl Snapshot {
         &mut self.transaction
     }
 
-    /// Documents of rows, in the order of the rows; those that do not exist are left out.
+    /// Returns the documents of rows, in the given sequence. A row without an order is left out.
     pub(super) async fn documents_by_rows(&mut self, rows: &[u64]) -> Result<Vec<Document>, Error> {
         let found: Vec<(i64, Vec<u8>)> = sqlx::query_as(
             "SELECT row, body FROM orders WHERE row IN (SELECT value FROM json_each(?))",
@@ -209,7 +212,7 @@ impl Snapshot {
         self.documents(wanted.collect()).await
     }
 
-    /// Decodes documents, and fills in the names they show.
+    /// Decodes documents, and adds their names.
     pub(super) async fn documents(
         &mut self,
         rows: Vec<(i64, Vec<u8>)>,
@@ -282,7 +285,7 @@ impl Names {
     }
 }
 
-/// A stored document, without names.
+/// Decodes a stored document, which has no names.
 pub(super) fn decode(row: i64, body: &[u8]) -> Result<Document, Error> {
     let row = row.cast_unsigned();
     let order = Order::decode(body).map_err(|error| Error::Damaged { row, error })?;

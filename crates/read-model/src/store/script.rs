@@ -1,4 +1,4 @@
-//! What is written, as one text with its parameters.
+//! Builds a write transaction as one SQL text with its parameters.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::search::Document;
 
-/// A transaction as one text, so that it costs one call: each goes to SQLite's thread and back.
+/// A transaction as one text. Each call is a round trip to SQLite's thread, so one text costs one.
 #[derive(Default)]
 pub(super) struct Script {
     sql: String,
@@ -92,7 +92,8 @@ impl Script {
         self.arguments.add(value)
     }
 
-    /// Adds rows of `columns` values each, in as many statements as their parameters need.
+    /// Inserts rows of `columns` values each. Splits them at SQLite's limit of parameters for a
+    /// statement.
     fn insert<T>(
         &mut self,
         into: &'static str,
@@ -118,7 +119,7 @@ impl Script {
     }
 
     pub(super) async fn run(self, connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        // No two batches make the same text: keeping it prepared would only take memory.
+        // Every batch has a different text, so a prepared statement would only waste memory.
         sqlx::query_with(AssertSqlSafe(self.sql), self.arguments)
             .persistent(false)
             .execute(connection)
@@ -128,7 +129,7 @@ impl Script {
 }
 
 impl Script {
-    /// Adds what a batch changes, and commits.
+    /// Adds the changes of a batch, and commits.
     pub(super) fn with(
         mut self,
         batch: Batch<'_>,
@@ -230,7 +231,7 @@ impl Script {
 }
 
 fn bind_order(script: &mut Script, Document { row, order }: Document) -> Result<(), BoxDynError> {
-    // The projection has refused what is no amount or time.
+    // The projection rejects invalid amounts and times.
     let time = |time: Option<Timestamp>| time.as_ref().and_then(convert::nanoseconds).unwrap_or(0);
     let body = order.encode_to_vec();
     let Money { currency_code, .. } = order.total_amount.clone().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Orders counted and summed: kept up as they change, and read as the contract tells them.
+//! Counts and sums of orders: maintained as orders change, and returned in the contract's types.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use wire::convert;
 
 use super::{Error, Reader, reader::Snapshot};
 
-/// Whose orders a line of the statistics counts.
+/// The set of orders that a line of the statistics counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Scope {
     All = 0,
@@ -22,7 +22,7 @@ pub(super) enum Scope {
     Day = 2,
 }
 
-/// What one line of the statistics counts.
+/// The key of one line of the statistics.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
     pub(super) scope: Scope,
@@ -31,7 +31,7 @@ pub(super) struct Key {
     pub(super) status: i32,
 }
 
-/// A sum of amounts in two halves, each of which can be summed up on its own in 64 bits.
+/// A sum of amounts in two halves. SQL adds each half in 64 bits, with the carry of the lower one.
 #[derive(Debug, Clone, Copy, sqlx::FromRow)]
 pub(super) struct Sum {
     pub(super) high: i64,
@@ -39,7 +39,7 @@ pub(super) struct Sum {
 }
 
 impl Sum {
-    /// Of the sum of a batch, which is far below 2^95.
+    /// Splits the sum of a batch, which is far below 2^95.
     fn split(amount: i128) -> Self {
         Self {
             high: (amount >> 32) as i64,
@@ -52,7 +52,7 @@ impl Sum {
     }
 }
 
-/// By how much the statistics change.
+/// The changes of a batch to the statistics.
 #[derive(Debug, Default)]
 pub(super) struct Deltas(BTreeMap<Key, (i64, i128)>);
 
@@ -62,7 +62,7 @@ impl Deltas {
         self.count(order, 1);
     }
 
-    /// Counts an order no more, as it was.
+    /// Subtracts an order in its old state.
     pub(super) fn remove(&mut self, order: &Order) {
         self.count(order, -1);
     }
@@ -88,7 +88,7 @@ impl Deltas {
         }
     }
 
-    /// The lines that change.
+    /// Returns the lines that change.
     pub(super) fn into_changes(self) -> impl Iterator<Item = (Key, i64, Sum)> {
         self.0
             .into_iter()
@@ -97,10 +97,10 @@ impl Deltas {
     }
 }
 
-/// The day of an order's creation, in UTC.
+/// Returns the day of an order's creation, in UTC.
 fn day(order: &Order) -> String {
     let created = order.created_at.as_ref().and_then(convert::nanoseconds);
-    // 64 bits of nanoseconds are well within what a jiff time holds.
+    // A jiff timestamp holds every number of nanoseconds in 64 bits.
     let created = jiff::Timestamp::from_nanosecond(created.unwrap_or(0).into());
     Offset::UTC
         .to_datetime(created.unwrap_or_default())
@@ -118,7 +118,7 @@ struct Line {
     sum: Sum,
 }
 
-/// Lines added up.
+/// The sums of several lines.
 #[derive(Default)]
 struct Figures {
     total_orders: u64,
@@ -156,7 +156,7 @@ impl Figures {
     }
 }
 
-/// Rounded half to even. `count` is at least 1.
+/// Divides with rounding half to even. `count` must be at least 1.
 fn average(sum: i128, count: u64) -> i128 {
     let count = i128::from(count);
     let (floor, rest) = (sum.div_euclid(count), sum.rem_euclid(count));
@@ -168,11 +168,11 @@ fn average(sum: i128, count: u64) -> i128 {
     floor + i128::from(up)
 }
 
-/// A sum can be more than [`convert::money`] takes.
+/// Converts a sum, which can exceed the range of [`convert::money`].
 fn money(sum: i128, currency: &str) -> Result<Money, Error> {
     let unit = i128::from(convert::UNIT);
     let units = i64::try_from(sum / unit).map_err(|_| Error::TooLarge(currency.to_owned()))?;
-    // The remainder is below a unit.
+    // The remainder is below one unit, so it fits in 64 bits.
     let rest = convert::money((sum % unit) as i64, currency);
     Ok(Money { units, ..rest })
 }
@@ -202,13 +202,16 @@ fn figures(lines: Vec<Line>) -> Figures {
 }
 
 impl Reader {
-    /// A customer's orders in numbers; `None` if the customer is neither registered nor has any.
-    /// States without orders are left out, the others in the order of [`OrderStatus`].
+    /// Returns the statistics of a customer; `None` if the customer is unregistered and has no
+    /// orders.
+    ///
+    /// Omits statuses without orders, and sorts the others by [`OrderStatus`].
     ///
     /// [`OrderStatus`]: contract::orders::v1::OrderStatus
     ///
     /// # Errors
-    /// When the file cannot be read, or a sum does not fit.
+    /// - [`Error::Sqlite`]: the file cannot be read.
+    /// - [`Error::TooLarge`]: a sum exceeds the contract's money type.
     pub async fn customer_statistics(
         &self,
         customer_id: &str,
@@ -233,13 +236,16 @@ impl Reader {
         }))
     }
 
-    /// All orders in numbers, and on request those of each day of creation (in UTC) that has any.
-    /// States without orders are left out, the others in the order of [`OrderStatus`].
+    /// Returns the statistics of all orders. With `by_day`, adds those of each day of creation (in
+    /// UTC) that has orders.
+    ///
+    /// Omits statuses without orders, and sorts the others by [`OrderStatus`].
     ///
     /// [`OrderStatus`]: contract::orders::v1::OrderStatus
     ///
     /// # Errors
-    /// When the file cannot be read, or a sum does not fit.
+    /// - [`Error::Sqlite`]: the file cannot be read.
+    /// - [`Error::TooLarge`]: a sum exceeds the contract's money type.
     pub async fn statistics(&self, by_day: bool) -> Result<GetStatisticsResponse, Error> {
         let mut snapshot = self.snapshot().await?;
         let all = figures(lines(&mut snapshot, Scope::All, None).await?);

@@ -1,4 +1,4 @@
-//! Documents that are made anew, and take the place of those that are used.
+//! Builds new documents, and replaces the live ones with them.
 
 use std::{
     fs, io,
@@ -10,11 +10,12 @@ use sqlx::AssertSqlSafe;
 
 use super::{Error, Writer};
 
-/// Makes a new file as fast as it can be: nothing of it outlives a crash, so nothing waits for the
-/// disk, and no page is written to a log first.
+/// Speeds up the build of a new file. No part of the file outlives a crash, so writes skip the
+/// journal and the sync.
 const IN_THE_MAKING: &str = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF";
 
-/// Counts and sums in which the new documents differ from the old ones, in words.
+/// Selects the first count or sum in which the new documents differ from the old ones, as a
+/// sentence.
 const TOTALS: &str = "
     WITH keys AS (
         SELECT currency, status FROM main.statistics WHERE scope = 0
@@ -38,9 +39,8 @@ const TOTALS: &str = "
         (SELECT count(*) AS products FROM old.products) o WHERE n.products <> o.products
     LIMIT 1";
 
-/// Copies what only the old documents know, which is the state of the search index: the orders it
-/// has still to be brought, and those it refuses. To the first it adds the orders that are otherwise
-/// in the new documents.
+/// Copies the state of the search index, which only the old documents know: the queue of orders to
+/// index, and the rejected orders. Orders with a different new document join the queue.
 const INHERIT: &str = "
     BEGIN IMMEDIATE;
     INSERT INTO main.again SELECT * FROM old.again WHERE true ON CONFLICT DO NOTHING;
@@ -50,25 +50,28 @@ const INHERIT: &str = "
         WHERE o.body IS NOT n.body ON CONFLICT DO NOTHING;
     COMMIT";
 
-/// As [`DURABILITY`] wants it.
+/// Restores, for a finished file, the settings of [`super::DURABILITY`].
 const MADE: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL";
 
-/// What has to hold of the counts and sums of documents that replace others.
+/// The requirement on the counts and sums of a successor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Totals {
-    /// They have to be those of the documents that are replaced.
+    /// The counts and sums must equal those of the replaced documents.
     Compared,
-    /// They may be others: the new documents have been compared with the log.
+    /// The counts and sums may differ, because the new documents have been compared with the log.
     Proven,
 }
 
 impl Writer {
-    /// Opens a file that is being made, and is thrown away if that is not brought to its end by
-    /// [`Writer::finish`]: until then it has no indexes but what it needs itself, each of which
-    /// costs more for an event than the event.
+    /// Opens an unfinished file for a rebuild, which is lost unless [`Writer::finish`] completes
+    /// it.
+    ///
+    /// Drops every index that the build does not need: updating one costs more than applying the
+    /// event.
     ///
     /// # Errors
-    /// When it is not a read model's file, or cannot be opened.
+    /// - [`Error::File`]: the file is not a read model, or cannot be opened.
+    /// - [`Error::Sqlite`]: the file cannot be read or changed.
     pub async fn open_new(path: &Path, generation: u64) -> Result<Self, Error> {
         let mut writer = Self::open(path, generation).await?;
         let connection = &mut writer.connection;
@@ -90,11 +93,11 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Makes the indexes of a file of [`Writer::open_new`], and sees to it that all of it is on the
-    /// disk.
+    /// Creates the indexes of a file from [`Writer::open_new`], and syncs the file to disk.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// - [`Error::Sqlite`]: an index or a setting cannot be written.
+    /// - [`Error::Files`]: the file cannot be synced.
     pub async fn finish(&mut self) -> Result<(), Error> {
         for sql in std::mem::take(&mut self.indexes) {
             sqlx::raw_sql(AssertSqlSafe(sql))
@@ -108,16 +111,18 @@ impl Writer {
         Ok(())
     }
 
-    /// Replaces another writer, whose readers read from then on what this one writes. `switch` makes
-    /// that last. What the search index has been brought of the old documents, and is otherwise in
-    /// the new ones, it is to be brought again.
+    /// Replaces the live writer `old`: its readers then read the file of this writer.
+    ///
+    /// `switch` makes the swap durable. Inherits the search index's queue, and queues every order
+    /// whose document differs.
     ///
     /// # Errors
-    /// - [`Error::Gap`]: the two are not at the same position.
+    /// - [`Error::Gap`]: the two writers are at different positions.
     /// - [`Error::Differs`]: their counts or sums differ, and `totals` is [`Totals::Compared`].
-    /// - A file cannot be read or written, or `switch` fails.
+    /// - [`Error::Sqlite`] or [`Error::File`]: a file cannot be read or written.
+    /// - [`Error::Files`]: `switch` fails.
     ///
-    /// The old one goes on then.
+    /// On an error the old writer stays live.
     pub async fn succeed(
         &mut self,
         old: &Self,
@@ -136,7 +141,7 @@ impl Writer {
             .execute(&mut self.connection)
             .await?;
         let inherited = self.inherit(totals).await;
-        // Fails when a statement before it failed within its transaction, which then ends with it.
+        // The rollback fails unless a statement failed inside its transaction and left it open.
         let _ = sqlx::raw_sql("ROLLBACK")
             .execute(&mut self.connection)
             .await;
@@ -179,11 +184,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether the file is sound and its statistics count the orders that are there; what is wrong,
-    /// if anything is.
+    /// Checks that the file is sound and that its statistics count the existing orders. Returns the
+    /// problem, if any.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// [`Error::Sqlite`]: the file cannot be read.
     pub async fn check(&mut self) -> Result<Option<String>, Error> {
         let sound: String = sqlx::query_scalar("PRAGMA quick_check(1)")
             .fetch_one(&mut self.connection)

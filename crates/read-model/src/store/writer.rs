@@ -1,4 +1,5 @@
-//! The one that writes: batches of events in, documents and checkpoint in one transaction.
+//! The only writer: applies batches of events, and commits documents and checkpoint in one
+//! transaction.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,8 +19,8 @@ use super::{
 };
 use crate::{projection::SCHEMA, search::Document};
 
-/// A batch changes a page of nearly every index for each of its orders, so the cache holds those
-/// pages (32 MiB at most).
+/// Caches up to 32 MiB of pages, because a batch changes a page of almost every index for each of
+/// its orders.
 const CACHE: &str = "PRAGMA cache_size = -32768";
 
 /// Applies events to the documents.
@@ -28,27 +29,28 @@ pub struct Writer {
     pub(super) connection: SqliteConnection,
     pub(super) generation: u64,
     pub(super) checkpoint: Option<Checkpoint>,
-    /// Whether any order is parked.
+    /// Whether an order may be parked. False saves a query for each batch.
     pub(super) has_parked: bool,
-    /// Whether a transaction may have been left open, by an error or because a caller stopped
-    /// waiting for it.
+    /// Whether a transaction may still be open, after an error or a dropped future.
     pub(super) unsettled: bool,
     pub(super) position: watch::Sender<u64>,
     pub(super) again: watch::Sender<()>,
-    /// What the readers read with, to be led to another file.
+    /// The readers' connections, which a successor replaces by connections to its own file.
     pub(super) pools: Arc<Mutex<Vec<Pool>>>,
     pub(super) path: PathBuf,
-    /// The statements that make the indexes which a file in the making does without.
+    /// The statements that create the indexes which an unfinished file lacks.
     pub(super) indexes: Vec<String>,
 }
 
 impl Writer {
-    /// Opens the file, or makes it. `generation` is which build of the read model a new file is;
-    /// one that has applied events before keeps its own. The thread that writes inherits the
-    /// priority of the one that this is called on.
+    /// Opens the file, or creates it.
+    ///
+    /// A new file gets `generation`; a file with a checkpoint keeps its own. The writing thread
+    /// inherits the priority of the calling thread.
     ///
     /// # Errors
-    /// When it is not a read model's file, or cannot be opened.
+    /// - [`Error::File`]: the file is not a read model, or cannot be opened.
+    /// - [`Error::Sqlite`]: the file cannot be read.
     pub async fn open(path: &Path, generation: u64) -> Result<Self, Error> {
         let connection = sqlite::writer(path, &MIGRATIONS, DURABILITY).await?;
         let mut writer = Self {
@@ -68,11 +70,11 @@ impl Writer {
         Ok(writer)
     }
 
-    /// One that reads what this one writes, over so many connections. Their threads inherit the
-    /// priority of the one that the future runs on.
+    /// Opens a reader of this writer's file with this many connections. Their threads inherit the
+    /// priority of the thread that runs the future.
     ///
     /// # Errors
-    /// When the file cannot be opened.
+    /// [`Error::File`]: the file cannot be opened.
     pub fn reader(&self, connections: u32) -> impl Future<Output = Result<Reader, Error>> + use<> {
         let path = self.path.clone();
         let (position, again) = (self.position.subscribe(), self.again.subscribe());
@@ -85,13 +87,13 @@ impl Writer {
         }
     }
 
-    /// Which build of the documents this is.
+    /// Returns the generation of the documents.
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
-    /// Whether it is a build of an older version of the projection.
+    /// Returns whether another version of the projection made the documents.
     #[must_use]
     pub fn is_outdated(&self) -> bool {
         self.checkpoint
@@ -99,23 +101,24 @@ impl Writer {
             .is_some_and(|made| made.schema != SCHEMA)
     }
 
-    /// Up to where the documents are made; `None` while nothing has been applied.
+    /// Returns the checkpoint; `None` before the first batch.
     #[must_use]
     pub fn checkpoint(&self) -> Option<&Checkpoint> {
         self.checkpoint.as_ref()
     }
 
-    /// Applies the events up to `position` and moves the checkpoint there: all of it, or nothing.
-    /// Skips events at or below the checkpoint, so that a batch can be given again.
+    /// Applies the events up to `position` and moves the checkpoint there, in one transaction.
     ///
-    /// An event that does not fit parks its order.
+    /// Skips events at or below the checkpoint, so a caller can repeat a batch. An event that does
+    /// not fit parks its order.
     ///
     /// # Errors
-    /// - [`Error::LogMismatch`]: the events are another log's.
-    /// - [`Error::Gap`]: an event between the checkpoint and `position` is missing in the batch.
-    /// - The file cannot be written.
+    /// - [`Error::LogMismatch`]: the events belong to another log.
+    /// - [`Error::Gap`]: the batch lacks an event between the checkpoint and `position`.
+    /// - [`Error::Damaged`]: a stored document cannot be decoded.
+    /// - [`Error::Sqlite`]: the file cannot be written.
     ///
-    /// Nothing has changed then.
+    /// Nothing changes on an error.
     pub async fn apply(
         &mut self,
         log_id: &str,
@@ -187,7 +190,7 @@ impl Writer {
             .collect()
     }
 
-    /// Those of the events' orders that are parked.
+    /// Returns the parked orders among the events' aggregates.
     pub(super) async fn parked(&mut self, events: &[&RecordedEvent]) -> Result<Vec<String>, Error> {
         if !self.has_parked {
             return Ok(Vec::new());
@@ -206,7 +209,7 @@ impl Writer {
     pub(super) async fn run(&mut self, script: Script) -> Result<(), Error> {
         self.unsettled = true;
         if let Err(error) = script.run(&mut self.connection).await {
-            // Should this fail as well, the next batch begins with it.
+            // If the rollback fails too, the next batch repeats it.
             let _ = self.settle().await;
             return Err(error.into());
         }
@@ -214,10 +217,10 @@ impl Writer {
         Ok(())
     }
 
-    /// Ends a transaction that was left open, and finds out what was committed.
+    /// Rolls back an open transaction, and reloads the checkpoint that was committed.
     pub(super) async fn settle(&mut self) -> Result<(), Error> {
         if self.unsettled {
-            // It fails when there is none open, which is as good.
+            // The rollback fails if no transaction is open, which is equally good.
             let _ = sqlx::raw_sql("ROLLBACK")
                 .execute(&mut self.connection)
                 .await;
@@ -227,7 +230,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The log position up to which the documents are made.
+    /// Returns the log position up to which events are applied; 0 before the first batch.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.checkpoint.as_ref().map_or(0, |made| made.position)
@@ -246,8 +249,9 @@ impl Writer {
     }
 }
 
-/// Checks that the events are those of every position after `done` up to `position`: the log is
-/// dense (G3), so that anything else is a batch that belongs behind another checkpoint.
+/// Checks that the events cover every position after `done` up to `position`.
+///
+/// The log has no gaps (G3), so any other batch belongs to another checkpoint.
 fn check_dense(done: u64, events: &[&RecordedEvent], position: u64) -> Result<(), Error> {
     let mut expected = done + 1;
     for event in events {

@@ -1,3 +1,5 @@
+//! Decides whether a client's credential allows a call.
+
 use std::{sync::Arc, time::SystemTime};
 
 use futures_util::future::OptionFuture;
@@ -15,33 +17,33 @@ use super::{
     tokens::Tokens,
 };
 
-/// What clients may show, as the files say that name it.
+/// The valid tokens and JWT keys, as their files currently list them.
 #[derive(Debug, Clone)]
 pub(crate) struct Credentials {
     tokens: Option<watch::Receiver<Arc<Tokens>>>,
     jwts: Option<watch::Receiver<Arc<Jwts>>>,
-    /// Where signatures are checked, which takes long: one at a time, so that who sends wrong ones
-    /// keeps no more than one processor from others.
+    /// The runtime that verifies signatures, which takes long. `turn` admits one check at a time,
+    /// so that a client with wrong signatures occupies at most one processor.
     checks: Handle,
     turn: Arc<Semaphore>,
 }
 
-/// That a call may go on, and until when.
+/// The permission to make a call, and its expiry time if the credential expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Admitted {
     pub(crate) until: Option<SystemTime>,
 }
 
-/// Whether a call may go on.
+/// The decision about a call.
 #[derive(Debug)]
 pub(crate) enum Decision {
     Known(Result<Admitted, Error>),
-    /// Its signature has to be checked first.
+    /// The decision needs a signature check, which [`Credentials::check`] makes.
     Unchecked,
 }
 
 impl Credentials {
-    /// Tokens, JWTs, or both. Signatures are checked on `checks`.
+    /// Accepts tokens, JWTs or both. The runtime `checks` verifies signatures.
     pub(crate) fn new(
         tokens: Option<watch::Receiver<Arc<Tokens>>>,
         jwts: Option<watch::Receiver<Arc<Jwts>>>,
@@ -55,8 +57,9 @@ impl Credentials {
         }
     }
 
-    /// Whether a call may be made that shows this. Who shows nothing valid learns nothing of what
-    /// there is to call.
+    /// Decides without waiting whether a call with this `authorization` header is allowed. Without
+    /// a valid credential the error is always `UNAUTHENTICATED`, which does not reveal the methods
+    /// that exist.
     pub(crate) fn decide(&self, rule: Option<Rule>, shown: Option<&HeaderValue>) -> Decision {
         if rule == Some(Rule::Open) {
             return Decision::Known(Ok(Admitted { until: None }));
@@ -77,7 +80,12 @@ impl Credentials {
         }
     }
 
-    /// The same, for whoever can wait.
+    /// Decides like [`Credentials::decide`], and waits for the signature check if one is needed.
+    ///
+    /// # Errors
+    /// - [`Error::Unauthenticated`]: the header holds no valid credential.
+    /// - [`Error::PermissionDenied`]: the credential has none of the method's roles.
+    /// - [`Error::Internal`]: the signature check panicked.
     pub(crate) async fn check(
         &self,
         rule: Option<Rule>,
@@ -90,29 +98,29 @@ impl Credentials {
         let (Some(jwts), Some(shown)) = (jwts, shown.cloned()) else {
             return Err(Error::Unauthenticated);
         };
-        // It is never closed.
+        // The semaphore never closes, so an error cannot occur.
         let turn = Arc::clone(&self.turn).acquire_owned().await;
         let checked = self.checks.spawn_blocking(move || {
             let _turn = turn;
             bearer(&shown).and_then(|token| jwts.check(token))
         });
         let checked = checked.await.map_err(|error| {
-            tracing::error!(%error, "a signature could not be checked");
-            Error::Internal
+            Error::internal(format!("a signature could not be checked: {error}"))
         })?;
         let (roles, until) = checked.ok_or(Error::Unauthenticated)?;
         admit(roles, Some(until), rule)
     }
 
-    /// Whether metrics may be seen by whoever shows this.
+    /// Checks whether this `authorization` header allows a client to read the metrics.
     ///
     /// # Errors
-    /// They may not.
+    /// The same as those of [`Credentials::check`].
     pub(crate) async fn may_see_metrics(&self, shown: Option<&HeaderValue>) -> Result<(), Error> {
         self.check(Some(rules::METRICS), shown).await.map(|_| ())
     }
 
-    /// What they say now is known.
+    /// Records the current contents of the files as seen, so that [`Credentials::changed`] waits
+    /// for the next change.
     pub(crate) fn mark_unchanged(&mut self) {
         if let Some(tokens) = &mut self.tokens {
             tokens.mark_unchanged();
@@ -122,14 +130,14 @@ impl Credentials {
         }
     }
 
-    /// Waits until one of the files says something else.
+    /// Waits until one of the files has other contents.
     pub(crate) async fn changed(&mut self) {
         let tokens = OptionFuture::from(self.tokens.as_mut().map(watch::Receiver::changed));
         let jwts = OptionFuture::from(self.jwts.as_mut().map(watch::Receiver::changed));
         tokio::select! {
             Some(Ok(())) = tokens => {}
             Some(Ok(())) = jwts => {}
-            // Nothing changes them any more.
+            // All followers of files have ended, so no change can come.
             else => std::future::pending().await,
         }
     }
@@ -147,7 +155,7 @@ fn admit(roles: Roles, until: Option<SystemTime>, rule: Option<Rule>) -> Result<
     }
 }
 
-/// The token in an `authorization` header (RFC 6750).
+/// Returns the token of an `authorization` header with the scheme Bearer (RFC 6750).
 fn bearer(value: &HeaderValue) -> Option<&str> {
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token)

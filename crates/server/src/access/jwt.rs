@@ -1,4 +1,4 @@
-//! JWTs: what an issuer has signed with one of its keys, which are in a JWKS file.
+//! Verifies JWTs with the issuer's public keys, which a JWKS file lists.
 
 use std::{
     collections::HashMap,
@@ -18,20 +18,22 @@ use sha2::{Digest as _, Sha256};
 use super::{Role, Roles};
 use crate::settings;
 
-/// By how much the issuer's clock may differ from ours.
+/// Tolerated difference between the issuer's clock and the server's.
 const LEEWAY: Duration = Duration::from_secs(30);
 
-/// JWTs that are remembered, so that not every call costs a signature's check.
+/// Capacity of the cache of valid JWTs, which spares most calls a signature check. A full cache is
+/// cleared.
 const REMEMBERED: usize = 10_000;
 
-/// The keys of an issuer.
+/// The usable keys of an issuer.
 pub(crate) struct Jwts {
     keys: Vec<Key>,
-    /// What was valid, by its hash: for as long as these keys are.
+    /// Verified JWTs by SHA-256 hash, with roles and expiry. The cache ends with its keys: a
+    /// changed JWKS file makes a new `Jwts`.
     known: Mutex<HashMap<[u8; 32], (Roles, SystemTime)>>,
 }
 
-/// A key, and what has to be true of a JWT that it signed.
+/// A key, with the validation of the JWTs that the key signed.
 struct Key {
     id: Option<String>,
     key: DecodingKey,
@@ -45,9 +47,9 @@ struct Keys {
 
 #[derive(Deserialize)]
 struct Claims {
-    /// Seconds, perhaps with a fraction (RFC 7519).
+    /// Expiry in seconds since 1970, which may have a fraction (RFC 7519).
     exp: f64,
-    /// Those that are not ours mean something to somebody else.
+    /// The granted roles. The server ignores unknown names, which other services may define.
     #[serde(default)]
     roles: Vec<String>,
 }
@@ -59,11 +61,11 @@ impl fmt::Debug for Jwts {
 }
 
 impl Jwts {
-    /// The keys that a JWKS file's text has for signatures.
+    /// Parses the signature keys of a JWKS file. Ignores keys of an unsupported kind with a
+    /// warning, as other clients of the issuer may support them (RFC 7517).
     ///
     /// # Errors
-    /// What is wrong with it. Keys of a kind that is not known here are left out, as others of the
-    /// issuer's clients may know them (RFC 7517).
+    /// The text is no JWKS, or a key is a shared secret.
     pub(crate) fn parse(text: &str, settings: &settings::Jwt) -> Result<Self, String> {
         let Keys { keys } =
             serde_json::from_str(text).map_err(|error| format!("is no JWKS: {error}"))?;
@@ -89,17 +91,18 @@ impl Jwts {
         })
     }
 
-    /// What a JWT is good for that was checked before, and until when.
+    /// Returns roles and expiry of a JWT that an earlier check has cached and that has not expired.
     pub(super) fn known(&self, token: &str) -> Option<(Roles, SystemTime)> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let found = known.get(&hash(token)).copied();
         found.filter(|(_, until)| SystemTime::now() < *until)
     }
 
-    /// What a JWT is good for, and until when. That takes long.
+    /// Verifies a JWT and caches its roles and expiry. Returns `None` if the JWT is invalid. The
+    /// signature check takes long.
     pub(super) fn check(&self, token: &str) -> Option<(Roles, SystemTime)> {
         let checked = self.verify(token);
-        // The error names no part of the token.
+        // The error contains no part of the token, so the log reveals no secret.
         let checked = checked
             .inspect_err(|why| tracing::debug!(why, "a JWT is refused"))
             .ok()?;
@@ -114,7 +117,7 @@ impl Jwts {
     fn verify(&self, token: &str) -> Result<(Roles, SystemTime), String> {
         let told = |error: jsonwebtoken::errors::Error| error.to_string();
         let header = decode_header(token).map_err(told)?;
-        // It names what must be understood (RFC 7515), and nothing is.
+        // Rejects a JWT with `crit`: the server supports no critical extensions (RFC 7515, 4.1.11).
         if header.crit.is_some() {
             return Err("crit".to_owned());
         }
@@ -122,13 +125,14 @@ impl Jwts {
             Some(id) => key.id.as_ref() == Some(id),
             None => true,
         });
-        // Without an id there must be no choice, or every check could be as many as there are keys.
+        // Exactly one key must match, so that a JWT costs one signature check and not one for each
+        // key.
         let (Some(key), None) = (keys.next(), keys.next()) else {
             return Err("no key, or several".to_owned());
         };
         let decoded = decode::<Claims>(token, &key.key, &key.validation).map_err(told)?;
         let Claims { exp, roles } = decoded.claims;
-        // It is valid throughout its last second.
+        // The JWT is valid until the end of its last second.
         let until = Duration::try_from_secs_f64(exp.trunc() + 1.0).ok();
         let until = until.and_then(|it| it.checked_add(LEEWAY));
         let until = until.and_then(|it| SystemTime::UNIX_EPOCH.checked_add(it));
@@ -141,14 +145,17 @@ fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token).into()
 }
 
-/// A key of a JWKS, if it is for signatures.
+/// Converts a key of a JWKS. Returns `None` if the key is not for signatures.
+///
+/// # Errors
+/// The key is malformed, or its algorithm is unsupported or does not fit the key.
 fn usable_key(key: Value, settings: &settings::Jwt) -> Result<Option<Key>, String> {
     let jwk: Jwk = serde_json::from_value(key).map_err(|error| error.to_string())?;
     let used_for = jwk.common.public_key_use.as_ref();
     if used_for.is_some_and(|it| *it != PublicKeyUse::Signature) {
         return Ok(None);
     }
-    // Of the key, never of the token, whose maker could choose a weaker one.
+    // The key decides the algorithm, never the token: its sender could choose a weaker one.
     let algorithm = algorithm(&jwk).ok_or(
         "its alg must be one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 and EdDSA, \
          and fit the key",
@@ -166,7 +173,8 @@ fn usable_key(key: Value, settings: &settings::Jwt) -> Result<Option<Key>, Strin
     }))
 }
 
-/// The algorithm that a key is for: the one it names, or else the one that such a key usually has.
+/// Returns the algorithm that the key names, or the default for its key type. Returns `None` if the
+/// algorithm is unsupported or does not fit the key.
 fn algorithm(jwk: &Jwk) -> Option<Algorithm> {
     use AlgorithmParameters::{EllipticCurve as Curve, OctetKeyPair, RSA};
     let algorithm = match (&jwk.algorithm, jwk.common.key_algorithm) {

@@ -1,9 +1,9 @@
-//! Who may call what.
+//! Access control: the roles that may call each method, and the credentials that grant roles.
 //!
-//! [`rules`] says for every method which roles may call it; what it does not name, nobody may.
-//! [`Credentials`] are what clients show: tokens of a file ([`tokens`]) and JWTs of an issuer
-//! ([`jwt`]). The layer `Access` is the one place that every call passes, and it ends streams whose
-//! credential has ended.
+//! [`rules`] lists the roles for every method; a method without a rule is forbidden to all clients.
+//! [`Credentials`] verifies a client's token from a file ([`tokens`]) or JWT from an issuer
+//! ([`jwt`]). The layer `Access` checks every call, and ends streams whose credential is no longer
+//! valid.
 
 pub(crate) mod credentials;
 pub(crate) mod jwt;
@@ -14,14 +14,14 @@ use clap::ValueEnum;
 
 pub(crate) use credentials::Credentials;
 
-/// The name of a method, by the path it is called at, and whether it streams. `None` if nobody may
-/// call that.
+/// Returns the name of the method at this path, and whether the method streams. Returns `None` if
+/// the method has no rule, so that no client may call the method.
 pub(crate) fn method(path: &str) -> Option<(&'static str, bool)> {
     let (name, rule) = rules::find(path)?;
     Some((name, matches!(rule, rules::Rule::Stream(_))))
 }
 
-/// What a credential is good for.
+/// A permission that a credential grants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Role {
     /// Executing commands.
@@ -51,7 +51,7 @@ impl Role {
     }
 }
 
-/// Some of the roles.
+/// A set of roles, one bit each.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Roles(u8);
 

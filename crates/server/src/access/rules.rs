@@ -1,4 +1,4 @@
-//! Which roles may call a method.
+//! The roles that may call each method.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -7,20 +7,21 @@ use super::{
     Roles,
 };
 
-/// Who may call a method.
+/// The rule for the callers of a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rule {
-    /// Everyone.
+    /// All clients may call the method, also without a credential.
     Open,
-    /// Whoever has one of the roles.
+    /// Clients with one of the roles may call the method.
     One(Roles),
-    /// The same, for a method that streams: it goes on for as long as its credential holds.
+    /// Clients with one of the roles may call the streaming method. The stream ends when the
+    /// credential expires or is revoked.
     Stream(Roles),
 }
 
 const ANY: Roles = Roles::of(&Role::ALL);
 
-/// Every method that may be called, and by whom.
+/// All methods that clients may call, with their rules.
 const RULES: [(&str, Rule); 26] = {
     use Rule::{One, Open, Stream};
     const COMMAND: Roles = Roles::of(&[Command]);
@@ -53,9 +54,9 @@ const RULES: [(&str, Rule); 26] = {
             "orders.v1.EventService/GetOrderHistory",
             One(Roles::of(&[Query, Subscribe])),
         ),
-        // Everyone needs a position to wait for.
+        // Every role needs the head position, to wait for it in a query.
         ("orders.v1.EventService/GetHead", One(ANY)),
-        // A node of queries verifies the log it subscribes to.
+        // A node with the role `query` verifies the log that it subscribes to.
         (
             "orders.v1.EventService/VerifyLog",
             Stream(Roles::of(&[Subscribe, Operate])),
@@ -76,18 +77,18 @@ const RULES: [(&str, Rule); 26] = {
     ]
 };
 
-/// That of the metrics, which are not called at a path.
+/// The rule for the metrics, which are not a gRPC method.
 pub(crate) const METRICS: Rule = Rule::One(Roles::of(&[Operate]));
 
 static BY_NAME: LazyLock<HashMap<&str, (&str, Rule)>> =
     LazyLock::new(|| RULES.map(|(name, rule)| (name, (name, rule))).into());
 
-/// A method's name and rule, by the path it is called at. There is none for what is not named here.
+/// Returns name and rule of the method at this path, or `None` if the method has no rule.
 pub(crate) fn find(path: &str) -> Option<(&'static str, Rule)> {
     BY_NAME.get(path.strip_prefix('/')?).copied()
 }
 
-/// The rule of a method, by the path it is called at.
+/// Returns the rule of the method at this path.
 pub(crate) fn of(path: &str) -> Option<Rule> {
     find(path).map(|(_, rule)| rule)
 }

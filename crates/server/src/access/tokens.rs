@@ -1,6 +1,6 @@
-//! Tokens: secrets of 256 bits, of which the file knows the hashes and what each is good for.
+//! Tokens: random secrets of 256 bits. The tokens file lists the hash and the roles of each.
 //!
-//! A hash without salt or many rounds is enough: nobody guesses 256 random bits.
+//! An unsalted single SHA-256 is enough, because a secret of 256 random bits cannot be guessed.
 
 use std::{
     fmt::Write as _,
@@ -15,24 +15,24 @@ use subtle::ConstantTimeEq as _;
 
 use super::{Role, Roles};
 
-/// What all start with, for those who search for leaked secrets.
+/// Prefix of every token, so that scanners can find leaked secrets.
 const PREFIX: &str = "orderlog_";
 
-/// Bytes of chance in one.
+/// Random bytes of a token: 256 bits.
 const SECRET: usize = 32;
 
 type Hash = [u8; 32];
 
-/// The tokens of a file.
+/// The hashes and roles that a tokens file lists.
 #[derive(Debug, Default)]
 pub(crate) struct Tokens(Vec<(Hash, Roles)>);
 
 impl Tokens {
-    /// Those that a file's text names: in each line the hash of one in hex, and its roles, separated
-    /// by commas. What follows a `#` is for people.
+    /// Parses a tokens file. Each line holds the hash of a token in hex and its roles, separated by
+    /// commas. A `#` begins a comment.
     ///
     /// # Errors
-    /// The first line that is wrong.
+    /// The number of the first invalid line.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let mut tokens = Vec::new();
         for (number, line) in text.lines().enumerate() {
@@ -43,7 +43,7 @@ impl Tokens {
                 (Some(roles), None) => hash_of_hex(hash).zip(roles_of(roles)),
                 _ => None,
             };
-            // Without the line, which may hold a token by mistake.
+            // The error does not quote the line, which may hold a token by mistake.
             tokens.push(token.ok_or_else(|| {
                 format!(
                     "line {}: must be a hash and roles, as `orderlog token new` writes them",
@@ -54,7 +54,8 @@ impl Tokens {
         Ok(Self(tokens))
     }
 
-    /// What a token is good for. How long that takes tells nothing about the tokens there are.
+    /// Returns the roles of a token. The search compares all hashes in constant time, so that its
+    /// duration reveals nothing about the tokens.
     pub(super) fn roles(&self, token: &str) -> Option<Roles> {
         let hash = hash(token);
         let mut found = None;
@@ -67,30 +68,31 @@ impl Tokens {
     }
 }
 
-/// Makes a token, adds its hash to a file, and returns it.
+/// Creates a token, appends its hash and roles to the file and returns the token.
 ///
 /// # Errors
-/// The file cannot be written, or holds something else.
+/// The system returns no random bytes, the file is not readable or writable, or it is no tokens
+/// file.
 pub(crate) fn add(file: &Path, roles: &[Role]) -> io::Result<String> {
     let mut secret = [0; SECRET];
     getrandom::fill(&mut secret).map_err(io::Error::from)?;
     let token = format!("{PREFIX}{}", hex(&secret));
     let names: Vec<_> = roles.iter().map(|role| role.name()).collect();
     let line = format!("{} {}\n", hex(&hash(&token)), names.join(","));
-    // For the owner only: who can add a hash can come in.
+    // Mode 0600: a user who can add a hash gains access to the server.
     let mut options = OpenOptions::new();
     let options = options.read(true).append(true).create(true).mode(0o600);
     let mut file = options.open(file)?;
     let mut text = String::new();
     file.read_to_string(&mut text)?;
-    // Not to a file of something else, which is named by mistake.
+    // The file must parse as a tokens file: the user may have named another file by mistake.
     Tokens::parse(&text).map_err(io::Error::other)?;
     let break_line = if text.is_empty() || text.ends_with('\n') {
         ""
     } else {
         "\n"
     };
-    // At once: a server may be reading it.
+    // One write, because a server may read the file at the same time.
     file.write_all(format!("{break_line}{line}").as_bytes())?;
     file.sync_all()?;
     Ok(token)
@@ -102,7 +104,7 @@ fn hash(token: &str) -> Hash {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
+        // Writing to a `String` cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
     })
@@ -135,7 +137,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("tokens");
         let first = add(&file, &[Role::Command, Role::Query]).unwrap();
-        // As an editor may leave it.
+        // An editor may add comments and remove the last line break.
         let text = fs::read_to_string(&file).unwrap();
         fs::write(
             &file,

@@ -1,3 +1,5 @@
+//! `orderlog copy`: copies a log between SQLite and Postgres.
+
 use std::io;
 
 use clap::Args;
@@ -19,7 +21,7 @@ pub(super) struct Copy {
     /// The log to copy: sqlite:FILE or postgres://USER@HOST/DATABASE
     #[arg(long, value_name = "URL")]
     from: String,
-    /// Where to: what is empty, or an older or unfinished copy of it
+    /// The log to write: an empty one, or an older or unfinished copy of --from
     #[arg(long, value_name = "URL")]
     to: String,
     /// Print JSON
@@ -52,7 +54,7 @@ impl Copy {
     }
 }
 
-/// Shows how far a copy is.
+/// Shows the progress of a copy.
 pub(super) fn show(shown: &mut Shown<&'static str>, progress: Progress) {
     let Progress { stage, done, all } = progress;
     let doing = match stage {

@@ -1,3 +1,5 @@
+//! `orderlog customer`: registers customers and shows their statistics.
+
 use clap::{Args, Subcommand};
 use contract::orders::v1::{
     GetCustomerStatisticsRequest, RegisterCustomerRequest,

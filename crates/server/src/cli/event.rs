@@ -1,10 +1,10 @@
-//! Events, as people read them.
+//! Formats events as text for people.
 
 use contract::orders::v1::{AggregateType, RecordedEvent, recorded_event::Payload};
 
 use super::{money, table::printable, time};
 
-/// What happened: the name of the payload's message.
+/// Returns the type of an event: the name of its payload's message.
 pub(super) fn kind(event: &RecordedEvent) -> &'static str {
     match &event.payload {
         None => "unknown",
@@ -19,7 +19,7 @@ pub(super) fn kind(event: &RecordedEvent) -> &'static str {
     }
 }
 
-/// What the payload says.
+/// Describes the payload in one line. The line is empty if the payload has no details.
 pub(super) fn details(event: &RecordedEvent) -> String {
     match &event.payload {
         None | Some(Payload::OrderDelivered(_)) => String::new(),
@@ -41,7 +41,7 @@ pub(super) fn details(event: &RecordedEvent) -> String {
     }
 }
 
-/// The whole event as one line.
+/// Formats the whole event as one line.
 pub(super) fn line(event: &RecordedEvent) -> String {
     let aggregate = match event.aggregate_type() {
         AggregateType::Unspecified => "unknown",

@@ -1,3 +1,5 @@
+//! `orderlog export`: copies the log to a file and verifies the file.
+
 use std::{
     io,
     path::{Path, PathBuf},
@@ -44,7 +46,10 @@ impl Export {
     }
 }
 
-/// Fails when anything in the file that a log was exported to is not as it should be.
+/// Verifies the file that a log was exported to.
+///
+/// # Errors
+/// The file is damaged or unreadable.
 pub(super) async fn check(file: &Path, shown: &mut Progress<&'static str>) -> Result<(), Failure> {
     const DOING: &str = "verifying";
     let found = verify_file(file, &mut |done, all| shown.show(DOING, DOING, done, all)).await;
@@ -59,7 +64,7 @@ pub(super) async fn check(file: &Path, shown: &mut Progress<&'static str>) -> Re
     }
 }
 
-/// What is in the file, and in a log that is made of it.
+/// Describes the contents of an exported file or a restored log.
 pub(super) fn text(copied: &Copied) -> String {
     let Copied {
         log_id,

@@ -1,3 +1,5 @@
+//! The failure of a command: its message on stderr, and its exit code.
+
 use std::{
     error::Error as _,
     io::{self, ErrorKind},
@@ -9,21 +11,22 @@ use tonic_types::StatusExt as _;
 
 use crate::settings;
 
-/// Why a command failed.
+/// A reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// A setting is wrong.
+    /// A setting is invalid.
     #[error(transparent)]
     Setting(#[from] settings::Error),
-    /// The server refused the call, or broke off.
+    /// The server rejected the call, or the stream broke.
     #[error("{}", told(.0))]
     Refused(Box<Status>),
-    /// A command may have been executed or not; with its request id it can be sent again.
+    /// The server may or may not have executed the command. The same request id makes it safe to
+    /// send the command once more.
     #[error("{}\nthe same again, with --request-id {request_id}, has one effect only", told(.status))]
     OutcomeUnknown {
-        /// What the server said, or this side when the connection broke.
+        /// The server's status, or the client's own if the connection broke.
         status: Box<Status>,
-        /// What it was sent with.
+        /// The request id of the command.
         request_id: String,
     },
     /// The operation failed; one line says why.
@@ -32,7 +35,7 @@ pub enum Failure {
     /// Reading or writing failed.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// Not all of it was done; the command has told already.
+    /// The command is not fully done, and has already printed the reason.
     #[error("not all was done")]
     Told,
 }
@@ -44,11 +47,12 @@ impl From<Status> for Failure {
 }
 
 impl Failure {
-    /// Tells the user on stderr; the exit code that goes with it.
+    /// Prints the failure to stderr and returns the exit code: 2 for a setting, 1 for other
+    /// failures. A closed stdout is no failure.
     #[must_use]
     pub fn report(&self) -> ExitCode {
         match self {
-            // Whoever reads the output has seen enough, as in `orderlog watch | head`.
+            // The reader of the output has closed the pipe, as in `orderlog watch | head`.
             Self::Io(error) if error.kind() == ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
             Self::Told => {}
             _ => eprintln!("error: {self}"),
@@ -60,7 +64,7 @@ impl Failure {
     }
 }
 
-/// The reason of a refusal, as in `ORDER_NOT_FOUND`, or else its code.
+/// Returns the reason of an error, such as `ORDER_NOT_FOUND`, or else its gRPC code.
 pub(super) fn reason(status: &Status) -> String {
     match status.get_details_error_info() {
         Some(info) => info.reason,
@@ -68,7 +72,7 @@ pub(super) fn reason(status: &Status) -> String {
     }
 }
 
-/// A refusal as one line, and one more for each bad field.
+/// Formats an error as one line, and one more line for each invalid field.
 fn told(status: &Status) -> String {
     let reason = reason(status);
     if status.code() == Code::Unimplemented {
@@ -91,7 +95,7 @@ fn told(status: &Status) -> String {
     )
 }
 
-/// What a status says, with the innermost error behind it if it was made on this side.
+/// Returns the message of a status, followed by the innermost source if the client made the status.
 pub(super) fn cause(status: &Status) -> String {
     match status.source().map(innermost) {
         Some(source) => format!("{}: {source}", status.message()),
@@ -99,7 +103,7 @@ pub(super) fn cause(status: &Status) -> String {
     }
 }
 
-/// The innermost error, which says most.
+/// Returns the message of the innermost source, which is the most specific one.
 pub(super) fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut error = error;
     while let Some(source) = error.source() {

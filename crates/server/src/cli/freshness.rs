@@ -1,3 +1,5 @@
+//! The option `--min-position`: the log position that a read model must have reached.
+
 use clap::Args;
 use contract::orders::v1::{
     GetHeadRequest, GetStatusRequest, event_service_client::EventServiceClient,
@@ -18,7 +20,7 @@ pub(super) struct Freshness {
 }
 
 impl Freshness {
-    /// The position to ask for.
+    /// Returns the position of the option, by default the head of the log.
     pub(super) async fn min_position(&self, channel: &Connection) -> Result<u64, Failure> {
         match self.min_position {
             Some(position) => Ok(position),
@@ -35,7 +37,8 @@ async fn head(channel: &Connection) -> Result<u64, Failure> {
     }
 }
 
-/// Of a node that only answers queries: it asks those that have the log.
+/// Returns the head position from a node without the role `command`, which follows the log of other
+/// nodes.
 async fn head_of_others(channel: &Connection) -> Result<u64, Failure> {
     let mut projections = ProjectionServiceClient::new(channel.clone());
     let status = projections.get_status(GetStatusRequest {}).await?;

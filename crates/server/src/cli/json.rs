@@ -1,4 +1,4 @@
-//! The contract's messages in protobuf JSON.
+//! Formats the contract's messages as protobuf JSON.
 
 use std::sync::LazyLock;
 
@@ -12,15 +12,15 @@ use super::Failure;
 static POOL: LazyLock<Result<DescriptorPool, DescriptorError>> =
     LazyLock::new(|| DescriptorPool::decode(contract::FILE_DESCRIPTOR_SET));
 
-/// The descriptor of a message of `orders.v1`.
+/// Returns the descriptor of a message of `orders.v1`.
 pub(super) fn descriptor(name: &str) -> Result<MessageDescriptor, Failure> {
     let pool = POOL.as_ref().map_err(|error| broken(name, error))?;
     pool.get_message_by_name(&format!("orders.v1.{name}"))
         .ok_or_else(|| broken(name, "it is not part of it"))
 }
 
-/// A message of `orders.v1` as one line of JSON. Fields with default values are there too, so that
-/// scripts find them.
+/// Formats a message of `orders.v1` as one line of JSON. Includes fields with default values, so
+/// that scripts find them.
 pub(super) fn text<M: Message>(name: &str, message: &M) -> Result<String, Failure> {
     let mut dynamic = DynamicMessage::new(descriptor(name)?);
     dynamic

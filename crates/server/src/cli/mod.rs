@@ -1,8 +1,8 @@
 //! The command line: `serve`, and a client of the server for people and scripts.
 //!
-//! Each command has a file that defines its arguments and does what it says (`Run`). They share
-//! a `Session` (the connection, and the choice between tables and JSON) and a [`Failure`] (what
-//! goes to stderr, and the exit code).
+//! Each command has a file that defines its arguments and implements `Run`. Commands share a
+//! `Session` (the connection, and the choice between tables and JSON) and a [`Failure`] (the
+//! message on stderr, and the exit code).
 
 mod copy;
 mod customer;
@@ -117,16 +117,16 @@ struct Client<C: Args> {
     json: bool,
 }
 
-/// What a command that talks to a server does.
+/// A command that talks to a server.
 trait Run {
     async fn run(self, session: &Session) -> Result<(), Failure>;
 }
 
 impl Cli {
-    /// Does what the command line says.
+    /// Executes the parsed command.
     ///
     /// # Errors
-    /// What went wrong, with the exit code it means.
+    /// [`Failure`] holds the message and the exit code.
     pub async fn run(self) -> Result<(), Failure> {
         let sources = Sources::new(&|name| env::var_os(name))?;
         match self.command {
@@ -157,12 +157,11 @@ impl Cli {
     }
 }
 
-/// `RUST_LOG` says how much is logged, and what is logged by default is enough to know that it
-/// serves.
+/// Logs to stderr at the levels that `RUST_LOG` sets, by default INFO.
 fn log_to_stderr(format: LogFormat) {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
     let filter = filter.from_env_lossy();
-    // It warns of what is not there, which is an answer like any other.
+    // The Meilisearch client warns about missing items, which are a normal answer for orderlog.
     let filter = match "meilisearch_sdk=error".parse() {
         Ok(quiet) => filter.add_directive(quiet),
         Err(_) => filter,

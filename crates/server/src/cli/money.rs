@@ -1,11 +1,15 @@
-//! Money as people write it, exactly.
+//! Parses and formats money as decimal numbers, without rounding.
 
 use contract::google::r#type::Money;
 use rust_decimal::{Decimal, prelude::ToPrimitive as _};
 
+/// Limit of decimals: the contract counts fractions of a unit in nanos.
 const MOST_DECIMALS: u32 = 9;
 
-/// Reads an amount such as `12.50`.
+/// Parses an amount such as `12.50`.
+///
+/// # Errors
+/// The text is no decimal number, has more than [`MOST_DECIMALS`] decimals or is too large.
 pub(super) fn parse(text: &str) -> Result<Decimal, String> {
     let amount = Decimal::from_str_exact(text)
         .map_err(|_| format!("`{text}` is not a decimal number such as 12.50"))?
@@ -19,7 +23,7 @@ pub(super) fn parse(text: &str) -> Result<Decimal, String> {
     Ok(amount)
 }
 
-/// The message for an amount that was read by [`parse`].
+/// Converts an amount that [`parse`] has returned to the contract's message.
 pub(super) fn of(amount: Decimal, currency: &str) -> Money {
     let nanos = amount.fract() * Decimal::from(1_000_000_000);
     Money {
@@ -29,7 +33,7 @@ pub(super) fn of(amount: Decimal, currency: &str) -> Money {
     }
 }
 
-/// An amount such as `1,234.50 USD`: all decimals there are, at least two.
+/// Formats an amount such as `1,234.50 USD`: with all its decimals, and at least two.
 pub(super) fn text(money: Option<&Money>) -> String {
     let Some(money) = money else {
         return String::new();
@@ -45,7 +49,7 @@ pub(super) fn text(money: Option<&Money>) -> String {
     format!("{sign}{units}.{decimals} {}", money.currency_code)
 }
 
-/// A number such as `1,234`.
+/// Formats a number such as `1,234`.
 pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

@@ -1,3 +1,5 @@
+//! `orderlog parked`: lists and retries parked orders.
+
 use clap::{Args, Subcommand};
 use contract::orders::v1::{
     ListParkedRequest, ListParkedResponse, RetryParkedRequest,

@@ -1,3 +1,5 @@
+//! `orderlog product`: registers products.
+
 use clap::{Args, Subcommand};
 use contract::orders::v1::{RegisterProductRequest, command_service_client::CommandServiceClient};
 

@@ -1,19 +1,19 @@
-//! Progress bars on long work; none where nobody looks.
+//! Progress bars for long work, shown on a terminal only.
 
 use std::fmt;
 
 use indicatif::{HumanCount, ProgressBar, ProgressState, ProgressStyle};
 
-/// What is being done, how much of it, how fast, and for how long still.
+/// Layout of the bar: task, bar, progress, rate and remaining time.
 const TEMPLATE: &str = "{msg:22} {bar:40} {human_pos} of {human_len}, {rate}/s, {eta} left";
 
-/// Whole ones a second.
+/// Formats the rate as a whole number per second.
 fn whole_rate(state: &ProgressState, to: &mut dyn fmt::Write) {
-    // What cannot be written is not shown.
+    // An error only leaves the rate out of the bar.
     let _ = write!(to, "{}", HumanCount(state.per_sec() as u64));
 }
 
-/// A bar for one thing after the other.
+/// A progress bar that shows one task after the other.
 pub(super) struct Progress<T> {
     bar: ProgressBar,
     doing: Option<T>,
@@ -29,7 +29,8 @@ impl<T: PartialEq> Progress<T> {
         Self { bar, doing: None }
     }
 
-    /// So much of this is done; `told` is what people are told.
+    /// Shows that `done` of `all` units of a task are done. Starts from zero when `doing` changes;
+    /// `told` is the text for people.
     pub(super) fn show(&mut self, doing: T, told: &str, done: u64, all: u64) {
         if self.doing.as_ref() != Some(&doing) {
             self.bar.reset();

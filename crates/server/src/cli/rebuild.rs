@@ -1,3 +1,5 @@
+//! `orderlog rebuild`: rebuilds read models, or rolls them back.
+
 use clap::{Args, ValueEnum};
 use contract::orders::v1::{
     RebuildRequest, RebuildResponse, RebuildStage,
@@ -13,7 +15,7 @@ use super::{Failure, Run, Session, money, progress::Progress};
                   orderlog rebuild\n  orderlog rebuild search\n  orderlog rebuild documents --rollback"
 )]
 pub(super) struct Rebuild {
-    /// What to make again
+    /// The read models to rebuild
     #[arg(value_enum, default_value = "all")]
     what: What,
     /// Go back to the generation that was used before the last rebuild

@@ -1,3 +1,5 @@
+//! `orderlog restore`: makes a log from an exported file.
+
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -64,7 +66,7 @@ impl Restore {
     }
 }
 
-/// They may be of events that the log will not have.
+/// Fails if the data folder holds read models: they may contain events that the restored log lacks.
 fn check_no_read_models(data_dir: &Path) -> Result<(), Failure> {
     for name in ["read.db", "search"] {
         if let Some(found) = Generations::found(data_dir, name)? {

@@ -1,4 +1,4 @@
-//! Streams that outlive their connection: what is worth another try, and when.
+//! Retries of broken streams: decides which errors to retry, and after which backoff.
 
 use std::{error::Error as _, time::Duration};
 
@@ -10,17 +10,17 @@ use super::{Failure, failure::cause};
 const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Why a stream ended before its time.
+/// The reason why a stream ended early.
 #[derive(Debug)]
 pub(super) enum Interruption {
-    /// The server is away, or overloaded: it is worth another try.
+    /// The server is unavailable or overloaded, or the connection broke: a retry may succeed.
     Transient(String),
-    /// Trying again would not help.
+    /// A retry would fail in the same way.
     Final(Failure),
 }
 
 impl Interruption {
-    /// The server ended a stream that was to go on.
+    /// Returns the interruption for a stream that the server ended, although it should continue.
     pub(super) fn ended() -> Self {
         Self::Transient("the server ended the stream".to_owned())
     }
@@ -28,7 +28,7 @@ impl Interruption {
 
 impl From<Status> for Interruption {
     fn from(status: Status) -> Self {
-        // A status with a source was made on this side, because the connection broke.
+        // A status with a source is the client's own, because the connection broke.
         let transient = matches!(
             status.code(),
             Code::Unavailable | Code::ResourceExhausted | Code::Cancelled | Code::Unknown
@@ -47,7 +47,8 @@ impl From<Failure> for Interruption {
     }
 }
 
-/// The pauses between tries: each twice as long as the one before, up to a limit.
+/// Exponential backoff: each delay is twice the previous one, from [`SHORTEST_PAUSE`] up to
+/// [`LONGEST_PAUSE`].
 pub(super) struct Backoff {
     next: Duration,
     failing_since: Option<Instant>,
@@ -61,19 +62,19 @@ impl Backoff {
         }
     }
 
-    /// Notes a success: the next pause is short again.
+    /// Records a success, which resets the delay.
     pub(super) fn succeeded(&mut self) {
         *self = Self::new();
     }
 
-    /// Notes a failure; true if it is the first since the last success.
+    /// Records a failure. Returns true for the first failure since the last success.
     pub(super) fn failed(&mut self) -> bool {
         let first = self.failing_since.is_none();
         self.failing_since.get_or_insert_with(Instant::now);
         first
     }
 
-    /// For how long there has been no success.
+    /// Returns the time since the first failure after the last success, or zero without a failure.
     pub(super) fn failing_for(&self) -> Duration {
         self.failing_since
             .map_or(Duration::ZERO, |since| since.elapsed())
@@ -83,7 +84,7 @@ impl Backoff {
         time::sleep(self.lengthen()).await;
     }
 
-    /// The pause that is due; the one after it will be longer.
+    /// Returns the delay that is due and doubles the next one, up to [`LONGEST_PAUSE`].
     fn lengthen(&mut self) -> Duration {
         let pause = self.next;
         self.next = LONGEST_PAUSE.min(pause * 2);

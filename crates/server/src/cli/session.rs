@@ -1,3 +1,5 @@
+//! The connection and the output format that the client commands share.
+
 use std::{
     io::{self, Write as _},
     time::Duration,
@@ -10,11 +12,11 @@ use wire::{Bearer, Connection};
 use super::{Failure, failure, json};
 use crate::settings::Caller;
 
-/// What the commands of a client share: the server they talk to, and how they print.
+/// The server that a client command calls, and its output format.
 pub(super) struct Session {
     server: Endpoint,
     caller: Caller,
-    /// Print JSON instead of tables.
+    /// Prints JSON instead of tables.
     pub(super) json: bool,
 }
 
@@ -22,7 +24,7 @@ impl Session {
     pub(super) fn new(server: Endpoint, caller: Caller, json: bool) -> Self {
         let server = server
             .connect_timeout(Duration::from_secs(5))
-            // A server that is gone without a word is noticed, also while a stream is quiet.
+            // Pings detect a server that vanished silently, also while a stream is quiet.
             .http2_keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(10));
         Self {
@@ -49,7 +51,7 @@ impl Session {
         Ok(Connection::new(channel, shown))
     }
 
-    /// Prints a message of the contract: as JSON, or what `text` makes of it.
+    /// Prints a message of the contract, as JSON or in the format of `text`.
     pub(super) fn show<M: Message>(
         &self,
         name: &str,
@@ -66,7 +68,7 @@ impl Session {
     }
 }
 
-/// Prints a line; unlike `println!` it can fail.
+/// Prints a line to stdout. Unlike `println!` it returns an error instead of a panic.
 pub(super) fn print(line: &str) -> io::Result<()> {
     writeln!(io::stdout(), "{line}")
 }

@@ -1,3 +1,5 @@
+//! `orderlog statistics`: shows numbers and amounts of all orders.
+
 use clap::Args;
 use contract::orders::v1::{
     CurrencyAmounts, GetStatisticsRequest, GetStatisticsResponse, StatusCount,
@@ -21,7 +23,7 @@ pub(super) struct Statistics {
     freshness: Freshness,
 }
 
-/// Some orders in numbers.
+/// The count, amounts and statuses of some orders.
 pub(super) struct Numbers<'a> {
     pub(super) orders: u64,
     pub(super) amounts: &'a [CurrencyAmounts],
@@ -52,7 +54,7 @@ impl Run for Statistics {
     }
 }
 
-/// Numbers as a table with one line each.
+/// Formats statistics as a table with one line for each figure.
 pub(super) fn numbers(numbers: &Numbers<'_>) -> String {
     let row = |name: String, value: String| [name, value];
     let mut rows = vec![row("orders".into(), money::count(numbers.orders))];

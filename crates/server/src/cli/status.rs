@@ -1,3 +1,5 @@
+//! `orderlog status`: shows the progress of the read models, or whether the node is ready.
+
 use clap::Args;
 use contract::{
     encoded::event_service_server,
@@ -53,7 +55,7 @@ async fn ready(session: &Session) -> Result<(), Failure> {
         query_service_server::SERVICE_NAME,
         projection_service_server::SERVICE_NAME,
     ] {
-        // What the node does not have, it does not wait for.
+        // A node reports an error for a service that it does not have.
         if serves(service).await.is_ok_and(|serves| !serves) {
             waiting.push(service);
         }

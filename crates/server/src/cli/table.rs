@@ -1,15 +1,15 @@
-//! Tables for people.
+//! Formats tables for people.
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
-/// A column: its heading, and whether it holds numbers, which stand at the right.
+/// A column with its heading. Numbers are aligned right.
 #[derive(Clone, Copy)]
 pub(super) enum Column {
     Text(&'static str),
     Number(&'static str),
 }
 
-/// A table under headings.
+/// Formats rows as a table with headings.
 pub(super) fn of<const N: usize>(
     columns: [Column; N],
     rows: impl IntoIterator<Item = [String; N]>,
@@ -34,7 +34,7 @@ pub(super) fn of<const N: usize>(
     table.trim_fmt()
 }
 
-/// Text that others wrote, without the characters that would steer a terminal.
+/// Replaces control characters, because text from other users must not control the terminal.
 pub(super) fn printable(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }

@@ -1,4 +1,4 @@
-//! Fake servers of the contract, for the tests of what talks to them.
+//! Fake servers of the contract for the tests of client commands, and tests of the command line.
 
 use std::{
     mem,
@@ -21,10 +21,10 @@ use wire::{Bearer, Connection};
 
 use super::Cli;
 
-/// What a fake's stream answers with.
+/// The response stream of a fake.
 pub(super) type Answers<T> = Pin<Box<dyn futures_util::Stream<Item = Result<T, Status>> + Send>>;
 
-/// State that a fake and its test share.
+/// State that a fake shares with its test.
 #[derive(Debug, Default)]
 pub(super) struct Shared<T>(Arc<Mutex<T>>);
 
@@ -42,12 +42,13 @@ impl<T> Shared<T> {
     }
 }
 
-/// Serves on a port that the system picks.
+/// Serves on a free port and connects to it.
 pub(super) async fn serve(router: Router) -> Connection {
     connect(listen(router).await).await
 }
 
-/// Serves behind connections of which the first breaks after so many bytes to the client.
+/// Serves through a proxy, and connects to it. The first connection breaks after `bytes` bytes to
+/// the client.
 pub(super) async fn serve_breaking(router: Router, bytes: u64) -> Connection {
     let server = listen(router).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,9 +1,12 @@
-//! Times as people write them.
+//! Parses and formats times.
 
 use jiff::{civil::Date, tz::TimeZone};
 use prost_types::Timestamp;
 
-/// Reads an RFC 3339 time, or a date, which is its midnight in UTC.
+/// Parses an RFC 3339 time, or a date, which stands for its midnight in UTC.
+///
+/// # Errors
+/// The text is neither of both.
 pub(super) fn parse(text: &str) -> Result<Timestamp, String> {
     let time = match text.parse::<jiff::Timestamp>() {
         Ok(time) => time,
@@ -22,7 +25,7 @@ pub(super) fn parse(text: &str) -> Result<Timestamp, String> {
     })
 }
 
-/// A time such as `2026-11-24 09:00:00Z`, to the second.
+/// Formats a time such as `2026-11-24 09:00:00Z`, to the second.
 pub(super) fn text(time: Option<&Timestamp>) -> String {
     time.and_then(|time| jiff::Timestamp::new(time.seconds, 0).ok())
         .map(|time| time.strftime("%Y-%m-%d %H:%M:%SZ").to_string())

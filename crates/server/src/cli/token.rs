@@ -1,3 +1,5 @@
+//! `orderlog token`: creates tokens.
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -24,7 +26,7 @@ enum Command {
                         orderlog token new --role command --role query --tokens tokens > shop.token"
 )]
 struct New {
-    /// What it is good for; may be given several times
+    /// A role that the token grants; may be given several times
     #[arg(long = "role", value_name = "ROLE", required = true)]
     roles: Vec<Role>,
     /// The file to add its hash to

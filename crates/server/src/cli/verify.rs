@@ -1,3 +1,5 @@
+//! `orderlog verify`: compares log, documents and search index, and prints each difference.
+
 use clap::{Args, ValueEnum};
 use contract::orders::v1::{VerifyRequest, projection_service_client::ProjectionServiceClient};
 
@@ -9,7 +11,7 @@ use super::{Failure, Run, Session, json, money, progress::Progress, table::print
                   meanwhile.\n\nExamples:\n  orderlog verify\n  orderlog verify log search --json"
 )]
 pub(super) struct Verify {
-    /// What to look at [default: all]
+    /// The parts to compare [default: all]
     #[arg(value_enum)]
     parts: Vec<Part>,
 }

@@ -1,3 +1,5 @@
+//! `orderlog watch`: prints events as they happen.
+
 use std::convert::Infallible;
 
 use clap::Args;
@@ -74,7 +76,10 @@ impl Run for Watch {
     }
 }
 
-/// Shows all events that a request asks for, and takes the stream up again whenever it breaks.
+/// Shows all events that match the request, and resubscribes when the stream breaks.
+///
+/// # Errors
+/// [`Failure`] if a retry would not help.
 async fn follow(
     mut client: EventServiceClient<Connection>,
     mut request: SubscribeRequest,
@@ -97,7 +102,8 @@ async fn follow(
     }
 }
 
-/// Shows the events of one subscription. `request` always says where the next one has to begin.
+/// Shows the events of one subscription. `request` always holds the position at which the next
+/// subscription must resume.
 async fn stream(
     client: &mut EventServiceClient<Connection>,
     request: &mut SubscribeRequest,

@@ -1,4 +1,4 @@
-//! What all commands that change something share.
+//! The options and the replies of all commands that change something.
 
 use std::error::Error as _;
 
@@ -23,21 +23,26 @@ pub(super) struct Write {
 
 impl Write {
     pub(super) fn request_id(&self) -> String {
-        // Time-ordered ids are what the log appends fastest.
+        // The log appends time-ordered ids fastest.
         self.request_id
             .clone()
             .unwrap_or_else(|| Uuid::now_v7().to_string())
     }
 }
 
-/// The reply to a command; if its outcome is unknown, how to find out.
+/// Returns the reply to a command.
+///
+/// # Errors
+/// - [`Failure::OutcomeUnknown`]: the server may have executed the command.
+/// - [`Failure::Refused`]: the server rejected the command.
 pub(super) fn answered<T>(
     reply: Result<Response<T>, Status>,
     request_id: String,
 ) -> Result<T, Failure> {
     match reply {
         Ok(reply) => Ok(reply.into_inner()),
-        // Made on this side, when the connection broke, or on the other.
+        // The client makes such a status when the connection broke, or the server sends
+        // `UNAVAILABLE`.
         Err(status) if status.source().is_some() || status.code() == Code::Unavailable => {
             let status = Box::new(status);
             Err(Failure::OutcomeUnknown { status, request_id })
@@ -46,7 +51,7 @@ pub(super) fn answered<T>(
     }
 }
 
-/// What a command did, as one line.
+/// Formats the outcome of a command as one line.
 pub(super) fn told(kind: &str, id: &str, version: u64, position: u64) -> String {
     format!("{kind} {id} is at version {version} (position {position})")
 }

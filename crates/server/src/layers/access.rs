@@ -1,3 +1,5 @@
+//! The middleware that checks the credential of each call.
+
 use std::{
     future::Future,
     mem,
@@ -19,7 +21,7 @@ use crate::access::{
     rules::{self, Rule},
 };
 
-/// Lets calls through that their credentials allow: all of them, where there are no credentials.
+/// Passes the calls that their credentials allow. Without `credentials` it passes every call.
 #[derive(Debug, Clone)]
 pub(crate) struct Access {
     credentials: Option<Credentials>,
@@ -30,7 +32,7 @@ impl Access {
         Self { credentials }
     }
 
-    /// What clients have to show, if anything.
+    /// Returns the credentials that clients must present; `None` admits all clients.
     pub(crate) fn credentials(&self) -> Option<&Credentials> {
         self.credentials.as_ref()
     }
@@ -86,12 +88,13 @@ where
             }
             _ => {}
         }
-        // The one that is ready is called, not its clone.
+        // The instance that `poll_ready` prepared serves this call, not its clone.
         let ready = self.service.clone();
         let mut service = mem::replace(&mut self.service, ready);
         let mut credentials = credentials.clone();
         Either::Right(Box::pin(async move {
-            // What changes from here on is noticed.
+            // Records the current credentials as seen before the check, so that no later change is
+            // missed.
             credentials.mark_unchanged();
             let shown = request.headers().get(header::AUTHORIZATION).cloned();
             let admitted = match credentials.check(rule, shown.as_ref()).await {
@@ -110,7 +113,7 @@ where
     }
 }
 
-/// Why a call that was admitted is no more.
+/// Waits until an admitted call loses its permission, and returns the status that ends the stream.
 async fn ended(
     mut credentials: Credentials,
     rule: Option<Rule>,
@@ -121,7 +124,7 @@ async fn ended(
         let over = async {
             match admitted.until {
                 None => pending().await,
-                // It is over at once where the clock is past it.
+                // A time in the past elapses immediately.
                 Some(until) => {
                     let left = until.duration_since(SystemTime::now());
                     tokio::time::sleep(left.unwrap_or_default()).await;

@@ -1,4 +1,4 @@
-//! A service that answers on another runtime than the one its connections are served on.
+//! Moves the calls of a service to another runtime than the one that serves its connections.
 
 use std::{
     convert::Infallible,
@@ -11,8 +11,9 @@ use tokio::runtime::Handle;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{body::Body, server::NamedService};
 use tower::Service;
+use tracing::Instrument as _;
 
-/// Calls `service` on `runtime`. A call that is cancelled is cancelled there.
+/// Runs each call of `service` on `runtime`. Cancelling the call cancels its task there.
 #[derive(Debug, Clone)]
 pub(crate) struct Elsewhere<S> {
     service: S,
@@ -48,14 +49,12 @@ where
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let mut service = self.service.clone();
-        let task = self
-            .runtime
-            .spawn(async move { service.call(request).await });
+        let call = async move { service.call(request).await };
+        let task = self.runtime.spawn(call.in_current_span());
         let task = AbortOnDropHandle::new(task);
         Box::pin(async move {
             task.await.unwrap_or_else(|error| {
-                tracing::error!(%error, "a call failed");
-                Ok(tonic::Status::from(wire::Error::Internal).into_http())
+                Ok(tonic::Status::from(wire::Error::internal(error)).into_http())
             })
         })
     }

@@ -1,4 +1,4 @@
-//! A service of others whose streams are to end when the server does.
+//! Ends the streams of a third-party service when the server shuts down.
 
 use std::{
     convert::Infallible,
@@ -13,8 +13,8 @@ use tower::Service;
 
 use crate::layers::until::Until;
 
-/// Ends requests to `service` and its answers at `stop`: a tool that keeps its stream open would hold up the
-/// shutdown.
+/// Ends the request and response streams of `service` at `stop`. A tool that keeps its stream open
+/// would delay the shutdown.
 #[derive(Debug, Clone)]
 pub(crate) struct Ending<S> {
     pub(crate) service: S,
@@ -46,7 +46,7 @@ where
             });
             Body::new(Until { body, ended })
         };
-        // Whoever still waits for requests would keep the connection.
+        // A service that waits for further requests would keep the connection open.
         let request = request.map(|body| until(body, self.stop.clone()));
         let (answer, stop) = (self.service.call(request), self.stop.clone());
         Box::pin(async move { Ok(answer.await?.map(|body| until(body, stop))) })

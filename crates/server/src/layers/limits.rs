@@ -1,4 +1,4 @@
-//! What gRPC itself would let pass, or refuse without the details that our errors have.
+//! Limits that gRPC does not enforce itself, or rejects without orderlog's error details.
 
 use std::{
     task::{Context, Poll},
@@ -13,8 +13,8 @@ use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 use wire::Error;
 
-/// Ends calls that take too long to come or to be answered, says which limit a message is past, and
-/// refuses calls to a server that shuts down.
+/// Ends calls whose response does not begin within `call_time`, and rejects new calls once
+/// `shuts_down` is cancelled. Adds error details to a status about a message that is too large.
 #[derive(Debug, Clone)]
 pub(crate) struct Limited {
     pub(crate) call_time: Duration,
@@ -32,14 +32,15 @@ impl<S> Layer<S> for Limited {
     }
 }
 
-/// A service within limits.
+/// A service behind [`Limited`].
 #[derive(Debug, Clone)]
 pub(crate) struct LimitedService<S> {
     service: S,
     limits: Limited,
 }
 
-/// It says itself that others should be asked.
+/// Calls of the health service pass during shutdown: it reports itself that the node is not
+/// serving.
 const HEALTH: &str = "/grpc.health.v1.Health/";
 
 type Answer<E> = Result<Response<Body>, E>;
@@ -77,7 +78,7 @@ where
 }
 
 fn told(answer: Response<Body>) -> Response<Body> {
-    // Answers have none yet.
+    // Only a call that failed immediately has a status in its headers.
     match Status::from_header_map(answer.headers()) {
         Some(status) if wire::is_too_large(&status) => Status::from(Error::TooLarge).into_http(),
         _ => answer,

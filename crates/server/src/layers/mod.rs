@@ -1,8 +1,8 @@
 //! The gRPC middleware, in the order in which a call passes it.
 //!
-//! [`web`] answers browsers, [`observed`] measures and traces each call, [`limits`] bounds its time,
-//! [`access`] checks its credential. [`elsewhere`] moves a service to another runtime. [`ending`] and
-//! [`until`] end streams before their service does.
+//! [`web`] answers browsers, [`observed`] measures and traces each call, [`limits`] bounds its time
+//! and [`access`] checks its credential. [`elsewhere`] moves a service to another runtime.
+//! [`ending`] and [`until`] end streams at shutdown or when a credential expires.
 
 pub(crate) mod access;
 pub(crate) mod elsewhere;

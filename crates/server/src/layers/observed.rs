@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Instant,
@@ -12,6 +13,7 @@ use pin_project_lite::pin_project;
 use telemetry::{metrics, trace};
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
+use tracing::Span;
 
 use crate::access;
 
@@ -66,8 +68,11 @@ where
         if let Some(Ok(value)) = traceparent.map(HeaderValue::try_from) {
             headers.insert(TRACEPARENT, value);
         }
+        let log = log_span(method, &request);
+        let answer = log.in_scope(|| self.service.call(request));
         Answer {
-            answer: self.service.call(request),
+            answer,
+            log,
             call: Call {
                 method,
                 began: Instant::now(),
@@ -79,11 +84,31 @@ where
     }
 }
 
+/// Returns the span of a call's log lines: its method, its peer and the trace it came with.
+///
+/// A single command has none. It is decided and stored on the writer's task, outside of its call, so
+/// nothing would ever be logged in the span, and commands are the calls that must cost least.
+fn log_span(method: &'static str, request: &Request<Body>) -> Span {
+    if method.starts_with("orders.v1.CommandService/") && !method.ends_with("/ExecuteCommands") {
+        return Span::none();
+    }
+    let peer = request.extensions().get::<SocketAddr>();
+    let trace = request.headers().get(TRACEPARENT);
+    let trace = trace.and_then(|it| it.to_str().ok()?.split('-').nth(1));
+    tracing::info_span!(
+        "call",
+        method,
+        peer = peer.map(tracing::field::display),
+        trace
+    )
+}
+
 pin_project! {
     /// The answer to a call that is measured.
     pub(crate) struct Answer<F> {
         #[pin]
         answer: F,
+        log: Span,
         call: Call,
     }
 }
@@ -104,7 +129,7 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        let answer = ready!(this.answer.poll(context));
+        let answer = ready!(this.log.in_scope(|| this.answer.poll(context)));
         this.call.code = match &answer {
             // An error is in the headers; what is answered, and how a stream ends, comes later.
             Ok(answer) => {

@@ -1,4 +1,4 @@
-//! Streams that are to end before whoever makes them ends them.
+//! A stream body that a status can end before its producer does.
 
 use std::{
     future::Future,
@@ -9,7 +9,7 @@ use std::{
 use http_body::{Frame, SizeHint};
 use tonic::{Status, body::Body};
 
-/// What is answered, until there is a status that ends it: at the latest when the client reads again.
+/// A body that ends when `ended` resolves: the next read yields its status as trailers.
 pub(crate) struct Until<F> {
     pub(crate) body: Body,
     pub(crate) ended: Pin<Box<F>>,
@@ -28,7 +28,7 @@ impl<F: Future<Output = Status>> http_body::Body for Until<F> {
             return Poll::Ready(None);
         }
         if let Poll::Ready(status) = this.ended.as_mut().poll(context) {
-            // What would have come is dropped, and with it whoever makes it.
+            // Dropping the body drops its producer too.
             this.body = Body::empty();
             let mut trailers = http::HeaderMap::new();
             return Poll::Ready(Some(match status.add_header(&mut trailers) {

@@ -1,4 +1,4 @@
-//! Pages in browsers: gRPC-Web, for those of the origins that may.
+//! Access for pages in browsers: CORS for gRPC-Web, limited to the allowed origins.
 
 use std::{
     sync::Arc,
@@ -12,7 +12,7 @@ use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 use tower_http::cors::{AllowOrigin, Cors, CorsLayer, ResponseFuture, Vary};
 
-/// What pages may send, beside what every page may.
+/// Request headers that pages may send in addition to those that CORS always allows.
 const REQUEST_HEADERS: [HeaderName; 8] = [
     header::AUTHORIZATION,
     header::CONTENT_TYPE,
@@ -24,20 +24,21 @@ const REQUEST_HEADERS: [HeaderName; 8] = [
     HeaderName::from_static("tracestate"),
 ];
 
-/// What pages may read: where gRPC-Web has the status of a call that is refused at once.
+/// Response headers that pages may read. If a call fails immediately, gRPC-Web has its status
+/// there.
 const RESPONSE_HEADERS: [HeaderName; 3] = [
     HeaderName::from_static("grpc-status"),
     HeaderName::from_static("grpc-message"),
     HeaderName::from_static("grpc-status-details-bin"),
 ];
 
-/// For how long a browser need not ask again.
+/// Time for which a browser caches the answer to a preflight request.
 const PREFLIGHT_HOLDS: Duration = Duration::from_secs(3600);
 
-/// Answers pages of some origins, and refuses those of all others.
+/// Answers pages of the allowed origins, and rejects requests of all others.
 ///
-/// They are refused here, not only by the browser that asked: to a page whose name was made to
-/// point at this machine (DNS rebinding), the browser sees no other origin.
+/// The server rejects them itself and does not rely on the browser. A page can point its own name
+/// at this machine (DNS rebinding), and the browser then sees no cross-origin request.
 #[derive(Debug, Clone)]
 pub(crate) struct Pages {
     origins: Arc<[HeaderValue]>,
@@ -74,7 +75,7 @@ impl<S: Clone> Layer<S> for Pages {
 #[derive(Debug, Clone)]
 pub(crate) struct PagesService<S> {
     pages: Cors<S>,
-    /// What is not a browser sends no origin.
+    /// Serves clients other than browsers, which send no `origin` header.
     others: S,
     origins: Arc<[HeaderValue]>,
 }

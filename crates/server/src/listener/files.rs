@@ -1,4 +1,4 @@
-//! Settings that are files, and are looked at again while the server runs.
+//! Settings that are files: the server reads them at start and follows their changes.
 
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
@@ -7,24 +7,26 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::settings;
 
-/// How often files are looked at: whole, for a mounted secret changes without a new time.
+/// Interval of reads. Each read compares whole contents, because a mounted secret can change
+/// without a new modification time.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How often it is told that files are wrong.
+/// Minimum interval between two log lines about invalid files.
 const REMIND: Duration = Duration::from_secs(60);
 
-/// A file, and the setting that names it.
+/// The name of a setting, and the file that the setting names.
 pub(crate) type Named = (&'static str, PathBuf);
 
-/// What is wrong with the file at this index.
+/// The index of an invalid file, and the reason.
 pub(crate) type Wrong = (usize, String);
 
-/// Makes something of files that belong together now, and again whenever they have changed: when two
-/// looks have found the same, for whoever writes them may not be done at the first. Where they are
-/// wrong then, that is logged, and what was made before holds.
+/// Builds a value from files that belong together, now and after each change. A change counts when
+/// two consecutive reads find the same contents, because a writer may not be done at the first.
+///
+/// If changed files are invalid, the server logs an error and keeps the previous value.
 ///
 /// # Errors
-/// A file that cannot be read, or is wrong.
+/// [`settings::Error::Unusable`] if a file is unreadable or invalid now.
 pub(crate) fn follow<T: Send + Sync + 'static>(
     files: Vec<Named>,
     make: impl Fn(&[Vec<u8>]) -> Result<T, Wrong> + Send + 'static,
@@ -42,7 +44,7 @@ pub(crate) fn follow<T: Send + Sync + 'static>(
         loop {
             tokio::time::sleep(PAUSE).await;
             let these = Arc::clone(&files);
-            // Cancelled only where the runtime ends.
+            // The task fails only if it panics or the runtime ends.
             let Ok(found) = tokio::task::spawn_blocking(move || contents(&these)).await else {
                 return;
             };
@@ -73,10 +75,10 @@ pub(crate) fn follow<T: Send + Sync + 'static>(
     Ok(receiver)
 }
 
-/// The same for one file of text.
+/// Builds a value like [`follow`], from one file of UTF-8 text.
 ///
 /// # Errors
-/// It cannot be read, or is wrong.
+/// [`settings::Error::Unusable`] if the file is unreadable or invalid now.
 pub(crate) fn follow_text<T: Send + Sync + 'static>(
     file: Named,
     make: impl Fn(&str) -> Result<T, String> + Send + 'static,
@@ -110,7 +112,8 @@ fn named(files: &[Named], (index, why): Wrong) -> settings::Error {
 mod tests {
     use super::*;
 
-    /// A file that holds a number. Time is not waited for: it passes when nothing else is left to do.
+    /// Follows a file that holds a number. The tests stop the clock, which advances when all tasks
+    /// wait.
     async fn numbers(file: &std::path::Path) -> watch::Receiver<Arc<u32>> {
         let make = |text: &str| text.parse().map_err(|_| "is no number".to_owned());
         let named = ("number", file.to_owned());
@@ -144,7 +147,7 @@ mod tests {
         fs::write(&file, "1").unwrap();
         let mut number = numbers(&file).await;
         for digits in 1..20 {
-            // Each would be right, but is there for less than two looks.
+            // Each text is valid, but changes before a second read confirms it.
             fs::write(&file, "7".repeat(digits % 9 + 1)).unwrap();
             tokio::time::sleep(PAUSE).await;
         }

@@ -1,4 +1,4 @@
-//! The connections of a listener: those that are worth a place, and for as long as they are.
+//! The connections of a listener: accepts them, limits their number and closes the silent ones.
 
 pub(crate) mod files;
 pub(crate) mod tls;
@@ -29,23 +29,24 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 use tonic::transport::server::Connected;
 
-/// Bytes that tell which protocol a client speaks: the preface of HTTP/2. What comes later is for
-/// the protocol to wait for.
+/// Length in bytes of the HTTP/2 preface, which a client must send in time. The protocol itself
+/// limits the time for later bytes.
 const PREFACE: usize = 24;
 
-/// How long a client may take to close a connection that has been closed on this side.
+/// Time for the client to close a connection after the server has closed its side.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// How often it is told that connections are refused.
+/// Minimum interval between two log lines about refused connections.
 const TELL: Duration = Duration::from_secs(10);
 
-/// Between two looks, when the system has no more connections to give.
+/// Delay before the next accept after a failed one. At shutdown, the limit for open handshakes and
+/// then the time for first requests.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// What new connections meet.
+/// The TLS configuration for new connections, which changes with its files.
 pub(crate) type Tls = watch::Receiver<Arc<ServerConfig>>;
 
-/// Places for connections.
+/// The permits of a listener's connections. Each open connection holds one.
 #[derive(Debug, Clone)]
 pub(crate) struct Places {
     free: Arc<Semaphore>,
@@ -61,15 +62,18 @@ impl Places {
         }
     }
 
-    /// Those that are taken now.
+    /// Returns the number of permits in use.
     pub(crate) fn taken(&self) -> usize {
         self.all - self.free.available_permits()
     }
 }
 
-/// Accepts connections until `stop`, and those that have come by then: so they are told that the server
-/// shuts down, and not reset. Then the address is free, and what is returned ends. Clients are greeted
-/// on `greet`, for a TLS handshake keeps a processor busy, and not for longer than `patience`.
+/// Accepts connections until `stop`, and then those that wait in the backlog. These clients learn
+/// that the server shuts down, while a reset would give no reason. Then the address is free and the
+/// returned stream ends.
+///
+/// Each TLS handshake runs on `greet`, because it keeps a processor busy. The handshake and the
+/// first bytes may each take `patience`.
 pub(crate) fn accept(
     listener: TcpListener,
     tls: Option<Tls>,
@@ -92,14 +96,14 @@ pub(crate) fn accept(
     ReceiverStream::new(connections)
 }
 
-/// What is done with those who connect.
+/// The accept loop of a listener.
 struct Accepting {
     tls: Option<Tls>,
     places: Arc<Semaphore>,
     greet: Handle,
     patience: Duration,
     accepted: mpsc::Sender<Result<Connection, Infallible>>,
-    /// Of those that are still to say what they want; none goes on without this.
+    /// TLS handshakes in progress. Dropping the set aborts them.
     greetings: JoinSet<()>,
     refusals: Refusals,
 }
@@ -108,14 +112,15 @@ impl Accepting {
     async fn run(mut self, listener: TcpListener, stop: CancellationToken) {
         loop {
             tokio::select! {
-                // Nobody serves them any more.
+                // The server has dropped the stream of connections.
                 () = self.accepted.closed() => return,
                 () = stop.cancelled() => break,
                 Some(_) = self.greetings.join_next() => {}
                 new = listener.accept() => match new {
                     Ok((stream, peer)) => self.take(stream, peer),
                     Err(error) => {
-                        // It may be that one's fault, or that of all: too many files are open.
+                        // The failure may concern one client, or all of them if too many files are
+                        // open.
                         self.refusals.add("system", &error);
                         sleep(PAUSE).await;
                     }
@@ -127,8 +132,8 @@ impl Accepting {
         }
         drop(listener);
         let greeted = async { while self.greetings.join_next().await.is_some() {} };
-        // Who is slow is not waited for. The others are to say what they want before connections are
-        // closed, which those that have said nothing would be without a word.
+        // The loop does not wait for slow handshakes. The delay gives clients time for their first
+        // request, because the server closes a silent connection without a status.
         let _ = timeout(PAUSE, greeted).await;
         sleep(PAUSE).await;
     }
@@ -167,14 +172,14 @@ impl Accepting {
                 linger: None,
                 _place: place,
             };
-            // Nobody takes it where the server has given up.
+            // The send fails if the server has ended. The connection then closes.
             let _ = accepted.send(Ok(connection)).await;
         };
         self.greetings.spawn_on(greeting, &self.greet);
     }
 }
 
-/// Connections that are not taken: counted, and told now and then.
+/// Counts refused connections and logs them at most every [`TELL`].
 #[derive(Debug, Default)]
 struct Refusals {
     told: Option<Instant>,
@@ -190,15 +195,15 @@ impl Refusals {
     }
 }
 
-/// A connection, which is given up when its client does not begin to speak.
+/// A connection, which fails with `TimedOut` if the client does not send the first bytes in time.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: Either<TcpStream, Box<TlsStream<TcpStream>>>,
     peer: SocketAddr,
-    /// Bytes of the preface that have not come.
+    /// Bytes of the preface that have not arrived yet.
     unread: usize,
     patience: Pin<Box<Sleep>>,
-    /// Runs once it has been closed on this side.
+    /// Limits the wait for the client's close; set after the server has closed its side.
     linger: Option<Pin<Box<Sleep>>>,
     _place: OwnedSemaphorePermit,
 }
@@ -255,8 +260,9 @@ impl AsyncWrite for Connection {
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
-    /// Also reads what still comes: a connection that is closed before that is reset, and with it is
-    /// lost what the client has not read of our last answers.
+    /// Shuts down the write side, then reads and discards input until the client closes or
+    /// [`LINGER`] is over. A close with unread input resets the connection, and the client loses
+    /// answers that it has not read.
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
@@ -269,7 +275,7 @@ impl AsyncWrite for Connection {
             let mut unread = ReadBuf::new(&mut unread);
             match Pin::new(&mut this.stream).poll_read(context, &mut unread) {
                 Poll::Pending => return Poll::Pending,
-                // The client has closed it too, or it is gone.
+                // The client has closed its side, or the connection is lost.
                 Poll::Ready(Ok(())) if unread.filled().is_empty() => return Poll::Ready(Ok(())),
                 Poll::Ready(Err(_)) => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(())) => {}

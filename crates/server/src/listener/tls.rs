@@ -1,4 +1,5 @@
-//! What a listener shows to its clients, and asks of them.
+//! The TLS configuration of a listener: its certificate, and the client certificates that it
+//! requires.
 
 use std::sync::Arc;
 
@@ -11,10 +12,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::files::{self, Wrong};
 use crate::settings::{self, Tls, pem};
 
-/// Certificates and keys as new connections meet them.
+/// Reads certificates and keys, and follows changes of their files for new connections.
 ///
 /// # Errors
-/// A file that cannot be read, or is wrong.
+/// [`settings::Error::Unusable`] if a file is unreadable or invalid.
 pub(crate) fn follow(
     settings: Tls,
     stop: &CancellationToken,

@@ -1,4 +1,7 @@
 //! A node: the whole system in one process, or one of its sides.
+//!
+//! [`run`] serves until a signal ends the process. [`Serve`] binds the addresses before it serves,
+//! so that its caller can read the port.
 
 mod read_side;
 mod runtime;
@@ -50,74 +53,74 @@ use crate::{
     settings,
 };
 
-/// Calls of one connection that may be given up before they are looked at. Past that the connection
-/// is closed, with all its other calls: the default of 20 is met by an honest client whose calls
-/// time out together.
+/// Limit of calls on one connection that the client has reset before the server accepted them. Past
+/// the limit the connection closes with all its calls. The default of 20 is too low: calls of an
+/// honest client can time out together.
 const GIVEN_UP: usize = 1000;
 
-/// Files that are open beside connections: those of the log, documents and search index.
+/// Open files that the node needs besides connections: log, documents and search index.
 const OTHER_FILES: u64 = 2000;
 
-/// How often a silent client is asked whether it is still there: a subscriber that went without a
-/// word would keep its place for ever.
+/// Interval of HTTP/2 pings to a client, so that a subscriber that vanished silently frees its
+/// connection.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
-/// How long calls are refused, at shutdown, before connections are closed: a call that meets the
-/// closing of its connection fails without being told why.
+/// Time between the rejection of new calls and the closing of connections at shutdown. A call that
+/// meets the closing of its connection would fail without a reason.
 const FAREWELL: Duration = Duration::from_millis(250);
 
-/// Why it does not serve.
+/// A reason why a node does not start, or stops serving.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A setting is wrong.
+    /// A setting is invalid.
     #[error(transparent)]
     Setting(#[from] settings::Error),
-    /// The address cannot be listened on.
+    /// The node cannot listen on the address.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, #[source] io::Error),
-    /// The data folder is not ours to use.
+    /// The data folder is unusable, or another process owns it.
     #[error(transparent)]
     Folder(#[from] sqlite::Error),
-    /// The log cannot be opened.
+    /// The node cannot open the log.
     #[error(transparent)]
     Log(#[from] event_log::Error),
-    /// The documents cannot be opened.
+    /// The node cannot open the documents.
     #[error(transparent)]
     Documents(#[from] store::Error),
-    /// The search index cannot be opened.
+    /// The node cannot open the search index.
     #[error(transparent)]
     Search(#[from] search::Error),
-    /// The read models are to be made from events, and there is nobody who streams any.
+    /// The node has read models, but neither a log of its own nor another node to stream events
+    /// from.
     #[error("there are no nodes to make the read models from")]
     NoSource,
-    /// A thread cannot be started.
+    /// A thread cannot start, or ended with a panic.
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),
-    /// The process cannot be told to end.
+    /// The process cannot install its signal handlers.
     #[error("cannot wait for signals: {0}")]
     Signal(#[source] io::Error),
-    /// It was told to end twice.
+    /// A second signal came while the node waited for calls in flight.
     #[error("told to end again: calls in flight are cut off")]
     CutOff,
     /// The server failed.
     #[error("the server failed: {0}")]
     Server(#[from] tonic::transport::Error),
-    /// Nothing can be measured.
+    /// The node cannot install the metrics recorder.
     #[error("the metrics cannot be served: {0}")]
     Metrics(#[source] telemetry::metrics::Error),
-    /// There is nobody to take traces.
+    /// The node cannot start the export of traces.
     #[error("traces cannot be exported: {0}")]
     Traces(#[from] telemetry::trace::Error),
-    /// Reflection cannot be offered.
+    /// The reflection service rejects the contract's descriptors.
     #[error("the contract's descriptors are unusable: {0}")]
     Descriptors(#[from] tonic_reflection::server::Error),
 }
 
-/// Serves until the process is told to end, by SIGTERM or Ctrl-C; told twice, it does not wait for
-/// calls in flight.
+/// Serves until SIGTERM or Ctrl-C, then drains. A second signal cuts off the calls in flight.
 ///
 /// # Errors
-/// What keeps it from starting, or broke it.
+/// [`Error`] names each reason why the node does not start, or stops serving.
 pub async fn run(settings: settings::Serve) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signal)?;
@@ -141,7 +144,8 @@ pub async fn run(settings: settings::Serve) -> Result<(), Error> {
     }
 }
 
-/// Has the system allow as many open files as connections may need, and some for the rest.
+/// Raises the limit of open files to `connections` plus [`OTHER_FILES`]. Logs a warning if the
+/// system allows fewer.
 fn allow_files(connections: u32) {
     let wanted = u64::from(connections) + OTHER_FILES;
     match rlimit::increase_nofile_limit(wanted) {
@@ -151,42 +155,47 @@ fn allow_files(connections: u32) {
     }
 }
 
-/// Tells the service manager, if one has started this process and waits to hear of it.
+/// Notifies the service manager (systemd) of the state. Does nothing if no service manager waits
+/// for a notification.
 fn tell_manager(state: NotifyState<'_>, status: &str) {
     if let Err(error) = sd_notify::notify(&[state, NotifyState::Status(status)]) {
         tracing::warn!(%error, "the service manager cannot be told");
     }
 }
 
-/// A system that listens, but does not serve yet.
+/// A node that has bound its addresses, but does not serve yet.
 #[derive(Debug)]
 pub struct Serve {
     settings: settings::Serve,
     listener: TcpListener,
-    /// That of the read models, if it has any.
+    /// The data folder of the read models; `None` without the role `query`.
     folder: Option<Folder>,
-    /// That of the log, if it is a file elsewhere.
+    /// The folder of the log. `None` without the role `command`, without a log file, or if the file
+    /// lies in `folder`.
     log_folder: Option<Folder>,
-    /// That of the metrics.
+    /// The listener of the metrics; `None` if they are not served.
     metrics: Option<TcpListener>,
-    /// Where queries are answered and streams are fed.
+    /// The runtime that answers queries and feeds streams.
     read: Threads,
     secured: Secured,
     tasks: TaskTracker,
-    /// Cancelled when calls have ended: so do the projections, and whatever else goes on.
+    /// Cancelled after the calls have ended, and ends projections and all other background tasks.
     ended: CancellationToken,
 }
 
 impl Serve {
-    /// Reads the files that the settings name, and takes the address and the data folder.
+    /// Reads the files that the settings name, binds the addresses and locks the data folder.
     ///
     /// # Errors
-    /// When one of them is in use, or cannot be used.
+    /// - [`Error::Thread`]: the read runtime cannot start.
+    /// - [`Error::Setting`]: a file that a setting names is missing or invalid.
+    /// - [`Error::Listen`]: an address is in use or not usable.
+    /// - [`Error::Folder`]: a folder is unusable, or another process owns it.
     pub async fn bind(settings: settings::Serve) -> Result<Self, Error> {
         let (tasks, ended) = (TaskTracker::new(), CancellationToken::new());
         let read = Threads::for_reading().map_err(Error::Thread)?;
         let secured = {
-            // Who looks at files does so there.
+            // The tasks that follow the files run on the read runtime.
             let _there = read.handle().enter();
             Secured::read(&settings, read.handle(), &ended, &tasks)?
         };
@@ -216,18 +225,23 @@ impl Serve {
         })
     }
 
-    /// Where it listens: the port, if the settings left it open.
+    /// Returns the address that the node listens on. The port is the real one if the settings say
+    /// port 0.
     ///
     /// # Errors
-    /// When the system does not say.
+    /// The system does not return the address.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Serves on this thread, which is that of the commands, until `shutdown`; then drains.
+    /// Serves until `shutdown` resolves, then drains. The calling thread executes the commands.
     ///
     /// # Errors
-    /// When something it needs cannot be opened, or the server fails.
+    /// - [`Error::Log`], [`Error::Documents`] or [`Error::Search`]: a store cannot open.
+    /// - [`Error::NoSource`]: the node has no source of events.
+    /// - [`Error::Traces`], [`Error::Metrics`], [`Error::Descriptors`]: telemetry or reflection
+    ///   cannot start.
+    /// - [`Error::Server`] or [`Error::Thread`]: the server or a task fails.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
         let Self {
             settings,
@@ -242,13 +256,13 @@ impl Serve {
         } = self;
         let traces = match &settings.telemetry.collector {
             Some(collector) => {
-                // Where queries are answered, not where commands are.
+                // The export runs on the read runtime, so that it takes no time from commands.
                 let _there = read.handle().enter();
                 Some(trace::Export::start(collector)?)
             }
             None => None,
         };
-        // They end first, and then nothing new is begun.
+        // Cancelled first at shutdown: streams end, and the server rejects new calls.
         let streams = CancellationToken::new();
         let write_side = if settings.roles.command {
             let log = &settings.log;
@@ -285,7 +299,7 @@ impl Serve {
             let address = listener.local_addr().map_err(refused)?;
             tracing::info!(%address, "metrics");
             let observer = Observer::of(write_side.as_ref(), read_side.as_ref(), &places);
-            // Not where commands are: summing up takes long.
+            // The metrics run on the read runtime, because aggregation takes long.
             let _there = read.handle().enter();
             let shown = (secured.tls.clone(), secured.access.credentials().cloned());
             scrape::serve(listener, observer, shown, &limits, &ended, &tasks)?;
@@ -305,7 +319,7 @@ impl Serve {
             .max_concurrent_streams(limits.streams)
             .http2_max_pending_accept_reset_streams(Some(GIVEN_UP))
             .http2_keepalive_interval(Some(KEEPALIVE))
-            // Browsers speak HTTP/2 only where there is TLS.
+            // Browsers use HTTP/2 only over TLS, so plain text needs HTTP/1.1.
             .accept_http1(true)
             .layer(Pages::of(settings.origins))
             .layer(GrpcWebLayer::new())
@@ -337,7 +351,7 @@ impl Serve {
                 let service = ProjectionServiceServer::new(side.projections.clone());
                 Elsewhere::new(service, read.handle())
             }))
-            // Its end is that of the connections that come.
+            // The server ends when `incoming` ends, so it needs no shutdown signal of its own.
             .serve_with_incoming_shutdown(incoming, pending());
         let mut server = pin!(server);
         tracing::info!(%address, tls = speaks_tls, credentials = asks, "serving");
@@ -349,7 +363,7 @@ impl Serve {
                 tracing::info!("shutting down");
                 let deadline = Instant::now() + settings.drain_timeout;
                 tell_manager(NotifyState::Stopping, "calls in flight are finished");
-                // Ended first: it would say what was true until now.
+                // The follower ends first, because it could overwrite the drained status.
                 draining.cancel();
                 health_followed.await.map_err(|error| Error::Thread(error.into()))?;
                 let farewell = async {
@@ -359,7 +373,7 @@ impl Serve {
                     stop_accepting.cancel();
                     health.close().await;
                 };
-                // Whoever connects until then is told, too.
+                // The server runs meanwhile, so that late clients receive a status too.
                 let drained = async { tokio::join!(farewell, &mut server).1 };
                 match tokio::time::timeout_at(deadline, drained).await {
                     Ok(served) => served?,
@@ -384,7 +398,7 @@ impl Serve {
     }
 }
 
-/// The services of a node, and what each needs to serve.
+/// Returns the services of a node, each with the conditions under which it serves.
 fn needs(write: Option<&WriteSide>, read: Option<&ReadSide>) -> Vec<Needs> {
     let mut needs = Vec::new();
     if let Some(side) = write {
@@ -399,12 +413,12 @@ fn needs(write: Option<&WriteSide>, read: Option<&ReadSide>) -> Vec<Needs> {
     needs
 }
 
-/// Reflection of these services, in whichever version.
+/// Configures reflection of these services. The caller builds version v1 or v1alpha from it.
 fn reflection(services: &[Needs]) -> tonic_reflection::server::Builder<'static> {
     let builder = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(contract::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        // The details of errors, which no file of the contract names.
+        // Error details: no file of the contract imports their messages.
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         .with_service_name(tonic_health::pb::health_server::SERVICE_NAME);
     services.iter().fold(builder, |builder, (service, _)| {

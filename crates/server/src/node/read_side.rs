@@ -1,3 +1,5 @@
+//! The query side of a node: documents, search index, their projections and their services.
+
 use std::{
     sync::{Arc, Mutex as StdMutex},
     time::Duration,
@@ -24,23 +26,24 @@ use super::{
 };
 use crate::settings::Meilisearch;
 
-/// Connections that queries read the documents with.
+/// Limit of SQLite connections that read the documents for queries.
 const READERS: u32 = 4;
 
-/// Between attempts to make an outdated read model again.
+/// Delay before another attempt to rebuild an outdated read model.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// The role `query`, at work. The threads of the projections end with it.
+/// The running role `query`. Dropping it ends the threads of the projections.
 #[derive(Debug)]
 pub(crate) struct ReadSide {
     pub(crate) queries: Queries,
     pub(crate) projections: Projections,
-    /// Whether documents and index have made up for the time in which this node did not run.
+    /// True once documents and index have caught up with the first head that the documents
+    /// projection saw.
     pub(super) ready: watch::Receiver<bool>,
     _threads: [Threads; 2],
 }
 
-/// Which search engine, and whether this node feeds it.
+/// The search engine, and whether this node feeds it.
 #[derive(Debug)]
 pub(super) struct Engine {
     pub(super) meilisearch: Option<Meilisearch>,
@@ -48,8 +51,8 @@ pub(super) struct Engine {
 }
 
 impl ReadSide {
-    /// Opens the read models and starts what keeps them. `streams` ends the streams of queries,
-    /// `stop` the projections.
+    /// Opens the read models and starts their projections. `streams` ends the streams of queries,
+    /// `stop` ends the projections.
     pub(super) async fn start(
         folder: &Folder,
         source: Source,
@@ -58,12 +61,14 @@ impl ReadSide {
         stop: &CancellationToken,
         tasks: &TaskTracker,
     ) -> Result<Self, Error> {
-        // Who reads their own writes waits for the documents; the index has much to merge.
+        // The documents thread yields less than the index thread: clients that read their own
+        // writes wait for the documents. The index has much to merge.
         let documents_thread =
             Threads::in_background("documents", Yields::Mostly).map_err(Error::Thread)?;
         let index_thread =
             Threads::in_background("search", Yields::Always).map_err(Error::Thread)?;
-        // Opened on the threads they work on, for theirs inherit the priority.
+        // Each store opens on its projection's thread, because the store's own threads inherit that
+        // thread's priority.
         let path = folder.path().to_owned();
         let (files, writer) = documents_thread
             .run(async move {
@@ -75,7 +80,7 @@ impl ReadSide {
         let documents = writer.reader(READERS).await?;
         let (indexed, looked_at) = (writer.reader(1), writer.reader(1));
         let path = folder.path().to_owned();
-        // An index that this process has to itself is always fed by it.
+        // An embedded index is always fed here, because no other process shares it.
         let writes = engine.meilisearch.is_none() || engine.indexer;
         let (indexed, index) = index_thread
             .run(async move {
@@ -107,7 +112,7 @@ impl ReadSide {
         tasks.spawn_on(indexer.run(stop.clone()), index_thread.handle());
 
         let scratch = folder.file("verify.db");
-        // Left over when the process died meanwhile.
+        // A verification leaves this file behind if the process dies during it.
         generations::remove(&scratch).map_err(store::Error::Files)?;
         let verifier = Arc::new(Verifier {
             nodes: nodes.clone(),
@@ -141,7 +146,7 @@ impl ReadSide {
         let made_up = async move {
             is_made_up(progress).await;
             is_ready.send_replace(true);
-            // What is ready stays so; whoever watches goes first.
+            // A node that was ready stays ready, so the sender lives until all receivers are gone.
             is_ready.closed().await;
         };
         tasks.spawn(async move { until.run_until_cancelled(made_up).await });
@@ -169,7 +174,8 @@ async fn is_made_up((documents, index): (Progress, Progress)) {
     tracing::info!(position = goal, "the read models are ready");
 }
 
-/// Makes read models again that an older version has made; until then, those answer.
+/// Rebuilds read models that an older version of orderlog wrote. The outdated ones answer queries
+/// meanwhile.
 async fn rebuild_outdated(rebuilds: Rebuilds, documents: bool, stop: CancellationToken) {
     let again = async |projection| loop {
         let cancelled = stop.clone().cancelled_owned();

@@ -1,9 +1,9 @@
-//! Who runs where.
+//! The threads of a node.
 //!
-//! Commands have a thread of their own, the one that `serve` is called on: answers from another
-//! thread would fragment the HTTP/2 writes and double what a call costs. Queries and streams share
-//! a few threads, and the projections have one each: they may fall behind, but take next to no time
-//! from a command.
+//! Commands have one thread, on which the caller runs [`Serve::run`](super::Serve::run). Answers
+//! from another thread would fragment the HTTP/2 writes and double the cost of a call. Queries and
+//! streams share two threads. Each projection has one thread with a low priority: it may lag, but
+//! takes little time from commands.
 
 use std::{io, thread};
 
@@ -17,7 +17,7 @@ use tokio::{
 
 use super::Error;
 
-/// Threads with a runtime of their own, until it is dropped.
+/// A tokio runtime on its own threads. Dropping it ends the runtime and joins the thread.
 #[derive(Debug)]
 pub(super) struct Threads {
     handle: Handle,
@@ -26,13 +26,13 @@ pub(super) struct Threads {
 }
 
 impl Threads {
-    /// Two threads, for queries and streams.
+    /// Starts a runtime with two worker threads, for queries and streams.
     pub(super) fn for_reading() -> io::Result<Self> {
         let mut runtime = Builder::new_multi_thread();
         Self::start("read", None, runtime.worker_threads(2))
     }
 
-    /// One thread, for what is to give way to others.
+    /// Starts a runtime with one thread of low priority.
     pub(super) fn in_background(name: &'static str, yields: Yields) -> io::Result<Self> {
         Self::start(name, Some(yields), &mut Builder::new_current_thread())
     }
@@ -48,12 +48,12 @@ impl Threads {
         let thread = thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
-                // Also of the threads that this one starts. A system that refuses it still does the
-                // work, at the priority of the others.
+                // Threads that this one starts inherit the priority. If the system rejects the
+                // change, the thread works at normal priority.
                 if let Some(Err(error)) = yields.map(Yields::apply) {
                     tracing::debug!(%error, name, "no lower priority");
                 }
-                // Ends when the sender is dropped.
+                // Returns when `Threads` drops the sender.
                 let _ = runtime.block_on(stopped);
             })?;
         Ok(Self {
@@ -63,7 +63,10 @@ impl Threads {
         })
     }
 
-    /// Runs something there, and waits for it.
+    /// Runs the task on this runtime and waits for its result.
+    ///
+    /// # Errors
+    /// [`Error::Thread`] if the task panics.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         task: impl Future<Output = T> + Send + 'static,
@@ -72,7 +75,7 @@ impl Threads {
         ended.map_err(|error| Error::Thread(error.into()))
     }
 
-    /// Where to spawn.
+    /// Returns the handle that spawns tasks on this runtime.
     pub(super) fn handle(&self) -> &Handle {
         &self.handle
     }
@@ -82,18 +85,19 @@ impl Drop for Threads {
     fn drop(&mut self) {
         self.stop.take();
         if let Some(thread) = self.thread.take() {
-            // A panic in it has been told already.
+            // The panic hook has reported a panic of the thread already.
             let _ = thread.join();
         }
     }
 }
 
-/// How a thread gives way to others.
+/// The priority of a background thread.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Yields {
-    /// It gets little of the processor while others want it: the greatest niceness.
+    /// The greatest niceness: the thread gets little processor time while other threads want it.
     Mostly,
-    /// It works while nobody else wants the processor, who takes it at once.
+    /// The idle policy of Linux: other threads preempt this one immediately. Other systems use the
+    /// greatest niceness.
     Always,
 }
 

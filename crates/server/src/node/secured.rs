@@ -1,3 +1,5 @@
+//! The TLS configuration, credentials and tokens of a node, which it reads from files.
+
 use std::sync::Arc;
 
 use tokio::{runtime::Handle, sync::watch};
@@ -14,25 +16,25 @@ use crate::{
     settings::{self, Token},
 };
 
-/// What the files say with which a node and its clients convince each other, at any time.
+/// The current contents of the files that authenticate a node and its clients.
 #[derive(Debug)]
 pub(super) struct Secured {
-    /// What new connections meet; none: no TLS.
+    /// The TLS configuration for new connections; `None` serves without TLS.
     pub(super) tls: Option<watch::Receiver<Arc<ServerConfig>>>,
-    /// Who may call what.
+    /// Checks the credential of each call.
     pub(super) access: Access,
-    /// The nodes whose events it follows, if not its own.
+    /// The nodes whose events this node follows; empty if the node reads its own log.
     pub(super) nodes: Vec<Endpoint>,
-    /// What these are shown.
+    /// The token that this node sends to `nodes`.
     pub(super) bearer: Bearer,
 }
 
 impl Secured {
-    /// Reads the files, and again whenever they change, until `stop`. Signatures are checked on
-    /// `checks`.
+    /// Reads the files now, and after each change until `stop`. The runtime `checks` verifies
+    /// signatures.
     ///
     /// # Errors
-    /// One that cannot be read, or is wrong.
+    /// [`settings::Error`] names the file that is unreadable or invalid.
     pub(super) fn read(
         settings: &settings::Serve,
         checks: &Handle,

@@ -1,4 +1,4 @@
-//! Where the read models' events come from.
+//! The source of events for the read models: this process or other nodes.
 
 use std::{io, time::Duration};
 
@@ -14,31 +14,32 @@ use tonic::transport::{Endpoint, Server};
 use tower::service_fn;
 use wire::{Bearer, Connection};
 
-/// Bytes under way in each direction of a connection within the process.
+/// Capacity in bytes of each direction of an in-process connection: 1 MiB.
 const PIPE: usize = 1 << 20;
 
-/// Bytes of one stream that the client takes before it has looked at them.
+/// HTTP/2 flow-control window in bytes: the server may send 2 MiB before the client has read them.
 const WINDOW: u32 = 2 << 20;
 
-/// How long connecting to a node may take.
+/// Limit for a connection attempt to one node.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How often a node is asked whether it is still there, and how long it may take to say so: another
-/// one may be.
+/// Interval and timeout of HTTP/2 pings to a node. Both are short because another node may answer.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(3));
 
-/// What streams the log.
+/// A source that streams the log.
 #[derive(Debug)]
 pub(super) enum Source {
     /// This process.
     Here(Events),
-    /// One of these nodes, which are shown this.
+    /// One of these nodes at a time, each called with this token.
     Nodes(Vec<Endpoint>, Bearer),
 }
 
 impl Source {
-    /// Connections, which are made when they are first used, and again when they have to; they work
-    /// on this runtime. `None` if there is nobody to connect to.
+    /// Returns lazy connections: each connects at its first call and reconnects after a failure.
+    /// Call this on the runtime that shall drive the connections.
+    ///
+    /// Returns `None` if the list of nodes is empty.
     pub(super) fn connect(self, stop: CancellationToken, tasks: &TaskTracker) -> Option<Nodes> {
         match self {
             Self::Here(events) => Some(Nodes::new(
@@ -56,7 +57,7 @@ impl Source {
     }
 }
 
-/// A node at this URL.
+/// Configures timeouts, pings and windows for the node at this URL.
 pub(super) fn remote(url: Uri) -> Endpoint {
     let (interval, timeout) = KEEPALIVE;
     Endpoint::from(url)
@@ -68,8 +69,8 @@ pub(super) fn remote(url: Uri) -> Endpoint {
         .initial_connection_window_size(WINDOW)
 }
 
-/// The same service over the same protocol, on pipes instead of sockets, so that it never competes
-/// with commands for their thread.
+/// Serves the event service over gRPC on in-process pipes instead of sockets. The pipes run on the
+/// caller's runtime, so the projector takes no time from the commands' thread.
 fn in_process(events: Events, stop: CancellationToken, tasks: &TaskTracker) -> Connection {
     let (pipes, incoming) = mpsc::channel::<DuplexStream>(1);
     let incoming = ReceiverStream::new(incoming).map(Ok::<_, io::Error>);
@@ -94,6 +95,6 @@ fn in_process(events: Events, stop: CancellationToken, tasks: &TaskTracker) -> C
                 }
             }
         }));
-    // Nobody else is on these pipes.
+    // No other process can reach the pipes, so the calls need no token.
     Connection::new(channel, Bearer::default())
 }

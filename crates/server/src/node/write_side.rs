@@ -1,3 +1,5 @@
+//! The command side of a node: the writer of the log and the services that read it.
+
 use command_side::{CommandSide, Commands, Events};
 use event_log::Location;
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
@@ -5,20 +7,20 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::Error;
 
-/// The role `command`, at work.
+/// The running role `command`.
 #[derive(Debug)]
 pub(crate) struct WriteSide {
     pub(crate) commands: Commands,
     pub(crate) events: Events,
-    /// Whether the log can be written and read.
+    /// True while the log answers: the first for its writer, the second for its readers.
     pub(crate) available: [watch::Receiver<bool>; 2],
     writer: JoinHandle<()>,
     no_more_commands: CancellationToken,
 }
 
 impl WriteSide {
-    /// Opens the log, and starts the writer on this thread and the rest on that of the readers;
-    /// `streams` ends that rest.
+    /// Opens the log and starts its writer on this thread. Everything else runs on `readers` and
+    /// ends with `streams`.
     pub(super) async fn start(
         log: &Location,
         readers: &Handle,
@@ -46,7 +48,11 @@ impl WriteSide {
         })
     }
 
-    /// Ends the writer, also where calls that the drain timeout has cut off could go on for ever.
+    /// Stops the writer and waits for its end. Calls that the drain timeout has cut off could
+    /// otherwise keep the writer busy forever.
+    ///
+    /// # Errors
+    /// [`Error::Thread`] if the writer panics.
     pub(super) async fn end(self) -> Result<(), Error> {
         self.no_more_commands.cancel();
         let ended = self.writer.await;

@@ -1,4 +1,4 @@
-//! What `grpc.health.v1` says.
+//! The health service, `grpc.health.v1`.
 
 use std::fmt;
 
@@ -11,19 +11,19 @@ use tonic_health::{
     server::HealthReporter,
 };
 
-/// The name of the server as a whole, which serves when all its services do.
+/// The service name of the server as a whole, which serves while all its services serve.
 const WHOLE: &str = "";
 
-/// The health of each service.
+/// The reported health of each service.
 #[derive(Clone)]
 pub(crate) struct Health {
     reporter: HealthReporter,
     services: Vec<Needs>,
-    /// What was told last: who watches a service is to hear of changes only.
+    /// The last reported statuses, so that watchers of a service hear of changes only.
     told: Vec<(&'static str, bool)>,
 }
 
-/// A service, and what has to be true for it to serve.
+/// A service name, and the conditions that must all be true for the service to serve.
 pub(crate) type Needs = (&'static str, Vec<watch::Receiver<bool>>);
 
 impl fmt::Debug for Health {
@@ -33,7 +33,7 @@ impl fmt::Debug for Health {
 }
 
 impl Health {
-    /// Of the services that this node has.
+    /// Creates the health service of these services and reports their current statuses.
     pub(crate) async fn new(services: Vec<Needs>) -> (Self, HealthServer<impl Service>) {
         let (reporter, service) = tonic_health::server::health_reporter();
         let mut health = Self {
@@ -45,7 +45,7 @@ impl Health {
         (health, service)
     }
 
-    /// Tells what is true, until `stop`.
+    /// Reports each change of a condition, until `stop`.
     pub(crate) async fn follow(mut self, stop: CancellationToken) {
         loop {
             let needs = self.services.iter_mut().flat_map(|(_, needs)| needs);
@@ -57,14 +57,16 @@ impl Health {
         }
     }
 
-    /// Tells that calls should go elsewhere, when [`Health::follow`] has ended.
+    /// Reports every service as not serving. [`Health::follow`] must have ended, because it could
+    /// overwrite the status.
     pub(crate) async fn drain(&self) {
         for service in self.names() {
             self.set(service, false).await;
         }
     }
 
-    /// Ends the streams of those who watch it, who would keep their connections for ever.
+    /// Ends the streams of clients that watch the health, which would keep their connections open
+    /// forever.
     pub(crate) async fn close(&mut self) {
         let names: Vec<_> = self.names().collect();
         for service in names {

@@ -1,4 +1,4 @@
-//! For operators and their tools: [`health`] for load balancers, [`scrape`] for Prometheus.
+//! The services for operators: [`health`] for load balancers, [`scrape`] for Prometheus.
 
 pub(crate) mod health;
 pub(crate) mod scrape;

@@ -1,4 +1,4 @@
-//! The metrics, for Prometheus, on a listener of their own.
+//! The Prometheus metrics, served over HTTP on a listener of their own.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -20,17 +20,17 @@ use crate::{
     settings::{self, Limits},
 };
 
-/// How often what was measured is summed up, whether anybody asks for it or not: until then it is
-/// kept one by one.
+/// Interval at which the recorder aggregates its samples. Until then it keeps every sample in
+/// memory, even if no client scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// The version of the text that Prometheus reads.
+/// The media type of the Prometheus text format, version 0.0.4.
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// Takes the address. `None` where nobody has asked for it, and somebody else has it.
+/// Binds the address. Returns `None` if the address is in use and no setting asks for metrics.
 ///
 /// # Errors
-/// It cannot be listened on.
+/// [`Error::Listen`] if the node cannot listen on the address.
 pub(crate) async fn bind(settings: &settings::Metrics) -> Result<Option<TcpListener>, Error> {
     match TcpListener::bind(settings.listen).await {
         Ok(listener) => Ok(Some(listener)),
@@ -39,11 +39,11 @@ pub(crate) async fn bind(settings: &settings::Metrics) -> Result<Option<TcpListe
     }
 }
 
-/// Connections of those who ask for metrics, at the same time: places of their own, for they ask most
-/// when all others are taken.
+/// Limit of metrics connections. The permits are separate, because operators scrape most when
+/// clients have taken all others.
 const CONNECTIONS: u32 = 32;
 
-/// What there is to look at when somebody asks.
+/// The sources of the gauges that each scrape reads.
 #[derive(Debug, Clone)]
 pub(crate) struct Observer {
     write: Option<(Commands, Events, [watch::Receiver<bool>; 2])>,
@@ -97,11 +97,12 @@ impl Observer {
     }
 }
 
-/// Serves the metrics until `stop`, on this runtime: to everyone who is on this machine, and to others
-/// as gRPC is, if they may operate.
+/// Serves the metrics on this runtime until `stop`. A loopback listener serves every client on this
+/// machine. Any other listener uses the TLS of gRPC and, if the node has credentials, requires the
+/// role `operate`.
 ///
 /// # Errors
-/// This process measures for another server already.
+/// [`Error::Metrics`] if this process has a metrics recorder already.
 pub(crate) fn serve(
     listener: TcpListener,
     observer: Observer,

@@ -1,13 +1,13 @@
 use http::{HeaderValue, Uri};
 
-use super::{Error, ServeFlags, Sources};
+use super::{Error, ServeFlags, Sources, sources::list};
 
 impl Sources<'_> {
     /// The origins whose pages may call.
     pub(super) fn origins(&self, flags: &ServeFlags) -> Result<Vec<HeaderValue>, Error> {
         let found = self.find(
             "cors-origins",
-            flags.cors_origins.clone(),
+            list(&flags.cors_origins),
             Vec::new(),
             |value| value.split(',').map(|it| origin(it.trim())).collect(),
             "must be origins as browsers send them, separated by commas: https://shop.example or \

@@ -204,10 +204,20 @@ impl<'a> Sources<'a> {
     }
 
     fn file(&self, name: &'static str) -> Option<(Origin, String)> {
-        let value = match self.file.get(name)? {
-            toml::Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        Some((Origin::File(name), value))
+        Some((Origin::File(name), text(self.file.get(name)?)))
+    }
+}
+
+/// The value of a flag that may be given several times, as if it had been given once.
+pub(super) fn list(values: &[String]) -> Option<String> {
+    (!values.is_empty()).then(|| values.join(","))
+}
+
+/// A value of the file, as its flag would have it.
+fn text(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text.clone(),
+        toml::Value::Array(values) => values.iter().map(text).collect::<Vec<_>>().join(","),
+        other => other.to_string(),
     }
 }

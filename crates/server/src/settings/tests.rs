@@ -63,6 +63,48 @@ fn a_flag_beats_the_environment_which_beats_the_file() {
     assert_eq!(from_file.drain_timeout, Duration::from_secs(7));
 }
 
+/// A command line that is nothing but the flags of `orderlog serve`.
+#[derive(clap::Parser)]
+struct Line {
+    #[command(flatten)]
+    flags: ServeFlags,
+}
+
+#[test]
+fn a_list_is_one_value_several_flags_or_an_array() {
+    let parsed = |arguments: &[&str], file: &str| {
+        let arguments = ["orderlog"].iter().chain(arguments);
+        let line = <Line as clap::Parser>::try_parse_from(arguments).unwrap();
+        let serve = serve(&line.flags, &[], file).unwrap();
+        (serve.roles, serve.events, serve.origins)
+    };
+    let expected = parsed(
+        &[
+            "--roles=command,query",
+            "--events-url=http://a:1,http://b:1",
+            "--cors-origins=http://c,http://d",
+        ],
+        "",
+    );
+    assert_eq!(expected.1.len(), 2);
+    assert_eq!(expected.2.len(), 2);
+    let several = parsed(
+        &[
+            "--roles=command",
+            "--roles=query",
+            "--events-url=http://a:1",
+            "--events-url=http://b:1",
+            "--cors-origins=http://c",
+            "--cors-origins=http://d",
+        ],
+        "",
+    );
+    assert_eq!(several, expected);
+    let file = "roles = ['command', 'query']\nevents-url = ['http://a:1', 'http://b:1']\n\
+                cors-origins = ['http://c', 'http://d']";
+    assert_eq!(parsed(&[], file), expected);
+}
+
 #[test]
 fn a_log_is_in_the_data_folder_or_where_the_url_says() {
     let at = |url: &str| {

@@ -1,4 +1,4 @@
-//! Tokens and TLS on the command line, and between nodes.
+//! Tests of tokens and TLS on the command line and between nodes.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use testkit::{Authority, Process, eventually};
 
 use crate::binary::{orderlog, serve};
 
-/// Makes a token.
+/// Creates a token with these roles in the token file, and returns it.
 fn token(file: &Path, roles: &[&str]) -> String {
     let mut new = orderlog();
     new.args(["token", "new", "--tokens"]).arg(file);
@@ -25,7 +25,7 @@ fn token(file: &Path, roles: &[&str]) -> String {
     token.to_owned()
 }
 
-/// Runs a client command with a token.
+/// Runs a client command with a token, or without one if `token` is empty.
 fn run(url: &str, token: &str, arguments: &[&str]) -> Output {
     let mut command = orderlog();
     command.env("ORDERLOG_SERVER", url).args(arguments);
@@ -98,7 +98,7 @@ async fn a_node_follows_another_with_tls_and_a_token_of_its_own() {
     fs::write(file("key"), key).unwrap();
     let all = token(&file("tokens"), &["command", "query", "operate"]);
     let follower = token(&file("tokens"), &["subscribe"]);
-    // One that is not known yet.
+    // The follower starts with a token that the server does not know yet.
     fs::write(file("follower"), "too-early\n").unwrap();
 
     let writes: Process = {
@@ -144,7 +144,7 @@ async fn a_node_follows_another_with_tls_and_a_token_of_its_own() {
             .then_some(())
     })
     .await;
-    // Also the part of it that is about the log.
+    // `verify` also checks the log, which is on the other node.
     reads.ask(["verify"]);
 }
 
@@ -210,7 +210,7 @@ fn files_that_are_wrong_are_refused_by_the_name_of_their_setting() {
         wrong.ends_with("/wrong: holds no certificate in PEM\n"),
         "{wrong}"
     );
-    // Not even a name is looked up.
+    // The client fails before it resolves the host name.
     let mut asks = orderlog();
     asks.args([
         "statistics",
@@ -225,6 +225,6 @@ fn files_that_are_wrong_are_refused_by_the_name_of_their_setting() {
          use https, or set insecure to allow it\n"
     );
     assert!(refused(&[("--jwt-keys", "wrong")]).starts_with("error: jwt-keys: /wrong: is no JWKS"));
-    // Nothing has been made.
+    // The failed starts created no data folder.
     assert!(!file("data").exists());
 }

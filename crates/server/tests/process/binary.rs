@@ -1,4 +1,4 @@
-//! The binary that is tested.
+//! The binary under test.
 
 use std::{path::Path, process::Command};
 
@@ -13,12 +13,12 @@ pub(crate) fn start(data_dir: &Path) -> Process {
     Process::start(program(), data_dir)
 }
 
-/// The command that starts it, to be told more.
+/// Builds the command that starts the server. The caller can add arguments.
 pub(crate) fn serve(data_dir: &Path) -> Command {
     testkit::serve(program(), data_dir)
 }
 
-/// A command line of the binary.
+/// Builds a command of the binary.
 pub(crate) fn orderlog() -> Command {
     testkit::command(program())
 }

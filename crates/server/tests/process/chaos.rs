@@ -1,4 +1,4 @@
-//! What operators may do at any time, in any order, while commands flow and the process is killed.
+//! Tests random operator actions while commands flow and the process is killed.
 
 use std::{
     env, fmt,
@@ -16,19 +16,19 @@ use crate::{
     rebuilds::read_own_write,
 };
 
-/// The longest time into an action at which it is broken off.
+/// The interrupting event comes up to 600 ms after the action starts.
 const MAX_MOMENT: Duration = Duration::from_millis(600);
 
-/// What an operator, or fate, does.
+/// A random action of an operator, or a crash.
 #[derive(Debug, Clone, Copy)]
 enum Action {
     Rebuild(&'static str),
     Rollback(&'static str),
-    /// Both at a time, the second one a moment later.
+    /// The second rebuild starts at a random moment after the first.
     RebuildTwice(&'static str, &'static str),
-    /// Ctrl-C, a moment later.
+    /// The client process is killed at a random moment.
     RebuildCancelled(&'static str),
-    /// kill -9, a moment later.
+    /// The server is killed with SIGKILL at a random moment.
     RebuildKilled(&'static str),
     Kill,
     Terminate,
@@ -56,7 +56,7 @@ impl Action {
     }
 }
 
-/// The number that all chance comes from, and what was done so far: how to see a failure again.
+/// The random seed and the actions so far, to reproduce a failure.
 struct Story {
     seed: u64,
     actions: Vec<Action>,
@@ -82,7 +82,7 @@ impl Drop for Story {
     }
 }
 
-/// The settings of a run; not those of the program.
+/// Reads a number from an environment variable that configures the test.
 fn setting(name: &str) -> Option<u64> {
     let text = env::var(name).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{name}: {text}")))
@@ -97,7 +97,7 @@ fn spawn<const N: usize>(process: &Process, arguments: [&str; N]) -> Child {
     command.spawn().unwrap()
 }
 
-/// Waits for a random moment: it is what is tried out.
+/// Sleeps for a random time of up to [`MAX_MOMENT`].
 async fn moment(random: &mut fastrand::Rng) {
     tokio::time::sleep(MAX_MOMENT.mul_f64(random.f64())).await;
 }
@@ -106,7 +106,10 @@ fn output(child: Child) -> Output {
     block_in_place(|| child.wait_with_output().unwrap())
 }
 
-/// Whether it succeeded; if not, for this reason.
+/// Returns whether the command succeeded.
+///
+/// # Panics
+/// Panics if the command failed with another error than `unless`.
 fn succeeded(output: &Output, unless: &str, story: &Story) -> bool {
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(
@@ -192,8 +195,8 @@ async fn act(
     process
 }
 
-/// Takes a minute, or `CHAOS_SECONDS`, with pauses of up to `CHAOS_PAUSE_SECONDS` between actions; by
-/// chance, or by `CHAOS_SEED`.
+/// Runs for 60 s or `CHAOS_SECONDS`, with sleeps of up to `CHAOS_PAUSE_SECONDS` between actions.
+/// `CHAOS_SEED` replaces the random seed.
 #[tokio::test(flavor = "multi_thread")]
 async fn g5_g7_g8_g9_g10_whatever_operators_do_under_load_the_read_models_are_whole() {
     let seed = setting("CHAOS_SEED").unwrap_or_else(|| fastrand::u64(..));

@@ -1,4 +1,4 @@
-//! The command line, as a user meets it.
+//! Tests of the command line as a user sees it.
 
 use std::{fs, net::TcpListener, path::Path, process::Output};
 
@@ -11,7 +11,7 @@ fn serve(data_dir: &Path, listen: &str) -> Output {
     orderlog().args(serve).arg(data_dir).output().unwrap()
 }
 
-/// The one line that is told, and the exit code.
+/// Returns the exit code and the only line on standard error.
 fn refused(output: &Output) -> (i32, String) {
     let told = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!(told.lines().count(), 1, "{told}");
@@ -160,7 +160,8 @@ fn a_database_that_cannot_be_reached_is_one_line_without_its_password() {
 
 #[test]
 fn a_file_that_is_no_database_is_one_line_and_exit_code_1_and_left_alone() {
-    // The second one is taken for the first generation of the documents, and `read.db` a link to it.
+    // The second file takes the name of the first generation of documents. A link named `read.db`
+    // leads to it.
     for (name, told_name) in [("events.db", "events.db"), ("read.db", "read-1.db")] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
@@ -246,7 +247,7 @@ fn a_node_for_queries_shows_what_was_written_at_another_and_says_what_it_does_no
 
 #[test]
 fn a_command_whose_outcome_is_unknown_tells_how_to_send_it_again() {
-    // It takes the call, and goes.
+    // The listener accepts the call and disconnects.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let gone = std::thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! A log that moves to another store, and what its clients see of that.
+//! Tests that clients see the same log after a copy to another store.
 
 use std::process::Output;
 
@@ -25,7 +25,7 @@ fn told(output: &Output) -> (String, String) {
     (text(&output.stdout), text(&output.stderr))
 }
 
-/// The history of an order, and what a command of before is answered when it comes again.
+/// Returns the history of an order and the position that a repeated command returns.
 async fn witness(process: &Process, repeated: &CreateOrderRequest) -> (Vec<RecordedEvent>, u64) {
     let mut clients = process.clients().await;
     let order_id = repeated.order_id.clone();
@@ -87,7 +87,7 @@ async fn g3_g5_clients_of_a_log_that_has_moved_to_postgres_and_back_go_on_as_bef
     );
     assert!(said.contains(&log_id), "{said}");
 
-    // On the same folder: its documents go on from where they were.
+    // The node uses the same folder, so its documents continue at their checkpoint.
     let on_database = node(folder.path(), &database);
     assert_eq!(witness(&on_database, &repeated).await, before);
     let mut clients = on_database.clients().await;

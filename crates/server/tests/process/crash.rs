@@ -1,11 +1,11 @@
-//! What is left when the process dies at any moment.
+//! Tests of the log after the process was killed at any moment.
 
 use crate::binary::{orderlog, start};
 use contract::orders::v1::*;
 use testkit::{Clients, Process, order, postgres};
 use tokio::task::JoinSet;
 
-/// Every event of the log, in order.
+/// Returns every event of the log in order.
 async fn log(clients: &mut Clients) -> Vec<RecordedEvent> {
     let stream = clients
         .events
@@ -20,8 +20,8 @@ async fn log(clients: &mut Clients) -> Vec<RecordedEvent> {
     events
 }
 
-/// Creates orders from many clients until the process is killed in the midst of it; returns all
-/// that were sent, and the positions of those that were acknowledged.
+/// Creates orders from many clients and kills the process meanwhile. Returns all requests, and the
+/// positions of the acknowledged ones.
 async fn create_until_killed(
     process: Process,
     round: usize,
@@ -49,7 +49,7 @@ async fn create_until_killed(
     (creates, acknowledged)
 }
 
-/// Kills what `start` starts, again and again.
+/// Kills the process in three rounds, and checks the log after each.
 async fn check_acknowledged(start: impl Fn() -> Process) {
     for round in 0..3 {
         let (creates, acknowledged) = create_until_killed(start(), round).await;
@@ -62,7 +62,7 @@ async fn check_acknowledged(start: impl Fn() -> Process) {
         for (id, position) in acknowledged {
             assert_eq!(events[position as usize - 1].aggregate_id, id);
         }
-        // The outcome of the others is unknown to their clients: they send them again.
+        // The clients do not know the outcome of the other commands, so they retry them.
         for create in creates {
             clients.commands.create_order(create).await.unwrap();
         }

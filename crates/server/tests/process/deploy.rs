@@ -1,4 +1,4 @@
-//! What is in `deploy/`, and what operators read about it, against what the server does.
+//! Tests the files in `deploy/` and the operator documentation against the behavior of the server.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,10 +14,10 @@ use crate::{
     telemetry::{scrape, use_it},
 };
 
-/// Labels that Prometheus gives to what it scrapes.
+/// Labels that Prometheus adds to every scraped metric.
 const GIVEN: [&str; 2] = ["instance", "job"];
 
-/// What Prometheus tells of each node that it scrapes.
+/// The metric that Prometheus records for each scraped node.
 const UP: &str = "up";
 
 fn repository() -> PathBuf {
@@ -28,7 +28,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// An expression in PromQL, and what is shown of its labels.
+/// A PromQL expression, and the text that shows its labels.
 #[derive(Debug)]
 struct Shown {
     expression: String,
@@ -36,7 +36,7 @@ struct Shown {
 }
 
 impl Shown {
-    /// All that the dashboard shows, and what it lets choose.
+    /// Collects the expressions of the dashboard, including those of its variables.
     fn in_dashboard() -> Vec<Self> {
         let dashboard: Value = serde_json::from_str(&read("deploy/grafana/orderlog.json")).unwrap();
         let mut shown = Vec::new();
@@ -49,7 +49,7 @@ impl Shown {
                     legend: text("legendFormat"),
                 });
             }
-            // What can be chosen: `label_values(SELECTOR, LABEL)`.
+            // A variable of the dashboard has the query `label_values(SELECTOR, LABEL)`.
             let chosen = value["query"].as_str().unwrap_or_default();
             if let Some(chosen) = chosen.strip_prefix("label_values(") {
                 let (selector, label) = chosen.rsplit_once(", ").unwrap();
@@ -69,7 +69,7 @@ impl Shown {
         shown
     }
 
-    /// All that raises an alert.
+    /// Collects the expressions of the alerts.
     fn in_alerts() -> Vec<Self> {
         let alerts = read("deploy/prometheus/alerts.yaml");
         let rules = alerts.split("- alert:").skip(1);
@@ -85,7 +85,7 @@ impl Shown {
             .collect()
     }
 
-    /// Its words and signs, without texts and times, which are whatever they are.
+    /// Splits the expression into words and signs, and drops strings and durations.
     fn tokens(&self) -> Vec<&str> {
         let mut tokens = Vec::new();
         let mut rest = self.expression.as_str();
@@ -106,7 +106,7 @@ impl Shown {
         tokens
     }
 
-    /// The metrics that it is made of.
+    /// Returns the metrics in the expression.
     fn metrics(&self) -> BTreeSet<&str> {
         let tokens = self.tokens().into_iter();
         tokens
@@ -114,7 +114,8 @@ impl Shown {
             .collect()
     }
 
-    /// The labels that it selects of a metric, and those that it groups, joins or shows by.
+    /// Returns the labels that the expression selects from `metric`, and the labels that group,
+    /// join or show values.
     fn labels(&self, metric: &str) -> BTreeSet<&str> {
         let mut labels = BTreeSet::new();
         let tokens = self.tokens();
@@ -129,7 +130,7 @@ impl Shown {
         }
         let legend = self.legend.split("{{").skip(1);
         let words = legend.filter_map(|it| Some(it.split_once("}}")?.0.trim()));
-        // Alerts have their value and conditions there, too.
+        // Alert texts also contain values and conditions in braces.
         let is_label =
             |it: &&str| it.chars().all(char::is_lowercase) && !["else", "end"].contains(it);
         labels.extend(words.filter(is_label));
@@ -137,7 +138,8 @@ impl Shown {
     }
 }
 
-/// What the server serves: each name with its labels; and the names without what histograms add.
+/// The metrics of the server: `samples` maps each name to its labels, and `metrics` holds names
+/// without histogram suffixes.
 struct Served {
     samples: BTreeMap<String, BTreeSet<String>>,
     metrics: BTreeSet<String>,
@@ -166,7 +168,7 @@ impl Served {
         Self { samples, metrics }
     }
 
-    /// The metric that a sample is of.
+    /// Returns the metric of a sample, without a histogram suffix.
     fn metric_of(&self, sample: &str) -> String {
         let suffixes = ["_bucket", "_sum", "_count"];
         let base = suffixes.iter().find_map(|it| sample.strip_suffix(it));
@@ -243,12 +245,12 @@ fn prometheus_understands_the_alerts_and_the_dashboard() {
     let rules = Shown::in_dashboard().into_iter().enumerate();
     let rules: Vec<_> = rules
         .map(|(index, shown)| {
-            // As Grafana fills them in.
+            // Grafana replaces this variable with an interval.
             let expression = shown.expression.replace("$__rate_interval", "1m");
             serde_json::json!({ "record": format!("panel:{index}"), "expr": expression })
         })
         .collect();
-    // JSON is YAML.
+    // JSON is valid YAML.
     let panels = serde_json::json!({ "groups": [{ "name": "dashboard", "rules": rules }] });
     fs::write(folder.path().join("panels.yaml"), panels.to_string()).unwrap();
     let run = |arguments: [&str; 3]| {
@@ -268,7 +270,7 @@ fn each_setting_in_deploy_is_one_of_the_server() {
     let mut help = orderlog();
     help.args(["serve", "--help"]);
     let help = String::from_utf8(help.output().unwrap().stdout).unwrap();
-    // Without the ends of its lines.
+    // The help text wraps, so line ends become spaces.
     let help: Vec<_> = help.split_whitespace().collect();
     let help = help.join(" ");
     for file in [

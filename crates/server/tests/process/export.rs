@@ -1,4 +1,4 @@
-//! A log that is exported while it is in use, and what its clients see when it is restored.
+//! Tests of exporting a log in use, and of clients after a restore.
 
 use std::{
     ffi::OsStr,
@@ -17,7 +17,7 @@ use tonic::Code;
 
 use crate::binary::{orderlog, serve, start};
 
-/// What a node keeps: a folder of its own, and a database if the log is not in the folder.
+/// The storage of a node: a folder, and a database if the log is not in the folder.
 struct Place {
     folder: TempDir,
     database: Option<String>,
@@ -72,13 +72,13 @@ impl Place {
     }
 }
 
-/// What a command that succeeded said.
+/// Returns the output of a command that succeeded.
 fn said(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
-/// Why a command failed, in one line.
+/// Returns the only error line of a command that failed with exit code 1.
 fn failed(output: &Output) -> String {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let told = String::from_utf8(output.stderr.clone()).unwrap();
@@ -86,7 +86,7 @@ fn failed(output: &Output) -> String {
     told
 }
 
-/// What `--json` says.
+/// Parses the output of a command that ran with `--json`.
 fn json(output: &Output) -> serde_json::Value {
     serde_json::from_str(&said(output)).unwrap()
 }
@@ -96,14 +96,13 @@ async fn head(clients: &mut Clients) -> GetHeadResponse {
     head.into_inner()
 }
 
-/// Creates an order, and returns the position that was answered.
+/// Creates an order and returns the position in the reply.
 async fn create(clients: &mut Clients, create: &CreateOrderRequest) -> u64 {
     let created = clients.commands.create_order(create.clone()).await;
     created.unwrap().into_inner().position
 }
 
-/// Creates orders without end, until it is told to stop; returns all of them, in the order of their
-/// positions.
+/// Creates orders until `stop` is cancelled, and returns them in the order of their positions.
 fn create_until(process: &Process, stop: CancellationToken) -> JoinHandle<Vec<CreateOrderRequest>> {
     let url = process.url().to_owned();
     tokio::spawn(async move {
@@ -118,7 +117,7 @@ fn create_until(process: &Process, stop: CancellationToken) -> JoinHandle<Vec<Cr
     })
 }
 
-/// Why following the log from a position is refused.
+/// Returns the error code and reason of a rejected subscription.
 async fn refused(clients: &mut Clients, after_position: u64, log_id: &str) -> (Code, String) {
     let subscribe = SubscribeRequest {
         after_position,
@@ -129,7 +128,7 @@ async fn refused(clients: &mut Clients, after_position: u64, log_id: &str) -> (C
     (refused.code(), reason(&refused))
 }
 
-/// Exports the log of a node that is written all the time, and restores it.
+/// Exports the log of a node under continuous writes, and restores it.
 async fn check_backup(from: &Place, to: [&Place; 2]) {
     let node = from.serve(&[]);
     let mut clients = node.clients().await;
@@ -138,7 +137,7 @@ async fn check_backup(from: &Place, to: [&Place; 2]) {
     let stop = CancellationToken::new();
     let writing = create_until(&node, stop.clone());
     let file = from.folder.path().join("backup.db");
-    // In the midst of it.
+    // The export starts while orders are written.
     eventually("some are there", async || {
         (clients.head().await > 100).then_some(())
     })
@@ -180,14 +179,15 @@ async fn check_backup(from: &Place, to: [&Place; 2]) {
         let expected = (Code::OutOfRange, "POSITION_BEYOND_HEAD".to_owned());
         assert_eq!(beyond, expected);
         if log_id != lost.log_id {
-            // Whatever the position.
+            // The server rejects another log id at any position.
             for position in [1, lost.position] {
                 let other = refused(&mut clients, position, &lost.log_id).await;
                 let expected = (Code::FailedPrecondition, "LOG_MISMATCH".to_owned());
                 assert_eq!(other, expected);
             }
         }
-        // What is there was answered, and is answered so again; what was lost happens.
+        // A repeated command in the export returns its old position. A command lost since the
+        // export takes effect.
         assert_eq!(create(&mut clients, &first).await, 1);
         for (repeated, position) in created.iter().zip(2..) {
             assert_eq!(create(&mut clients, repeated).await, position);
@@ -213,7 +213,7 @@ async fn g3_g5_a_log_is_exported_while_it_is_written_and_restored_as_it_was_from
     check_backup(&from, [&kept, &Place::in_folder()]).await;
 }
 
-/// How the documents of a query node are.
+/// Returns the status of the documents of a query node.
 async fn documents(clients: &mut Clients) -> ProjectionStatus {
     let status = clients.projections.get_status(GetStatusRequest {}).await;
     let projections = status.unwrap().into_inner().projections;
@@ -221,7 +221,8 @@ async fn documents(clients: &mut Clients) -> ProjectionStatus {
     documents.unwrap()
 }
 
-/// A read model of a future that was lost, that follows a log restored from before.
+/// Checks a read model that is ahead of a restored log. The node stops with `error` and keeps its
+/// position.
 async fn follow_restored(more: &[&str], error: &str) {
     let (from, to, reads) = (Place::in_folder(), Place::in_folder(), Place::in_folder());
     let file = from.folder.path().join("backup.db");
@@ -250,7 +251,7 @@ async fn follow_restored(more: &[&str], error: &str) {
     assert_eq!(failing.position, 3, "it is left as it was");
     assert!(!reading.run(["status", "--ready"]).status.success());
 
-    // As an operator does: the read model is made again from the log that there is.
+    // An operator recovers by deleting the read model, which the node rebuilds from the log.
     assert_eq!(reading.terminate(), Some(0));
     fs::remove_dir_all(reads.data_dir()).unwrap();
     let reading = reads.serve(&["--roles", "query", "--events-url", node.url()]);
@@ -319,7 +320,7 @@ async fn what_is_in_the_way_is_named() {
     assert!(!String::from_utf8(wrong.stderr).unwrap().contains("secret"));
 }
 
-/// Changes what is never changed.
+/// Drops the triggers that protect events and requests, and runs `sql` on the file.
 async fn change(file: &Path, sql: &'static str) {
     const TRIGGERS: &str = "
         DROP TRIGGER events_are_never_changed; DROP TRIGGER events_are_never_deleted;
@@ -402,7 +403,7 @@ async fn an_export_that_is_killed_leaves_no_file_and_goes_on() {
     eventually("it has begun", async || unfinished.exists().then_some(())).await;
     killed.kill().unwrap();
     killed.wait().unwrap();
-    // However far it was: it has its name when it is whole, and not before.
+    // The export renames its file only when it is complete.
     if unfinished.exists() {
         assert!(!file.exists());
         said(&from.export(&file));

@@ -1,4 +1,4 @@
-//! `orderlog import`, against a server.
+//! Tests of `orderlog import` against a server.
 
 use std::{fs, path::Path};
 
@@ -45,7 +45,7 @@ fn what_is_refused_is_told_by_line_and_the_rest_goes_on() {
     assert!(card.contains("Ann Lee"), "{card}");
 }
 
-/// The value of a figure in the table of `examples/northwind/README.md`, without separators.
+/// Returns a figure from the table in `examples/northwind/README.md`, without separators.
 fn northwind_figure(name: &str) -> String {
     let readme = include_str!("../../../../examples/northwind/README.md");
     let prefix = format!("| {name} | ");
@@ -57,7 +57,7 @@ fn northwind_figure(name: &str) -> String {
         .replace(',', "")
 }
 
-/// A money amount in protobuf JSON, as the README writes it: `12.50 USD`.
+/// Formats a money amount in protobuf JSON as the README does: `12.50 USD`.
 fn amount(money: &serde_json::Value) -> String {
     let units = money["units"].as_str().unwrap();
     let cents = money["nanos"].as_u64().unwrap_or(0) / 10_000_000;
@@ -97,7 +97,8 @@ fn g5_northwind_imported_twice_matches_its_readme() {
             serde_json::from_str(&told).unwrap()
         };
         let all = json(&["statistics"]);
-        // Each command appends one event, so a command that took effect twice would show here.
+        // Each command appends one event, so a command that took effect twice would change this
+        // position.
         assert_eq!(all["asOfPosition"], northwind_figure("commands accepted"));
         assert_eq!(all["totalOrders"], northwind_figure("orders"));
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Commands that flow while something else happens to the server, and what has become of them.
+//! A steady load of commands, and a check of their effects at the end.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +9,16 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 use uuid::Uuid;
 
-/// From one order of a writer to the next, so that the server has time for its read models too.
+/// A writer waits 30 ms between two orders, so that the server has time for its read models.
 const PACE: Duration = Duration::from_millis(30);
 
-/// From one attempt to reach the server to the next.
+/// A writer waits 20 ms between two attempts to reach the server.
 const RETRY_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Versions of orders by id.
+/// The newest versions of orders by id.
 type Versions = BTreeMap<String, u64>;
 
-/// Writers that follow the server from process to process, and send each command until it is
-/// answered.
+/// Writers that follow the server across restarts and send each command until it is answered.
 pub(crate) struct Load {
     node: watch::Sender<String>,
     stop: CancellationToken,
@@ -27,7 +26,7 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    /// Starts so many writers.
+    /// Starts `writers` writers.
     pub(crate) fn start(process: &Process, writers: usize) -> Self {
         let (node, stop) = (
             watch::Sender::new(process.url().to_owned()),
@@ -50,13 +49,13 @@ impl Load {
         }
     }
 
-    /// Goes on with another process.
+    /// Directs the writers to another process.
     pub(crate) fn follow(&self, process: &Process) {
         self.node.send_replace(process.url().to_owned());
     }
 
-    /// Ends the writers, and checks that everything they were answered is in the log and, as
-    /// `verify` proves, in the read models.
+    /// Ends the writers. Checks that every acknowledged version is in the log, and runs `verify`
+    /// for the read models.
     pub(crate) async fn finish(self, process: &Process) {
         self.stop.cancel();
         let acknowledged = self.writers.join_all().await.into_iter().flatten();
@@ -77,7 +76,7 @@ impl Load {
     }
 }
 
-/// The newest version of each order in the log.
+/// Returns the newest version of each order in the log.
 async fn versions(clients: &mut Clients) -> Versions {
     let stream = clients.events.subscribe(SubscribeRequest::default()).await;
     let mut stream = stream.unwrap().into_inner();
@@ -110,7 +109,8 @@ impl Writer {
             let customer = format!("c-{}", index % 9);
             let create = order::create(&format!("{}-{index}", self.name), &customer);
             self.send(Command::CreateOrder(create)).await;
-            // One that is in the documents for a while.
+            // The change applies to an order created 20 orders earlier, which the documents hold by
+            // now.
             if let Some(older) = index.checked_sub(20) {
                 self.change(older).await;
             }
@@ -126,7 +126,7 @@ impl Writer {
         self.acknowledged
     }
 
-    /// Ships one of its orders, or cancels it; every third stays as it is.
+    /// Ships or cancels an order of this writer. Every third order stays unchanged.
     async fn change(&mut self, index: u64) {
         let request_id = Uuid::now_v7().to_string();
         let id = format!("{}-{index}", self.name);
@@ -148,7 +148,7 @@ impl Writer {
         }
     }
 
-    /// Sends a command, with the same request id, until it is answered.
+    /// Sends a command with the same request id until it is answered.
     async fn send(&mut self, command: Command) {
         loop {
             if self.clients.is_none() {
@@ -161,7 +161,7 @@ impl Writer {
                         self.acknowledged.extend(version);
                         return;
                     }
-                    // The process has died, or is shutting down.
+                    // The process was killed or is shutting down.
                     Err(status) => assert!(
                         matches!(
                             status.code(),
@@ -177,7 +177,7 @@ impl Writer {
     }
 }
 
-/// The order that a command was about, with its version.
+/// Sends a command. Returns the id and version of its order, if it concerns an order.
 async fn call(clients: &mut Clients, command: Command) -> Result<Option<(String, u64)>, Status> {
     let commands = &mut clients.commands;
     let (order_id, version) = match command {

@@ -1,4 +1,4 @@
-//! The binary as a process of its own: on the command line, and when it dies.
+//! Tests of the binary as a child process: its command line, its signals and its crashes.
 
 #![cfg(test)]
 

@@ -1,4 +1,4 @@
-//! What a service manager such as systemd is told.
+//! Tests of the notifications to a service manager such as systemd.
 
 use std::{
     io::ErrorKind, net::TcpListener, os::unix::net::UnixDatagram, path::Path, process::Stdio,
@@ -8,7 +8,7 @@ use testkit::{Clients, DEADLINE, Process};
 
 use crate::binary::serve;
 
-/// A service manager's socket.
+/// The notification socket of a service manager.
 struct Manager(UnixDatagram);
 
 impl Manager {
@@ -18,7 +18,7 @@ impl Manager {
         Self(socket)
     }
 
-    /// The next message's lines.
+    /// Receives the next message and returns its lines.
     fn hears(&self) -> Vec<String> {
         let mut message = [0; 4096];
         let length = self.0.recv(&mut message).unwrap();
@@ -60,7 +60,7 @@ async fn the_service_manager_hears_when_it_serves_and_when_it_stops() {
     manager.has_heard_nothing();
 }
 
-/// A store that takes connections and says nothing.
+/// The store accepts connections and never answers.
 #[test]
 fn one_that_still_waits_for_its_store_is_not_ready() {
     let folder = tempfile::tempdir().unwrap();

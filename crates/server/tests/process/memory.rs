@@ -1,4 +1,4 @@
-//! What the process holds for those who do not read.
+//! Tests that subscribers who do not read cost bounded memory.
 
 use contract::orders::v1::*;
 use testkit::{Process, eventually, order};
@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 
 use crate::binary::start;
 
-/// Creates orders of many lines, on a few connections.
+/// Creates orders of 100 lines each, over 8 connections.
 async fn create(process: &Process, orders: usize) {
     let mut calls = JoinSet::new();
     for writer in 0..8 {
@@ -24,7 +24,7 @@ async fn create(process: &Process, orders: usize) {
     calls.join_all().await;
 }
 
-/// Returns when documents and index have all orders.
+/// Waits until documents and index contain all orders.
 async fn caught_up(process: &Process) {
     let mut clients = process.clients().await;
     let head = clients.head().await;
@@ -43,14 +43,14 @@ async fn caught_up(process: &Process) {
 #[tokio::test(flavor = "multi_thread")]
 async fn g11_memory_does_not_grow_with_what_subscribers_do_not_read() {
     const SUBSCRIBERS: usize = 40;
-    /// What each may hold: a page as it was read, one in the channel, one on its way.
+    /// Memory of one subscriber in MB: a page as read, one page in the channel and one in transit.
     const EACH: f64 = 2.0;
     let folder = tempfile::tempdir().unwrap();
     let process = start(folder.path());
     create(&process, 8000).await;
     let log = std::fs::metadata(folder.path().join("events.db")).unwrap();
     let log = log.len() as f64 / 1e6;
-    // What the projections need for orders is not the subscribers'.
+    // The projections must finish first, so that their memory does not count.
     caught_up(&process).await;
     let before = process.memory("VmRSS");
     let mut stuck = Vec::new();
@@ -62,7 +62,8 @@ async fn g11_memory_does_not_grow_with_what_subscribers_do_not_read() {
         let mut clients = process.clients().await;
         stuck.push(clients.events.subscribe(follow).await.unwrap().into_inner());
     }
-    // Time enough for all of it to be read for them, if anything would hold it.
+    // The server would buffer the events for the subscribers during this time, if it buffered
+    // without bound.
     create(&process, 1600).await;
     caught_up(&process).await;
     let grown = process.memory("VmRSS") - before;

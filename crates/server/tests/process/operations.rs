@@ -1,4 +1,4 @@
-//! Rebuilding and verifying on the command line, and when the process dies meanwhile.
+//! Tests of rebuild and verify on the command line, also when the process dies meanwhile.
 
 use std::{fs, path::Path, process::Stdio, thread, time::Duration};
 
@@ -22,7 +22,8 @@ async fn change(file: &Path, sql: &str) {
     sqlx::raw_sql(sql).execute(&mut other).await.unwrap();
 }
 
-/// What is in the data folder besides the log, without what SQLite has beside a file that is open.
+/// Returns the names of the read models in the data folder, without the `-wal` and `-shm` files of
+/// SQLite.
 fn read_models(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).unwrap();
     let mut names: Vec<_> = entries
@@ -47,7 +48,7 @@ async fn g9_a_rebuild_that_is_killed_at_any_moment_leaves_one_whole_generation()
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
-        // The moment is what is tried out: it is not waited for anything.
+        // The test varies this delay, so it sleeps instead of polling a condition.
         thread::sleep(Duration::from_millis(delay));
         process.kill();
         rebuilding.unwrap().wait().unwrap();
@@ -58,7 +59,7 @@ async fn g9_a_rebuild_that_is_killed_at_any_moment_leaves_one_whole_generation()
             !left.iter().any(|name| name.contains("unfinished")),
             "{left:?}"
         );
-        // The link, the one that it leads to, and perhaps the previous one.
+        // Each prefix has the link, its target and possibly one previous generation.
         for prefix in ["read", "search"] {
             let count = left.iter().filter(|name| name.starts_with(prefix)).count();
             assert!((2..=3).contains(&count), "{delay}: {left:?}");

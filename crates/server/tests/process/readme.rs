@@ -1,5 +1,4 @@
-//! Runs the command lines of the README and of the user guide as they stand there, and compares what
-//! they print.
+//! Runs the command lines of the README and the user guide, and compares their output.
 
 use std::{
     fs::{self, Permissions},
@@ -13,8 +12,8 @@ use crate::binary::{program, start};
 const README: &str = include_str!("../../../../README.md");
 const USING: &str = include_str!("../../../../docs/guide/using.md");
 
-/// Stands for `grpcurl`, as far as the README uses it, by `buf curl`. It ends with the stream, or when
-/// that has reached the head of the log and would wait for ever.
+/// Replaces `grpcurl` with `buf curl` for the calls of the README. The script ends with the stream,
+/// or when the stream reaches the head of the log.
 const GRPCURL: &str = r#"#!/bin/bash
 set -euo pipefail
 [ $# = 5 ] && [ "$1 $2 $4" = "-plaintext -d 127.0.0.1:50051" ]
@@ -29,7 +28,8 @@ done
 wait $!
 "#;
 
-/// Stands for `cargo`, as far as the README uses it: the program is built, and its tests are running.
+/// Replaces `cargo` for the commands of the README: the program is already built, and its tests are
+/// running.
 const CARGO: &str = r#"#!/bin/bash
 case "$*" in
     "run --release -- serve") exec orderlog serve --help ;;
@@ -51,13 +51,16 @@ fn blocks(document: &'static str, language: &str) -> impl Iterator<Item = &'stat
     })
 }
 
-/// A line with every digit replaced: times and positions differ from run to run.
+/// Replaces every digit with 0, because times and positions differ between runs.
 fn without_digits(line: &str) -> String {
     let digit = |char: char| if char.is_ascii_digit() { '0' } else { char };
     line.trim_end().chars().map(digit).collect()
 }
 
-/// Runs command lines with a new server, and returns what they print. Each of them has to succeed.
+/// Runs command lines against a new server and returns their output.
+///
+/// # Panics
+/// Panics if a command fails.
 fn printed_by(commands: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
@@ -88,7 +91,7 @@ fn printed_by(commands: &str) -> String {
 #[test]
 #[ignore = "needs buf"]
 fn readme_command_lines_run_and_print_what_it_shows() {
-    // The shim calls it by its name.
+    // The script needs `buf` on the `PATH`.
     let _ = testkit::buf();
     let commands: String = blocks(README, "sh").collect();
     assert_eq!(commands.matches("grpcurl -plaintext").count(), 4);
@@ -99,7 +102,8 @@ fn readme_command_lines_run_and_print_what_it_shows() {
     for shown in shown.map(without_digits) {
         assert!(lines.contains(&shown), "{shown} in {printed}");
     }
-    // The text search finds the order whose position it waits for, and the stream has them all.
+    // The text search finds the order at the position it waits for, and the stream delivers all
+    // events.
     let (_, found) = printed.split_once("\"orders\": [").unwrap();
     let (found, streamed) = found.split_once("\"events\": [").unwrap();
     assert!(found.contains("\"trackingNumber\": \"T-4712\""), "{found}");
@@ -111,7 +115,7 @@ fn readme_command_lines_run_and_print_what_it_shows() {
 #[test]
 fn user_guide_command_lines_run() {
     let commands: String = blocks(USING, "sh").collect();
-    // It follows for ever.
+    // `orderlog watch` never ends, so `timeout` ends it after 2 s.
     let watch = "timeout 2 orderlog watch || [ $? = 124 ]\n";
     let printed = printed_by(&commands.replacen("orderlog watch\n", watch, 1));
     assert!(printed.contains("OrderDelivered"), "{printed}");

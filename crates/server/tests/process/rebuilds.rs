@@ -1,4 +1,4 @@
-//! Rebuilds one after the other in one process and across restarts, while commands flow.
+//! Tests of repeated rebuilds, within one process and across restarts, while commands flow.
 
 use contract::orders::v1::SearchOrdersRequest;
 use testkit::{Clients, Process, eventually, order, reason};
@@ -6,12 +6,12 @@ use tokio::task::block_in_place;
 
 use crate::{binary::start, load::Load};
 
-/// Runs a client command that succeeds, while the writers go on.
+/// Runs a client command that succeeds, while the writers continue.
 fn ask<const N: usize>(process: &Process, arguments: [&str; N]) -> String {
     block_in_place(|| process.ask(arguments))
 }
 
-/// Creates an order and reads it by its id and by its text, from where the command was answered.
+/// Creates an order, and reads it by id and by text at the position of the reply.
 pub(crate) async fn read_own_write(clients: &mut Clients, order_id: &str) {
     let create = order::create(order_id, "reader");
     let created = clients.commands.create_order(create).await.unwrap();
@@ -29,7 +29,7 @@ pub(crate) async fn read_own_write(clients: &mut Clients, order_id: &str) {
     let found = eventually("the index is there", async || {
         match clients.queries.search_orders(search.clone()).await {
             Ok(found) => Some(found.into_inner()),
-            // The machine is busy with something else.
+            // The machine is busy, so the read model lags.
             Err(late) if reason(&late) == "READ_MODEL_BEHIND" => None,
             Err(error) => panic!("{error:?}"),
         }
@@ -40,7 +40,7 @@ pub(crate) async fn read_own_write(clients: &mut Clients, order_id: &str) {
     assert_eq!(first, Some(order_id));
 }
 
-/// Rebuilds two, three and ten times, verifies after each round, goes back, and restarts.
+/// Rebuilds 2, 3 and 10 times. Each round verifies, rolls back and restarts.
 async fn rebuild_again_and_again(what: &str) {
     let folder = tempfile::tempdir().unwrap();
     let mut process = start(folder.path());

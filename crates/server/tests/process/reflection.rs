@@ -1,4 +1,4 @@
-//! Every method, called by a tool that knows nothing but what reflection tells it.
+//! Calls every method with a tool that knows the contract only by reflection.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -10,7 +10,7 @@ use prost_reflect::DescriptorPool;
 
 use crate::binary::start;
 
-/// Each method of the contract, what is sent, and a part of what comes back. In this order.
+/// The methods of the contract in call order, each with its request and a part of its answer.
 const CALLS: [(&str, &str, &str); 24] = [
     (
         "grpc.health.v1.Health/Check",
@@ -115,7 +115,7 @@ const CALLS: [(&str, &str, &str); 24] = [
     ),
     ("orders.v1.ProjectionService/ListParked", "{}", "{}"),
     ("orders.v1.ProjectionService/RetryParked", "{}", "{}"),
-    // What is wrong is told by such a tool too.
+    // Such a tool also shows error details.
     (
         "orders.v1.QueryService/GetOrder",
         r#"{"order_id": "nobody"}"#,
@@ -128,7 +128,8 @@ const CALLS: [(&str, &str, &str); 24] = [
     ),
 ];
 
-/// What is printed, up to the end, or to where a stream that does not end has told all.
+/// Calls a method and returns the output. A stream that follows the log is stopped when it has
+/// caught up.
 fn call(buf: &Path, url: &str, method: &str, sent: &str) -> String {
     let mut process = Command::new(buf)
         .args(["curl", "--protocol", "grpc", "--http2-prior-knowledge"])

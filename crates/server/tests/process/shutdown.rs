@@ -1,4 +1,4 @@
-//! SIGTERM, while everybody is at work.
+//! Tests of SIGTERM under load.
 
 use std::{
     collections::BTreeSet,
@@ -25,7 +25,7 @@ use tonic_reflection::pb::v1::{
 
 use crate::binary::start;
 
-/// Creates orders until it is refused; those that were acknowledged, and the refusal.
+/// Creates orders until the server rejects one. Returns the acknowledged ids and the error.
 async fn create(
     mut clients: Clients,
     name: String,
@@ -47,7 +47,7 @@ async fn create(
     unreachable!()
 }
 
-/// The same on a stream, many in flight.
+/// Creates orders like [`create`], but over one stream with many commands in flight.
 async fn execute(mut clients: Clients, done: Arc<AtomicUsize>) -> (Vec<String>, Status) {
     let (sender, commands) = mpsc::channel(64);
     tokio::spawn(async move {
@@ -82,7 +82,7 @@ async fn execute(mut clients: Clients, done: Arc<AtomicUsize>) -> (Vec<String>, 
     }
 }
 
-/// Follows the log; the position to go on from, and how the stream ended.
+/// Follows the log until the stream ends. Returns the last position and the error.
 async fn follow(mut clients: Clients) -> (u64, Status) {
     let follow = SubscribeRequest {
         follow: true,
@@ -112,7 +112,7 @@ async fn g1_shutting_down_under_load_loses_nothing_that_was_acknowledged() {
     let done = Arc::new(AtomicUsize::new(0));
     let mut writers = JoinSet::new();
     for index in 0..20 {
-        // Some share a connection.
+        // The two writers of each pair share a connection.
         let clients = process.clients().await;
         for part in ["a", "b"] {
             let name = format!("{part}-{index}");
@@ -165,7 +165,7 @@ async fn g1_shutting_down_under_load_loses_nothing_that_was_acknowledged() {
     assert_eq!(next, clients.head().await);
 }
 
-/// A query that waits for what does not come.
+/// Builds a query that waits for a position after the head.
 fn waiting(head: u64, seconds: i64) -> GetOrderRequest {
     GetOrderRequest {
         order_id: "o".to_owned(),
@@ -183,7 +183,8 @@ async fn a_call_that_was_accepted_gets_its_answer() {
     let waits = waiting(clients.head().await, 3);
     let mut queries = clients.queries.clone();
     let mut answer = pin!(queries.get_order(waits));
-    // On the same connection, and behind it.
+    // The second call uses the same connection, so its answer proves that the server has received
+    // the first.
     tokio::select! {
         biased;
         answer = &mut answer => panic!("{answer:?}"),
@@ -244,7 +245,8 @@ async fn who_tells_it_to_end_twice_does_not_wait_for_calls_in_flight() {
     }
     let began = Instant::now();
     process.signal();
-    // Told again before it has noticed the first time, it is told once.
+    // Two signals in quick succession can arrive as one, so the test waits for the shutdown to
+    // begin.
     eventually("it shuts down", async || {
         let refused = clients.events.get_head(GetHeadRequest {}).await;
         refused.err().map(|_| ())
@@ -261,8 +263,8 @@ async fn who_tells_it_to_end_twice_does_not_wait_for_calls_in_flight() {
     assert!(answer.await.is_err());
 }
 
-/// Calls on a new connection each time, until nobody listens any more; how often it was told why it is
-/// not answered, and how often not.
+/// Calls over new connections until the listener closes. Returns the number of rejections with a
+/// reason and without one.
 async fn connect_again_and_again(url: String, answered: Arc<AtomicUsize>) -> (usize, usize) {
     let (mut told, mut reset) = (0, 0);
     while let Ok(mut clients) = Clients::connect(&url).await {
@@ -293,7 +295,8 @@ async fn whoever_connects_while_it_shuts_down_is_told() {
     assert_eq!(ended.await.unwrap(), Some(0));
     let callers = callers.join_all().await;
     assert!(callers.iter().any(|(told, _)| *told > 0), "{callers:?}");
-    // The system resets who connects between a last look at who has, and giving the address back.
+    // The operating system resets connections made after the last accept and before the listener
+    // closes.
     let reset: usize = callers.iter().map(|(_, reset)| reset).sum();
     assert!(reset <= 2, "{callers:?}");
 }

@@ -1,19 +1,21 @@
-//! What operators see: metrics as Prometheus reads them, and logs.
+//! Tests of the metrics, in the format of Prometheus, and of the logs.
 
 use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead as _, BufReader},
+    path::Path,
     process::Stdio,
 };
 
 use contract::orders::v1::*;
 use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
-use testkit::{Authority, DEADLINE, Process, eventually, order};
+use testkit::{Authority, Clients, DEADLINE, Process, eventually, order};
+use tonic_types::StatusExt as _;
 
 use crate::binary::{orderlog, serve, start};
 
-/// The metrics of a process, as Prometheus reads them.
+/// Returns the metrics of a process in the text format of Prometheus.
 pub(crate) async fn scrape(process: &Process) -> String {
     let url = format!("http://{}/metrics", process.metrics());
     let answer = reqwest::get(url).await.unwrap();
@@ -24,7 +26,7 @@ pub(crate) async fn scrape(process: &Process) -> String {
     answer.text().await.unwrap()
 }
 
-/// The metrics of a process: each with its labels, as they are written, and its value.
+/// Returns the metrics of a process. Each key is a name with its labels, exactly as served.
 async fn metrics(process: &Process) -> BTreeMap<String, f64> {
     let text = scrape(process).await;
     let samples = text
@@ -38,11 +40,11 @@ async fn metrics(process: &Process) -> BTreeMap<String, f64> {
         .collect()
 }
 
-/// Some of each kind of call.
+/// Makes some calls of each kind and returns the head.
 pub(crate) async fn use_it(process: &Process) -> u64 {
     let mut clients = process.clients().await;
     let mut create = order::create("o-1", "ann");
-    // A command of its own each time.
+    // Without a request id, each call is a new command.
     create.request_id.clear();
     clients.commands.create_order(create.clone()).await.unwrap();
     clients.commands.create_order(create).await.unwrap_err();
@@ -160,7 +162,7 @@ async fn the_lag_of_a_projection_that_stands_still_grows() {
     let folder = tempfile::tempdir().unwrap();
     let process = start(folder.path());
     use_it(&process).await;
-    // Nobody else can write the documents now.
+    // The transaction blocks all other writers of the documents.
     let documents = SqliteConnectOptions::new().filename(folder.path().join("read.db"));
     let mut other = documents.busy_timeout(DEADLINE).connect().await.unwrap();
     sqlx::raw_sql("BEGIN IMMEDIATE")
@@ -209,13 +211,13 @@ async fn documents_that_cannot_be_read_are_failing() {
     };
     let of =
         async |name: &str| metrics(&process).await[&format!(r#"{name}{{projection="documents"}}"#)];
-    // What only whoever asks meets, at first.
+    // At first, only calls for the status read this table.
     damage("ALTER TABLE parked RENAME TO parked_away").await;
     eventually("it is failing", async || {
         (of("orderlog_projection_failing").await == 1.0).then_some(())
     })
     .await;
-    // What it meets itself, again and again.
+    // The projection itself fails on this table.
     damage("ALTER TABLE orders RENAME TO orders_away").await;
     let mut clients = process.clients().await;
     let create = order::create("later", "ann");
@@ -315,4 +317,79 @@ fn logs_are_json_for_machines() {
             .unwrap()
             .starts_with("127.0.0.1:")
     );
+}
+
+/// Runs `sql` on a file, outside the server.
+async fn change(file: &Path, sql: &'static str) {
+    let mut file = SqliteConnectOptions::new()
+        .filename(file)
+        .connect()
+        .await
+        .unwrap();
+    sqlx::raw_sql(sql).execute(&mut file).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_error_in_the_log_is_found_by_what_the_client_was_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = start(folder.path());
+    let mut clients = process.clients().await;
+    let created = clients
+        .commands
+        .create_order(order::create("o-1", "ann"))
+        .await;
+    clients
+        .order("o-1", created.unwrap().into_inner().position)
+        .await;
+    assert_eq!(tokio::task::block_in_place(|| process.terminate()), Some(0));
+    let log = folder.path().join("events.db");
+    change(
+        &log,
+        "DROP TRIGGER events_are_never_changed; UPDATE events SET record = X'FFFF'",
+    )
+    .await;
+    let documents = folder.path().join("read.db");
+    change(&documents, "UPDATE orders SET body = X'FFFF'").await;
+
+    let mut serve = serve(folder.path());
+    serve.args(["--log-format", "json"]);
+    let mut child = serve.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap())
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(&line.unwrap()).unwrap());
+    let serving = lines.find(|line| line["message"] == "serving").unwrap();
+    let url = format!("http://{}", serving["address"].as_str().unwrap());
+    let mut clients = Clients::connect(&url).await.unwrap();
+
+    let broken = clients.commands.ship_order(order::ship("o-1")).await;
+    let details = broken.unwrap_err().get_error_details();
+    let info = details.error_info().unwrap();
+    assert_eq!(info.reason, "INTERNAL");
+    let incident = lines.find(|line| line["incident"] == info.metadata["incident"]);
+    let cause = incident.unwrap()["cause"].as_str().unwrap().to_owned();
+    assert!(cause.contains("event 1"), "{cause}");
+
+    let get = GetOrderRequest {
+        order_id: "o-1".into(),
+        ..GetOrderRequest::default()
+    };
+    let mut get = tonic::Request::new(get);
+    let trace = "0af7651916cd43dd8448eb211c80319c";
+    let traceparent = format!("00-{trace}-b7ad6b7169203331-01");
+    let headers = get.metadata_mut();
+    headers.insert("traceparent", traceparent.parse().unwrap());
+    clients.queries.get_order(get).await.unwrap_err();
+    let failed = lines
+        .find(|line| line["message"] == "the read model failed")
+        .unwrap();
+    let span = &failed["span"];
+    assert_eq!(
+        span["method"], "orders.v1.QueryService/GetOrder",
+        "{failed}"
+    );
+    assert_eq!(span["trace"], trace, "{failed}");
+    let peer = span["peer"].as_str().unwrap_or_default();
+    assert!(peer.starts_with("127.0.0.1:"), "{failed}");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }

@@ -1,4 +1,4 @@
-//! Traces, as a collector of OpenTelemetry gets them.
+//! Tests of the traces that an OpenTelemetry collector receives.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status, transport::Server};
 
 use crate::{binary::serve, telemetry::use_it};
 
-/// What an OpenTelemetry collector is to its senders.
+/// A collector that stores the received spans.
 #[derive(Debug, Clone, Default)]
 struct Collector(Arc<Mutex<Vec<Span>>>);
 
@@ -47,7 +47,7 @@ impl Collector {
         (collector, url)
     }
 
-    /// The spans of a trace, by name.
+    /// Returns the spans of a trace by name.
     async fn trace(&self, id: &[u8]) -> BTreeMap<String, Span> {
         let spans = self.0.lock().await;
         let of_it = spans.iter().filter(|span| span.trace_id == id);
@@ -79,7 +79,7 @@ async fn one_trace_runs_from_the_call_to_the_document_that_can_be_searched() {
             .insert("traceparent", value.parse().unwrap());
         request
     };
-    // Whoever calls has decided that this one is not collected.
+    // The trace flags of the caller say that this trace is not sampled.
     clients
         .commands
         .create_order(traced("o-0", "ee", "00"))
@@ -112,7 +112,7 @@ async fn one_trace_runs_from_the_call_to_the_document_that_can_be_searched() {
             "{span:?}"
         );
     }
-    // Whoever follows the log can go on with it.
+    // The event carries the trace context, so that a subscriber can continue the trace.
     let history = GetOrderHistoryRequest {
         order_id: "o-1".to_owned(),
     };
@@ -133,7 +133,7 @@ async fn one_trace_runs_from_the_call_to_the_document_that_can_be_searched() {
         format!("00-{}-{hex}-01", "ab".repeat(16))
     );
 
-    // A call that comes without one begins a trace, and what is left is sent at the end.
+    // A call without a trace context begins a trace. The server flushes pending spans at shutdown.
     clients.events.get_head(GetHeadRequest {}).await.unwrap();
     assert_eq!(process.terminate(), Some(0));
     assert!(collector.trace(&[0xee; 16]).await.is_empty());
@@ -147,7 +147,7 @@ async fn one_trace_runs_from_the_call_to_the_document_that_can_be_searched() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_away_or_silent_holds_nothing_up() {
     let folder = tempfile::tempdir().unwrap();
-    // It takes connections, and says nothing.
+    // The collector accepts connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     let process = serve_traced(folder.path(), &url);

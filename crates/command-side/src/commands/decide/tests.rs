@@ -1,3 +1,5 @@
+//! Tests of [`Decider`] and [`needs`]: batches of commands, request ids and loaded states.
+
 use contract::orders::v1::{execute_commands_request::Command as Sent, *};
 use event_log::Stored;
 
@@ -46,7 +48,7 @@ fn decider(loaded: Loaded) -> Decider {
     Decider::new(loaded, NOW).unwrap()
 }
 
-/// What the log would give back of a batch whose first event is at `first`.
+/// Returns the load that the log would return for a batch whose first event is at `first`.
 fn loaded(batch: Batch, first: u64) -> Loaded {
     let events = (first..).zip(batch.events).map(|(position, event)| Stored {
         aggregate: event.aggregate,

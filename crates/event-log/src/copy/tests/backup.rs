@@ -1,4 +1,4 @@
-//! Exporting a log, and restoring it.
+//! Tests of [`export`] and [`Restore`].
 
 use std::{
     fs,
@@ -12,7 +12,7 @@ use std::{
 
 use super::*;
 
-/// A folder for the file that a log is exported to.
+/// A folder for an exported file.
 struct Backup(TempDir);
 
 impl Backup {
@@ -24,7 +24,7 @@ impl Backup {
         self.0.path().join("backup.db")
     }
 
-    /// The same, as a place where a log is.
+    /// Returns the file as the location of a log.
     fn location(&self) -> Location {
         Location::File(self.file())
     }
@@ -48,11 +48,11 @@ async fn restore(backup: &Backup, to: &Location, log_id: LogId) -> Result<Copied
     restore.run(log_id, &mut |_| {}).await
 }
 
-/// In the ids of requests that [`append_and_answer`] answers with an event that was there already.
+/// Part of the request ids that [`append_and_answer`] records with the log's first event.
 const LATE: &str = "late";
 
-/// Appends without end, until it is told to stop: an event with a request id, and another request id
-/// that is answered with the log's first event. Counts them.
+/// Appends batches until `stop` is set, and counts them in `appended`. A batch has an event with a
+/// request id, and a second request id whose reply is the log's first event.
 async fn append_and_answer(location: Location, appended: Arc<AtomicU64>, stop: Arc<AtomicBool>) {
     let mut log = open(&location).await;
     for version in 1.. {
@@ -76,7 +76,7 @@ async fn append_and_answer(location: Location, appended: Arc<AtomicU64>, stop: A
             version,
             position,
         };
-        // All over those that are there, in the order in which they are copied.
+        // The ids spread over the existing ones, in the order in which a copy reads requests.
         let spread = version % 10;
         let requests = vec![
             request(format!("{spread}-new-{version}"), Position::InBatch(0)),
@@ -105,7 +105,7 @@ async fn g3_g5_an_export_has_the_log_up_to_where_it_ended_while_others_append() 
         let writer = tokio::spawn(writer);
         let mut told = Vec::new();
         let mut tell = |progress: Progress| {
-            // However fast it is: between any two pages others have appended.
+            // At least one batch is appended before each page, however fast the copy is.
             let seen = appended.load(Ordering::SeqCst);
             while appended.load(Ordering::SeqCst) == seen {
                 thread::yield_now();
@@ -128,7 +128,7 @@ async fn g3_g5_an_export_has_the_log_up_to_where_it_ended_while_others_append() 
         assert_eq!(ours.1[..], theirs.1[..head as usize]);
         let is_so_far = |request: &&Request| request.position.resolve(0) <= head;
         let so_far: Vec<_> = theirs.2.iter().filter(is_so_far).collect();
-        // What was answered with an event from before may be from before or not.
+        // The export may have read a request of an earlier event before or after its commit.
         let is_certain = |request: &&&Request| !request.id.contains(LATE);
         let certain: Vec<_> = so_far.iter().filter(is_certain).collect();
         assert_eq!(certain.len() as u64, head);
@@ -162,7 +162,7 @@ async fn an_export_needs_no_lock_and_keeps_nobody_from_appending() {
     }
 }
 
-/// Works until so much of a stage is done, and is gone then.
+/// Runs `work` until `done` rows of `stage` are done, and then drops the future of `work`.
 async fn until(
     (stage, done): (Stage, u64),
     work: impl AsyncFnOnce(&mut (dyn FnMut(Progress) + Send)) -> Result<(), Error>,

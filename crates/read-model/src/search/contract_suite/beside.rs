@@ -1,4 +1,4 @@
-//! Generations: an index beside the one that answers, and the change of places.
+//! Generations: an index next to the live one, and the swap.
 
 use super::{Beside, Checkpoint, Fixture, checkpoint, customer, filled, found, write};
 

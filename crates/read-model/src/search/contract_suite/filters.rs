@@ -1,4 +1,4 @@
-//! Filters: exact, and without a say in which match is better.
+//! Filters: exact, and without influence on the ranking.
 
 use contract::orders::v1::OrderStatus;
 use wire::convert::{self, UNIT};
@@ -15,7 +15,7 @@ fn bound(amount: i64, currency: Option<&str>) -> Option<Bound> {
     })
 }
 
-/// Orders that differ in everything that is filtered by.
+/// Creates orders that differ in every filtered field.
 fn different() -> Vec<Document> {
     let statuses = [OrderStatus::Created, OrderStatus::Shipped];
     let different = |row: u64| {
@@ -28,7 +28,7 @@ fn different() -> Vec<Document> {
             order.items = vec![item(&format!("P-{}", row % 4), ""), item("p", "")];
             let currency = ["EUR", "USD"][(row % 2) as usize];
             order.total_amount = Some(convert::money((number - 3) * UNIT, currency));
-            // Nanoseconds that a double could not tell apart.
+            // A double cannot distinguish these nanoseconds.
             order.created_at = Some(convert::timestamp(1_700_000_000_000_000_000 + number));
         })
     };

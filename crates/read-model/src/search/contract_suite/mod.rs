@@ -1,5 +1,6 @@
-//! What every search engine must do, as cases that each engine runs as its own tests:
-//! `contract_suite!(fixture)` in a test module, with an expression that makes a [`Fixture`].
+//! The contract of every search engine, as cases that each engine runs as its own tests.
+//!
+//! A test module calls `contract_suite!(fixture)` with an expression that creates a [`Fixture`].
 
 mod beside;
 mod facets;
@@ -16,14 +17,14 @@ use wire::convert;
 use super::{Beside, Checkpoint, Document, Engine, Hits, Live, Request};
 use crate::request::Filter;
 
-/// A place for one index, empty at first.
+/// The storage of one index, empty at first.
 #[async_trait::async_trait]
 pub(crate) trait Fixture: Sync {
-    /// Opens the index there, to write. To drop the engine and open again is a restart.
+    /// Opens the index for writing. A drop and another open are a restart.
     async fn open(&self) -> Box<dyn Live>;
 }
 
-/// The cases of what every engine does alike.
+/// The cases that every engine passes.
 macro_rules! contract_suite {
     ($fixture:expr $(, ignore = $needs:literal)?) => {
         $crate::search::contract_suite::cases! { $fixture $(, ignore = $needs)?;
@@ -70,7 +71,7 @@ macro_rules! contract_suite {
 }
 pub(crate) use contract_suite;
 
-/// The cases of relevance and spelling that are the embedded engine's own.
+/// The cases of relevance and spelling that only the embedded engine passes.
 macro_rules! spelling_suite {
     ($fixture:expr) => {
         $crate::search::contract_suite::cases! { $fixture;
@@ -103,7 +104,7 @@ macro_rules! cases {
 }
 pub(crate) use cases;
 
-/// An order created in this row; its times and its total grow with the row.
+/// Creates an order in this row; its times and its total grow with the row.
 fn document(row: u64, fill: impl FnOnce(&mut Order)) -> Document {
     let number = i64::try_from(row).unwrap();
     let mut order = Order {
@@ -146,7 +147,7 @@ async fn filled(fixture: &dyn Fixture, documents: Vec<Document>) -> Box<dyn Live
     engine
 }
 
-/// Every order, the best or newest first.
+/// Requests every order, the best or newest first.
 fn everything() -> Request {
     Request {
         query: String::new(),
@@ -175,7 +176,7 @@ async fn search(engine: &dyn Engine, request: Request) -> Hits {
     engine.search(request).await.unwrap()
 }
 
-/// The rows found for these words, the best first.
+/// Returns the rows found for these words, the best first.
 async fn found(engine: &dyn Engine, query: &str) -> Vec<u64> {
     let hits = search(engine, with_words(query)).await;
     assert_eq!(hits.total, hits.rows.len() as u64, "{query:?}");

@@ -1,4 +1,4 @@
-//! Pages: in the order asked for, none skipped or shown twice.
+//! Pages: in the requested order, without gaps or repetitions.
 
 use std::cmp::Reverse;
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::request::{Sort, SortField};
 
-/// The rows of all pages from here on, and how many pages there were.
+/// Returns the rows of all pages from here on, and the number of pages.
 async fn pages(engine: &dyn Engine, mut request: Request) -> (Vec<u64>, usize) {
     let mut rows = Vec::new();
     for count in 1.. {
@@ -29,7 +29,7 @@ async fn pages(engine: &dyn Engine, mut request: Request) -> (Vec<u64>, usize) {
     unreachable!()
 }
 
-/// Orders of which several have the same times and totals, and match `lima` equally well.
+/// Creates orders of which several share times and totals, and match `lima` equally well.
 fn alike(rows: impl Iterator<Item = u64>) -> Vec<Document> {
     let alike = |row: u64| {
         let number = i64::try_from(row).unwrap();
@@ -102,8 +102,8 @@ pub(crate) async fn the_last_page_may_be_full(fixture: &dyn Fixture) {
     assert_eq!((rows.len(), count), (10, 2));
 }
 
-/// Takes a page, lets more orders come and some be replaced, and takes the others: they must be
-/// those that were there before, whatever of the new ones joins them.
+/// Reads a page, adds and replaces orders, and reads the other pages. The other pages must contain
+/// the orders from before, and may contain new ones.
 async fn pages_while_orders_come(engine: &dyn Engine, request: Request) {
     let (before, _) = pages(engine, request.clone()).await;
     let page = search(engine, request.clone()).await;

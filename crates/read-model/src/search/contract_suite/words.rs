@@ -1,4 +1,4 @@
-//! What a query's words match, and which matches are the better ones.
+//! Words: the matches of a query's words, and their ranking.
 
 use super::{Fixture, customer, document, filled, found, item};
 

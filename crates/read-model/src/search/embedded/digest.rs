@@ -1,5 +1,5 @@
-//! What a document was when it was indexed, in one number. Nothing is stored in the index, so this
-//! is how it is told from what it should be.
+//! Digests of the indexed documents. The index stores no documents, so the digest alone shows
+//! whether a document is the expected one.
 
 use std::collections::BTreeMap;
 
@@ -9,14 +9,14 @@ use sha2::{Digest as _, Sha256};
 
 use crate::search::{Difference, Document};
 
-/// The number of an order.
+/// Returns the first 8 bytes of the SHA-256 of the encoded order, as a number.
 pub(super) fn digest(order: &Order) -> u64 {
     let digest = Sha256::digest(order.encode_to_vec());
     let bytes = digest.iter().take(8);
     bytes.fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// What is there, as rows and numbers, compared with what should be.
+/// Compares the rows and digests in the index with the expected documents.
 pub(super) fn compare(there: Vec<(u64, u64)>, documents: &[Document]) -> Vec<Difference> {
     let mut left = BTreeMap::<u64, Vec<u64>>::new();
     for (row, digest) in there {

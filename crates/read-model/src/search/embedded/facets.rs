@@ -9,12 +9,12 @@ use tantivy::{DocId, Score, SegmentOrdinal, SegmentReader};
 
 use crate::{request::FacetField, search};
 
-/// What to count by.
+/// The collector of the counts.
 pub(super) struct Count {
     pub(super) fields: Vec<FacetField>,
 }
 
-/// How many matches have each value of a field.
+/// The number of matches with each value of a field.
 type Counts = HashMap<String, u64>;
 
 impl Collector for Count {
@@ -58,7 +58,7 @@ impl Collector for Count {
     }
 }
 
-/// The counts of one segment; a field without any value in it has no column.
+/// The counts of one segment. A field without a value in the segment has no column.
 pub(super) struct SegmentCount {
     columns: Vec<Option<ColumnCount>>,
 }
@@ -78,7 +78,7 @@ impl SegmentCollector for SegmentCount {
     }
 }
 
-/// Counts by ordinal: a value's place in the segment's dictionary of the field.
+/// Counts by ordinal, which is a value's index in the segment's dictionary of the field.
 struct ColumnCount {
     column: StrColumn,
     counts: Vec<u64>,

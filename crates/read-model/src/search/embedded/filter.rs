@@ -9,7 +9,7 @@ use tantivy::schema::Field;
 use super::schema::Fields;
 use crate::request::{Bound, Filter};
 
-/// One query for each condition, each worth nothing: it decides only which orders match.
+/// Builds one query for each condition. Each scores 0, because it decides only which orders match.
 pub(super) fn conditions(fields: &Fields, filter: &Filter) -> Vec<Box<dyn Query>> {
     let mut conditions = Conditions::default();
     let statuses = filter.statuses.iter().map(|status| status.as_str_name());
@@ -44,7 +44,7 @@ fn strs(values: &[String]) -> impl Iterator<Item = &str> {
 struct Conditions(Vec<Box<dyn Query>>);
 
 impl Conditions {
-    /// One of these values; none given is no condition.
+    /// Requires one of these values; an empty list is no condition.
     fn any<'a>(&mut self, field: Field, values: impl IntoIterator<Item = &'a str>) {
         let mut terms = values
             .into_iter()

@@ -1,9 +1,9 @@
-//! The index's files, written without waiting for the disk.
+//! The index's files, written without a sync.
 //!
-//! tantivy waits about twenty times for each commit, some 100 ms on a plain disk, before one
-//! changed order is found. A process that dies loses nothing of what it has written, synced or
-//! not; only a power cut does. The index can be filled again, so it is cheaper to look at every
-//! file when opening ([`check`]) and to start empty if one is not whole.
+//! tantivy syncs about twenty times for each commit, which takes some 100 ms on a plain disk before
+//! one changed order is found. A process that dies loses no written data, synced or not; only a
+//! power cut loses some. The log can refill the index. So it is cheaper to [`check`] every file on
+//! opening, and to start empty if one is damaged.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -17,7 +17,7 @@ use tantivy::directory::{
 };
 use tantivy::{Index, TantivyError};
 
-/// A folder whose files are mapped into memory to be read.
+/// A folder whose files are mapped into memory for reading.
 #[derive(Debug, Clone)]
 pub(super) struct Folder {
     path: PathBuf,
@@ -33,11 +33,12 @@ impl Folder {
     }
 }
 
-/// Checks the files of the last commit, and removes the others: a process that was killed leaves some
-/// half-written, whose names the next writer may need.
+/// Checks the files of the last commit, and removes all other segment files.
+///
+/// A killed process leaves unfinished files, whose names the next writer may need.
 ///
 /// # Errors
-/// If a file of the commit is not what was written.
+/// A file of the commit does not match its checksum.
 pub(super) fn check(folder: &Path, index: &Index) -> tantivy::Result<()> {
     let committed = index.load_metas()?.list_segment_files();
     for entry in fs::read_dir(folder)? {
@@ -55,7 +56,7 @@ pub(super) fn check(folder: &Path, index: &Index) -> tantivy::Result<()> {
     Ok(())
 }
 
-/// Whether a file is named after a segment, by 32 hexadecimal digits.
+/// Returns whether a file is named after a segment, by 32 hexadecimal digits.
 fn is_of_segment(name: &Path) -> bool {
     let segment = name.to_str().and_then(|name| name.split('.').next());
     segment.is_some_and(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
@@ -112,7 +113,7 @@ impl Directory for Folder {
     }
 }
 
-/// A file that is finished when the system has it.
+/// A file that is complete once the operating system has its data.
 struct Unsynced(File);
 
 impl Write for Unsynced {

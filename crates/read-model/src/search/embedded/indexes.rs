@@ -1,3 +1,5 @@
+//! The generations of the embedded index: the live, the unfinished and the previous one.
+
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -9,23 +11,23 @@ use crate::search::{
     Live, Request,
 };
 
-/// The index that answers, and the generations beside it, each in a folder of its own.
+/// The live index, and other generations of it, each in its own folder.
 #[derive(Debug)]
 pub struct Indexes {
     generations: Generations,
     live: RwLock<Index>,
     beside: Mutex<Option<(Generation, Index)>>,
-    /// The one that answered before: its folder is removed when another one is begun, and until
-    /// then segments of it may be merged.
+    /// The index that was live before. Its folder is removed when a new index is begun; until then
+    /// its segments may still be merged.
     previous: Mutex<Option<Index>>,
 }
 
 impl Indexes {
-    /// Those in a folder that is this process' alone. Blocks.
+    /// Opens the generations in a folder that only this process uses. Blocks.
     ///
     /// # Errors
     ///
-    /// If the folder cannot be read and written.
+    /// [`Error::Failed`]: the folder cannot be read or written, or the live index is open already.
     pub fn open(folder: &Path) -> Result<Self, Error> {
         let generations = Generations::open(folder, "search").map_err(Error::failed)?;
         let live = generations.live().map_err(Error::failed)?;
@@ -37,7 +39,7 @@ impl Indexes {
         })
     }
 
-    // The locks are held for an assignment at most, so nothing panics while they are.
+    // Each lock is held for one assignment or copy, so no panic can poison it.
 
     fn live(&self) -> Index {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
@@ -107,7 +109,7 @@ impl Engine for Indexes {
 #[async_trait::async_trait]
 impl Live for Indexes {
     async fn beside(&self, which: Beside) -> Result<Option<Arc<dyn Engine>>, Error> {
-        // Those that are open are closed before their folders are removed, or opened again.
+        // Open indexes are closed before their folders are removed or reopened.
         let beside = self.replace_beside(None).map(|(_, index)| index);
         for open in [beside, self.replace_previous(None)].into_iter().flatten() {
             open.close().await?;

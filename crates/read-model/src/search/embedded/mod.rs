@@ -1,7 +1,7 @@
-//! The embedded search engine: a tantivy index in a folder of its own.
+//! The embedded search engine: a tantivy index in its own folder.
 //!
-//! A commit of the index carries the checkpoint, so documents and checkpoint change together or
-//! not at all, whatever crashes. Searches answer from the last commit, each from one state.
+//! A commit of the index includes the checkpoint, so documents and checkpoint change together even
+//! if the process crashes. Each search answers from the state of the last commit.
 
 mod digest;
 mod facets;
@@ -37,20 +37,20 @@ use super::{
     tokens,
 };
 
-/// What the writer gathers in memory before it writes a segment: the least that tantivy takes.
+/// Bounds the memory in which the writer gathers a segment, in bytes: the minimum of tantivy.
 const WRITER_MEMORY: usize = 15_000_000;
 
-/// Segments of fewer documents than this are merged as if they had this many.
+/// Merges smaller segments as if each had this many documents.
 const SMALL_SEGMENT: u32 = 1_000;
 
-/// The share of replaced documents from which on a segment is merged to be rid of them.
+/// Merges a segment to drop its replaced documents once they exceed this share.
 const REPLACED_SHARE: f32 = 0.3;
 
 /// A search index in a folder.
 #[derive(Clone)]
 pub struct Index {
     state: Arc<State>,
-    /// To search: one for each processor.
+    /// The permits to search: one for each processor.
     turns: Arc<Semaphore>,
 }
 
@@ -62,23 +62,24 @@ struct State {
     newest: watch::Sender<Arc<Snapshot>>,
 }
 
-/// The place of the writer. It is taken out to write, and put back when that succeeded: with a
-/// writer that failed goes what it had not committed.
+/// The slot of the writer. A write takes the writer out and returns it on success. A writer that
+/// failed is dropped together with its uncommitted changes.
 enum Slot {
     Ready(Box<IndexWriter>),
     Taken,
-    /// Nothing is written any more.
+    /// The index accepts no more writes.
     Closed,
 }
 
 impl Index {
-    /// Opens the index in a folder, which is the index's alone and made if need be. The index can
-    /// be filled again, so if what is there is not of this version, or broken, everything in the
-    /// folder is removed and the index is empty. Blocks.
+    /// Opens the index in a folder, which only this index uses, or creates it. Blocks.
+    ///
+    /// The log can refill the index. If the content is damaged or of another version, the whole
+    /// folder is therefore emptied.
     ///
     /// # Errors
     ///
-    /// If the folder cannot be read and written, or the index is open already.
+    /// [`Error::Failed`]: the folder cannot be read or written, or the index is open already.
     pub fn open(folder: &Path) -> Result<Self, Error> {
         fs::create_dir_all(folder).map_err(TantivyError::from)?;
         let state = State::open(folder).or_else(|error| {
@@ -96,12 +97,12 @@ impl Index {
         })
     }
 
-    /// Ends what is being written and merged, so that the folder can be removed. Searches go on.
+    /// Stops writes and merges, so that the folder can be removed. Searches continue.
     async fn close(&self) -> Result<(), Error> {
         self.blocking(|state| {
             let mut slot = state.writer.blocking_lock();
             if let Slot::Ready(writer) = std::mem::replace(&mut *slot, Slot::Closed) {
-                // Segments that could not be merged are sound as they are.
+                // Unmerged segments are valid as they are.
                 let _ = writer.wait_merging_threads();
             }
             Ok(())
@@ -109,7 +110,8 @@ impl Index {
         .await
     }
 
-    /// Lets the index work where it may block. A caller that goes away does not stop it half-way.
+    /// Runs `work` on a blocking thread. A caller that drops the future does not interrupt the
+    /// work.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&State) -> tantivy::Result<T> + Send + 'static,
@@ -137,7 +139,8 @@ fn remove_content(folder: &Path) -> io::Result<()> {
 impl State {
     fn open(folder: &Path) -> tantivy::Result<Self> {
         let directory = Folder::open(folder)?;
-        // First of all: what another process is writing must not be taken for broken.
+        // The lock comes first: the unfinished files of another process must not pass for damaged
+        // ones.
         drop(directory.acquire_lock(&INDEX_WRITER_LOCK)?);
         let (fields, schema) = Fields::new();
         let tokenizers = TokenizerManager::default();
@@ -146,7 +149,7 @@ impl State {
             .schema(schema)
             .tokenizers(tokenizers)
             .settings(IndexSettings {
-                // Nothing is stored: the thread would have nothing to do but start and end.
+                // The index stores no documents, so this thread would only start and end.
                 docstore_compress_dedicated_thread: false,
                 ..IndexSettings::default()
             })
@@ -169,7 +172,7 @@ impl State {
         Arc::clone(&self.newest.borrow())
     }
 
-    /// Commits a change together with the checkpoint, and lets searches see both.
+    /// Commits a change together with the checkpoint, and shows both to searches.
     fn commit(
         &self,
         checkpoint: Option<&Checkpoint>,
@@ -226,7 +229,7 @@ impl Engine for Index {
     }
 
     async fn claim(&self) -> Result<Claimed, Error> {
-        // The folder is this process' alone, and an index of another version is emptied.
+        // Only this process uses the folder, and an index of another version is emptied on opening.
         Ok(Claimed {
             checkpoint: self.checkpoint().await?,
             outdated: false,
@@ -262,11 +265,12 @@ impl Engine for Index {
     }
 
     async fn search(&self, request: Request) -> Result<Hits, Error> {
-        // Searches keep a processor busy each: more at once would only take it from others.
+        // Each search occupies a processor, so more searches at once would only slow each other
+        // down.
         let turn = Arc::clone(&self.turns).acquire_owned().await;
         let turn = turn.map_err(Error::failed)?;
         self.blocking(move |state| {
-            // Also where the caller has gone.
+            // The search keeps its permit even if the caller drops the future.
             let _turn = turn;
             state.newest().search(&state.fields, request)
         })

@@ -1,4 +1,4 @@
-//! Collects one page: the first matches behind a cursor, in the order asked for.
+//! Collects one page: the first matches after a cursor, in the requested order.
 
 use std::collections::BinaryHeap;
 use std::sync::Arc;
@@ -11,21 +11,21 @@ use super::schema;
 use crate::request::{Cursor, Sort};
 use crate::search::Request;
 
-/// What to collect.
+/// The collector of a page.
 pub(super) struct Collect {
     sort: Option<Sort>,
     after: Option<Place>,
     limit: usize,
 }
 
-/// What was found.
+/// The collected page.
 pub(super) struct Page {
     pub(super) rows: Vec<u64>,
     pub(super) next: Option<Cursor>,
     pub(super) total: u64,
 }
 
-/// Where a match stands: those that come first are the smaller ones.
+/// The sort position of a match; smaller ones come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Place {
     key: i64,
@@ -42,7 +42,7 @@ impl Collect {
         }
     }
 
-    /// One more than the page holds, to know whether more follow.
+    /// Collects one match more than the page holds, to know whether more follow.
     fn first(&self) -> First {
         First {
             places: BinaryHeap::new(),
@@ -52,7 +52,7 @@ impl Collect {
 }
 
 fn place(sort: Option<Sort>, Cursor { key, row }: Cursor) -> Place {
-    // `!` turns the order of whole numbers around, and back.
+    // `!` reverses the order of integers, and is its own inverse.
     if sort.is_none_or(|sort| sort.descending) {
         Place {
             key: !key,
@@ -117,7 +117,7 @@ impl Collector for Collect {
 pub(super) struct SegmentPage {
     sort: Option<Sort>,
     after: Option<Place>,
-    /// What is sorted by; `None` is the score.
+    /// The column of the sort field; `None` sorts by score.
     keys: Option<Arc<dyn ColumnValues<i64>>>,
     rows: Arc<dyn ColumnValues<u64>>,
     first: First,
@@ -131,7 +131,7 @@ impl SegmentCollector for SegmentPage {
         self.total += 1;
         let key = match &self.keys {
             Some(keys) => keys.get_val(document),
-            // Scores are sums of whole numbers.
+            // Scores are sums of integers, so the conversion is exact.
             None => score as i64,
         };
         let row = self.rows.get_val(document);
@@ -146,7 +146,7 @@ impl SegmentCollector for SegmentPage {
     }
 }
 
-/// The first so many places.
+/// The first `count` matches.
 pub(super) struct First {
     places: BinaryHeap<Place>,
     count: usize,

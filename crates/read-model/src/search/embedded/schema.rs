@@ -1,4 +1,5 @@
-//! The fields of the index, and how an order fills them. Nothing is stored: a hit is a row.
+//! The fields of the index, and their values in an order. The index stores no documents: a hit is a
+//! row.
 
 use std::collections::BTreeSet;
 
@@ -23,9 +24,9 @@ pub(super) const DIGEST: &str = "digest";
 /// A field that is searched by words.
 pub(super) struct TextField {
     pub(super) field: Field,
-    /// What a word found here is worth, compared with the other fields.
+    /// The weight of a match in this field, relative to the other fields.
     pub(super) weight: u16,
-    /// An id is looked up, not spelled: typos are not forgiven.
+    /// Whether the field holds ids, which tolerate no typos.
     pub(super) is_id: bool,
 }
 
@@ -48,7 +49,7 @@ pub(super) struct Fields {
     shipping_address: TextField,
 }
 
-/// The column of what orders are sorted by.
+/// Returns the column of a sort field.
 pub(super) fn column(field: SortField) -> &'static str {
     match field {
         SortField::CreatedAt => "created_at",
@@ -58,7 +59,7 @@ pub(super) fn column(field: SortField) -> &'static str {
 }
 
 impl Fields {
-    /// The fields and the schema that has them.
+    /// Builds the fields and their schema.
     pub(super) fn new() -> (Self, Schema) {
         let indexing = TextFieldIndexing::default()
             .set_tokenizer(tokens::ANALYZER)
@@ -91,7 +92,7 @@ impl Fields {
         (fields, schema.build())
     }
 
-    /// The fields that words are searched in.
+    /// Returns the fields that are searched by words.
     pub(super) fn texts(&self) -> [&TextField; 5] {
         [
             &self.order_id_text,
@@ -102,12 +103,12 @@ impl Fields {
         ]
     }
 
-    /// What only the document of this row has.
+    /// Returns the term that only the document of this row has.
     pub(super) fn key(&self, row: u64) -> Term {
         Term::from_field_u64(self.row, row)
     }
 
-    /// A document as the index takes it.
+    /// Builds the tantivy document of an order.
     pub(super) fn document(&self, Document { row, order }: &Document) -> TantivyDocument {
         let mut document = TantivyDocument::new();
         document.add_u64(self.row, *row);
@@ -127,7 +128,8 @@ impl Fields {
         document.add_i64(self.total_amount, convert::amount(&total).unwrap_or(0));
         document.add_i64(self.created_at, time(&order.created_at));
         document.add_i64(self.updated_at, time(&order.updated_at));
-        // Once for each product, however many lines it has: the facet counts orders.
+        // Each product is added once, even if several items have it, because the facet counts
+        // orders.
         let products: BTreeSet<_> = order.items.iter().map(|item| &item.product_id).collect();
         for id in products {
             document.add_text(self.product_id, id);

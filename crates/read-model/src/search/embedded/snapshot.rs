@@ -1,4 +1,4 @@
-//! One committed state of the index, to search in.
+//! One committed state of the index, ready for searches.
 
 use std::ops::Bound::Included;
 
@@ -17,7 +17,7 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    /// The state of the last commit. Nobody may be committing meanwhile.
+    /// Takes the state of the last commit. The caller must prevent a concurrent commit.
     pub(super) fn take(reader: &IndexReader) -> tantivy::Result<Self> {
         reader.reload()?;
         let searcher = reader.searcher();
@@ -46,7 +46,7 @@ impl Snapshot {
         })
     }
 
-    /// The rows from one to another, each with the digest of its document.
+    /// Returns the rows from `first` to `last`, each with the digest of its document.
     pub(super) fn digests(
         &self,
         fields: &Fields,
@@ -71,7 +71,7 @@ impl Snapshot {
     }
 }
 
-/// Every word and every condition must hold.
+/// Builds a query that requires every word and every condition.
 fn query(fields: &Fields, request: &Request) -> Box<dyn Query> {
     let words = tokens::words(&request.query);
     let mut clauses = filter::conditions(fields, &request.filter);

@@ -1,4 +1,4 @@
-//! What the embedded engine does besides the contract: its folder, crashes and failures.
+//! Tests of the embedded engine beyond the contract: its folder, crashes and failures.
 
 use std::fs;
 use std::path::Path;
@@ -65,7 +65,7 @@ async fn rows(index: &Index) -> Vec<u64> {
     index.search(request).await.unwrap().rows
 }
 
-/// The rows and the checkpoint's position.
+/// Returns the rows and the checkpoint's position.
 async fn content(index: &Index) -> (Vec<u64>, Option<u64>) {
     let checkpoint = index.checkpoint().await.unwrap();
     (rows(index).await, checkpoint.map(|c| c.position))
@@ -78,7 +78,7 @@ fn take(state: &State) -> IndexWriter {
     }
 }
 
-/// An index with one document, which is closed again.
+/// Creates an index with one document, and closes it.
 async fn fill(folder: &Path) {
     let index = Index::open(folder).unwrap();
     write(&index, vec![document(1)], checkpoint(1)).await;
@@ -93,7 +93,7 @@ async fn a_crash_before_the_commit_leaves_the_last_one() {
     let dies = move || {
         let mut writer = take(&state);
         state.replace(&writer, &[document(1), document(2)]).unwrap();
-        // Its segment is on disk; what is missing is the commit.
+        // The segment is on disk; only the commit is missing.
         writer.prepare_commit().unwrap().set_payload("2 2 1 log");
     };
     tokio::task::spawn_blocking(dies).await.unwrap();
@@ -146,7 +146,7 @@ async fn g7_a_file_that_no_commit_names_is_no_damage() {
     let meta = fs::read_to_string(folder.path().join("meta.json")).unwrap();
     let meta: serde_json::Value = serde_json::from_str(&meta).unwrap();
     let segment = meta["segments"][0]["segment_id"].as_str().unwrap();
-    // As a kill leaves it while documents are replaced, and while segments are merged.
+    // A kill leaves such files during a replacement of documents and during a merge of segments.
     for name in ["7.del", "8.del"] {
         fs::write(
             folder
@@ -245,7 +245,7 @@ async fn g9_an_index_is_removed_while_its_segments_are_merged() {
     let indexes = Indexes::open(folder.path()).unwrap();
     for _ in 0..20 {
         let beside = indexes.beside(Beside::New).await.unwrap().unwrap();
-        // As many as are merged in the background.
+        // Writes enough segments to start a merge in the background.
         for row in 1..=16 {
             let documents = (row * 200..(row + 1) * 200).map(document).collect();
             let applied = beside.write(documents, checkpoint(row)).await.unwrap();

@@ -1,4 +1,4 @@
-//! What a word of the query matches, and what that is worth.
+//! Matches the words of a query, and scores the matches.
 
 use tantivy::Term;
 use tantivy::query::{ConstScoreQuery, DisjunctionMaxQuery, FuzzyTermQuery, Query, TermQuery};
@@ -6,19 +6,20 @@ use tantivy::schema::IndexRecordOption;
 
 use super::schema::{Fields, TextField};
 
-// A match is worth one of these times its field's weight, which is 1 to 4: the worst exact match
-// is worth more than the best prefix, and that more than the best typo. Being constants, they make
-// the same score of the same document in every state of the index, so that pages by score fit
-// together; being small whole numbers, they are summed without rounding.
+// A match scores one of these factors times its field's weight, which is 1 to 4. The worst exact
+// match scores more than the best prefix, and the worst prefix more than the best typo. The factors
+// are constant, so a document has the same score in every state of the index, and pages by score
+// fit together. The factors are small integers, so sums need no rounding.
 const EXACT: u16 = 25;
 const PREFIX: u16 = 5;
 const TYPO: u16 = 1;
 
-/// Longer words are not searched with typos, for what that costs grows with their length.
+/// Bounds the length, in characters, of words that are searched with typos, because the cost grows
+/// with the length.
 const LONGEST_WITH_TYPOS: usize = 64;
 
-/// The orders with this word in any field: as it is, as the beginning of a longer word, or with
-/// typos. The best of its matches counts.
+/// Builds a query for the orders with this word in any field: exactly, as a prefix, or with typos.
+/// The best of an order's matches counts.
 pub(super) fn matches(fields: &Fields, word: &str) -> Box<dyn Query> {
     let matches = fields
         .texts()
@@ -46,7 +47,7 @@ fn matches_in(text: &TextField, word: &str) -> Vec<Box<dyn Query>> {
     matches
 }
 
-/// How many typos are forgiven: letters added, left out, replaced, or swapped with the next.
+/// Returns the number of tolerated typos: added, omitted, replaced or transposed letters.
 fn typos(word: &str) -> u8 {
     if word.chars().any(char::is_numeric) {
         return 0;

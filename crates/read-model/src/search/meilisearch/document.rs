@@ -1,9 +1,9 @@
-//! An order as the index holds it.
+//! The form in which the index holds an order.
 //!
-//! Hits are shown from the documents, so nothing here has to look like an order. Texts are words as
-//! the embedded engine has them. Meilisearch compares strings without regard to case, so ids are
-//! written in a way that keeps it; and its numbers are doubles, exact to 2^53, so larger ones are
-//! written in two halves that compare as the whole does.
+//! Hits are shown from the documents in `read.db`, so this form need not resemble an order. Texts
+//! are split into words as in the embedded engine. Meilisearch ignores case when it compares
+//! strings, so [`key`] encodes the case of ids. Its numbers are doubles, exact to 2^53, so
+//! [`halves`] splits larger numbers into two that compare like the whole.
 
 use std::collections::BTreeSet;
 
@@ -13,12 +13,12 @@ use wire::convert;
 
 use crate::search::{Document, tokens};
 
-/// The primary key.
+/// The field of the primary key.
 pub(super) const KEY: &str = "id";
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Indexed {
-    /// The row in digits.
+    /// The row in decimal digits.
     pub(super) id: String,
     pub(super) row: u64,
     order_id: String,
@@ -72,17 +72,17 @@ impl From<&Document> for Indexed {
     }
 }
 
-/// The words of a text, in its order.
+/// Returns the words of a text, in the order of the text, joined by spaces.
 fn words(text: &str) -> String {
     tokens::sequence(text).join(" ")
 }
 
-/// A number as `high` * 2^32 + `low`.
+/// Splits a number into `high` and `low`, so that it is `high` * 2^32 + `low`.
 pub(super) fn halves(number: i64) -> (i64, i64) {
     (number >> 32, number & 0xffff_ffff)
 }
 
-/// An id in lower case: what was upper case has a dot before it, which ids do not have.
+/// Encodes an id in lower case: a dot, which ids never contain, precedes each former capital.
 pub(super) fn key(id: &str) -> String {
     let mut key = String::with_capacity(id.len());
     for character in id.chars() {
@@ -94,7 +94,7 @@ pub(super) fn key(id: &str) -> String {
     key
 }
 
-/// The id that [`key`] was made of.
+/// Decodes the result of [`key`].
 pub(super) fn id(key: &str) -> String {
     let mut id = String::with_capacity(key.len());
     let mut characters = key.chars();

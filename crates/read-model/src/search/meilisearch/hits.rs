@@ -1,8 +1,8 @@
-//! Searching, and the checkpoint of what was searched.
+//! Searches the index, and reads the checkpoint of the searched state.
 //!
-//! Nobody but the index itself knows how far it is: it may have been wiped, or put back to an older
-//! copy, a moment ago. So each search is one call of several, the first and the last of which find
-//! the checkpoint.
+//! Only the index itself knows its checkpoint, because a moment ago it may have been wiped or
+//! restored from an older copy. So one call runs several searches, of which the first and the last
+//! read the checkpoint.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -25,13 +25,15 @@ use crate::{
     search::{self, Checkpoint, Error, Hits, Request},
 };
 
-/// Words of a query that Meilisearch looks at.
+/// The number of words of a query that Meilisearch evaluates.
 const MAX_WORDS: usize = 10;
 
-/// Searches of one request, if the index changes hands or generation during each.
+/// Bounds the attempts of one request, because the index may change owner or generation during
+/// each.
 const MAX_ATTEMPTS: usize = 3;
 
-/// Finds the checkpoint alone. An index without our settings refuses this, and so the whole search.
+/// Finds only the checkpoint. An index without our settings rejects this filter and so the whole
+/// call.
 const CHECKPOINT: &str = "row NOT EXISTS";
 
 /// The answers to all searches of a call.
@@ -62,12 +64,12 @@ impl Found {
 #[derive(Debug, Deserialize)]
 struct Hit {
     id: String,
-    /// What it is sorted by.
+    /// The numbers of the sort field.
     #[serde(flatten)]
     numbers: HashMap<String, i64>,
 }
 
-/// What was found, between two looks at the checkpoint.
+/// The answers of a call, with the checkpoint before and after them.
 struct Searched {
     found: Vec<Found>,
     before: Option<Stored>,
@@ -75,7 +77,7 @@ struct Searched {
 }
 
 impl Searched {
-    /// Whether everything was found in one index that had one writer, and lost nothing meanwhile.
+    /// Returns whether the index, its owner and its epoch stayed the same during the call.
     fn is_of_one_index(&self) -> bool {
         let held = |stored: &Option<Stored>| {
             let stored = stored.clone()?;
@@ -84,7 +86,8 @@ impl Searched {
         held(&self.before) == held(&self.after)
     }
 
-    /// The checkpoint up to which the index answered all the time.
+    /// Returns the older of the two checkpoints; `None` if the index or its owner changed during
+    /// the call.
     fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
         let (Some(before), Some(after)) = (&self.before, &self.after) else {
             return Ok(None);
@@ -92,7 +95,7 @@ impl Searched {
         let (Some(before), Some(after)) = (before.checkpoint()?, after.checkpoint()?) else {
             return Ok(None);
         };
-        // After less than before: it was put back to an older copy of itself.
+        // A lower `answers` afterwards means that the index was restored from an older copy.
         let oldest = if after.answers < before.answers {
             after
         } else {
@@ -106,7 +109,8 @@ impl Index {
     /// Answers a search.
     pub(super) async fn hits(&self, request: Request) -> Result<Hits, Error> {
         let (limit, facets) = (request.limit, request.facets.clone());
-        // A page behind another one is found by leaving out what is before it; all are counted.
+        // The filter of a later page excludes the earlier hits, so a second search counts all
+        // matches.
         let counted = request.sort.and(request.after).map(|_| Request {
             after: None,
             limit: 0,
@@ -154,7 +158,7 @@ impl Index {
         })
     }
 
-    /// Makes all searches in one call, which makes them one after the other.
+    /// Runs all searches in one call; the server runs them in sequence.
     async fn search_all(&self, queries: &[&Query]) -> Result<Searched, Error> {
         let (client, uid) = (&self.connection.client, &*self.uid);
         let index = client.index(uid);
@@ -186,7 +190,7 @@ fn unanswered() -> Error {
     Error::failed("the server answers fewer searches than it was asked")
 }
 
-/// A search of a call of several.
+/// Builds one search of a call of several.
 fn in_index(uid: &str, query: &SearchQuery<'_, Http>) -> Result<Value, Error> {
     let mut query = serde_json::to_value(query).map_err(Error::failed)?;
     query["indexUid"] = uid.into();

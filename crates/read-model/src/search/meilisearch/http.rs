@@ -1,4 +1,4 @@
-//! The SDK's requests over a client that gives up in time, which its own never does.
+//! Sends the SDK's requests over a client with timeouts, which the SDK's own client lacks.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use meilisearch_sdk::{
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::{Serialize, de::DeserializeOwned};
 
-/// How long connecting may take.
+/// Bounds the time to connect, within the timeout of the whole call.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(800);
 
-/// A client that answers, one way or another, within its time.
+/// A client that returns an answer or an error within its timeout.
 #[derive(Debug, Clone)]
 pub(super) struct Http(reqwest::Client);
 
 impl Http {
-    /// `timeout` is that of a whole call; `key` goes with each of them.
+    /// Creates a client. `timeout` bounds each whole call, and each call sends `key`.
     pub(super) fn new(key: Option<&str>, timeout: Duration) -> Result<Self, Error> {
         let mut headers = HeaderMap::new();
         if let Some(key) = key {
@@ -40,7 +40,7 @@ fn other(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Other(Box::new(error))
 }
 
-/// The whole chain of causes: the first link of reqwest's only names the URL.
+/// Joins the whole chain of causes, because reqwest's outermost error only names the URL.
 fn failed(error: reqwest::Error) -> Error {
     let mut text = error.to_string();
     let mut source = std::error::Error::source(&error);
@@ -64,7 +64,7 @@ impl HttpClient for Http {
         content_type: &str,
         expected_status_code: u16,
     ) -> Result<Output, Error> {
-        // What this crate asks has its query in the URL.
+        // Every request of this crate has its query in the URL.
         if !serde_json::to_value(method.query())?.is_null() {
             return Err(Error::InvalidRequest);
         }

@@ -1,4 +1,4 @@
-//! The index beside the one that answers, and the change of places.
+//! The index next to the live one, and the swap of the two.
 
 use std::sync::{Arc, PoisonError};
 
@@ -53,7 +53,7 @@ impl Live for Index {
 }
 
 impl Index {
-    /// Asks for the entry of a checkpoint that is that of the index which answers.
+    /// Rewrites the checkpoint without its `unfinished` flag.
     async fn finish(&self) -> Result<(), Error> {
         let stored = self.stored().await?;
         let stored = stored.ok_or_else(|| Error::failed("the new index is gone"))?;
@@ -64,11 +64,11 @@ impl Index {
         self.hand_over(&[finished], 0).await?.await
     }
 
-    /// Waits until a swap of the indexes has been worked on, and checks that it took place.
+    /// Waits until the server has run a swap of the indexes, and checks the result.
     ///
-    /// The task itself may not be visible: a key for some indexes does not show a swap, which is of
-    /// none. But the server works on the tasks of an index in their order, so the swap has ended when
-    /// a later task has, or it is lost together with that one.
+    /// A key for some indexes cannot see the swap's task, which belongs to no index. But the server
+    /// runs the tasks of an index in sequence. So the swap has ended when a later task has, or both
+    /// are lost.
     async fn switched(&self, swap: u32, theirs: &Ownership) -> Result<(), Error> {
         if self.is_held_by(theirs).await? {
             return Ok(());
@@ -88,7 +88,8 @@ impl Index {
         Ok(held == owner.claim())
     }
 
-    /// Before the index that answers is claimed: one beside it that nobody is making is removed.
+    /// Removes an unfinished index before a claim of the live one, unless this process is building
+    /// it.
     pub(super) async fn tidy(&self) -> Result<(), Error> {
         if self.slot(|slot| slot.is_some()) {
             return Ok(());

@@ -1,13 +1,12 @@
 //! Meilisearch as the search engine.
 //!
-//! One index, `orders`, holds the orders and among them one document that is the checkpoint. A
-//! task of Meilisearch is applied whole or not at all, so documents and checkpoint go together in
-//! one. Beside it `orders-beside` is the index that is being made, or the previous one; both change
-//! places in one task.
+//! One index, `orders`, holds the orders and one document with the checkpoint. Meilisearch applies
+//! a task completely or not at all, so documents and checkpoint share a task. A second index,
+//! `orders-beside`, is the unfinished or the previous one. One task swaps the two.
 //!
-//! That one process writes is settled in the checkpoint: whoever claims the index raises its epoch,
-//! and who finds a newer one than theirs stops. Tasks that were under way then come in between the
-//! tasks of the new one, who sees that they did, and writes again from where it began.
+//! The checkpoint also ensures a single writer. A process that claims the index raises its epoch,
+//! and a process that finds a newer epoch than its own stops. Tasks of the old writer may still run
+//! between tasks of the new one. The new writer detects them, and rewrites from where it began.
 
 mod document;
 mod hits;
@@ -47,22 +46,22 @@ use super::{
     Appetite, Applied, Checkpoint, Claimed, Difference, Document, Engine, Error, Hits, Request,
 };
 
-/// The index that answers.
+/// The live index.
 const NAME: &str = "orders";
 
-/// How long a search may take: who asks learns within a second that there is no answer.
+/// Bounds a search, so that a client learns within 1 s that no answer comes.
 const SEARCH_TIMEOUT: Duration = Duration::from_millis(900);
 
-/// How long the server may take to accept what is written, which it does not work on by then.
+/// Bounds each call outside of searches. The server accepts a task within it, and runs it later.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Why it is looked at again who writes.
+/// The error after a foreign task, on which the caller claims the index once more.
 const INTERFERENCE: &str = "another process has written to the index";
 
-/// The key of the checkpoint among the documents; those have numbers.
+/// The key of the checkpoint's document. The keys of orders are numbers.
 const CHECKPOINT: &str = "checkpoint";
 
-/// Where the server is, and how it is talked to.
+/// The server's address, and the clients that call it.
 #[derive(Debug, Clone)]
 struct Connection {
     url: String,
@@ -71,17 +70,17 @@ struct Connection {
     client: Client<Http>,
 }
 
-/// A search index in a Meilisearch.
+/// A search index in a Meilisearch server.
 pub struct Index {
     connection: Connection,
     uid: String,
-    /// Whether this is the one beside the one that answers.
+    /// Whether this is the index next to the live one.
     is_beside: bool,
-    /// Whether it is being made.
+    /// Whether the index is unfinished.
     unfinished: bool,
     schema: String,
     ownership: Arc<Mutex<Ownership>>,
-    /// The index that is to take the place of this one.
+    /// The index that the next swap makes live.
     beside: Mutex<Option<Arc<Index>>>,
 }
 
@@ -95,10 +94,11 @@ impl fmt::Debug for Index {
 }
 
 impl Index {
-    /// The index `orders` of the server at a URL, which need not be there yet.
+    /// Opens the index `orders` of the server at a URL. Neither needs to exist yet.
     ///
     /// # Errors
-    /// When the key cannot be a key.
+    /// [`Error::Failed`]: the key cannot be sent as an HTTP header, or the client cannot be
+    /// created.
     pub fn new(url: &str, key: Option<&str>) -> Result<Self, Error> {
         Self::named(url, key, NAME)
     }
@@ -137,7 +137,7 @@ impl Index {
     }
 
     fn owned<T>(&self, look: impl FnOnce(&mut Ownership) -> T) -> T {
-        // Nothing panics while it is locked.
+        // No code panics while it holds this lock.
         look(
             &mut self
                 .ownership
@@ -146,7 +146,7 @@ impl Index {
         )
     }
 
-    /// When the server made the index; `None` if there is none.
+    /// Returns the time at which the server created the index; `None` if there is no index.
     async fn created(&self) -> Result<Option<String>, Error> {
         let url = format!("{}/indexes/{}", self.connection.url, self.uid);
         let get = Method::<(), ()>::Get { query: () };
@@ -154,7 +154,8 @@ impl Index {
         Ok(found.map(|made| made.created_at))
     }
 
-    /// The checkpoint; `None` if there is none, or no index, or one that was filled otherwise.
+    /// Returns the checkpoint; `None` without an index or a checkpoint, or if it belongs to another
+    /// index of the same name.
     async fn stored(&self) -> Result<Option<Stored>, Error> {
         let index = self.connection.client.index(&self.uid);
         let stored: Option<Stored> = found(index.get_document(CHECKPOINT).await)?;
@@ -166,11 +167,11 @@ impl Index {
         }
     }
 
-    /// Makes the index, if it is not there, and gives it its settings.
+    /// Creates the index if it is missing, and sends its settings.
     async fn prepare(&self) -> Result<(), Error> {
         let client = &self.connection.client;
         let made = client.create_index(&self.uid, Some(KEY)).await;
-        // Refused if it exists.
+        // The server rejects the task if the index exists.
         match self.connection.done(made.map_err(failed)?.task_uid).await {
             Ok(()) | Err(Error::Refused(_)) => {}
             Err(error) => return Err(error),
@@ -190,13 +191,13 @@ impl Index {
             Err(error) => return Err(failed(error)),
         };
         match self.connection.done(task).await {
-            // There was none.
+            // The index did not exist.
             Ok(()) | Err(Error::Refused(_)) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// Hands over a task; ours, and the next one of this index after the last of ours.
+    /// Sends a task, which must be the first of this index after the last one of this process.
     async fn hand_over(&self, entries: &[Entry], position: u64) -> Result<Applied, Error> {
         let index = self.connection.client.index(&self.uid);
         let accepted = index.add_or_replace(entries, Some(KEY)).await;
@@ -204,7 +205,7 @@ impl Index {
             Ok(task) => task.task_uid,
             Err(error @ SdkError::Meilisearch(_)) => return Err(failed(error)),
             Err(error) => {
-                // It may have been accepted, and be under way.
+                // The server may have accepted the task and may still run it.
                 self.owned(|owned| owned.doubt(position));
                 return Err(failed(error));
             }
@@ -252,14 +253,14 @@ impl Index {
     }
 }
 
-/// What the server tells of an index.
+/// The server's description of an index.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Made {
     created_at: String,
 }
 
-/// What was asked for, if it is there.
+/// Turns a missing index or document into `None`.
 fn found<T>(answer: Result<T, SdkError>) -> Result<Option<T>, Error> {
     match answer {
         Ok(found) => Ok(Some(found)),
@@ -303,7 +304,7 @@ impl Engine for Index {
             return Err(Error::Superseded);
         };
         if found.is_none() {
-            // What lies there, if anything, was not made as it has to be.
+            // An existing index without a valid checkpoint is not usable.
             self.delete().await?;
             self.prepare().await?;
             self.owned(|owned| owned.last = None);
@@ -311,7 +312,7 @@ impl Engine for Index {
         let created = self.created().await?.unwrap_or_default();
         self.owned(|owned| {
             if owned.created != created {
-                // Tasks of another index are none of this one's.
+                // The index was created anew, so `last` names a task of its predecessor.
                 owned.last = None;
             }
             owned.created = created;
@@ -330,7 +331,7 @@ impl Engine for Index {
             .is_some_and(|found| found.schema != self.schema);
         let claim = match self.entry(&checkpoint.clone().unwrap_or_else(nothing))? {
             Entry::Checkpoint(claim) => Stored {
-                // What lies there is still of the version that made it.
+                // The existing documents are still of the schema that made them.
                 schema: found.map_or(claim.schema, |found| found.schema),
                 ..claim
             },

@@ -1,56 +1,56 @@
-//! Who writes the index, and what others may have spoilt.
+//! Tracks the owner of the index, and damage by other writers.
 //!
-//! An epoch is at least the time of its claim, in milliseconds since 1970. An index that was wiped,
-//! or put back to an older copy, tells nothing of the epochs that were claimed since, and the next
-//! claim has to be newer than those all the same.
+//! An epoch is at least the time of its claim, in milliseconds since 1970. A wiped or restored
+//! index has lost later epochs, and the next claim must still be newer than all of them.
 
 use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
-/// The time, as the least of a new epoch. Below 2^53 for a long time, so exact as a double.
+/// Returns the time as the minimum of a new epoch. The time stays below 2^53 for a long time, and
+/// is thus exact as a double.
 pub(super) fn now() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let milliseconds = since.as_ref().map_or(0, Duration::as_millis);
     u64::try_from(milliseconds).unwrap_or(0)
 }
 
-/// What this process knows of its writing.
+/// The state of this process as a writer.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ownership {
-    /// The name under which this process writes, in whichever index.
+    /// The name under which this process writes, the same in every index.
     name: String,
-    /// The epoch of its claim; `None` before it has claimed the index.
+    /// The epoch of the claim; `None` without a claim.
     claim: Option<u64>,
-    /// An epoch that its claim has to be beyond.
+    /// An epoch that the claim must exceed.
     least: u64,
-    /// Its newest task: the next one of the index is to be its own.
+    /// The newest task of this process, which its next task must follow directly.
     pub(super) last: Option<u32>,
-    /// When the server made the index that it writes to.
+    /// The time at which the server created the index.
     pub(super) created: String,
-    /// The position at which it took the index over. Whoever wrote before had come that far at
-    /// least, so what it still writes are documents that changed after that.
+    /// The lowest position at which this process claimed the index. An earlier writer had reached
+    /// at least this position, so its late tasks contain only documents that changed after it.
     floor: Option<u64>,
-    /// Tasks of its own that may have been accepted although it was not told so, and a position up to
-    /// which all was there before the first of them.
+    /// The number of tasks that the server may have accepted without a confirmation. With it comes
+    /// a position up to which the index was complete before the first of them.
     doubts: Option<(u32, u64)>,
-    /// Where to begin again after something else was written in between.
+    /// The position from which to rewrite after a foreign task.
     rewind: Option<u64>,
 }
 
-/// Whose an index is that this process has claimed, or never has.
+/// The owner of an index, as seen by this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Held {
-    /// Its own, or it does not write.
+    /// This process owns the index, or does not write.
     Ours,
-    /// As it was before the claim: somebody wrote who did not know of that.
+    /// The owner is older than the claim: a process wrote without knowing of it.
     Before,
-    /// Somebody has claimed it since.
+    /// Another process has claimed the index since.
     After,
 }
 
 impl Ownership {
-    /// Of a process that has claimed nothing.
+    /// Creates the state of a process without a claim.
     pub(super) fn new() -> Self {
         Self {
             name: Uuid::now_v7().to_string(),
@@ -58,8 +58,10 @@ impl Ownership {
         }
     }
 
-    /// The same process', of the index beside this one; whose claim is to be newer than the one
-    /// here, for whoever writes here is to stop when that takes its place.
+    /// Creates the state for the index next to this one.
+    ///
+    /// The claim there must be newer than the one here, so that the writer here stops after the
+    /// swap.
     pub(super) fn beside(&self) -> Self {
         Self {
             name: self.name.clone(),
@@ -68,7 +70,8 @@ impl Ownership {
         }
     }
 
-    /// Looks at whom the checkpoint names. Whoever has been superseded has no claim any more.
+    /// Compares the checkpoint's owner with this process. Drops the claim if another process has
+    /// one at least as new, and records interference by an older one.
     pub(super) fn look(&mut self, epoch: u64, owner: &str) -> Held {
         match self.claim {
             Some(_) if self.name == owner => Held::Ours,
@@ -88,8 +91,10 @@ impl Ownership {
         Some((self.claim?, self.name.clone()))
     }
 
-    /// Claims the index from whoever the checkpoint names. `None` if that is somebody who has taken
-    /// it over from here; else where to begin at the latest, if that is not at the checkpoint.
+    /// Claims the index from the owner that the checkpoint names.
+    ///
+    /// Returns `None` if that owner has taken the index over from this process. Otherwise returns
+    /// the position to rewrite from, if it is not the checkpoint.
     pub(super) fn take(&mut self, held: Option<(u64, &str)>, now: u64) -> Option<Option<u64>> {
         let (epoch, owner) = held.unwrap_or((0, ""));
         if held.is_some() && self.look(epoch, owner) == Held::After {
@@ -100,20 +105,20 @@ impl Ownership {
         Some(self.rewind)
     }
 
-    /// The claim is in the index, at this position.
+    /// Records that the index contains the claim, at this position.
     pub(super) fn claimed(&mut self, position: u64) {
         self.rewind = None;
         self.floor = Some(self.floor.map_or(position, |floor| floor.min(position)));
     }
 
-    /// A task was sent from this position, and nobody said whether it was accepted.
+    /// Records a task sent from this position without a confirmation.
     pub(super) fn doubt(&mut self, position: u64) {
         let (count, from) = self.doubts.unwrap_or((0, position));
         self.doubts = Some((count + 1, from.min(position)));
     }
 
-    /// Something was written between two tasks: by such a task of ours, or else by another process,
-    /// which may have removed what was there.
+    /// Records a task between two of ours: an unconfirmed one of ours, or one of another process.
+    /// `removed` tells whether it may have removed documents.
     pub(super) fn interfered(&mut self, removed: bool) {
         let to = match self.doubts.take() {
             _ if removed => 0,
@@ -140,7 +145,7 @@ mod tests {
         let (newer, other) = second.claim().unwrap();
         assert!(newer > epoch);
         assert_eq!(first.take(Some((newer, &other)), 10), None);
-        // What the first writes late does not stop the second, which writes that again.
+        // A late write of the first does not stop the second, which then rewrites.
         assert_eq!(second.look(epoch, &owner), Held::Before);
         assert_eq!(second.take(Some((epoch, &owner)), 10), Some(Some(0)));
         assert_eq!(second.look(newer, &other), Held::Ours);
@@ -153,10 +158,10 @@ mod tests {
         let (epoch, owner) = lost.claim().unwrap();
         assert_eq!(epoch, 41);
         first.take(None, 50).unwrap();
-        // The copy comes back.
+        // The old copy is restored.
         assert_eq!(first.look(epoch, &owner), Held::Before);
         assert_eq!(first.take(Some((epoch, &owner)), 51), Some(Some(0)));
-        // A claim of its own never falls, whatever its clock does.
+        // The epoch of a process never falls, even if its clock does.
         let (before, _) = first.claim().unwrap();
         first.take(None, 3).unwrap();
         assert!(first.claim().unwrap().0 > before);

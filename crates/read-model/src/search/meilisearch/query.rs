@@ -1,4 +1,4 @@
-//! What is asked, in Meilisearch's words.
+//! Translates a request into a search of Meilisearch.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ use crate::{
     search::{Request, tokens},
 };
 
-/// A request as it is sent.
+/// A search in the form that the server receives.
 pub(super) struct Query {
     words: Vec<String>,
     filter: String,
@@ -24,11 +24,11 @@ pub(super) struct Query {
     facets: Vec<&'static str>,
     offset: usize,
     limit: usize,
-    /// Orders after this row are left out: they would move the pages.
+    /// Excludes orders after this row, because they would shift the pages.
     newest: u64,
 }
 
-/// A field that holds a number in two halves, by its name without them.
+/// Returns the name of a field that holds a number in two halves, without the suffix of the halves.
 fn field(sort: SortField) -> &'static str {
     match sort {
         SortField::CreatedAt => "created",
@@ -37,7 +37,7 @@ fn field(sort: SortField) -> &'static str {
     }
 }
 
-/// The field that is counted by.
+/// Returns the field whose values a facet counts.
 pub(super) fn facet(field: FacetField) -> &'static str {
     match field {
         FacetField::Status => "status",
@@ -48,12 +48,13 @@ pub(super) fn facet(field: FacetField) -> &'static str {
 
 impl From<Request> for Query {
     fn from(request: Request) -> Self {
-        // What a page behind another one leaves out is counted all the same.
+        // The first page, and pages by score, count all matches. A later page of a sort excludes
+        // earlier hits, so another search counts.
         let counts = request.after.is_none() || request.sort.is_none();
         let words: Vec<_> = tokens::sequence(&request.query);
         let mut conditions = conditions(&request.filter);
         if words.is_empty() {
-            // Anything matches, also what is no order.
+            // Without words every document matches, including the checkpoint, which has no row.
             conditions.push("row >= 0".to_owned());
         }
         let (mut offset, mut newest) = (0, request.newest);
@@ -84,8 +85,8 @@ impl From<Request> for Query {
 }
 
 impl Query {
-    /// Builds the search in an index and hands it to `ask`. It asks for one hit more than the page
-    /// holds, to know whether more follow.
+    /// Builds the search in an index and passes it to `ask`. The search requests one hit more than
+    /// the page holds, to know whether more follow.
     pub(super) fn with<T>(
         &self,
         client: &Client<Http>,
@@ -122,13 +123,13 @@ impl Query {
         ask(&query)
     }
 
-    /// How many words are looked for.
+    /// Returns the number of words in the query.
     pub(super) fn words(&self) -> usize {
         self.words.len()
     }
 
-    /// Where a page ends: at an order with these numbers. By relevance, after so many orders, of
-    /// those that were there when the first page was made.
+    /// Returns the cursor at the end of a page: the last order's number and row. By relevance, it
+    /// is the number of hits so far and the newest row of the first page.
     pub(super) fn behind(&self, numbers: &HashMap<String, i64>, row: u64) -> Cursor {
         let number = |name: &String| numbers.get(name).copied().unwrap_or(0);
         match self.sort.map(halves_of) {
@@ -144,7 +145,7 @@ impl Query {
     }
 }
 
-/// The fields that hold what is sorted by.
+/// Returns the two fields that hold the sort value.
 fn halves_of(sort: Sort) -> [String; 2] {
     ["high", "low"].map(|half| format!("{}_{half}", field(sort.field)))
 }
@@ -155,7 +156,7 @@ fn order(sort: Sort) -> Vec<String> {
     fields.map(|field| format!("{field}:{direction}")).collect()
 }
 
-/// What comes behind a cursor.
+/// Builds the condition for orders after a cursor.
 fn behind(
     Sort {
         field: by,
@@ -173,7 +174,7 @@ fn behind(
     )
 }
 
-/// `number` compared with what the two halves of a field are; `strictly` as `<` or `>`.
+/// Builds a comparison of a field in two halves with `number`; `strictly` is `<` or `>`.
 fn compared(by: &str, strictly: char, or_equal: bool, number: i64) -> String {
     let (high, low) = halves(number);
     let equal = if or_equal { "=" } else { "" };
@@ -222,7 +223,7 @@ fn conditions(filter: &Filter) -> Vec<String> {
     conditions
 }
 
-/// A value that is nothing but a value, whatever is in it.
+/// Quotes a value, so that no character in it acts as an operator.
 fn quoted(value: &str) -> String {
     format!("\"{}\"", value.replace('\\', "\\\\").replace('"', "\\\""))
 }

@@ -1,4 +1,4 @@
-//! A real Meilisearch, through the suite that every engine runs.
+//! Runs the suite of every engine against a real Meilisearch.
 
 use testkit::meilisearch::shared;
 use uuid::Uuid;

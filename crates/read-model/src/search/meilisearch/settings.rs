@@ -1,4 +1,4 @@
-//! The settings of an index, without which its documents would not be found as they have to be.
+//! The settings of an index, on which the rules of searching depend.
 
 use std::collections::BTreeMap;
 
@@ -10,18 +10,19 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{projection::SCHEMA, request::FACET_VALUES};
 
-/// What a document of the index is made of: whoever changes how [`super::document`] makes it
-/// changes this number, and every index is made again.
+/// The version of the documents in the index. Raise it with every change of [`super::document`], so
+/// that every index is rebuilt.
 const MAPPING: u32 = 1;
 
-/// Milliseconds after which a search is cut off, and says so. Below the time that a search may take
-/// as a whole, so that a slow one still has an answer.
+/// Bounds a search in the server, in milliseconds, after which it returns a degraded result. The
+/// bound is below the timeout of a search, so that a slow search still has an answer.
 const CUT_OFF: u64 = 500;
 
-/// Hits that can be paged through: more than there ever are. The default is 1,000.
+/// Bounds the hits that pages can reach. The bound exceeds any number of orders; the server's
+/// default is 1,000.
 const MOST_HITS: usize = u32::MAX as usize;
 
-/// The fields that words are looked up in, those first where a match is worth most.
+/// The fields that are searched by words. A match in an earlier field ranks higher.
 const SEARCHED: [&str; 5] = [
     "order_id",
     "tracking_number",
@@ -30,7 +31,7 @@ const SEARCHED: [&str; 5] = [
     "shipping_address",
 ];
 
-/// The fields of [`SEARCHED`] that are looked up, not spelled.
+/// The fields of [`SEARCHED`] that hold ids, and so tolerate no typos.
 const IDS: [&str; 2] = ["order_id", "tracking_number"];
 
 const FILTERED: [&str; 12] = [
@@ -58,7 +59,8 @@ const SORTED: [&str; 7] = [
     "total_low",
 ];
 
-/// An asked-for order goes before everything; of equally good matches the newest come first.
+/// The ranking rules. A requested sort order comes before all others, and equally good matches come
+/// newest first.
 const RANKING: [&str; 7] = [
     "sort",
     "words",
@@ -69,10 +71,10 @@ const RANKING: [&str; 7] = [
     "row:desc",
 ];
 
-/// The settings that an index is given before its first document.
+/// Returns the settings, which an index receives before its first document.
 ///
-/// Of facet values with the same count Meilisearch leaves out any; so there are more than are told,
-/// of which the first ones are taken.
+/// Among facet values with equal counts Meilisearch omits arbitrary ones. So it returns 10 times as
+/// many as an answer contains, and the first of them are used.
 pub(super) fn settings() -> Settings {
     let by_count = BTreeMap::from([("*".to_owned(), FacetSortValue::Count)]);
     Settings::new()
@@ -100,10 +102,9 @@ pub(super) fn settings() -> Settings {
         .with_search_cutoff(CUT_OFF)
 }
 
-/// What tells these settings and documents from those of another version: also what they are made of
-/// is of some version.
+/// Returns a digest of the settings and of the versions of the documents.
 pub(super) fn schema() -> Result<String, serde_json::Error> {
-    // Through a map, whose keys have an order.
+    // A `serde_json::Value` has its keys in a fixed order, so equal settings have equal text.
     let settings = serde_json::to_value(settings())?;
     let digest = Sha256::digest(format!("{MAPPING} {SCHEMA} {settings}"));
     Ok(digest.iter().take(8).map(|b| format!("{b:02x}")).collect())

@@ -1,11 +1,12 @@
-//! What a task writes.
+//! The documents that a task writes.
 
 use serde::{Deserialize, Serialize};
 
 use super::document::Indexed;
 use crate::search::{Checkpoint, Error};
 
-/// The checkpoint as the index holds it. Positions are text, for a double would not hold them all.
+/// The checkpoint as the index holds it. Positions are text, because a double is exact only to
+/// 2^53.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stored {
     pub(super) id: String,
@@ -13,19 +14,20 @@ pub(super) struct Stored {
     pub(super) position: String,
     pub(super) answers: String,
     pub(super) generation: String,
-    /// Who writes: the one with the highest epoch.
+    /// The epoch of the writer; the highest epoch owns the index.
     pub(super) epoch: u64,
     pub(super) owner: String,
-    /// Of which version the documents are.
+    /// The schema of the documents.
     pub(super) schema: String,
-    /// Whether it is being made, and never has been the one that answers.
+    /// Whether the index is unfinished and has never been live.
     pub(super) unfinished: bool,
-    /// When the server made the index: another one of the same name was not filled from here.
+    /// The time at which the server created the index. Another index of the same name has another
+    /// time.
     pub(super) created: String,
 }
 
 impl Stored {
-    /// `None` while nothing has been written.
+    /// Returns the checkpoint; `None` while no batch has been written.
     pub(super) fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
         if self.log_id.is_empty() {
             return Ok(None);
@@ -43,7 +45,7 @@ impl Stored {
     }
 }
 
-/// What a task writes.
+/// A document that a task writes.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(super) enum Entry {
@@ -51,7 +53,7 @@ pub(super) enum Entry {
     Checkpoint(Stored),
 }
 
-/// The checkpoint of an index that has none.
+/// Returns the checkpoint of an empty index.
 pub(super) fn nothing() -> Checkpoint {
     Checkpoint {
         log_id: String::new(),

@@ -1,7 +1,7 @@
-//! Waiting for tasks.
+//! Waits for the server's tasks.
 //!
-//! The SDK's own waiting gives up after five seconds, takes a task that failed for one that is
-//! done, and does not know that one can be cancelled.
+//! The SDK's own wait ends after 5 s, takes a failed task for a finished one, and ignores cancelled
+//! tasks.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::{Connection, failed};
 use crate::search::Error;
 
-/// The first pause between two looks at a task, and the longest.
+/// The first and the longest interval between two requests for a task's state.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
 
 #[derive(Debug, Deserialize)]
@@ -35,22 +35,23 @@ struct Fault {
     kind: String,
 }
 
-/// Why a task is not done.
+/// A reason why a task is not done.
 #[derive(Debug)]
 pub(super) enum Undone {
-    /// A task of somebody else wrote in between, or took documents away.
+    /// A foreign task wrote in between, or removed documents.
     Interference {
-        /// Whether it may have taken any away.
+        /// Whether the foreign task may have removed documents.
         removed: bool,
     },
-    /// The server does not know it any more.
+    /// The server no longer knows the task.
     Lost,
-    /// It failed, or the server does not answer.
+    /// The task failed, or the server does not answer.
     Failed(Error),
 }
 
 impl Connection {
-    /// Waits for a task that is the next one after `previous` that writes documents of an index.
+    /// Waits for a task. The task must be the first one after `previous` that writes or removes
+    /// documents of the index.
     pub(super) async fn written(
         &self,
         uid: &str,
@@ -75,7 +76,7 @@ impl Connection {
         })
     }
 
-    /// Whether a task has failed, if it can be seen at all.
+    /// Returns the error of a failed task. Succeeds also if the key cannot see the task.
     pub(super) async fn not_failed(&self, task: u32) -> Result<(), Error> {
         let url = format!("{}/tasks?uids={task}", self.url);
         let get = Method::<(), ()>::Get { query: () };
@@ -116,7 +117,7 @@ pub(super) fn lost(task: u32) -> Error {
     Error::failed(format!("task {task} is lost"))
 }
 
-/// How a task has ended; `None` if it has not.
+/// Returns the result of a task; `None` if it has not ended.
 fn ended(task: Task) -> Option<Result<(), Error>> {
     match task.status.as_str() {
         "enqueued" | "processing" => None,
@@ -141,7 +142,7 @@ mod tests {
 
     use super::{super::Index, *};
 
-    /// A server that gives one answer to every call.
+    /// Starts a server that gives one answer to every call.
     async fn answering(body: &'static str) -> Connection {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

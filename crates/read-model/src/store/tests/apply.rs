@@ -1,3 +1,5 @@
+//! Tests of the writer: batches, checkpoints and their faults.
+
 use sqlx::ConnectOptions as _;
 
 use super::*;
@@ -25,7 +27,7 @@ async fn everything(store: &Store) -> impl PartialEq + std::fmt::Debug + use<> {
     )
 }
 
-/// Another connection that may write, as a fault would have to.
+/// Opens another connection that may write, to cause a fault.
 async fn other(store: &Store) -> sqlx::SqliteConnection {
     sqlx::sqlite::SqliteConnectOptions::new()
         .filename(store.dir.path().join("read.db"))
@@ -37,7 +39,7 @@ async fn other(store: &Store) -> sqlx::SqliteConnection {
 #[tokio::test]
 async fn g7_a_batch_that_fails_in_the_file_changes_neither_documents_nor_checkpoint() {
     let log = three_events();
-    // The statements before the one that fails have done their part.
+    // The statements before the failing one have already run.
     for table in [
         "orders",
         "order_products",

@@ -1,8 +1,10 @@
+//! Tests of the changes after a position.
+
 use std::collections::BTreeSet;
 
 use super::*;
 
-/// Follows the changes from a cursor, and keeps the newest state it was told of each order.
+/// Follows the changes from a cursor, and keeps the newest state of each order.
 struct Follower {
     at: ChangeCursor,
     told: BTreeMap<u64, Order>,
@@ -18,7 +20,7 @@ impl Follower {
         }
     }
 
-    /// One step; whether there may be more.
+    /// Takes one step, and returns whether more may follow.
     async fn step(&mut self, reader: &Reader, limit: usize) -> bool {
         let changes = reader.changed_since(self.at, limit).await.unwrap();
         assert!(changes.documents.len() <= limit);

@@ -1,3 +1,5 @@
+//! Tests of the comparison with rebuilt documents.
+
 use tokio::sync::mpsc;
 
 use super::*;
@@ -12,7 +14,7 @@ fn log() -> Log {
     log
 }
 
-/// What is told when documents are compared with what they should be, after they were changed.
+/// Changes the documents of a store, and returns the differences from the correct ones.
 async fn found_after(change: &str) -> Vec<(String, String)> {
     let store = Store::holding(&log()).await;
     if !change.is_empty() {

@@ -1,3 +1,5 @@
+//! Tests of lists: filters, sort orders, pages and facets.
+
 use contract::orders::v1::{Facet, FacetValue};
 
 use super::*;
@@ -19,7 +21,7 @@ fn key(order: &Order, field: SortField) -> i64 {
     convert::nanoseconds(time.as_ref().unwrap()).unwrap()
 }
 
-/// The matching orders, filtered and sorted one by one.
+/// Filters and sorts the orders one by one.
 fn matching(documents: &[Document], filter: &Filter, sort: Sort) -> Vec<Order> {
     let mut matching: Vec<_> = documents
         .iter()
@@ -68,7 +70,7 @@ fn any_sort() -> impl Strategy<Value = Sort> {
     (field, any::<bool>()).prop_map(|(field, descending)| Sort { field, descending })
 }
 
-/// Each condition is there in one of three cases, so that few and many meet.
+/// Generates filters. Each condition is present in one of three cases, so a filter has few or many.
 fn any_filter() -> impl Strategy<Value = Filter> {
     fn ids(letter: char, count: u8) -> impl Strategy<Value = Vec<String>> {
         let id = (0..count).prop_map(move |index| format!("{letter}{index}"));
@@ -178,7 +180,7 @@ async fn pages_stay_right_while_orders_are_created() {
             );
             let Some(next) = page.next else { break };
             after = Some(next);
-            // Before the page and behind it, for the time and for ties.
+            // These times are before the page, after it, and equal to its last order.
             for at in [-1, next.key, 9] {
                 let id = format!("new{}", log.head());
                 log.create(&id, "c1", &["p1"], (1, "EUR"), at);
@@ -208,7 +210,7 @@ async fn a_facet_has_at_most_a_hundred_values_with_the_most_orders_first() {
         descending: true,
     };
     let facets = [FacetField::CustomerId];
-    // Once from the statistics, once by counting.
+    // The first filter takes the counts from the statistics, and the second one from the orders.
     let counted = Filter {
         created_from: Some(0),
         ..Filter::default()

@@ -1,4 +1,4 @@
-//! What all tests share: a log in memory, and the documents as they should be, made naively.
+//! Shared parts of the tests: a log in memory, and the expected documents, computed naively.
 
 mod apply;
 mod changes;
@@ -31,7 +31,7 @@ use crate::{
 const LOG: &str = "log-1";
 const DAY: i64 = 86_400_000_000_000;
 
-/// Events as a log would hold them.
+/// The events of a log.
 #[derive(Debug, Clone, Default)]
 struct Log {
     events: Vec<RecordedEvent>,
@@ -57,7 +57,7 @@ impl Log {
         });
     }
 
-    /// One piece of each product, the first of which costs everything.
+    /// Creates an order with one piece of each product; the first product has the whole price.
     fn create(&mut self, id: &str, customer: &str, products: &[&str], total: (i64, &str), at: i64) {
         let (amount, currency) = total;
         let items = products.iter().enumerate().map(|(index, product)| {
@@ -107,7 +107,7 @@ impl Log {
         self.record(AggregateType::Product, id, 0, payload);
     }
 
-    /// Every document after the first `count` events, by row.
+    /// Returns every document after the first `count` events, by row.
     fn documents(&self, count: usize) -> Vec<Document> {
         let mut orders = BTreeMap::<&str, Document>::new();
         let mut names = BTreeMap::<(AggregateType, &str), (&str, u64)>::new();
@@ -150,7 +150,7 @@ impl Log {
     }
 }
 
-/// A store in a folder of its own.
+/// A store in its own folder.
 struct Store {
     dir: TempDir,
     writer: Writer,
@@ -169,7 +169,7 @@ impl Store {
         }
     }
 
-    /// Applies what is new in a log, in batches of at most `size`.
+    /// Applies the new events of a log, in batches of at most `size`.
     async fn follow(&mut self, log: &Log, size: usize) {
         let done = self.reader.position() as usize;
         for batch in log.events[done..].chunks(size) {
@@ -184,7 +184,7 @@ impl Store {
         store
     }
 
-    /// Changes the file behind the writer's back.
+    /// Changes the file without the writer's knowledge.
     async fn change(&self, sql: &str) {
         let options = sqlx::sqlite::SqliteConnectOptions::new();
         let options = options.filename(self.dir.path().join("read.db"));
@@ -198,7 +198,7 @@ impl Store {
     }
 }
 
-/// Some logs of up to `most` events: few customers, products and days, so that they meet.
+/// Generates logs of up to `most` events. The few customers, products and days collide often.
 fn logs(most: usize) -> impl Strategy<Value = Log> {
     let step = (0_u8..10, any::<u16>(), 0_i64..40, -2_i64..4);
     proptest::collection::vec(step, 0..most).prop_map(|steps| {
@@ -243,7 +243,7 @@ fn logs(most: usize) -> impl Strategy<Value = Log> {
     })
 }
 
-/// Runs an async body in a property.
+/// Runs an async body in a property test.
 fn run(body: impl Future<Output = Result<(), TestCaseError>>) -> Result<(), TestCaseError> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)

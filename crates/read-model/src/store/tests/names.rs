@@ -1,3 +1,5 @@
+//! Tests of names in documents, and of lookups by row and id.
+
 use super::*;
 
 #[tokio::test]

@@ -1,6 +1,8 @@
+//! Tests of parked orders and of their retry.
+
 use super::*;
 
-/// Two orders, of which `bad` misses its second event.
+/// Creates a complete log, and one in which the order `bad` lacks its second event.
 fn with_a_gap() -> (Log, Log) {
     let mut whole = Log::default();
     whole.create("bad", "c1", &["p1"], (100, "EUR"), 0);
@@ -10,7 +12,7 @@ fn with_a_gap() -> (Log, Log) {
     whole.ship("good", DAY);
     whole.customer("c1", "Ann");
     let mut gap = whole.clone();
-    // As a version of the contract may leave it that this one does not know.
+    // A newer contract may have such an event, which this version does not know.
     gap.events[2].version = 7;
     (whole, gap)
 }
@@ -86,7 +88,7 @@ async fn a_parked_order_is_right_after_the_retry_and_is_brought_to_the_index_aga
     assert!(!store.writer.retry("bad", &bad(&gap)).await.unwrap());
     assert_eq!(parked(&store).await.len(), 1);
 
-    // What the log has further on comes by the stream.
+    // Later events of the log arrive through the stream.
     let mut longer = whole.clone();
     longer.customer("c1", "Anna");
     let later = RecordedEvent {
@@ -105,7 +107,7 @@ async fn a_parked_order_is_right_after_the_retry_and_is_brought_to_the_index_aga
     assert_eq!((&orders, position), (&documents, 6));
     let again = store.reader.again(10).await.unwrap();
     assert_eq!(again.documents, documents[..1]);
-    // One that changed once more meanwhile is brought once more.
+    // An order that is queued once more in the meantime stays queued.
     store.writer.offer_again("bad").await.unwrap();
     store.writer.brought(&again.marks).await.unwrap();
     let again = store.reader.again(10).await.unwrap();

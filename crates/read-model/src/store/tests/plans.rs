@@ -1,7 +1,9 @@
+//! Tests of the query plans of pages.
+
 use super::*;
 use crate::store::{filter::Access, list::page};
 
-/// How SQLite says it would find a page.
+/// Returns SQLite's plan for a page.
 async fn plan(store: &Store, filter: &Filter, field: SortField, access: Access) -> String {
     let sort = Sort {
         field,

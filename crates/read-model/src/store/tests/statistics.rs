@@ -1,3 +1,5 @@
+//! Tests of counts, sums and averages.
+
 use contract::{
     google::r#type::Money,
     orders::v1::{CurrencyAmounts, DayStatistics, StatusCount},
@@ -5,7 +7,7 @@ use contract::{
 
 use super::*;
 
-/// Counted and summed from the documents, one by one.
+/// Counts and sums the documents one by one.
 fn figures(orders: &[&Order]) -> (u64, Vec<CurrencyAmounts>, Vec<StatusCount>) {
     let mut sums = BTreeMap::<String, Vec<i64>>::new();
     let mut statuses = BTreeMap::<i32, u64>::new();
@@ -18,7 +20,8 @@ fn figures(orders: &[&Order]) -> (u64, Vec<CurrencyAmounts>, Vec<StatusCount>) {
     let amounts = sums.into_iter().map(|(currency, amounts)| {
         let sum: i64 = amounts.iter().sum();
         let count = amounts.len() as i64;
-        // Half to even, the long way: the nearest, of two equally near ones the even one.
+        // Half to even, computed naively: the closest integer, or the even one of two equally
+        // close.
         let average = [sum / count, sum / count + 1]
             .into_iter()
             .min_by_key(|average| ((average * count - sum).abs(), average % 2))
@@ -41,7 +44,7 @@ fn figures(orders: &[&Order]) -> (u64, Vec<CurrencyAmounts>, Vec<StatusCount>) {
 fn day(order: &Order) -> String {
     let seconds = order.created_at.as_ref().unwrap().seconds;
     let day = seconds.div_euclid(86_400);
-    // The logs' days are around the beginning of 1970.
+    // The days of the logs are around the beginning of 1970.
     match day {
         -1 => "1969-12-31".to_owned(),
         _ => format!("1970-01-{:02}", day + 1),

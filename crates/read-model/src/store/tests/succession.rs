@@ -1,3 +1,5 @@
+//! Tests of a successor that replaces the live documents.
+
 use super::*;
 
 fn log() -> Log {
@@ -8,7 +10,7 @@ fn log() -> Log {
     log
 }
 
-/// Documents of another generation, up to a position.
+/// Builds the documents of another generation, up to a position.
 async fn successor(store: &Store, log: &Log, position: usize) -> Writer {
     let path = store.dir.path().join("read-2.db");
     let mut writer = Writer::open(&path, 2).await.unwrap();
@@ -109,13 +111,13 @@ async fn g9_what_the_index_is_to_be_brought_is_not_forgotten() {
         events: 0,
     };
     store.writer.park(&refused).await.unwrap();
-    // As if the projection made something else of the first order now.
+    // A changed projection would make another document of the first order.
     let Some(Payload::OrderCreated(created)) = &mut log.events[0].payload else {
         panic!("it is created first");
     };
     created.items[0].quantity = 2;
     let mut new = successor(&store, &log, 3).await;
-    // What it was refused when it answered itself, before the one that it replaces.
+    // The successor was live once, and this order was rejected then.
     let accepted = Parked {
         order_id: "o2".into(),
         ..refused.clone()

@@ -1,4 +1,4 @@
-//! The file's lines, and the commands they are.
+//! Reads the lines of a file and parses each into a command.
 
 use std::io::{self, BufRead, Read as _};
 
@@ -8,21 +8,21 @@ use sha2::{Digest as _, Sha256};
 
 use crate::cli::table::printable;
 
-/// The longest line: no command that the server takes is longer.
+/// Limit of a line in bytes, 4 MiB: the server accepts no longer command.
 const MOST_BYTES: u64 = 4 << 20;
 
 /// A line of the file that is not blank.
 #[derive(Debug, PartialEq)]
 pub struct Line {
-    /// Its number: 1, 2, 3, ..., blank ones counted.
+    /// The number of the line from 1 on, which counts blank lines too.
     pub number: u64,
-    /// How many bytes of the file end with it.
+    /// Bytes from the beginning of the file to the end of the line.
     pub end: u64,
-    /// The command, with a request id, or why it is none.
+    /// The command with a request id, or the reason why the line is no command.
     pub command: Result<ExecuteCommandsRequest, String>,
 }
 
-/// The lines of a file.
+/// An iterator over the lines of a file that are not blank.
 pub struct Lines<R> {
     input: R,
     descriptor: MessageDescriptor,
@@ -31,7 +31,7 @@ pub struct Lines<R> {
 }
 
 impl<R: BufRead> Lines<R> {
-    /// The lines of `input`, whose commands `descriptor` describes.
+    /// Creates the iterator over `input`. `descriptor` describes the message of a line.
     pub fn new(input: R, descriptor: MessageDescriptor) -> Self {
         Self {
             input,
@@ -41,7 +41,7 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    /// The next line, or `None` at the end.
+    /// Reads the next line that is not blank, or `None` at the end.
     fn read(&mut self) -> io::Result<Option<Line>> {
         let mut text = Vec::new();
         loop {
@@ -99,9 +99,10 @@ impl<R: BufRead> Iterator for Lines<R> {
     }
 }
 
-/// What is wrong with a line, and where; that it is always line 1 of the text says nothing.
+/// Returns the reason why a line is no command, with its column. Omits the line number of the
+/// parser, which is always 1.
 fn reason(error: &serde_json::Error) -> String {
-    // It quotes the line.
+    // The error quotes the line, which may hold control characters.
     let text = printable(&error.to_string());
     match text.rsplit_once(" at line ") {
         Some((text, _)) => format!("{text} (column {})", error.column()),
@@ -109,9 +110,10 @@ fn reason(error: &serde_json::Error) -> String {
     }
 }
 
-/// The request id of a line that has none: the same each time the file is imported, and another
-/// for each line, also where two lines have the same text. It begins with the number because the
-/// log appends ids in rising order fastest.
+/// Makes a request id for a line without one, from its number and text. Another import of the file
+/// makes the same id, and lines with equal text get different ids.
+///
+/// The id begins with the number, because the log appends ids in ascending order fastest.
 fn made_id(number: u64, text: &[u8]) -> String {
     let digest = Sha256::digest(text);
     let half = digest

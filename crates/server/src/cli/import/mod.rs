@@ -1,6 +1,7 @@
-//! `orderlog import`: a thread reads the file and makes commands of its lines ([`lines`]), which
-//! go to the server with many in flight (`stream`). Neither ever holds more than a bounded
-//! number of lines, however long the file is.
+//! `orderlog import`: sends the commands of a file.
+//!
+//! A thread reads the file and parses its lines into commands ([`lines`]). `stream` sends them to
+//! the server with many in flight. Both hold a bounded number of lines, however long the file is.
 
 pub mod lines;
 mod stream;
@@ -25,10 +26,10 @@ use super::{Failure, Run, Session, json, session::print};
 use lines::{Line, Lines};
 use stream::Stream;
 
-/// How many lines may be read ahead of those that are being sent.
+/// Capacity, in lines, of the queue between the reader and the sender.
 const READ_AHEAD: usize = 1024;
 
-/// How long to go on trying without a single answer.
+/// Time for which the import retries without an answer before it fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Args)]
@@ -49,18 +50,19 @@ pub(super) struct Import {
     file: PathBuf,
 }
 
-/// What became of the commands of a file.
+/// The outcome of an import.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Serialize)]
 struct Summary {
-    /// How many there were.
+    /// All lines that are not blank.
     commands: u64,
-    /// Executed, now or by an earlier import.
+    /// Commands that the server executed, now or in an earlier import.
     accepted: u64,
-    /// Refused by the server.
+    /// Commands that the server rejected.
     refused: u64,
     /// Lines that are no command.
     invalid: u64,
-    /// The newest log position among those accepted: hand it to a query to read all of them.
+    /// The highest log position of the accepted commands. A query with this `min_position` reads
+    /// all of them.
     position: u64,
 }
 
@@ -91,7 +93,7 @@ impl Run for Import {
         let outcome = Stream::new(client, lines, &tell, &bar).run(PATIENCE).await;
         bar.finish_and_clear();
         let summary = outcome?;
-        // The channel of lines is closed, so the thread is done.
+        // The channel of lines is closed, so the thread has ended.
         if reader.join().is_err() {
             return Err(Failure::Operation("reading the file broke off".to_owned()));
         }
@@ -107,7 +109,7 @@ impl Run for Import {
     }
 }
 
-/// What to read, and how many bytes that is, if known.
+/// Opens the file or standard input. Also returns the size in bytes, if known.
 fn open(path: &Path) -> Result<(Box<dyn BufRead + Send>, Option<u64>), Failure> {
     if path == Path::new("-") {
         return Ok((Box::new(BufReader::new(io::stdin())), None));
@@ -119,8 +121,8 @@ fn open(path: &Path) -> Result<(Box<dyn BufRead + Send>, Option<u64>), Failure> 
     Ok((Box::new(BufReader::with_capacity(1 << 18, file)), size))
 }
 
-/// Reads on a thread of its own: making commands of lines takes more time than sending them, and a
-/// read from a terminal or a pipe may wait for as long as it likes.
+/// Reads and parses lines on a thread of its own. Parsing a line takes more time than sending it,
+/// and a read from a terminal or pipe may block.
 fn read(
     input: impl BufRead + Send + 'static,
 ) -> Result<(JoinHandle<()>, mpsc::Receiver<io::Result<Line>>), Failure> {
@@ -139,7 +141,7 @@ fn read(
     Ok((reader, receiver))
 }
 
-/// A progress bar, which shows itself on a terminal only.
+/// Makes a progress bar, which is visible on a terminal only.
 fn progress(size: Option<u64>) -> ProgressBar {
     let (bar, template) = match size {
         Some(size) => (

@@ -1,3 +1,5 @@
+//! Sends the commands of an import, and sends unanswered ones once more after a failure.
+
 use std::{collections::VecDeque, io, time::Duration};
 
 use contract::{
@@ -21,19 +23,19 @@ use crate::cli::{
     retry::{Backoff, Interruption},
 };
 
-/// How many commands may wait for their answer.
+/// Limit of commands that are sent but not answered.
 const IN_FLIGHT: usize = 1024;
 
-/// Sends commands and takes their answers, over as many connections as that needs.
+/// Sends commands and receives their answers, over as many connections as needed.
 ///
-/// A command leaves `pending` with its answer, and a new connection first sends all that is there:
-/// so nothing is lost, and the request ids see to it that nothing happens twice.
+/// A command leaves `pending` with its answer, and a new connection first sends all of `pending`:
+/// so no command is lost. The request ids prevent a second effect.
 pub(super) struct Stream<'a> {
     client: CommandServiceClient<Connection>,
     lines: mpsc::Receiver<io::Result<Line>>,
-    /// True until the last line was read.
+    /// True until the reader has delivered the last line.
     more: bool,
-    /// Read but not answered: the line's number, and its command.
+    /// Commands without an answer yet, with their line numbers.
     pending: VecDeque<(u64, ExecuteCommandsRequest)>,
     backoff: Backoff,
     summary: Summary,
@@ -42,7 +44,7 @@ pub(super) struct Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
-    /// `tell` is called with each line that is not accepted.
+    /// Creates the stream. `tell` reports each line that is not accepted, and each interruption.
     pub(super) fn new(
         client: CommandServiceClient<Connection>,
         lines: mpsc::Receiver<io::Result<Line>>,
@@ -61,7 +63,10 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// Sends all lines; gives up after `patience` without an answer.
+    /// Sends all lines.
+    ///
+    /// # Errors
+    /// [`Failure::Operation`] if no answer arrives for `patience`, or a retry would not help.
     pub(super) async fn run(mut self, patience: Duration) -> Result<Summary, Failure> {
         loop {
             let cause = match self.connection().await {
@@ -80,7 +85,7 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// The failure that ends the import, with what is known of its commands.
+    /// Makes the failure that ends the import, with the known outcome of its commands.
     fn known(&self, cause: &str) -> Failure {
         let rest = match self.pending.front() {
             Some((line, _)) => format!("from line {line} on nothing is known"),
@@ -92,7 +97,10 @@ impl<'a> Stream<'a> {
         ))
     }
 
-    /// Sends what is pending and all further lines over one connection.
+    /// Sends the pending commands and all further lines over one connection.
+    ///
+    /// # Errors
+    /// [`Interruption`] says whether a retry may succeed.
     async fn connection(&mut self) -> Result<(), Interruption> {
         while self.more && self.pending.is_empty() {
             let line = self.lines.recv().await;
@@ -101,8 +109,8 @@ impl<'a> Stream<'a> {
         if self.pending.is_empty() {
             return Ok(());
         }
-        // What is in the channel is pending too, so there is always room in it. That the
-        // connection has gone is seen at the answers.
+        // All commands in the channel are pending too, so it always has room. A lost connection
+        // shows as an error of `answers`.
         let (requests, receiver) = mpsc::channel(IN_FLIGHT);
         for (_, request) in &self.pending {
             let _ = requests.try_send(request.clone());
@@ -128,7 +136,10 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    /// Takes the next line; its command, if it has one, is pending from now on.
+    /// Receives the next line. Its command, if it has one, becomes pending.
+    ///
+    /// # Errors
+    /// [`Interruption::Final`] if the file is unreadable.
     fn line(
         &mut self,
         line: Option<io::Result<Line>>,
@@ -153,7 +164,11 @@ impl<'a> Stream<'a> {
         }
     }
 
-    /// Takes the answer to the oldest pending command.
+    /// Receives the answer to the oldest pending command.
+    ///
+    /// # Errors
+    /// - [`Interruption::Transient`]: the server is unavailable or overloaded.
+    /// - [`Interruption::Final`]: the server sent more answers than it received commands.
     fn answered(&mut self, answer: ExecuteCommandsResponse) -> Result<(), Interruption> {
         let outcome = match answer.result {
             Some(Answer::Error(error)) => Err(status(&error)),
@@ -163,7 +178,7 @@ impl<'a> Stream<'a> {
         if let Err(status) = &outcome
             && matches!(status.code(), Code::Unavailable | Code::ResourceExhausted)
         {
-            // Later commands may depend on this one, so all from here on are sent again.
+            // Later commands may depend on this one, so the retry sends it and all after it.
             return Err(Interruption::Transient(cause(status)));
         }
         let Some((line, _)) = self.pending.pop_front() else {
@@ -186,7 +201,7 @@ impl<'a> Stream<'a> {
     }
 }
 
-/// A refusal in a stream, as the error that its own call would give.
+/// Converts an error inside a stream to the status that a unary call would return.
 fn status(error: &rpc::Status) -> Status {
     Status::with_details(
         Code::from_i32(error.code),

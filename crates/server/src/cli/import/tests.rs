@@ -1,3 +1,5 @@
+//! Tests of the parser of lines, and of the import against a fake server.
+
 use std::io::Cursor;
 
 use contract::orders::v1::{
@@ -136,18 +138,18 @@ fn a_command_without_a_request_id_gets_the_same_one_each_time() {
     assert!(ids.is_sorted());
 }
 
-/// What the fake was asked to do, and how it shall fail.
+/// The commands that the fake received, and the failure that it simulates.
 #[derive(Debug, Default)]
 struct State {
-    /// Product ids, as often as they arrived.
+    /// Product ids in order of arrival, with repetitions.
     received: Vec<String>,
-    /// Product ids with an effect.
+    /// Product ids that took effect.
     executed: Vec<String>,
-    /// After so many answers the stream breaks, once.
+    /// Breaks the stream once, after this number of answers.
     break_after: Option<usize>,
-    /// The stream breaks at once, always.
+    /// Breaks every stream immediately.
     broken: bool,
-    /// The first command for this product is answered by OVERLOADED.
+    /// Answers the first command for this product with `OVERLOADED`.
     overloaded: Option<String>,
 }
 
@@ -249,7 +251,7 @@ fn server(state: &Shared<State>) -> Router {
     Server::builder().add_service(CommandServiceServer::new(Fake(state.share())))
 }
 
-/// Imports a text: the outcome, and what was told meanwhile.
+/// Imports a text. Returns the outcome and the lines that the import reported.
 async fn import(
     channel: Connection,
     text: String,

@@ -1,3 +1,5 @@
+//! `orderlog order ship`, `deliver` and `cancel`.
+
 use clap::Args;
 use contract::orders::v1::{
     CancelOrderRequest, DeliverOrderRequest, ShipOrderRequest,
@@ -9,7 +11,7 @@ use crate::cli::{
     write::{Write, answered, told},
 };
 
-/// What every change of an order takes.
+/// The arguments of every change of an order.
 #[derive(Debug, Args)]
 struct Change {
     /// The order's id
@@ -29,7 +31,7 @@ struct Change {
 pub(super) struct Ship {
     #[command(flatten)]
     change: Change,
-    /// Where it goes
+    /// The address to ship to
     #[arg(long)]
     address: String,
     /// The carrier's tracking number

@@ -1,3 +1,5 @@
+//! `orderlog order create`.
+
 use clap::Args;
 use contract::orders::v1::{
     CreateOrderItem, CreateOrderRequest, command_service_client::CommandServiceClient,

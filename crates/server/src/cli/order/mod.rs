@@ -1,4 +1,4 @@
-//! Orders: what changes them, and what finds them.
+//! `orderlog order`: creates, changes, shows and finds orders.
 
 mod change;
 mod create;
@@ -48,7 +48,7 @@ impl Run for Order {
     }
 }
 
-/// A status as typed.
+/// A status as the user types it.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Status {
     Created,
@@ -68,7 +68,7 @@ impl From<Status> for OrderStatus {
     }
 }
 
-/// A status as shown.
+/// Returns the name of a status for people.
 pub(super) fn status_name(status: OrderStatus) -> &'static str {
     match status {
         OrderStatus::Unspecified => "unknown",

@@ -1,3 +1,5 @@
+//! `orderlog order get` and `orderlog order history`.
+
 use std::fmt::Write as _;
 
 use clap::Args;
@@ -112,7 +114,7 @@ fn card(order: &Order) -> String {
     format!("{text}\n{}", table::of(columns, rows.chain([sum])))
 }
 
-/// An id, with the name that belongs to it if that is known.
+/// Formats an id, followed by its name if the name is known.
 pub(super) fn named(id: &str, name: &str) -> String {
     if name.is_empty() {
         id.to_owned()

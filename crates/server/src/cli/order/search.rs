@@ -1,3 +1,5 @@
+//! `orderlog order search`.
+
 use clap::{ArgGroup, Args, ValueEnum};
 use contract::orders::v1::{
     Facet, Order, OrderStatus, SearchOrdersRequest, SearchOrdersResponse,
@@ -16,7 +18,7 @@ use crate::cli::{
     time,
 };
 
-/// The most orders that the server puts on a page.
+/// Limit of orders on a page, which the server enforces.
 const MOST_PER_PAGE: u32 = 500;
 
 #[derive(Debug, Args)]
@@ -113,7 +115,7 @@ impl Search {
     }
 }
 
-/// The first `limit` orders, as if they came on one page.
+/// Returns the first `limit` orders as if they came on one page.
 async fn pages(
     client: &mut QueryServiceClient<Connection>,
     mut request: SearchOrdersRequest,

@@ -1,3 +1,5 @@
+//! Tests of the resumption of a broken event stream.
+
 use contract::orders::v1::{
     GetHeadResponse, GetOrderHistoryRequest, GetOrderHistoryResponse, SubscribeResponse,
     VerifyLogRequest, VerifyLogResponse,
@@ -9,7 +11,7 @@ use tonic::{Request, Response, Status, transport::Server};
 use super::*;
 use crate::cli::tests::{Answers, Shared, serve};
 
-/// A log of 7 events, sent in batches of 2, whose stream breaks after 2 batches.
+/// A log of 7 events. The service sends batches of 2 events and breaks each stream after 2 batches.
 struct Fake(Shared<Vec<SubscribeRequest>>);
 
 #[tonic::async_trait]

@@ -1,0 +1,66 @@
+//! The state that all queries share: the documents, the search engine, and the limits.
+
+use std::sync::Arc;
+
+use read_model::{progress::Progress, search::Engine, store::Reader};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use wire::Error;
+
+use crate::wait::Wait;
+
+/// Maximum number of concurrent text searches. The engine runs fewer at a time, and the others
+/// wait.
+const MAX_SEARCHES: usize = 256;
+
+/// Maximum number of open streams: each reads the changes whenever the documents advance.
+const MAX_WATCHERS: usize = 1000;
+
+/// Implements QueryService from the documents and the search engine.
+#[derive(Debug, Clone)]
+pub struct Queries {
+    pub(crate) documents: Reader,
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) index: Progress,
+    pub(crate) stop: CancellationToken,
+    pub(crate) watchers: Arc<Semaphore>,
+    pub(crate) searches: Arc<Semaphore>,
+}
+
+impl Queries {
+    /// Creates the service from the documents and the search engine. `index` is the progress of the
+    /// engine's index. `stop` ends the streams.
+    pub fn new(
+        documents: Reader,
+        engine: Arc<dyn Engine>,
+        index: Progress,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            documents,
+            engine,
+            index,
+            stop,
+            watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
+            searches: Arc::new(Semaphore::new(MAX_SEARCHES)),
+        }
+    }
+
+    /// Returns the number of open WatchOrders streams.
+    #[must_use]
+    pub fn watching(&self) -> usize {
+        MAX_WATCHERS - self.watchers.available_permits()
+    }
+
+    /// Waits until the documents reach the request's position.
+    pub(crate) async fn reached(&self, wait: Wait) -> Result<(), Error> {
+        let reached = async {
+            if self.documents.wait_for(wait.position).await.is_err() {
+                // The projector has ended, and the process ends soon. The request's deadline still
+                // applies.
+                std::future::pending::<()>().await;
+            }
+        };
+        wait.until(reached, || self.documents.position()).await
+    }
+}

@@ -1,0 +1,81 @@
+//! QueryService: validates each request, waits for its position, and answers.
+
+use std::pin::Pin;
+
+use contract::orders::v1::{
+    GetCustomerStatisticsRequest, GetCustomerStatisticsResponse, GetOrderRequest, GetOrderResponse,
+    GetStatisticsRequest, GetStatisticsResponse, SearchOrdersRequest, SearchOrdersResponse,
+    WatchOrdersRequest, WatchOrdersResponse, query_service_server::QueryService,
+};
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status};
+use wire::{Error, Resource, Violations};
+
+use crate::{check, queries::Queries, wait::Wait};
+
+#[tonic::async_trait]
+impl QueryService for Queries {
+    async fn get_order(
+        &self,
+        request: Request<GetOrderRequest>,
+    ) -> Result<Response<GetOrderResponse>, Status> {
+        Ok(Response::new(self.order(request.into_inner()).await?))
+    }
+
+    async fn search_orders(
+        &self,
+        request: Request<SearchOrdersRequest>,
+    ) -> Result<Response<SearchOrdersResponse>, Status> {
+        Ok(Response::new(self.search(request.into_inner()).await?))
+    }
+
+    async fn get_customer_statistics(
+        &self,
+        request: Request<GetCustomerStatisticsRequest>,
+    ) -> Result<Response<GetCustomerStatisticsResponse>, Status> {
+        let request = request.into_inner();
+        let mut violations = Violations::default();
+        let wait = Wait::new(request.min_position, request.max_wait, &mut violations);
+        violations.id("customer_id", &request.customer_id);
+        violations.finish()?;
+        self.reached(wait).await?;
+        let statistics = self
+            .documents
+            .customer_statistics(&request.customer_id)
+            .await;
+        let statistics = statistics.map_err(|error| Error::from(&error))?;
+        let unknown = || Error::NotFound(Resource::Customer, request.customer_id);
+        Ok(Response::new(statistics.ok_or_else(unknown)?))
+    }
+
+    async fn get_statistics(
+        &self,
+        request: Request<GetStatisticsRequest>,
+    ) -> Result<Response<GetStatisticsResponse>, Status> {
+        let request = request.into_inner();
+        let mut violations = Violations::default();
+        let wait = Wait::new(request.min_position, request.max_wait, &mut violations);
+        violations.finish()?;
+        self.reached(wait).await?;
+        let statistics = self.documents.statistics(request.by_day).await;
+        Ok(Response::new(
+            statistics.map_err(|error| Error::from(&error))?,
+        ))
+    }
+
+    type WatchOrdersStream =
+        Pin<Box<dyn Stream<Item = Result<WatchOrdersResponse, Status>> + Send>>;
+
+    async fn watch_orders(
+        &self,
+        request: Request<WatchOrdersRequest>,
+    ) -> Result<Response<Self::WatchOrdersStream>, Status> {
+        let request = request.into_inner();
+        let mut violations = Violations::default();
+        let wait = Wait::new(request.min_position, request.max_wait, &mut violations);
+        let filter = check::watch(request, &mut violations);
+        violations.finish()?;
+        self.reached(wait).await?;
+        Ok(Response::new(Box::pin(self.watch(filter)?)))
+    }
+}
