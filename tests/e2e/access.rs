@@ -3,12 +3,13 @@
 use std::{fs, path::Path};
 
 use contract::orders::v1::*;
+use e2e::{Clients, Node, Server};
 use http::uri::PathAndQuery;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 use server::settings::{Caller, Credentials, Jwt, Roles};
 use tempfile::TempDir;
-use testkit::{Clients, DEADLINE, Issuer, Node, Server, eventually, order, reason};
+use test_support::{DEADLINE, Issuer, eventually, order, reason};
 use tokio::time::timeout;
 use tonic::{Code, Request, Status, Streaming, client::Grpc};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -47,7 +48,7 @@ async fn connect(server: &Server, token: &str) -> Clients {
 
 /// Returns the paths of all methods of the contract and of reflection.
 fn methods() -> Vec<String> {
-    let methods = testkit::methods(&[
+    let methods = test_support::methods(&[
         contract::FILE_DESCRIPTOR_SET,
         tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
         tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,

@@ -3,7 +3,8 @@
 use contract::orders::v1::{
     ExecuteCommandsRequest, execute_commands_request::Command, execute_commands_response::Result, *,
 };
-use testkit::{Server, order, reason, wrong_fields};
+use e2e::Server;
+use test_support::{order, reason, wrong_fields};
 use tokio::task::JoinSet;
 use tonic::{Code, Request};
 use tonic_types::StatusExt as _;

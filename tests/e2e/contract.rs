@@ -1,6 +1,7 @@
 //! Tests of the health and reflection services, which generic clients need.
 
-use testkit::{Server, eventually};
+use e2e::Server;
+use test_support::eventually;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };

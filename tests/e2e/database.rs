@@ -1,9 +1,10 @@
 //! Tests of the requirements of a node on its Postgres database.
 
+use e2e::Server;
 use event_log::{Location, Log, Schema};
 use sqlx::{Connection as _, PgConnection};
-use testkit::{
-    Server, order,
+use test_support::{
+    order,
     postgres::{self, Cluster},
 };
 use tokio::runtime::Handle;

@@ -5,9 +5,10 @@
 //! all of them.
 
 use contract::{encoded, orders::v1::*};
+use e2e::{Clients, Server};
 use prost::Message as _;
 use sqlx::{Connection as _, SqliteConnection};
-use testkit::{Clients, Server, order};
+use test_support::order;
 use tonic::{Code, Request, Status, Streaming, codegen::http::uri::PathAndQuery};
 use tonic_prost::ProstCodec;
 

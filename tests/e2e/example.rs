@@ -14,13 +14,12 @@ use std::{
 };
 
 use contract::orders::v1::{GetHeadRequest, SubscribeResponse};
+use e2e::{Clients, Node, Server};
 use follow::{Error, SILENCE, follow};
 use server::settings::{Caller, Credentials, Jwt, Roles, Tls};
 use source::{Source, Token};
 use tempfile::TempDir;
-use testkit::{
-    Authority, Clients, DEADLINE, Issuer, Node, Proxy, Server, eventually, order, reason,
-};
+use test_support::{Authority, DEADLINE, Issuer, Proxy, eventually, order, reason};
 use tokio::time::{sleep, timeout};
 use tonic::{Code, Status, transport::Certificate};
 use warehouse::Warehouse;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use contract::orders::v1::*;
+use e2e::{Clients, Server};
 use sqlx::{Connection as _, PgConnection};
-use testkit::{
-    Clients, Proxy, Server, eventually, order,
+use test_support::{
+    Proxy, eventually, order,
     postgres::{self, Cluster},
     reason,
 };

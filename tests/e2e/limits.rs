@@ -4,11 +4,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use contract::orders::v1::*;
+use e2e::{Clients, Node, Server};
 use http::uri::PathAndQuery;
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, Kind, MessageDescriptor, Value};
 use server::settings::{Limits, Roles};
-use testkit::{Clients, DEADLINE, Node, Server, eventually, order, reason, wrong_fields};
+use test_support::{DEADLINE, eventually, order, reason, wrong_fields};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,

@@ -4,9 +4,8 @@
 use std::sync::{Arc, Mutex};
 
 use contract::orders::v1::*;
-use testkit::{
-    Clients, DEADLINE, Interceptor, Server, eventually, meilisearch::Losable, order, reason,
-};
+use e2e::{Clients, Server};
+use test_support::{DEADLINE, Interceptor, eventually, meilisearch::Losable, order, reason};
 use tonic::Status;
 
 /// Turns each case into a test with a real server and one with the double.

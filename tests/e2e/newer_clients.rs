@@ -7,8 +7,9 @@ use contract::{
         execute_commands_request::Command, execute_commands_response::Result,
     },
 };
+use e2e::Server;
 use prost::Message;
-use testkit::{Server, order, reason, wrong_fields};
+use test_support::{order, reason, wrong_fields};
 use tokio_stream::StreamExt as _;
 use tonic::{Code, Request, codegen::http::uri::PathAndQuery};
 use tonic_prost::ProstCodec;

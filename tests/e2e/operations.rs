@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use contract::orders::v1::*;
+use e2e::{Clients, Server};
 use prost::Message as _;
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, sqlite::SqliteConnectOptions,
 };
-use testkit::{Clients, DEADLINE, Server, eventually, order, postgres, reason, wrong_fields};
+use test_support::{DEADLINE, eventually, order, postgres, reason, wrong_fields};
 use tonic::Code;
 
 /// Runs `sql` on a file, outside the server.

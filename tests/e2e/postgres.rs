@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use contract::orders::v1::{recorded_event::Payload, *};
+use e2e::{Clients, Server};
 use event_log::{Aggregate, Batch, Event, Location, Log, Schema};
 use prost::Message as _;
 use sqlx::{Connection as _, PgConnection, postgres::PgListener};
-use testkit::{Clients, DEADLINE, Server, eventually, order, postgres, reason};
+use test_support::{DEADLINE, eventually, order, postgres, reason};
 use tokio::{runtime::Handle, task::JoinSet, time::timeout};
 use tonic::{Code, Streaming};
 

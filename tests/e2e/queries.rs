@@ -1,7 +1,8 @@
 //! Tests of `QueryService` as a client sees it.
 
 use contract::orders::v1::*;
-use testkit::{Clients, Server, order, reason, wrong_fields};
+use e2e::{Clients, Server};
+use test_support::{order, reason, wrong_fields};
 use tonic::Code;
 
 /// Returns the ids of the orders on a page.

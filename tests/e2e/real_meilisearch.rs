@@ -8,7 +8,8 @@ use std::{
 };
 
 use contract::orders::v1::*;
-use testkit::{Clients, Proxy, Server, eventually, meilisearch::Meilisearch, order, reason};
+use e2e::{Clients, Server};
+use test_support::{Proxy, eventually, meilisearch::Meilisearch, order, reason};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 

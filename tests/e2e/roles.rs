@@ -1,7 +1,8 @@
 //! Tests of nodes that only accept commands or only answer queries.
 
 use contract::orders::v1::*;
-use testkit::{Clients, Proxy, Server, eventually, order, postgres, reason};
+use e2e::{Clients, Server};
+use test_support::{Proxy, eventually, order, postgres, reason};
 use tonic::Code;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,

@@ -1,7 +1,8 @@
 //! Tests of `EventService` as a subscriber sees it.
 
 use contract::orders::v1::{recorded_event::Payload, *};
-use testkit::{Clients, Server, order, reason};
+use e2e::{Clients, Server};
+use test_support::{order, reason};
 use tonic::{Code, Streaming};
 
 /// Creates one order per id, for two customers in turn.

@@ -6,9 +6,10 @@ use std::{
 };
 
 use contract::orders::v1::*;
+use e2e::{Clients, Node, Server};
 use server::settings::{Caller, Roles, Tls};
 use tempfile::TempDir;
-use testkit::{Authority, Clients, Node, Server, eventually, order};
+use test_support::{Authority, eventually, order};
 
 /// Issues a certificate for `name`. Writes its key first and the certificate last.
 fn write(folder: &Path, authority: &Authority, name: &str) -> (PathBuf, PathBuf) {

@@ -1,7 +1,8 @@
 //! Tests of `WatchOrders` as a client sees it.
 
 use contract::orders::v1::*;
-use testkit::{Server, eventually, order, reason};
+use e2e::Server;
+use test_support::{eventually, order, reason};
 use tonic::Streaming;
 
 /// Formats the next response that is not empty: orders with their versions, and removed orders.

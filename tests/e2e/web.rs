@@ -6,9 +6,10 @@ use std::time::Instant;
 use contract::orders::v1::{
     CreateOrderResponse, GetHeadRequest, GetOrderRequest, SubscribeRequest, SubscribeResponse,
 };
+use e2e::Server;
 use prost::Message;
 use reqwest::{Client, Method, Response, StatusCode, header::HeaderMap};
-use testkit::{DEADLINE, Server, order};
+use test_support::{DEADLINE, order};
 use tonic::Code;
 
 const SHOP: &str = "http://shop.example:8080";

@@ -32,7 +32,7 @@ pub(crate) async fn orders(commands: &CommandServiceClient<Connection>, from: u6
 }
 
 /// Waits until all projections have reached the head.
-pub(crate) async fn projected(process: &testkit::Process) {
+pub(crate) async fn projected(process: &e2e::Process) {
     use contract::orders::v1::GetStatusRequest;
     let mut projections = process.clients().await.projections;
     loop {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use contract::orders::v1::{GetOrderRequest, SearchOrdersRequest, ShipOrderRequest};
-use testkit::{Clients, Process};
+use e2e::{Clients, Process};
 
 use crate::{
     figures::{milliseconds, tell_latency},

@@ -51,7 +51,7 @@ fn follow(url: &str, seconds: u64) -> usize {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let mut clients = testkit::Clients::connect(url).await.unwrap();
+        let mut clients = e2e::Clients::connect(url).await.unwrap();
         let after_position = clients.head().await;
         let ends = tokio::time::Instant::now() + Duration::from_secs(seconds);
         let subscribers = (0..SUBSCRIBERS).map(|_| {

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use e2e::Process;
 use sqlx::{Connection as _, PgConnection};
-use testkit::{Process, postgres::Cluster};
+use test_support::postgres::Cluster;
 use uuid::Uuid;
 
 use crate::{
@@ -64,7 +65,7 @@ pub(crate) async fn run(seconds: u64) {
 }
 
 fn node(database: &str) -> Process {
-    let mut serve = testkit::command(&program::binary());
+    let mut serve = e2e::command(&program::binary());
     serve.args(["serve", "--listen", "127.0.0.1:0", "--roles", "command"]);
     serve.env("ORDERLOG_DATABASE_URL", database);
     serve.into()

@@ -6,8 +6,8 @@ use std::{
     time::Instant,
 };
 
+use e2e::Process;
 use tempfile::TempDir;
-use testkit::Process;
 
 /// The program `orderlog` on its own data folder.
 pub(crate) struct Program {
@@ -45,7 +45,7 @@ impl Program {
         let process = self.process.take().unwrap();
         let ended = tokio::task::spawn_blocking(|| process.terminate()).await;
         assert_eq!(ended.unwrap(), Some(0));
-        let mut serve = testkit::command(&binary());
+        let mut serve = e2e::command(&binary());
         serve
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data(&self.folder))

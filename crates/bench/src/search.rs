@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use contract::orders::v1::SearchOrdersRequest;
+use e2e::Clients;
 use serde_json::{Value, json};
-use testkit::{Clients, meilisearch::Meilisearch};
+use test_support::meilisearch::Meilisearch;
 
 use crate::{
     figures::{median, tell_latency},
@@ -89,14 +90,14 @@ fn rate(orders: u64, took: Duration) -> f64 {
 
 async fn names(clients: &mut Clients) {
     for number in 0..1000 {
-        let product = testkit::order::product(
+        let product = test_support::order::product(
             &format!("product-{number}"),
             &format!("Product {number} of the house"),
         );
         clients.commands.register_product(product).await.unwrap();
     }
     for number in 0..10_000 {
-        let customer = testkit::order::customer(
+        let customer = test_support::order::customer(
             &format!("customer-{number}"),
             &format!("Customer {number} Trading"),
         );
@@ -108,13 +109,14 @@ async fn names(clients: &mut Clients) {
 /// number of renames.
 async fn burst(clients: &mut Clients, changing: u64, times: u64) -> u64 {
     for number in 0..changing {
-        let create = testkit::order::create(&format!("o-{number}"), &format!("burst-{number}"));
+        let create =
+            test_support::order::create(&format!("o-{number}"), &format!("burst-{number}"));
         clients.commands.create_order(create).await.unwrap();
     }
     for time in 0..times {
         for number in 0..changing {
             let name = format!("Customer {number} Trading {time}");
-            let customer = testkit::order::customer(&format!("burst-{number}"), &name);
+            let customer = test_support::order::customer(&format!("burst-{number}"), &name);
             clients.commands.register_customer(customer).await.unwrap();
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use contract::orders::v1::{EventFilter, SubscribeRequest, SubscribeResponse};
-use testkit::Process;
+use e2e::Process;
 use tonic::Streaming;
 
 use crate::{

@@ -1,9 +1,9 @@
-//! The settings: each from its flag, else the environment, else `orderlog.toml` in the working
+//! Reads each setting from its flag, else the environment, else `orderlog.toml` in the working
 //! folder, else its default.
 //!
 //! A setting has one name. `drain-timeout` is `--drain-timeout` as a flag, `ORDERLOG_DRAIN_TIMEOUT`
-//! in the environment and `drain-timeout` in the file. `sources` finds it; the other modules say what
-//! the settings of one matter must be.
+//! in the environment and `drain-timeout` in the file. The module `sources` reads one value, and
+//! each other module validates the settings of one subject.
 
 mod caller;
 mod credentials;
@@ -37,7 +37,7 @@ use tonic::transport::Endpoint;
 
 const MOST_DRAIN_SECONDS: u64 = 86_400;
 
-/// The flags of `orderlog serve`, as typed.
+/// The flags of `orderlog serve`, unparsed.
 #[derive(Debug, Default, clap::Args)]
 pub struct ServeFlags {
     /// Serve gRPC on this address and port [env: ORDERLOG_LISTEN] [default: 127.0.0.1:50051]
@@ -113,35 +113,35 @@ pub struct ServeFlags {
 /// The settings of `orderlog serve`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Serve {
-    /// Where to serve gRPC.
+    /// The address and port of the gRPC listener.
     pub listen: SocketAddr,
-    /// The folder that holds the read models, and the log unless that is elsewhere.
+    /// The folder of the read models. It also holds the log, unless `log` names another location.
     pub data_dir: PathBuf,
-    /// Where the log is.
+    /// The location of the event log: an SQLite file or a Postgres database.
     pub log: Location,
-    /// The Meilisearch that answers text searches; none: the embedded engine does.
+    /// The Meilisearch that answers text searches. `None` selects the embedded engine.
     pub meilisearch: Option<Meilisearch>,
-    /// What the node is for.
+    /// The roles that the node runs.
     pub roles: Roles,
-    /// The command nodes whose events the read models are made from; none: this node.
+    /// The command nodes whose events the read models project. An empty list selects this node.
     pub events: Vec<Uri>,
-    /// The origins whose pages may call by gRPC-Web.
+    /// The browser origins whose pages may call by gRPC-Web.
     pub origins: Vec<HeaderValue>,
-    /// How clients know that they talk to it, and nobody else listens; none: they do not.
+    /// The server's certificate and key. `None` serves plain text.
     pub tls: Option<Tls>,
-    /// The credentials that clients may show; none: they need none.
+    /// The files that verify clients' credentials. `None` accepts calls without credentials.
     pub credentials: Option<Credentials>,
-    /// What the nodes whose events it follows are shown.
+    /// The token and TLS files for calls to the command nodes in `events`.
     pub caller: Caller,
-    /// What operators see of it.
+    /// The settings of metrics, traces and log lines.
     pub telemetry: Telemetry,
-    /// What clients may take of it.
+    /// The limits on connections and calls.
     pub limits: Limits,
-    /// How long calls in progress may take to finish at shutdown.
+    /// The time that calls in progress have to finish at shutdown: at most 86,400 s.
     pub drain_timeout: Duration,
 }
 
-/// The flag of client commands, as typed.
+/// The flags of client commands, unparsed.
 #[derive(Debug, Default, clap::Args)]
 pub struct ClientFlags {
     /// Call the server at this URL [env: ORDERLOG_SERVER] [default: http://127.0.0.1:50051]
@@ -152,10 +152,10 @@ pub struct ClientFlags {
 }
 
 impl Sources<'_> {
-    /// The settings of `orderlog serve`.
+    /// Reads and validates the settings of `orderlog serve`.
     ///
     /// # Errors
-    /// The first one that is wrong.
+    /// The [`Error`] of the first invalid setting.
     pub fn serve(&self, flags: &ServeFlags) -> Result<Serve, Error> {
         let at = SocketAddr::from(([127, 0, 0, 1], 50051));
         let listen = self.address("listen", flags.listen.clone(), at)?;
@@ -230,10 +230,11 @@ impl Sources<'_> {
         })
     }
 
-    /// The server that a client command talks to, and what it shows.
+    /// Reads the server that a client command calls, and the token and TLS files for the call.
     ///
     /// # Errors
-    /// It is not a URL that a client can use, or there is nothing to show.
+    /// [`Error::Wrong`] when the URL's scheme is not `http` or `https`, or when another setting of
+    /// the caller is invalid.
     pub fn server(&self, flags: &ClientFlags) -> Result<(Endpoint, Caller), Error> {
         let found = self.find(
             "server",
@@ -246,7 +247,7 @@ impl Sources<'_> {
     }
 }
 
-/// A URL that a client can use.
+/// Parses an `http` or `https` URL, and returns `None` for any other text.
 fn url_of_node(url: &str) -> Option<Uri> {
     let url: Uri = url.parse().ok()?;
     matches!(url.scheme_str(), Some("http" | "https")).then_some(url)

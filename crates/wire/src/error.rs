@@ -1,4 +1,5 @@
-//! Every error that a client can meet, as a gRPC status. Nowhere else is one made.
+//! Builds the gRPC status of every error that orderlog returns to clients. The server
+//! builds its statuses only here.
 
 use std::{collections::HashMap, fmt, time::Duration};
 
@@ -13,93 +14,94 @@ use crate::Violation;
 /// The `domain` of every `google.rpc.ErrorInfo`.
 const DOMAIN: &str = "orders.v1";
 
-/// When a client may try again after an UNAVAILABLE or RESOURCE_EXHAUSTED.
+/// The delay before a client may retry after UNAVAILABLE or RESOURCE_EXHAUSTED.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// Bytes of wrong fields and their rules that are told: they are sent three times over, in headers,
-/// of which clients in C, Python and others take 8 KiB.
+/// Limits the bytes of invalid fields and their rules in one status. The headers repeat these bytes
+/// three times, and clients in C, Python and other languages accept 8 KiB of headers.
 const TOLD: usize = 1500;
 
-/// Every error that a client can meet. [`crate::catalogue()`] explains each.
+/// Every error that orderlog returns to clients. [`crate::catalogue()`] explains each.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
-    /// Fields that break their rules: all of the request.
+    /// Fields break their rules. The list has every invalid field of the request.
     InvalidFields(Vec<Violation>),
-    /// The message is larger than those that are taken.
+    /// The message is larger than 4 MiB.
     TooLarge,
     /// The request id belongs to an earlier command with other content.
     RequestIdReused,
-    /// The page token is not one, or one of another request.
+    /// The page token is malformed, or belongs to another request.
     InvalidPageToken,
-    /// There is no such thing.
+    /// The resource with this id does not exist.
     NotFound(Resource, String),
-    /// The order id is taken.
+    /// An order with this id exists already.
     OrderAlreadyExists(String),
-    /// The order's state forbids it.
+    /// The order's status forbids the action.
     Forbidden {
-        /// What was asked.
+        /// The action that the client asked for.
         action: Forbidden,
-        /// Of which order.
+        /// The id of the order.
         order_id: String,
-        /// The state that the order is in.
+        /// The current status of the order.
         status: &'static str,
     },
     /// The aggregate is at another version.
     VersionMismatch {
-        /// The one the client expected.
+        /// The version that the client expects.
         expected: u64,
-        /// The one it is at.
+        /// The current version of the aggregate.
         actual: u64,
     },
-    /// Resuming past the head of the log.
+    /// A subscriber resumes past the head of the log.
     PositionBeyondHead {
-        /// Where the client wants to resume.
+        /// The position after which the client resumes.
         position: u64,
-        /// The log's newest position.
+        /// The newest position of the log.
         head: u64,
     },
-    /// Resuming with another log's position.
+    /// A subscriber resumes with the position of another log.
     LogMismatch {
-        /// The log that the client means.
+        /// The id of the log in the request.
         given: String,
-        /// The log that this is.
+        /// The id of this log.
         actual: String,
     },
-    /// The read model did not get there in time.
+    /// The read model did not reach the requested position or version in time.
     ReadModelBehind {
-        /// What was waited for: `min_position` or `min_version`.
+        /// The field that names the target: `min_position` or `min_version`.
         awaited: &'static str,
-        /// Its value.
+        /// The value of that field.
         wanted: u64,
-        /// How far the read model is.
+        /// The position that the read model has reached.
         position: u64,
     },
-    /// A read model cannot be made again now.
+    /// A rebuild of a projection cannot start now.
     RebuildNotPossible {
-        /// Which one.
+        /// The name of the projection.
         projection: &'static str,
-        /// What is in the way.
+        /// The reason that prevents the rebuild.
         why: String,
     },
-    /// A page in a browser, of an origin that is not one of those that may call.
+    /// The browser page's origin is not in the server's `cors-origins`.
     OriginNotAllowed,
-    /// The call shows no credential, or one that is not valid (any more).
+    /// The call has no credential, or the credential is invalid, expired or revoked.
     Unauthenticated,
-    /// The credential does not allow the call; which roles would. None: nobody may call that.
+    /// The credential has none of these roles, each of which allows the call. An empty list means
+    /// that no role allows the call.
     PermissionDenied(Vec<&'static str>),
     /// The event store does not answer.
     StoreUnavailable,
     /// The search engine does not answer.
     SearchUnavailable,
-    /// A limit is reached; which one.
+    /// A limit is reached. The text names the limit.
     Overloaded(&'static str),
     /// The service is shutting down.
     ShuttingDown,
-    /// The server failed; its log has the cause under the id.
+    /// The server failed. The server's log has the cause under the incident's id.
     Internal(Incident),
 }
 
-/// What was not found.
+/// The kinds of resource that [`Error::NotFound`] names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resource {
     /// An order.
@@ -108,7 +110,7 @@ pub enum Resource {
     Customer,
 }
 
-/// What an order's state forbids.
+/// The actions that an order's status can forbid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forbidden {
     /// Only a created order can be shipped.
@@ -128,7 +130,7 @@ impl Resource {
     }
 }
 
-/// What a status is made of.
+/// The parts of a gRPC status.
 struct Parts {
     code: Code,
     reason: &'static str,
@@ -186,7 +188,7 @@ impl Error {
         Self::Internal(Incident(id))
     }
 
-    /// One field that breaks a rule.
+    /// Makes an [`Error::InvalidFields`] of one field.
     #[must_use]
     pub fn invalid_field(field: impl Into<String>, rule: impl Into<String>) -> Self {
         Self::InvalidFields(vec![Violation {
@@ -195,7 +197,7 @@ impl Error {
         }])
     }
 
-    /// The reason in its details.
+    /// Returns the `reason` of the error's `google.rpc.ErrorInfo`.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         self.parts().reason
@@ -367,7 +369,7 @@ impl From<Error> for Status {
 impl From<Error> for rpc::Status {
     fn from(error: Error) -> Self {
         let status = Status::from(error);
-        // tonic-types keeps a google.rpc.Status as the status' details.
+        // tonic-types stores an encoded google.rpc.Status in the status's details.
         Self::decode(status.details()).unwrap_or_else(|_| Self {
             code: status.code().into(),
             message: status.message().to_owned(),
@@ -376,8 +378,8 @@ impl From<Error> for rpc::Status {
     }
 }
 
-/// Whether gRPC itself has refused a message before anybody looked at it: [`Error::TooLarge`] tells
-/// the client more.
+/// Returns whether tonic rejected a message for its size. Callers replace such a status with
+/// [`Error::TooLarge`], which has error details.
 #[must_use]
 pub fn is_too_large(status: &Status) -> bool {
     status.code() == Code::OutOfRange && status.details().is_empty()

@@ -23,7 +23,7 @@ struct Places {
 
 impl Places {
     async fn new() -> Self {
-        let url = testkit::postgres::database().await;
+        let url = test_support::postgres::database().await;
         let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let file = |folder: &TempDir| Location::File(folder.path().join("events.db"));
         Self {
@@ -334,7 +334,7 @@ async fn a_node_that_comes_back_while_its_log_is_copied_is_refused_until_that_is
         unreachable!()
     };
     let mut killer = database.connect().await.unwrap();
-    testkit::postgres::terminate_others(&mut killer).await;
+    test_support::postgres::terminate_others(&mut killer).await;
     let copying = Contents::of(&places.database).await.unwrap();
     for _ in 0..2 {
         // The first error may be of the terminated connection.

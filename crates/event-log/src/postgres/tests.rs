@@ -12,7 +12,7 @@ struct Empty(String);
 
 impl Empty {
     async fn new() -> Self {
-        Self(testkit::postgres::database().await)
+        Self(test_support::postgres::database().await)
     }
 }
 

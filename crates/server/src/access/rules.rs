@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn every_method_has_a_rule_that_knows_whether_it_streams() {
-        let methods = testkit::methods(&[
+        let methods = test_support::methods(&[
             contract::FILE_DESCRIPTOR_SET,
             tonic_health::pb::FILE_DESCRIPTOR_SET,
             tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,

@@ -1,4 +1,4 @@
-//! Every call, measured, and in the trace that it belongs to.
+//! Measures every call and records it as a span in the caller's trace.
 
 use std::{
     future::Future,
@@ -19,7 +19,7 @@ use crate::access;
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Measures calls until they are answered: of a stream, until it begins.
+/// Measures calls until the response begins. A stream's messages are not part of the measurement.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Observed;
 
@@ -31,7 +31,7 @@ impl<S> Layer<S> for Observed {
     }
 }
 
-/// A service whose calls are measured.
+/// A service behind [`Observed`].
 #[derive(Debug, Clone)]
 pub(crate) struct ObservedService<S> {
     service: S,
@@ -50,7 +50,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        // Others would be as many names as clients can think of.
+        // Clients can call any path, so all unknown methods share one metric label.
         let (method, is_stream) =
             access::method(request.uri().path()).unwrap_or(("unknown", false));
         let headers = request.headers_mut();
@@ -59,8 +59,8 @@ where
         let span = is_ours
             .then(|| trace::Call::begin(method, came_with))
             .flatten();
-        // What is made of the call belongs to its span: so do the events it comes to. Those of a
-        // stream may be a million, and belong to what the client says.
+        // The events of a unary call store the `traceparent` of its span. The events of a stream
+        // store the client's `traceparent`, because one stream may append a million events.
         let traceparent = span
             .as_ref()
             .filter(|_| !is_stream)
@@ -76,7 +76,7 @@ where
             call: Call {
                 method,
                 began: Instant::now(),
-                // Unless it is answered before the client gives it up.
+                // The code stays CANCELLED if the client drops the call before the response begins.
                 code: Code::Cancelled,
                 span,
             },
@@ -84,10 +84,10 @@ where
     }
 }
 
-/// Returns the span of a call's log lines: its method, its peer and the trace it came with.
+/// Returns the span of a call's log lines, with the method, the peer and the trace id.
 ///
-/// A single command has none. It is decided and stored on the writer's task, outside of its call, so
-/// nothing would ever be logged in the span, and commands are the calls that must cost least.
+/// A single command gets no span, because commands must cost least. The writer's task decides and
+/// appends a command outside of its call, so a span would contain no log line.
 fn log_span(method: &'static str, request: &Request<Body>) -> Span {
     if method.starts_with("orders.v1.CommandService/") && !method.ends_with("/ExecuteCommands") {
         return Span::none();
@@ -104,7 +104,7 @@ fn log_span(method: &'static str, request: &Request<Body>) -> Span {
 }
 
 pin_project! {
-    /// The answer to a call that is measured.
+    /// The future of a measured call.
     pub(crate) struct Answer<F> {
         #[pin]
         answer: F,
@@ -113,7 +113,7 @@ pin_project! {
     }
 }
 
-/// A call, told when it is over.
+/// A call in progress. Its drop records the metrics and ends the span.
 struct Call {
     method: &'static str,
     began: Instant,
@@ -131,7 +131,7 @@ where
         let this = self.project();
         let answer = ready!(this.log.in_scope(|| this.answer.poll(context)));
         this.call.code = match &answer {
-            // An error is in the headers; what is answered, and how a stream ends, comes later.
+            // An immediate error is in the headers. Messages and trailers come after the measurement.
             Ok(answer) => {
                 Status::from_header_map(answer.headers()).map_or(Code::Ok, |status| status.code())
             }

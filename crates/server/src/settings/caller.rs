@@ -1,3 +1,5 @@
+//! Reads the token and the TLS files that a client sends to servers.
+
 use std::{
     cmp::Ordering,
     error::Error as _,
@@ -11,7 +13,7 @@ use wire::Authorization;
 
 use super::{Error, Found, Sources, pem};
 
-/// The flags of whatever calls servers, as typed.
+/// The flags of every command that calls a server, unparsed.
 #[derive(Debug, Default, clap::Args)]
 pub struct CallerFlags {
     /// Send this token. Other users of the machine can see a flag: prefer the environment or a file
@@ -40,34 +42,37 @@ pub struct CallerFlags {
     pub(super) insecure: bool,
 }
 
-/// What servers are shown, and asked for.
+/// The token and certificate to send to servers, and the authorities to trust.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Caller {
-    /// The token to show.
+    /// The token of each call. `None` sends no `authorization` header.
     pub token: Option<Token>,
-    /// The file with the authorities that a server's certificate may come from; none: those of the
-    /// system.
+    /// The file of the authorities that may issue server certificates. `None` trusts the system's
+    /// authorities.
     pub ca: Option<PathBuf>,
-    /// The files with the certificate to show, and its key.
+    /// The files of the client certificate and its private key, in this order.
     pub identity: Option<(PathBuf, PathBuf)>,
-    /// Whether a token may be sent beyond this machine for everyone to read.
+    /// Whether the operator accepts plain text beyond this machine. A client may then send its token
+    /// without TLS, and a node may listen without TLS and credentials.
     pub insecure: bool,
 }
 
-/// Where a token is.
+/// The source of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Token {
-    /// Here.
+    /// The token itself, which stays the same for the life of the process.
     Here(Authorization),
-    /// In a file, which may change.
+    /// A file, which each [`Token::authorization`] reads, so that operators can replace the token.
     File(PathBuf),
 }
 
 impl Caller {
-    /// The endpoint of a server, with TLS if its URL says so.
+    /// Adds TLS to an endpoint whose scheme is `https`. Returns any other endpoint unchanged.
     ///
     /// # Errors
-    /// A file cannot be read, or is wrong.
+    /// - [`Error::InClear`] when a token would leave this machine without TLS.
+    /// - [`Error::Unusable`] when a certificate or key file cannot be read or parsed.
+    /// - [`Error::Tls`] when tonic rejects the certificates.
     pub fn endpoint(&self, endpoint: Endpoint) -> Result<Endpoint, Error> {
         if endpoint.uri().scheme_str() != Some("https") {
             let host = endpoint.uri().host().unwrap_or_default();
@@ -113,18 +118,18 @@ impl Caller {
 }
 
 impl Token {
-    /// What calls show, as a token file says now.
+    /// Parses the contents of a token file.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// The rule that the contents break, when the file holds anything but one token.
     pub fn in_file(contents: &[u8]) -> Result<Authorization, String> {
         Authorization::of(contents).ok_or_else(|| "must hold a token, and nothing else".to_owned())
     }
 
-    /// What calls show.
+    /// Returns the `authorization` header of the next call, and reads the token file for it.
     ///
     /// # Errors
-    /// A file cannot be read, or is wrong.
+    /// [`Error::Unusable`] when the token file cannot be read or does not hold a token.
     pub fn authorization(&self) -> Result<Authorization, Error> {
         match self {
             Self::Here(authorization) => Ok(authorization.clone()),
@@ -143,7 +148,7 @@ impl Token {
 }
 
 impl Sources<'_> {
-    /// Whether what should be secret may be open.
+    /// Reads whether the operator accepts plain text beyond this machine.
     fn insecure(&self, flags: &CallerFlags) -> Result<bool, Error> {
         let found = self.find(
             "insecure",
@@ -163,7 +168,7 @@ impl Sources<'_> {
             |value| Authorization::of(value.as_bytes()).map(Some),
             "must be letters, digits and signs, without spaces",
         );
-        // One that is wrong may still be one.
+        // The error omits the value, because an invalid token may still be a secret.
         let text = text.map_err(Error::without_value)?;
         let file = self.path("token-file", flags.token_file.clone())?;
         let token = match text.rank().cmp(&file.rank()) {

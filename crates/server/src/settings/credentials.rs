@@ -1,24 +1,26 @@
+//! Reads the files that verify clients' tokens and JWTs.
+
 use std::path::PathBuf;
 
 use super::{Error, Found, ServeFlags, Sources};
 
-/// Where it says which credentials clients may show: one of the two, or both.
+/// The files that verify clients' credentials. At least one of the fields is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// The file with the hashes of tokens.
+    /// The file of token hashes, which `orderlog token new` writes.
     pub tokens: Option<PathBuf>,
-    /// Whose JWTs are taken.
+    /// The issuer whose JWTs the server accepts.
     pub jwt: Option<Jwt>,
 }
 
 /// The issuer of JWTs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Jwt {
-    /// The JWKS file with its keys.
+    /// The JWKS file of the issuer's public keys.
     pub keys: PathBuf,
-    /// The `iss` of its JWTs.
+    /// The `iss` that each JWT must have.
     pub issuer: String,
-    /// The `aud` of those that are for orderlog.
+    /// The `aud` that each JWT must have, so that a JWT for another service fails.
     pub audience: String,
 }
 

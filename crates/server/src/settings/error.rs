@@ -1,3 +1,5 @@
+//! The errors of settings, and the sources that they name.
+
 use std::{
     fmt::{self, Display},
     io,
@@ -6,47 +8,47 @@ use std::{
 
 use super::sources::{FILE, NAMES};
 
-/// What is wrong with a setting, in one line.
+/// The reason why a setting is invalid, in one line.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A value that breaks its setting's rule.
+    /// A value breaks its setting's rule.
     #[error("{origin}: {value:?} {rule}")]
     Wrong {
-        /// Where the value came from.
+        /// The source of the value.
         origin: Origin,
-        /// The value.
+        /// The value, or `...` if it may be a secret.
         value: String,
-        /// The rule it breaks.
+        /// The rule that the value breaks.
         rule: String,
     },
-    /// A file that a setting names.
+    /// A file that a setting names cannot be read, or has the wrong contents.
     #[error("{setting}: {}: {why}", path.display())]
     Unusable {
-        /// The setting.
+        /// The setting that names the file.
         setting: &'static str,
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause: an I/O error, or the rule that the contents break.
         why: String,
     },
-    /// Whoever listens could take the token.
+    /// A token would leave this machine without TLS, so that others on the network could read it.
     #[error(
         "{server}: a token is not sent beyond this machine without TLS: use https, or set insecure to allow it"
     )]
     InClear {
-        /// Where it would be sent.
+        /// The URL of the server that would receive the token.
         server: String,
     },
-    /// TLS cannot be used.
+    /// The TLS configuration is invalid.
     #[error("TLS cannot be used: {why}")]
     Tls {
-        /// What is in the way.
+        /// The cause that the TLS library reports.
         why: String,
     },
     /// The file names a setting that does not exist.
     #[error("{FILE}: there is no setting {name:?}; there are: {known}", known = NAMES.join(", "))]
     Unknown {
-        /// What it says.
+        /// The unknown name in the file.
         name: String,
     },
     /// The file is not TOML.
@@ -58,7 +60,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// For a value that may be a secret, or hold one.
+    /// Replaces the value with `...`, because it may be or contain a secret.
     pub(super) fn without_value(self) -> Self {
         match self {
             Self::Wrong { origin, rule, .. } => Self::Wrong {
@@ -71,14 +73,14 @@ impl Error {
     }
 }
 
-/// Where a value came from.
+/// The source of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// The command line.
+    /// The flag of this name on the command line.
     Flag(&'static str),
-    /// An environment variable.
+    /// The environment variable of this name.
     Environment(String),
-    /// `orderlog.toml`.
+    /// The key of this name in `orderlog.toml`.
     File(&'static str),
 }
 

@@ -1,19 +1,20 @@
+//! The limits of a server on connections and calls.
+
 use std::time::Duration;
 
-/// What one client, or all of them, may take of a server. They are not set by anybody: these are the
-/// defaults, which tests lower.
+/// The limits of a server on its clients. No setting changes these limits, but tests lower them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at the same time: those past that are closed as they come. Each takes a file of
-    /// the system.
+    /// Limits simultaneous connections, because each one takes a file descriptor. The server closes
+    /// further connections on arrival.
     pub connections: u32,
-    /// Calls in flight on one connection: a client that asks how many there may be lets the others
-    /// wait.
+    /// Limits calls in flight on one connection (HTTP/2 `SETTINGS_MAX_CONCURRENT_STREAMS`). A client
+    /// that reads this setting queues further calls.
     pub streams: u32,
-    /// How long a client may take to say what it wants: for a TLS handshake, and for the first
-    /// bytes.
+    /// Limits the wait for a new connection's TLS handshake and first bytes.
     pub patience: Duration,
-    /// How long a call may take to be received and answered, but for what it streams.
+    /// Limits the time from a call's start to the beginning of its response. Streaming after that is
+    /// not limited.
     pub call_time: Duration,
 }
 
@@ -23,7 +24,7 @@ impl Default for Limits {
             connections: 10_000,
             streams: 1000,
             patience: Duration::from_secs(10),
-            // Twice what a query may wait at most.
+            // Twice the longest wait that a query may ask for.
             call_time: Duration::from_secs(60),
         }
     }

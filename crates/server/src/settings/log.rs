@@ -1,13 +1,15 @@
+//! Reads the data folder and the location of the event log.
+
 use std::path::PathBuf;
 
 use event_log::Location;
 
 use super::{Error, Origin, Sources};
 
-/// What a location must be.
+/// The rule for a location, as error messages show it.
 const LOCATION: &str = "must be sqlite:FILE or postgres://USER@HOST/DATABASE";
 
-/// The flags that say where the log is, as typed.
+/// The flags of the data folder and the event log, unparsed.
 #[derive(Debug, Default, clap::Args)]
 pub struct LogFlags {
     /// Keep the log and the read models in this folder [env: ORDERLOG_DATA_DIR] [default: ./data]
@@ -19,20 +21,21 @@ pub struct LogFlags {
     pub(super) database_url: Option<String>,
 }
 
-/// Where a node keeps what it has.
+/// The locations of a node's data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Places {
-    /// The folder that holds the read models, and the log unless that is elsewhere.
+    /// The folder of the read models. It also holds the log, unless `log` names another location.
     pub data_dir: PathBuf,
-    /// Where the log is.
+    /// The location of the event log: an SQLite file or a Postgres database.
     pub log: Location,
 }
 
 impl Sources<'_> {
-    /// Where the log is. What is wrong with it is told without the value, which may hold a password.
+    /// Reads the data folder and the location of the log.
     ///
     /// # Errors
-    /// The first setting that is wrong.
+    /// [`Error::Wrong`] for the first invalid setting. The error omits an invalid `database-url`,
+    /// because the URL may contain a password.
     pub fn places(&self, flags: &LogFlags) -> Result<Places, Error> {
         let data_dir = self.find(
             "data-dir",
@@ -55,10 +58,11 @@ impl Sources<'_> {
     }
 }
 
-/// Where a log is, as a flag says.
+/// Parses the location of a log from a flag.
 ///
 /// # Errors
-/// It is no URL of a log. That is told without the value, which may hold a password.
+/// [`Error::Wrong`] when `url` is not a location of a log. The error omits the value, because the
+/// URL may contain a password.
 pub fn location_of(flag: &'static str, url: &str) -> Result<Location, Error> {
     location(url).ok_or_else(|| Error::Wrong {
         origin: Origin::Flag(flag),

@@ -1,15 +1,17 @@
+//! Reads the URL and the key of Meilisearch.
+
 use std::fmt;
 
 use http::Uri;
 
 use super::{Error, ServeFlags, Sources};
 
-/// Where a Meilisearch is.
+/// The address of a Meilisearch and its key. `Debug` omits the key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Meilisearch {
-    /// Its URL.
+    /// The base URL, without a trailing slash.
     pub url: String,
-    /// The key that opens it, if it needs one.
+    /// The API key. `None` sends no key.
     pub key: Option<String>,
 }
 
@@ -28,7 +30,7 @@ impl Sources<'_> {
             |value| meilisearch_url(value).map(Some),
             "must be a URL such as http://127.0.0.1:7700, without a user, a password or a query",
         );
-        // One that is wrong may hold a password.
+        // The error omits the value, because an invalid URL may contain a password.
         let url = url.map_err(Error::without_value)?;
         let key = self.find(
             "meilisearch-key",
@@ -40,7 +42,7 @@ impl Sources<'_> {
             },
             "must be letters, digits and signs, without spaces",
         );
-        // A key that is wrong may still be one.
+        // The error omits the value, because an invalid key may still be a secret.
         let key = key.map_err(Error::without_value)?;
         match (url.value, key.given) {
             (Some(url), _) => Ok(Some(Meilisearch {
@@ -57,7 +59,7 @@ impl Sources<'_> {
     }
 }
 
-/// The URL of a Meilisearch, perhaps behind a path.
+/// Parses the URL of a Meilisearch and removes trailing slashes. The URL may have a path.
 fn meilisearch_url(url: &str) -> Option<String> {
     let parsed: Uri = url.parse().ok()?;
     let is_plain = !url.contains(['@', '?', '#']) && parsed.host().is_some();

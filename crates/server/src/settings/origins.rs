@@ -1,9 +1,11 @@
+//! Reads the browser origins that may call by gRPC-Web.
+
 use http::{HeaderValue, Uri};
 
 use super::{Error, ServeFlags, Sources, sources::list};
 
 impl Sources<'_> {
-    /// The origins whose pages may call.
+    /// Reads the origins whose pages may call.
     pub(super) fn origins(&self, flags: &ServeFlags) -> Result<Vec<HeaderValue>, Error> {
         let found = self.find(
             "cors-origins",
@@ -18,7 +20,7 @@ impl Sources<'_> {
     }
 }
 
-/// An origin, if it is written as browsers write it: it is compared as text.
+/// Parses an origin in the spelling of browsers, because the server compares origins as text.
 fn origin(text: &str) -> Option<HeaderValue> {
     let url: Uri = text.parse().ok()?;
     let scheme = url.scheme_str()?;
@@ -30,7 +32,7 @@ fn origin(text: &str) -> Option<HeaderValue> {
     };
     let is_plain = text == format!("{scheme}://{authority}") && !text.contains('@');
     let is_small = !text.bytes().any(|byte| byte.is_ascii_uppercase());
-    // One that is written is a number, as short as it can be.
+    // A written port is a number without leading zeros, and is not the scheme's default port.
     let port = url.port_u16();
     let is_port = match port {
         None => url.host() == Some(authority),

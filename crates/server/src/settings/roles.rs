@@ -1,24 +1,28 @@
-/// What a node is for.
+//! The roles of a node.
+
+/// The roles that a node runs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Roles {
-    /// It takes commands, and streams the log.
+    /// The node executes commands and streams the log.
     pub command: bool,
-    /// It keeps documents and a search index, and answers queries from them.
+    /// The node keeps documents and a search index, and answers queries from them.
     pub query: bool,
-    /// It feeds a search index that several nodes share. An index of its own it feeds anyway.
+    /// The node feeds a search index that several nodes share. A node always feeds its own index.
     pub indexer: bool,
 }
 
 impl Roles {
-    /// Those of a node that stands alone.
+    /// Every role, for a node that runs alone.
     pub const ALL: Self = Self {
         command: true,
         query: true,
         indexer: true,
     };
 
-    /// `None` when one has no such name, or `indexer` comes without `query`: the index is fed from
-    /// the documents.
+    /// Parses role names, separated by commas. Returns `None` in two cases:
+    ///
+    /// - A name is unknown.
+    /// - `indexer` comes without `query`, whose documents feed the index.
     pub(super) fn parse(value: &str) -> Option<Self> {
         let mut roles = Self::default();
         for role in value.split(',') {

@@ -1,13 +1,13 @@
-//! How one setting is found: in its flag, the environment or the file, or else its default.
+//! Reads one setting from its flag, else the environment, else the file, else its default.
 
 use std::{ffi::OsString, fs, io, net::SocketAddr, path::PathBuf};
 
 use super::{Error, Origin};
 
-/// The file's name.
+/// The settings file in the working folder.
 pub(super) const FILE: &str = "orderlog.toml";
 
-/// Every setting there is.
+/// Every setting's name. The file may hold no other key.
 pub(super) const NAMES: [&str; 26] = [
     "listen",
     "metrics-listen",
@@ -37,20 +37,20 @@ pub(super) const NAMES: [&str; 26] = [
     "tls-client-key",
 ];
 
-/// Where settings come from, besides flags.
+/// The sources of settings besides flags: the environment and the file.
 pub struct Sources<'a> {
     environment: &'a dyn Fn(&str) -> Option<OsString>,
     file: toml::Table,
 }
 
-/// A value and, unless it is the default, where it came from.
+/// A value. `given` holds its source and its text, and is `None` for the default.
 pub(super) struct Found<T> {
     pub(super) value: T,
     pub(super) given: Option<(Origin, String)>,
 }
 
 impl<T> Found<T> {
-    /// Which source it is from: the less, the more it counts.
+    /// Returns the rank of the value's source. A source of lower rank takes precedence.
     pub(super) fn rank(&self) -> u8 {
         match &self.given {
             Some((Origin::Flag(_), _)) => 0,
@@ -62,7 +62,7 @@ impl<T> Found<T> {
 }
 
 impl<T> Found<Option<T>> {
-    /// Refuses a value that is of no use as things are.
+    /// Rejects a given value with `rule`. Callers use this for a setting that lacks another one.
     pub(super) fn must_be_unset(self, rule: &str) -> Result<(), Error> {
         match self.given {
             Some((origin, value)) => Err(Error::Wrong {
@@ -76,7 +76,7 @@ impl<T> Found<Option<T>> {
 }
 
 impl Found<SocketAddr> {
-    /// Refuses an address that others can reach, if something is lacking for that.
+    /// Rejects a given address beyond loopback if `lacking` names settings that are missing for it.
     pub(super) fn within(self, lacking: Option<&str>) -> Result<SocketAddr, Error> {
         match (self.given, lacking) {
             (Some((origin, value)), Some(lacking)) if !self.value.ip().is_loopback() => {
@@ -95,10 +95,12 @@ impl Found<SocketAddr> {
 }
 
 impl<'a> Sources<'a> {
-    /// The environment, and `orderlog.toml` in the working folder if there is one.
+    /// Reads `orderlog.toml` in the working folder, if the file exists.
     ///
     /// # Errors
-    /// The file is there but wrong.
+    /// - [`Error::Unreadable`] when the file cannot be read.
+    /// - [`Error::Syntax`] when the file is not TOML.
+    /// - [`Error::Unknown`] when the file names an unknown setting.
     pub fn new(environment: &'a dyn Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
         let file = match fs::read_to_string(FILE) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -125,7 +127,7 @@ impl<'a> Sources<'a> {
         }
     }
 
-    /// Where to listen.
+    /// Reads an address and a port.
     pub(super) fn address(
         &self,
         name: &'static str,
@@ -136,7 +138,7 @@ impl<'a> Sources<'a> {
         self.find(name, flag, default, |value| value.parse().ok(), &rule)
     }
 
-    /// A file that may be named.
+    /// Reads the path of an optional file.
     pub(super) fn path(
         &self,
         name: &'static str,
@@ -146,7 +148,7 @@ impl<'a> Sources<'a> {
         self.find(name, flag, None, parse, "must be a file")
     }
 
-    /// A text that may be given.
+    /// Reads an optional text, which must not be empty.
     pub(super) fn text(
         &self,
         name: &'static str,
@@ -156,7 +158,7 @@ impl<'a> Sources<'a> {
         self.find(name, flag, None, parse, "must not be empty")
     }
 
-    /// The value of one setting; `rule` says what `parse` accepts.
+    /// Reads the value of one setting. `rule` describes the values that `parse` accepts.
     pub(super) fn find<T>(
         &self,
         name: &'static str,
@@ -208,12 +210,12 @@ impl<'a> Sources<'a> {
     }
 }
 
-/// The value of a flag that may be given several times, as if it had been given once.
+/// Joins the values of a repeated flag with commas. Returns `None` without a value.
 pub(super) fn list(values: &[String]) -> Option<String> {
     (!values.is_empty()).then(|| values.join(","))
 }
 
-/// A value of the file, as its flag would have it.
+/// Formats a value of the file in the spelling of its flag.
 fn text(value: &toml::Value) -> String {
     match value {
         toml::Value::String(text) => text.clone(),

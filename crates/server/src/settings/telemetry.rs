@@ -1,40 +1,44 @@
+//! Reads the settings of metrics, traces and log lines.
+
 use std::net::SocketAddr;
 
 use http::Uri;
 
 use super::{Error, ServeFlags, Sources};
 
-/// What operators see.
+/// The settings of metrics, traces and log lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Telemetry {
-    /// Where Prometheus finds the metrics; none: nothing is measured.
+    /// The listener for Prometheus. `None` serves no metrics.
     pub metrics: Option<Metrics>,
-    /// Who collects traces, by OTLP over gRPC; none: there are no traces.
+    /// The URL of the trace collector, by OTLP over gRPC. `None` exports no traces.
     pub collector: Option<String>,
-    /// How the log is written.
+    /// The format of log lines.
     pub log: LogFormat,
 }
 
-/// Where the metrics are.
+/// The listener of the metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metrics {
-    /// The address to serve them on.
+    /// The address and port to serve the metrics on.
     pub listen: SocketAddr,
-    /// Whether somebody has said so. Else another node of this machine may have it already.
+    /// Whether a setting names the address. The node runs without metrics if the default address is
+    /// in use, for example by another node on this machine.
     pub wanted: bool,
 }
 
-/// How the log is written.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// Lines for people.
+    /// Text for people.
     Text,
-    /// A JSON object in each line, for machines.
+    /// One JSON object a line, for programs.
     Json,
 }
 
 impl Sources<'_> {
-    /// `lacking`: what would have to be set for others to reach it.
+    /// Reads the settings of telemetry. `lacking` names the settings without which the metrics may
+    /// listen on loopback only.
     pub(super) fn telemetry(
         &self,
         flags: &ServeFlags,

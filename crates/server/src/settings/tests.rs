@@ -1,3 +1,5 @@
+//! Tests of the settings: their sources, precedence and rules.
+
 use std::{collections::HashMap, ffi::OsString};
 
 use wire::Authorization;
@@ -63,7 +65,7 @@ fn a_flag_beats_the_environment_which_beats_the_file() {
     assert_eq!(from_file.drain_timeout, Duration::from_secs(7));
 }
 
-/// A command line that is nothing but the flags of `orderlog serve`.
+/// A command line of only the flags of `orderlog serve`.
 #[derive(clap::Parser)]
 struct Line {
     #[command(flatten)]
@@ -294,7 +296,7 @@ fn beyond_loopback_it_serves_with_tls_and_credentials_or_as_insecure() {
     );
     assert_eq!(refused(tokens), lacking("tls-cert and tls-key"));
     assert_eq!(refused(tls), lacking("tokens or jwt-keys"));
-    // A certificate says who a client is, not what it may do.
+    // A client certificate identifies a client, but gives it no role.
     let mutual = format!("{tls}tls-client-ca = 'a'");
     assert_eq!(refused(&mutual), lacking("tokens or jwt-keys"));
     for credentials in [tokens, jwt] {

@@ -1,16 +1,18 @@
+//! Reads the certificate files of the server.
+
 use std::path::PathBuf;
 
 use super::{Error, Found, ServeFlags, Sources};
 
-/// How a server shows who it is, and keeps what is said between it and its clients.
+/// The files that a server needs for TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
-    /// The file with its certificate and those between that and a known authority, in PEM.
+    /// The file of the server's certificate and the intermediate certificates, in PEM.
     pub cert: PathBuf,
-    /// The file with the certificate's private key, in PEM.
+    /// The file of the certificate's private key, in PEM.
     pub key: PathBuf,
-    /// The file with the authorities of which each client must have a certificate; none: clients
-    /// need no certificate.
+    /// The file of the authorities that issue client certificates, in PEM. `None` requires no client
+    /// certificate.
     pub client_ca: Option<PathBuf>,
 }
 

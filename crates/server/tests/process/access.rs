@@ -6,7 +6,8 @@ use std::{
     process::{Command, Output},
 };
 
-use testkit::{Authority, Process, eventually};
+use e2e::Process;
+use test_support::{Authority, eventually};
 
 use crate::binary::{orderlog, serve};
 

@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use testkit::Process;
+use e2e::Process;
 
 pub(crate) fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_orderlog"))
@@ -15,10 +15,10 @@ pub(crate) fn start(data_dir: &Path) -> Process {
 
 /// Builds the command that starts the server. The caller can add arguments.
 pub(crate) fn serve(data_dir: &Path) -> Command {
-    testkit::serve(program(), data_dir)
+    e2e::serve(program(), data_dir)
 }
 
 /// Builds a command of the binary.
 pub(crate) fn orderlog() -> Command {
-    testkit::command(program())
+    e2e::command(program())
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use testkit::Process;
+use e2e::Process;
 use tokio::{task::block_in_place, time::Instant};
 
 use crate::{

@@ -2,7 +2,7 @@
 
 use std::{fs, net::TcpListener, path::Path, process::Output};
 
-use testkit::Process;
+use e2e::Process;
 
 use crate::binary::{self, orderlog, start};
 
@@ -209,7 +209,7 @@ fn a_wrong_setting_is_one_line_that_names_it_and_exit_code_2() {
 async fn status_tells_scripts_whether_a_node_is_ready() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path());
-    testkit::eventually("it is ready", async || {
+    test_support::eventually("it is ready", async || {
         let ready = server.run(["status", "--ready"]);
         ready.status.success().then_some(())
     })

@@ -3,7 +3,8 @@
 use std::process::Output;
 
 use contract::orders::v1::*;
-use testkit::{Process, order, postgres};
+use e2e::Process;
+use test_support::{order, postgres};
 
 use crate::binary::{orderlog, serve};
 

@@ -2,7 +2,8 @@
 
 use crate::binary::{orderlog, start};
 use contract::orders::v1::*;
-use testkit::{Clients, Process, order, postgres};
+use e2e::{Clients, Process};
+use test_support::{order, postgres};
 use tokio::task::JoinSet;
 
 /// Returns every event of the log in order.

@@ -240,7 +240,7 @@ fn each_alert_leads_to_what_is_to_be_done() {
 #[test]
 #[ignore = "needs promtool"]
 fn prometheus_understands_the_alerts_and_the_dashboard() {
-    let promtool = testkit::promtool();
+    let promtool = test_support::promtool();
     let folder = tempfile::tempdir().unwrap();
     let rules = Shown::in_dashboard().into_iter().enumerate();
     let rules: Vec<_> = rules

@@ -8,9 +8,10 @@ use std::{
 };
 
 use contract::orders::v1::*;
+use e2e::{Clients, Process};
 use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
-use testkit::{Clients, Process, eventually, order, postgres, reason};
+use test_support::{eventually, order, postgres, reason};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;

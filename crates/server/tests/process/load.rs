@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use contract::orders::v1::{execute_commands_request::Command, *};
-use testkit::{Clients, Process, order};
+use e2e::{Clients, Process};
+use test_support::order;
 use tokio::{sync::watch, task::JoinSet, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};

@@ -4,7 +4,8 @@ use std::{
     io::ErrorKind, net::TcpListener, os::unix::net::UnixDatagram, path::Path, process::Stdio,
 };
 
-use testkit::{Clients, DEADLINE, Process};
+use e2e::{Clients, Process};
+use test_support::DEADLINE;
 
 use crate::binary::serve;
 

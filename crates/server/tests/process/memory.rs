@@ -1,7 +1,8 @@
 //! Tests that subscribers who do not read cost bounded memory.
 
 use contract::orders::v1::*;
-use testkit::{Process, eventually, order};
+use e2e::Process;
+use test_support::{eventually, order};
 use tokio::task::JoinSet;
 
 use crate::binary::start;

@@ -2,8 +2,9 @@
 
 use std::{fs, path::Path, process::Stdio, thread, time::Duration};
 
+use e2e::Process;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, sqlite::SqliteConnectOptions};
-use testkit::{Process, order};
+use test_support::order;
 
 use crate::binary::{orderlog, start};
 

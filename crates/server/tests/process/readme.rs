@@ -92,7 +92,7 @@ fn printed_by(commands: &str) -> String {
 #[ignore = "needs buf"]
 fn readme_command_lines_run_and_print_what_it_shows() {
     // The script needs `buf` on the `PATH`.
-    let _ = testkit::buf();
+    let _ = test_support::buf();
     let commands: String = blocks(README, "sh").collect();
     assert_eq!(commands.matches("grpcurl -plaintext").count(), 4);
     assert_eq!(commands.matches("orderlog ").count(), 7);

@@ -1,7 +1,8 @@
 //! Tests of repeated rebuilds, within one process and across restarts, while commands flow.
 
 use contract::orders::v1::SearchOrdersRequest;
-use testkit::{Clients, Process, eventually, order, reason};
+use e2e::{Clients, Process};
+use test_support::{eventually, order, reason};
 use tokio::task::block_in_place;
 
 use crate::{binary::start, load::Load};

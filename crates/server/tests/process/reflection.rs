@@ -154,7 +154,7 @@ fn call(buf: &Path, url: &str, method: &str, sent: &str) -> String {
 #[test]
 #[ignore = "needs buf"]
 fn every_method_can_be_called_by_reflection_alone() {
-    let buf = testkit::buf();
+    let buf = test_support::buf();
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path());
     for (method, sent, expected) in CALLS {

@@ -10,7 +10,8 @@ use std::{
 };
 
 use contract::orders::v1::{execute_commands_response::Result as Told, *};
-use testkit::{Clients, DEADLINE, eventually, order, reason};
+use e2e::Clients;
+use test_support::{DEADLINE, eventually, order, reason};
 use tokio::{
     sync::mpsc,
     task::JoinSet,

@@ -9,8 +9,9 @@ use std::{
 };
 
 use contract::orders::v1::*;
+use e2e::{Clients, Process};
 use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
-use testkit::{Authority, Clients, DEADLINE, Process, eventually, order};
+use test_support::{Authority, DEADLINE, eventually, order};
 use tonic_types::StatusExt as _;
 
 use crate::binary::{orderlog, serve, start};

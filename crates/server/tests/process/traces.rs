@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use contract::orders::v1::*;
+use e2e::Process;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{
         ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -10,7 +11,7 @@ use opentelemetry_proto::tonic::{
     },
     trace::v1::Span,
 };
-use testkit::{Process, eventually, order};
+use test_support::{eventually, order};
 use tokio::{net::TcpListener, sync::Mutex};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport::Server};

@@ -1,6 +1,6 @@
 //! Runs the suite of every engine against a real Meilisearch.
 
-use testkit::meilisearch::shared;
+use test_support::meilisearch::shared;
 use uuid::Uuid;
 
 use super::Index;

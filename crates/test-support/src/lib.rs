@@ -1,13 +1,6 @@
-//! Test helpers that the crates of this workspace share.
+//! Test helpers that need no server.
 //!
-//! A test builds its system from real parts and drives it through the contract:
-//!
-//! - [`Server`] runs one node in this process, on a real socket and in its own data folder.
-//!   [`Node`] configures it.
-//! - [`Process`] runs the program as a child process that a test can kill, measure and call on the
-//!   command line.
-//! - [`Clients`] holds a client of every service. [`order`] builds valid requests, and a test
-//!   changes the fields it is about.
+//! - [`order`] builds valid requests, and a test changes the fields it is about.
 //! - [`Proxy`] breaks the network between two parts. [`Interceptor`] triggers an action between an
 //!   HTTP call and its answer.
 //! - [`postgres`] provides real databases and [`meilisearch`] real search servers. [`buf`] and
@@ -17,7 +10,6 @@
 //! - [`eventually`] polls a condition until it holds or [`DEADLINE`] passes.
 
 mod authority;
-mod clients;
 mod double;
 mod interceptor;
 pub mod meilisearch;
@@ -25,20 +17,15 @@ mod methods;
 pub mod order;
 mod path;
 pub mod postgres;
-mod process;
 mod proxy;
-mod server;
 
 use std::{fmt, time::Duration};
 
 pub use authority::{Authority, Issuer};
-pub use clients::Clients;
 pub use interceptor::Interceptor;
 pub use methods::methods;
 pub use path::{buf, on_path, promtool};
-pub use process::{Process, command, serve};
 pub use proxy::Proxy;
-pub use server::{Node, Server};
 use tokio::time::Instant;
 use tonic::Status;
 use tonic_types::StatusExt as _;

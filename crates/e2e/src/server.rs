@@ -13,7 +13,9 @@ use server::{
 use tempfile::TempDir;
 use tokio::{runtime::Builder, sync::oneshot};
 
-use crate::{Clients, DEADLINE};
+use test_support::DEADLINE;
+
+use crate::Clients;
 
 /// A node in its own data folder, on a port that the operating system picks. One node can be a
 /// whole system.
