@@ -1,7 +1,7 @@
 """A shop and its warehouse: `python example.py [ADDRESS:PORT]`.
 
-The shop takes three orders, ships one and cancels one. The warehouse follows the log, and keeps in
-`warehouse.db` what is still to be packed.
+The shop creates three orders, ships one and cancels one. The warehouse subscribes to the log, and
+keeps the orders to pack in `warehouse.db`.
 """
 
 import asyncio
@@ -24,12 +24,12 @@ from orders.v1.query_service_pb2 import GetOrderRequest, SearchOrdersRequest
 
 
 class Warehouse(SqliteStore):
-    """The orders that are to be packed."""
+    """A projection of the orders to pack."""
 
     SCHEMA = "CREATE TABLE IF NOT EXISTS to_pack (order_id TEXT PRIMARY KEY, pieces INTEGER);"
 
     def project(self, event: RecordedEvent) -> None:
-        """Add an order when it is created, and remove it when it is on its way, or cancelled."""
+        """Adds a created order, and removes a shipped or cancelled one."""
         match event.WhichOneof("payload"):
             case "order_created":
                 pieces = sum(item.quantity for item in event.order_created.items)
@@ -41,7 +41,7 @@ class Warehouse(SqliteStore):
 
 
 async def shop(orderlog: Orderlog) -> int:
-    """Sell tea. Returns the position of what was done last."""
+    """Sells tea, and returns the position of the last event."""
     await orderlog.execute(RegisterCustomerRequest(customer_id="ann", name="Ann Müller"))
     tea = CreateOrderItem(product_id="tea", quantity=2, unit_price=money("EUR", Decimal("12.50")))
     order = CreateOrderRequest(customer_id="ann", items=[tea])
@@ -61,7 +61,7 @@ async def shop(orderlog: Orderlog) -> int:
     except OrderlogError as refused:
         print(f"refused: {refused.reason} ({refused})")
 
-    # Answered by a read model that has seen the cancellation.
+    # With min_position, the server answers once the read model has projected the cancellation.
     latest = GetOrderRequest(
         order_id=third.order_id, min_position=cancelled.position, max_wait=Duration(seconds=10)
     )
@@ -73,7 +73,7 @@ async def shop(orderlog: Orderlog) -> int:
 
 
 async def main(target: str) -> None:
-    """Run the shop, and the warehouse until it has seen what the shop did."""
+    """Runs the shop, and the warehouse until it has projected the events of the shop."""
     warehouse = Warehouse("warehouse.db")
     async with Orderlog(target) as orderlog:
         following = asyncio.create_task(follow(target, warehouse))

@@ -1,4 +1,4 @@
-"""How long to wait before trying again."""
+"""The backoff between retries."""
 
 import random
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ _LONGEST = 5.0
 
 
 def pauses() -> Iterator[float]:
-    """Seconds, longer each time, and random, so that many clients do not come back at once."""
+    """Yields seconds to wait: they grow, and are random, so that clients do not retry together."""
     longest = _FIRST
     while True:
         yield random.uniform(longest / 2, longest)

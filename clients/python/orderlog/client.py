@@ -1,4 +1,4 @@
-"""Commands and queries."""
+"""The client for commands and queries."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class Orderlog:
         patience: float = 30.0,
         answer_within: float = 10.0,
     ) -> None:
-        """Connect as soon as something is called, to `https://NAME:PORT` with TLS.
+        """Prepares a connection, which the first call opens, with TLS for `https://NAME:PORT`.
 
-        `token` is shown with each call: itself, or what it returns then, so that it can be renewed.
-        Without TLS it is only for a server on this machine. `tls` is what
-        `grpc.ssl_channel_credentials` makes of authorities, and of a certificate to show.
+        Each call sends `token`, or the value that it returns if it is a function, so that a token
+        can be renewed. Without TLS, `target` must then be on this machine.
+        `grpc.ssl_channel_credentials` makes `tls` from authorities and a client certificate.
 
-        A call is tried again for `patience` seconds, and given `answer_within` seconds each time,
-        besides those that the server is asked to wait for its read model.
+        The client retries a call for `patience` seconds. Each attempt has a timeout of
+        `answer_within` seconds, plus the seconds of the request's `max_wait`.
         """
         self._channel = connect(target, token, tls)
         self._patience = patience
@@ -59,18 +59,18 @@ class Orderlog:
         self.queries = query_service_pb2_grpc.QueryServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:
-        """Nothing is to be done yet."""
+        """Returns the client itself."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close the connection."""
+        """Closes the connection."""
         await self._channel.close()
 
     async def execute(self, command: Message) -> Any:
-        """Send a command until it is answered, and return its reply.
+        """Sends a command, retries it until the server replies, and returns the reply.
 
-        It has a request id, made here unless it has one, so that it takes effect once however
-        often it is sent. Its `position` is what a query needs to see it: `min_position`.
+        The client adds a request id if the command has none, so that retries take effect once.
+        A query with the reply's `position` as `min_position` sees the command's events.
         """
         sent = type(command)()
         sent.CopyFrom(command)
@@ -79,12 +79,12 @@ class Orderlog:
         return await self._again(getattr(self.commands, method), sent)
 
     async def ask(self, query: Message) -> Any:
-        """Ask a query until it is answered, and return the answer."""
+        """Sends a query, retries it until the server replies, and returns the reply."""
         method = _method(query_service_pb2.DESCRIPTOR.services_by_name["QueryService"], query)
         return await self._again(getattr(self.queries, method), query)
 
     async def search(self, search: query_service_pb2.SearchOrdersRequest) -> AsyncIterator[Order]:
-        """Find orders, page after page."""
+        """Yields the orders that match, page by page."""
         page = query_service_pb2.SearchOrdersRequest()
         page.CopyFrom(search)
         while True:
@@ -112,7 +112,7 @@ class Orderlog:
 
 
 def _waits(request: Message) -> float:
-    """Seconds that the server may wait until its read model is as far as asked."""
+    """Returns the seconds that the server may wait for its read model: 5 without `max_wait`."""
     if "max_wait" not in request.DESCRIPTOR.fields_by_name:
         return 0
     return request.max_wait.ToTimedelta().total_seconds() if request.HasField("max_wait") else 5
@@ -128,7 +128,7 @@ def _method(service: Any, request: Message) -> str:
 
 
 def uuid7() -> uuid.UUID:
-    """Make an id that sorts by time: random ones make the log slower."""
+    """Makes an id that sorts by time, because random ids make the log slower."""
     milliseconds = time.time_ns() // 1_000_000
     value = milliseconds << 80 | int.from_bytes(os.urandom(10))
     value = value & ~(0xF << 76) | 0x7 << 76

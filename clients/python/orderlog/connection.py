@@ -1,4 +1,4 @@
-"""How a server is reached: with TLS or without, and what is shown to it."""
+"""Makes channels, with or without TLS, that send a token."""
 
 from __future__ import annotations
 
@@ -15,19 +15,18 @@ if TYPE_CHECKING:
     from grpc.aio import ClientCallDetails
 
 Token = str | Callable[[], str | Awaitable[str]]
-"""A token, or what returns the one to show now, which every call asks."""
+"""A token, or a function that returns the current token for each call."""
 
 _OPTIONS = (
-    # A server that went without a word is noticed while a call waits for it, also one that the
-    # client has nothing more to say to.
+    # Pings detect a lost server while a call waits for it, even if the client sends nothing more.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
-    # A page of 500 orders with many lines is more than the usual 4 MiB.
+    # A page of 500 orders with many lines exceeds the default of 4 MiB.
     ("grpc.max_receive_message_length", 64 << 20),
-    # Else all of a process share one connection, and its loss.
+    # By default, all channels of a process share one connection, and fail together.
     ("grpc.use_local_subchannel_pool", 1),
-    # A server that comes back is to be found soon.
+    # A short backoff finds a restarted server soon.
     ("grpc.max_reconnect_backoff_ms", 1_000),
 )
 
@@ -35,7 +34,7 @@ _OPTIONS = (
 def connect(
     target: str, token: Token | None, tls: grpc.ChannelCredentials | None
 ) -> grpc.aio.Channel:
-    """Make a channel to `ADDRESS:PORT`, or with TLS to `https://NAME:PORT`."""
+    """Makes a channel to `ADDRESS:PORT`, or with TLS to `https://NAME:PORT`."""
     is_url = target.startswith(("http://", "https://"))
     url = urlsplit(target if is_url else f"//{target}")
     address = url.netloc if is_url else target
@@ -72,12 +71,12 @@ class _Bearer:
         try:
             token = self._token
             if callable(token):
-                # The time of the call itself begins later.
+                # The call's own timeout starts only after the token is there.
                 async with asyncio.timeout(timeout):
                     token = token()
                     token = await token if inspect.isawaitable(token) else token
             token = token.strip()
-            # What a header cannot hold would be told in the error.
+            # gRPC's error about an invalid header would contain the token.
             if not (token.isascii() and token.isprintable()):
                 message = "it has characters that no token has"
                 raise ValueError(message)
@@ -89,7 +88,7 @@ class _Bearer:
         return f"Bearer {token}"
 
 
-# A channel takes an interceptor for the first of these that it is, and for no other.
+# A channel uses an interceptor for one kind of call only, so each kind needs its own class.
 class _UnaryUnary(_Bearer, grpc.aio.UnaryUnaryClientInterceptor):
     intercept_unary_unary = _Bearer.intercept
 

@@ -1,4 +1,4 @@
-"""What an error says beside its code."""
+"""The error of a call, with the details that orderlog sends."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ if TYPE_CHECKING:
 
 
 class OrderlogError(Exception):
-    """A call that was refused, or that nobody answered."""
+    """A call failed: the server rejected it, or did not reply."""
 
     def __init__(self, error: AioRpcError) -> None:
-        """Read the error's details."""
+        """Reads the error's details."""
         super().__init__(error.details())
         self.code: StatusCode = error.code()
         self.reason = ""
-        """Such as `ORDER_NOT_SHIPPABLE`; empty if it was not orderlog that answered."""
+        """The reason, such as `ORDER_NOT_SHIPPABLE`; empty if the error is not from orderlog."""
         self.metadata: dict[str, str] = {}
-        """What belongs to the reason, such as `expected` and `actual`."""
+        """The values of the reason, such as `expected` and `actual`."""
         self.violations: dict[str, str] = {}
-        """Each wrong field, and the rule it breaks."""
+        """Each invalid field, with the rule that it breaks."""
         self.resource = ""
-        """The id of what does not exist, or exists already."""
+        """The id of the resource that does not exist, or exists already."""
         self.retry_after: float | None = None
-        """Seconds after which the same call may succeed."""
+        """The seconds to wait before a retry, if the server names them."""
         for detail in _details(error):
             if isinstance(detail, error_details_pb2.ErrorInfo):
                 self.reason = detail.reason
@@ -41,9 +41,9 @@ class OrderlogError(Exception):
 
     @property
     def is_retryable(self) -> bool:
-        """Whether the same call may succeed later.
+        """Whether a retry may succeed.
 
-        Without a time to try again after, RESOURCE_EXHAUSTED is a message that is too large.
+        RESOURCE_EXHAUSTED without a delay means that a message is too large.
         """
         return self.code is StatusCode.UNAVAILABLE or (
             self.code is StatusCode.RESOURCE_EXHAUSTED and self.retry_after is not None
@@ -51,9 +51,9 @@ class OrderlogError(Exception):
 
     @property
     def is_unanswered(self) -> bool:
-        """Whether time ran out, or the connection, before an answer: the outcome is not known.
+        """Whether the call ended without a reply, so that its outcome is unknown.
 
-        Besides UNAVAILABLE, a connection that is cut in the midst of a message may look like these.
+        A timeout or a lost connection may cause these codes, in addition to UNAVAILABLE.
         """
         return not self.reason and self.code in (
             StatusCode.DEADLINE_EXCEEDED,

@@ -1,7 +1,7 @@
-"""A subscriber that loses no event and repeats none.
+"""A subscriber that applies each event exactly once.
 
-What it makes of events and how far it is are kept in one transaction. After any break it goes on
-from there, and the log delivers exactly what comes behind.
+The store commits the projection and the position in one transaction. After a failure, the
+subscriber resumes after that position, and the log delivers only later events.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 HEARTBEAT = 10.0
-"""Seconds after which a stream says at the latest that it is still there."""
+"""The longest time between two responses of a live stream, in seconds."""
 
 
 class Position(NamedTuple):
-    """A place in a log."""
+    """A position, with the id of its log."""
 
     log_id: str
     position: int
 
 
 class Store(Protocol):
-    """Keeps what is made of events, and how far that is."""
+    """Stores a projection and its position."""
 
     def position(self) -> Position:
-        """Where to go on; position 0 of log "" in the beginning."""
+        """Returns the position to resume after; at first, position 0 of log ""."""
 
     def apply(self, response: SubscribeResponse) -> None:
-        """Take a response's events and its position, both or nothing."""
+        """Applies a response's events and its position in one transaction."""
 
 
 async def follow(
@@ -59,13 +59,14 @@ async def follow(
     silence: float = 3 * HEARTBEAT,
     on_caught_up: Callable[[bool], None] = lambda _: None,
 ) -> None:
-    """Follow the log of the server at `target` until cancelled, whatever breaks in between.
+    """Follows the log of the server at `target` until cancelled, and reconnects after failures.
 
-    After `silence` seconds without a word the connection is taken for lost. `on_caught_up` is told
-    when the head of the log is reached, and when it is no longer. Raises an `OrderlogError` that
-    trying again does not help against, such as LOG_MISMATCH: the log is another one than the store
-    was made from. A `token` that is refused is final too, unless it is a function: that is asked
-    again each time, until it returns one that is not.
+    The subscriber reconnects after `silence` seconds without a response. It calls `on_caught_up`
+    with True at the head of the log, and with False when it lags or the stream ends.
+
+    Raises an `OrderlogError` that a retry cannot fix. LOG_MISMATCH is one: the store belongs to
+    another log. A rejected `token` is one too, unless `token` is a function. The subscriber then
+    calls the function for each attempt, until the server accepts the token.
     """
     is_caught_up = False
     waits = pauses()
@@ -74,7 +75,7 @@ async def follow(
         request = SubscribeRequest(
             after_position=resume.position, log_id=resume.log_id, filter=only, follow=True
         )
-        # A connection of its own each time: another call on one that is lost is lost too.
+        # Each attempt opens a new connection, because a call on a lost connection fails too.
         async with Orderlog(target, token=token, tls=tls) as orderlog:
             call = orderlog.events.Subscribe(request)
             while (response := await _next(call, silence, callable(token))) is not None:
@@ -92,7 +93,7 @@ async def follow(
 async def _next(
     call: grpc.aio.UnaryStreamCall, silence: float, token_may_change: bool
 ) -> SubscribeResponse | None:
-    """What comes next, or None if another stream has to be tried."""
+    """Returns the next response, or None if the subscriber must open another stream."""
     try:
         async with asyncio.timeout(silence):
             response = await call.read()
@@ -116,14 +117,14 @@ def _may_pass(error: OrderlogError, token_may_change: bool) -> bool:
     match error.code:
         case grpc.StatusCode.UNAUTHENTICATED | grpc.StatusCode.PERMISSION_DENIED:
             return token_may_change
-        # With a reason, it is what the server says of an event that it cannot read yet.
+        # With a reason, INTERNAL may mean that the server cannot read a newer event yet.
         case grpc.StatusCode.INTERNAL:
             return True
     return error.is_retryable or error.is_unanswered
 
 
 async def _finished(work: Coroutine[None, None, None]) -> None:
-    # A transaction is not left half-way: who is cancelled waits for it, however often.
+    # A cancelled caller waits for the end of the transaction, even if it is cancelled repeatedly.
     task = asyncio.ensure_future(work)
     cancelled = None
     while not task.done():
@@ -137,13 +138,13 @@ async def _finished(work: Coroutine[None, None, None]) -> None:
 
 
 class SqliteStore:
-    """A store in an SQLite file: say in `project` what becomes of an event."""
+    """A store in an SQLite file. Subclasses apply events in `project`."""
 
     SCHEMA = ""
-    """The tables that `project` needs, each `CREATE TABLE IF NOT EXISTS`."""
+    """The SQL of the tables that `project` needs, each with `CREATE TABLE IF NOT EXISTS`."""
 
     def __init__(self, file: Path | str) -> None:
-        """Open the file, or make it."""
+        """Opens the file, and creates it if it is missing."""
         self._turn = threading.Lock()
         self.connection = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
         self.connection.executescript(f"""
@@ -157,13 +158,13 @@ class SqliteStore:
         """)
 
     def close(self) -> None:
-        """Close the file."""
+        """Closes the file."""
         with self._turn:
             self.connection.close()
 
     def position(self) -> Position:
-        """Where to go on."""
-        # Not in the midst of a transaction, which may be rolled back.
+        """Returns the position to resume after."""
+        # The lock excludes a transaction in progress, which may roll back.
         with self._turn:
             return self._position()
 
@@ -172,7 +173,7 @@ class SqliteStore:
         return Position(*rows.fetchone())
 
     def apply(self, response: SubscribeResponse) -> None:
-        """Take a response's events and its position, both or nothing."""
+        """Applies a response's events and its position in one transaction."""
         with self._turn:
             self.connection.execute("BEGIN IMMEDIATE")
             try:
@@ -188,15 +189,15 @@ class SqliteStore:
             message = f"the file is made from log {log_id}, not from {response.log_id}"
             raise ValueError(message)
         for event in response.events:
-            # Another process with the same file may have been here first.
+            # Another process with the same file may have applied the event already.
             if event.position > done:
                 self.project(event)
-        # A heartbeat moves on too, where a filter skips much.
+        # A heartbeat also advances the position, past events that the filter skips.
         self.connection.execute(
             "UPDATE progress SET log_id = ?, position = max(position, ?)",
             (response.log_id, response.position),
         )
 
     def project(self, event: RecordedEvent) -> None:
-        """Take one event. `event.WhichOneof("payload")` is None for one that is newer than this."""
+        """Applies one event. `event.WhichOneof("payload")` is None for an event of unknown type."""
         raise NotImplementedError

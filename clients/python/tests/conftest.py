@@ -1,4 +1,4 @@
-"""A real server that can be killed, behind a network that can be cut."""
+"""Starts real servers that tests kill, behind a proxy that tests cut."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROGRAM = Path(os.environ.get("ORDERLOG", ROOT / "target" / "debug" / "orderlog"
 
 
 class Server:
-    """orderlog on a data folder of its own, at one address across restarts."""
+    """An orderlog server with its own data folder, at one address across restarts."""
 
     def __init__(self, folder: Path, *more: str) -> None:
         self._folder = folder
@@ -70,7 +70,7 @@ class Server:
         self._process.wait()
 
     def hold_answers(self) -> None:
-        """Let no answer through any more on the connections there are, without closing them."""
+        """Stops all replies on the open connections, without closing them."""
         self._answers.clear()
         self._answers = asyncio.Event()
         self._answers.set()
@@ -117,7 +117,7 @@ async def _pump(
 
 
 class Secured(Server):
-    """One with TLS, for who has a token."""
+    """A server with TLS that requires a token."""
 
     def __init__(self, folder: Path, *more: str) -> None:
         self._tokens = folder / "tokens"
@@ -135,7 +135,7 @@ class Secured(Server):
         return grpc.ssl_channel_credentials(self.certificate.read_bytes())
 
     def token(self, *roles: str) -> str:
-        """Make a token; one made while it runs counts soon."""
+        """Makes a token. A running server accepts it within seconds."""
         named = [argument for role in roles for argument in ("--role", role)]
         command = [PROGRAM, "token", "new", *named, "--tokens", self._tokens]
         return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -147,12 +147,12 @@ class Secured(Server):
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
-    """A certificate of this machine, which is its own authority, and its key."""
+    """Makes a self-signed certificate of this machine, and its key."""
     folder.mkdir(parents=True)
     cert, key = folder / "cert.pem", folder / "key.pem"
     command = "openssl req -x509 -nodes -newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
     of = ("-subj", "/CN=orderlog", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1")
-    # As an authority, it could not be a client's certificate too.
+    # An authority's certificate could not also be a client certificate.
     extensions = (*of, "-addext", "basicConstraints=critical,CA:FALSE")
     files = ("-keyout", key, "-out", cert)
     subprocess.run([*command.split(), *extensions, *files], check=True, stderr=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""TLS and tokens, against a real server that asks for both."""
+"""Tests TLS and tokens against a real server that requires both."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ def connect(server, token=None, **options):
 
 
 async def counts(server, token):
-    """Wait until the server has seen that the token is there."""
+    """Waits until the server accepts the token."""
     async with connect(server, token) as orderlog, asyncio.timeout(60):
         while True:
             with contextlib.suppress(grpc.aio.AioRpcError):
@@ -125,7 +125,7 @@ async def test_a_subscriber_goes_on_when_its_token_is_replaced(server, tmp_path)
     async with following(server, store, token=current, tls=server.tls):
         await until(lambda: store.seen() == [1])
         server.revoke_all()
-        # Again with what was refused, then with what has not the role.
+        # The subscriber retries with the revoked token, then with a token that lacks the role.
         await until(lambda: len(asked) == 2)
         await server_takes(server, "b")
         other = server.token("query")

@@ -1,4 +1,4 @@
-"""Commands and queries against a real server."""
+"""Tests commands and queries against a real server."""
 
 import asyncio
 from decimal import Decimal
@@ -73,7 +73,7 @@ async def test_a_lost_answer_is_asked_for_again_and_the_command_has_one_effect(s
     async with Orderlog(server.target) as other:
         server.hold_answers()
         call = asyncio.create_task(orderlog.execute(create("o")))
-        # Other connections, which are let through, see that it is committed.
+        # The proxy forwards replies on a new connection, which shows the committed command.
         async with Orderlog(server.target) as third, asyncio.timeout(30):
             while await head(third) < 2:
                 await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""The example, as its README runs it."""
+"""Runs the example as the README does."""
 
 import asyncio
 import sys

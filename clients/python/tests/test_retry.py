@@ -1,4 +1,4 @@
-"""What is tried again, and what is not: against a server that fails as it is told."""
+"""Tests retries against a fake server with scripted failures."""
 
 import grpc
 import pytest
@@ -36,7 +36,7 @@ class Fake(CommandServiceServicer):
 
 
 async def attempts(*failures):
-    """The request ids that arrive, and the error if there is one."""
+    """Returns the request ids that arrive, and the error of the call if it fails."""
     fake = Fake(list(failures))
     server = grpc.aio.server()
     add_CommandServiceServicer_to_server(fake, server)
@@ -60,7 +60,7 @@ async def test_an_outage_is_waited_for_with_the_same_request_id():
         (StatusCode.UNAVAILABLE, ErrorInfo(reason="STORE_UNAVAILABLE"), soon),
         (StatusCode.RESOURCE_EXHAUSTED, ErrorInfo(reason="OVERLOADED"), soon),
         (StatusCode.DEADLINE_EXCEEDED,),
-        # As a connection may look that is cut in the midst of an answer.
+        # A connection that breaks during a reply may end with these codes.
         (StatusCode.INTERNAL,),
         (StatusCode.CANCELLED,),
     )

@@ -1,4 +1,4 @@
-"""The subscriber, while servers and networks break."""
+"""Tests the subscriber while servers and networks fail."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from orders.v1.event_service_pb2 import EventFilter, SubscribeResponse
 
 
 class Recorder(SqliteStore):
-    """Every event's position: one that comes twice violates the primary key."""
+    """Records every position. A repeated event violates the primary key."""
 
     SCHEMA = "CREATE TABLE IF NOT EXISTS seen (position INTEGER PRIMARY KEY);"
 
@@ -54,7 +54,7 @@ async def test_no_event_is_lost_or_repeated_when_the_server_is_killed_in_the_mid
     async with following(server, store):
         writing = asyncio.create_task(write())
         await until(lambda: len(store.seen()) > 20)
-    # Another one on the same file, while the log goes on, and a server is killed once more.
+    # A second subscriber resumes with the same file while the writer continues.
     store.close()
     store = Recorder(tmp_path / "seen.db")
     async with following(server, store):
@@ -121,7 +121,7 @@ async def test_what_cannot_be_projected_is_not_counted_as_done(server, orderlog,
         def project(self, event):
             super().project(event)
             if event.position == 2:
-                # Not to be mistaken for silence.
+                # The subscriber must not treat this error as its own silence timeout.
                 raise TimeoutError
 
     for number in range(3):

@@ -1,9 +1,9 @@
-/** How long to wait before trying again. */
+/** The backoff between retries. */
 
 const FIRST_MS = 100;
 const LONGEST_MS = 5_000;
 
-/** Milliseconds, longer each time, and random, so that many clients do not come back at once. */
+/** Returns waits in ms: they grow, and are random, so that clients do not retry together. */
 export function pauses(): () => number {
   let longest = FIRST_MS;
   return () => {

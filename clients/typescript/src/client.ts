@@ -1,4 +1,4 @@
-/** Commands and queries. */
+/** The client for commands and queries. */
 
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -32,7 +32,7 @@ type Methods<S extends DescService> = Extract<
   { methodKind: "unary" }
 >;
 type Request<S extends DescService> = MessageShape<Methods<S>["input"]>;
-/** Finds the RPC that takes `R` among `M`, and tells its reply. */
+/** Finds the RPC among `M` that takes the request `R`, and resolves to its reply. */
 type Reply<M, R> = M extends {
   input: infer I extends DescMessage;
   output: infer O extends DescMessage;
@@ -43,11 +43,11 @@ type Reply<M, R> = M extends {
   : never;
 
 export interface Options extends ConnectionOptions {
-  /** How long a call is tried again. */
+  /** The time for all retries of a call, in ms; by default 30,000. */
   patienceMs?: number;
-  /** How long each attempt is given. */
+  /** The timeout of each attempt in ms, besides the request's `maxWait`; by default 10,000. */
   answerWithinMs?: number;
-  /** After how long without a word the server is asked whether it is there, while a call waits. */
+  /** The silence in ms before the client pings the server while a call waits; by default 10,000. */
   keepAliveMs?: number;
 }
 
@@ -62,10 +62,10 @@ export class Orderlog {
   readonly #answerWithinMs: number;
   #isClosed = false;
 
-  /** Connects as soon as something is called. */
+  /** Prepares a connection, which the first call opens. */
   constructor(
     baseUrl: string,
-    // Not more often than every 10 seconds, which servers may take for an attack.
+    // Servers may treat pings more often than every 10 s as an attack.
     { patienceMs = 30_000, answerWithinMs = 10_000, keepAliveMs = 10_000, token, tls }: Options = {},
   ) {
     check(baseUrl, { token, tls });
@@ -79,7 +79,7 @@ export class Orderlog {
       interceptors: [
         ...(token === undefined ? [] : [showing(token)]),
         (next) => (request) => {
-          // The session would connect again.
+          // After an abort, the session would open a new connection.
           if (this.#isClosed) throw new ConnectError("closed", Code.FailedPrecondition);
           return next(request);
         },
@@ -90,7 +90,7 @@ export class Orderlog {
     this.queries = createClient(QueryService, this.#transport);
   }
 
-  /** Closes the connection; calls that wait for an answer fail. */
+  /** Closes the connection. Calls in progress fail. */
   close(): void {
     this.#isClosed = true;
     this.#session.abort();
@@ -101,10 +101,10 @@ export class Orderlog {
   }
 
   /**
-   * Sends a command until it is answered, and returns its reply.
+   * Sends a command, retries it until the server replies, and returns the reply.
    *
-   * It has a request id, made here unless it has one, so that it takes effect once however often it
-   * is sent. Its `position` is what a query needs to see it: `minPosition`.
+   * The client adds a request id if the command has none, so that retries take effect once. A query
+   * with the reply's `position` as `minPosition` sees the command's events.
    */
   async execute<C extends Request<typeof CommandService>>(
     command: C,
@@ -115,7 +115,7 @@ export class Orderlog {
     return (await this.#again(method, sent)) as Reply<Methods<typeof CommandService>, C>;
   }
 
-  /** Asks a query until it is answered, and returns the answer. */
+  /** Sends a query, retries it until the server replies, and returns the reply. */
   async ask<Q extends Request<typeof QueryService>>(
     query: Q,
   ): Promise<Reply<Methods<typeof QueryService>, Q>> {
@@ -123,7 +123,7 @@ export class Orderlog {
     return (await this.#again(method, query)) as Reply<Methods<typeof QueryService>, Q>;
   }
 
-  /** Finds orders, page after page. */
+  /** Yields the orders that match, page by page. */
   async *search(search: SearchOrdersRequest): AsyncGenerator<Order, void> {
     const page = clone(SearchOrdersRequestSchema, search);
     do {
@@ -134,11 +134,11 @@ export class Orderlog {
   }
 
   async #again(method: DescMethodUnary, request: Message): Promise<Message> {
-    // What cannot be encoded fails here; in a call, it would look like a broken connection.
+    // An invalid message fails here, because in a call it would look like a lost connection.
     toBinary(method.input, request);
     const until = performance.now() + this.#patienceMs;
     const pause = pauses();
-    // Besides what the server is asked to wait for its read model.
+    // Adds the time that the server may wait for its read model.
     const timeoutMs = this.#answerWithinMs + waitsMs(request);
     for (;;) {
       try {
@@ -155,7 +155,7 @@ export class Orderlog {
   }
 }
 
-/** How long the server may wait until its read model is as far as asked. */
+/** Returns the time that the server may wait for its read model, in ms. */
 function waitsMs(request: Message & { maxWait?: Duration }): number {
   return "minPosition" in request ? (request.maxWait ? durationMs(request.maxWait) : 5_000) : 0;
 }
@@ -168,7 +168,7 @@ function methodFor(service: DescService, request: Message): DescMethodUnary {
   return method;
 }
 
-/** Makes an id that sorts by time: random ones make the log slower. */
+/** Makes an id that sorts by time, because random ids make the log slower. */
 export function uuid7(): string {
   const bytes = randomBytes(16);
   bytes.writeUIntBE(Date.now(), 0, 6);

@@ -1,20 +1,20 @@
-/** How a server is reached: with TLS or without, and what is shown to it. */
+/** Checks the options of a connection, and sends its token. */
 
 import { once } from "node:events";
 import type { SecureClientSessionOptions } from "node:http2";
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 
-/** A token, or what returns the one to show now, which every call asks. */
+/** A token, or a function that returns the current token for each call. */
 export type Token = string | (() => string | Promise<string>);
 
 export interface ConnectionOptions {
-  /** Is shown with each call; without TLS only to a server on this machine. */
+  /** The token of each call. Without TLS, the server must be on this machine. */
   token?: Token;
-  /** Authorities, if not those that Node knows, and a certificate to show, for `https://`. */
+  /** The authorities to trust instead of Node's, and a client certificate, for `https://`. */
   tls?: Pick<SecureClientSessionOptions, "ca" | "cert" | "key">;
 }
 
-/** Throws when what is said of a connection would not be safe. */
+/** Throws if the URL has no TLS but `tls` is set, or a token would leave this machine. */
 export function check(baseUrl: string, { token, tls }: ConnectionOptions): void {
   const { protocol, hostname, host } = new URL(baseUrl);
   if (protocol === "https:") return;
@@ -24,10 +24,10 @@ export function check(baseUrl: string, { token, tls }: ConnectionOptions): void 
   }
 }
 
-/** As a URL has them: of IP addresses there is one spelling. */
+/** Matches loopback hosts. `URL` normalises each IP address to one spelling. */
 const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\])$/;
 
-/** Shows the token with each call. */
+/** Makes an interceptor that sends the token with each call. */
 export function showing(token: Token): Interceptor {
   return (next) => async (request) => {
     request.header.set("authorization", await authorization(token, request.signal));
@@ -39,12 +39,12 @@ async function authorization(token: Token, signal: AbortSignal): Promise<string>
   try {
     if (typeof token === "function") {
       const asked = token();
-      // The call ends in time also when this does not.
+      // The call ends at its deadline even if the token's function does not return.
       const ended = once(signal, "abort").then(() => Promise.reject(signal.reason));
       token = await Promise.race([asked, ended]);
     }
     token = token.trim();
-    // What a header cannot hold would be told in the error.
+    // The error about an invalid header would contain the token.
     if (!/^[ -~]*$/.test(token)) throw new TypeError("it has characters that no token has");
     return `Bearer ${token}`;
   } catch (cause) {

@@ -1,4 +1,4 @@
-/** What an error says beside its code. */
+/** The error of a call, with the details that orderlog sends. */
 
 import { durationMs } from "@bufbuild/protobuf/wkt";
 import { Code, type ConnectError } from "@connectrpc/connect";
@@ -9,24 +9,24 @@ import {
   RetryInfoSchema,
 } from "./gen/google/rpc/error_details_pb.js";
 
-/** How a connection that breaks during a call may look. */
+/** The codes with which a call may end when its connection breaks. */
 const BROKEN = [Code.Aborted, Code.Canceled, Code.Internal, Code.Unknown];
 
-/** A call that was refused, or that nobody answered. */
+/** A call failed: the server rejected it, or did not reply. */
 export class OrderlogError extends Error {
   override readonly name = "OrderlogError";
   readonly code: Code;
-  /** Such as `ORDER_NOT_SHIPPABLE`; empty if it was not orderlog that answered. */
+  /** The reason, such as `ORDER_NOT_SHIPPABLE`; empty if the error is not from orderlog. */
   readonly reason: string;
-  /** What belongs to the reason, such as `expected` and `actual`. */
+  /** The values of the reason, such as `expected` and `actual`. */
   readonly metadata: Record<string, string>;
-  /** Each wrong field, and the rule it breaks. */
+  /** Each invalid field, with the rule that it breaks. */
   readonly violations: Record<string, string>;
-  /** The id of what does not exist, or exists already. */
+  /** The id of the resource that does not exist, or exists already. */
   readonly resource: string;
-  /** After how long the same call may succeed. */
+  /** The time to wait before a retry in ms, if the server names one. */
   readonly retryAfterMs?: number;
-  /** Whether time ran out, or the connection, before an answer: the outcome is not known. */
+  /** Whether the call ended without a reply, so that its outcome is unknown. */
   readonly isUnanswered: boolean;
 
   constructor(error: ConnectError) {
@@ -40,7 +40,7 @@ export class OrderlogError extends Error {
     this.violations = Object.fromEntries(fields.map((it) => [it.field, it.description]));
     this.resource = error.findDetails(ResourceInfoSchema)[0]?.resourceName ?? "";
     this.retryAfterMs = delay && durationMs(delay);
-    // Servers send their errors with this; those that are made on this side have none.
+    // Servers send `grpc-status` with their errors. An error that the client makes has none.
     const isAnswer = error.metadata.has("grpc-status");
     this.isUnanswered =
       this.code === Code.DeadlineExceeded
@@ -49,8 +49,8 @@ export class OrderlogError extends Error {
   }
 
   /**
-   * Whether the same call may succeed later. Without a time to try again after, RESOURCE_EXHAUSTED
-   * is a message that is too large.
+   * Whether a retry may succeed. RESOURCE_EXHAUSTED without a delay means that a message is too
+   * large.
    */
   get isRetryable(): boolean {
     return (

@@ -1,8 +1,8 @@
 /**
  * A shop and its warehouse: `npm run example -- [URL]`.
  *
- * The shop takes three orders, ships one and cancels one. The warehouse follows the log, and keeps
- * in `warehouse.db` what is still to be packed.
+ * The shop creates three orders, ships one and cancels one. The warehouse subscribes to the log,
+ * and keeps the orders to pack in `warehouse.db`.
  */
 
 import { create } from "@bufbuild/protobuf";
@@ -20,13 +20,13 @@ import {
 } from "./gen/orders/v1/query_service_pb.js";
 import { amount, follow, money, Orderlog, OrderlogError, SqliteStore } from "./index.js";
 
-/** The orders that are to be packed. */
+/** A projection of the orders to pack. */
 class Warehouse extends SqliteStore {
   constructor(file: string) {
     super(file, "CREATE TABLE IF NOT EXISTS to_pack (order_id TEXT PRIMARY KEY, pieces INTEGER);");
   }
 
-  /** Adds an order when it is created, and removes it when it is on its way, or cancelled. */
+  /** Adds a created order, and removes a shipped or cancelled one. */
   protected override project({ aggregateId, payload }: RecordedEvent): void {
     switch (payload.case) {
       case "orderCreated": {
@@ -46,7 +46,7 @@ class Warehouse extends SqliteStore {
   }
 }
 
-/** Sells tea. Returns the position of what was done last. */
+/** Sells tea, and returns the position of the last event. */
 async function shop(orderlog: Orderlog): Promise<bigint> {
   await orderlog.execute(
     create(RegisterCustomerRequestSchema, { customerId: "ann", name: "Ann Müller" }),
@@ -76,7 +76,7 @@ async function shop(orderlog: Orderlog): Promise<bigint> {
     console.log(`refused: ${refused.reason} (${refused.message})`);
   }
 
-  // Answered by a read model that has seen the cancellation.
+  // With minPosition, the server answers once the read model has projected the cancellation.
   const { order: found } = await orderlog.ask(
     create(GetOrderRequestSchema, {
       orderId: third.orderId,
@@ -97,7 +97,7 @@ const orderlog = new Orderlog(url);
 const warehouse = new Warehouse("warehouse.db");
 const position = await shop(orderlog);
 
-// The warehouse works until it has seen what the shop did.
+// The warehouse runs until it has projected the events of the shop.
 const done = new AbortController();
 const store = {
   position: () => warehouse.position(),

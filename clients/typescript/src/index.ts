@@ -1,10 +1,12 @@
 /**
  * A client of orderlog.
  *
- * `client` sends commands and asks queries, again where that is safe. `errors` reads what an error
- * says beside its code. `connection` knows TLS and tokens. `subscriber` follows the log and loses no
- * event and repeats none. `money` turns amounts into decimals and back. The messages are those of the
- * contract, in `gen/orders/v1`.
+ * - `client` sends commands and queries, and retries them when a retry is safe.
+ * - `errors` reads the details of an error.
+ * - `connection` sets up TLS and tokens.
+ * - `subscriber` follows the log, and applies each event exactly once.
+ * - `money` converts amounts to decimals and back.
+ * - `gen/orders/v1` holds the messages of the contract.
  */
 
 export { Orderlog } from "./client.js";

@@ -1,11 +1,11 @@
-/** Amounts of money, exactly: decimals as text, and sums as integers, never as floating point. */
+/** Converts amounts of money without floating point: decimals are text, and sums are integers. */
 
 import { create } from "@bufbuild/protobuf";
 import { type Money, MoneySchema } from "./gen/google/type/money_pb.js";
 
 const NANOS = 1_000_000_000n;
 
-/** Makes a decimal of at most nine places, such as "12.50", a message. */
+/** Makes a message from a decimal of at most nine places, such as "12.50". */
 export function money(currencyCode: string, decimal: string): Money {
   const [, sign, units, places = ""] = /^(-?)(\d+)(?:\.(\d{1,9}))?$/.exec(decimal) ?? [];
   if (units === undefined) {
@@ -15,9 +15,9 @@ export function money(currencyCode: string, decimal: string): Money {
   return moneyOfNanos(currencyCode, sign ? -nanos : nanos);
 }
 
-/** Makes a number of billionths a message. */
+/** Makes a message from a number of billionths. */
 export function moneyOfNanos(currencyCode: string, nanos: bigint): Money {
-  // Both have the amount's sign: the remainder of a bigint takes that of its dividend.
+  // Both parts have the amount's sign, because a bigint's remainder has its dividend's sign.
   return create(MoneySchema, {
     currencyCode,
     units: nanos / NANOS,
@@ -25,12 +25,12 @@ export function moneyOfNanos(currencyCode: string, nanos: bigint): Money {
   });
 }
 
-/** The amount in billionths, to add and compare. */
+/** Returns the amount in billionths, to add and compare. */
 export function nanosOf(money: Money): bigint {
   return money.units * NANOS + BigInt(money.nanos);
 }
 
-/** The amount as a decimal: "12.5", "0", "-0.0001". */
+/** Returns the amount as a decimal: "12.5", "0", "-0.0001". */
 export function amount(money: Money): string {
   const nanos = nanosOf(money);
   const digits = (nanos < 0n ? -nanos : nanos).toString().padStart(10, "0");

@@ -1,8 +1,8 @@
 /**
- * A subscriber that loses no event and repeats none.
+ * A subscriber that applies each event exactly once.
  *
- * What it makes of events and how far it is are kept in one transaction. After any break it goes on
- * from there, and the log delivers exactly what comes behind.
+ * The store commits the projection and the position in one transaction. After a failure, the
+ * subscriber resumes after that position, and the log delivers only later events.
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
@@ -16,43 +16,43 @@ import { OrderlogError } from "./errors.js";
 import type { RecordedEvent } from "./gen/orders/v1/event_pb.js";
 import type { EventFilterSchema, SubscribeResponse } from "./gen/orders/v1/event_service_pb.js";
 
-/** After how long a stream says at the latest that it is still there. */
+/** The longest time between two responses of a live stream. */
 const HEARTBEAT_MS = 10_000;
 
-/** A place in a log. */
+/** A position, with the id of its log. */
 export interface Position {
   logId: string;
   position: bigint;
 }
 
-/** Keeps what is made of events, and how far that is. */
+/** Stores a projection and its position. */
 export interface Store {
-  /** Where to go on; position 0 of log "" in the beginning. */
+  /** Returns the position to resume after; at first, position 0 of log "". */
   position(): Position;
-  /** Takes a response's events and its position, both or nothing. */
+  /** Applies a response's events and its position in one transaction. */
   apply(response: SubscribeResponse): void | Promise<void>;
 }
 
 export interface FollowOptions extends ConnectionOptions {
-  /** Which events; all if absent. */
+  /** The filter of the subscription. By default, it selects every event. */
   only?: MessageInitShape<typeof EventFilterSchema>;
-  /** After how long without a word the stream is taken for lost. */
+  /** The silence in ms after which the subscriber opens a new stream; by default 30,000. */
   silenceMs?: number;
-  /** Is told when the head of the log is reached, and when it is no longer. */
+  /** Gets true at the head of the log, and false when the subscriber lags or a stream ends. */
   onCaughtUp?: (isCaughtUp: boolean) => void;
-  /** Is told why a stream broke off, before the next one is tried. */
+  /** Receives the error of a failed stream, before the subscriber opens the next one. */
   onBroken?: (error: OrderlogError) => void;
-  /** Ends it. */
+  /** Ends the subscription when it aborts. */
   signal?: AbortSignal;
 }
 
 /**
- * Follows the log of the server at `baseUrl` until `signal` is aborted, whatever breaks in between.
+ * Follows the log of the server at `baseUrl` until `signal` aborts, and reconnects after failures.
  *
- * Throws an `OrderlogError` that trying again does not help against, such as LOG_MISMATCH: the log
- * is another one than the store was made from. A `token` that is refused is final too, unless it is a
- * function: that is asked again each time, until it returns one that is not. Throws what `store`
- * throws.
+ * Throws an `OrderlogError` that a retry cannot fix. LOG_MISMATCH is one: the store belongs to
+ * another log. A rejected `token` is one too, unless `token` is a function. The subscriber then
+ * calls the function for each attempt, until the server accepts the token. Errors of `store` pass
+ * through.
  */
 export async function follow(
   baseUrl: string,
@@ -79,13 +79,13 @@ export async function follow(
     signal?.addEventListener("abort", abort);
     let silence = setTimeout(abort, silenceMs);
     try {
-      // A connection of its own each time: another call on one that is lost is lost too.
+      // Each attempt opens a new connection, because a call on a lost connection fails too.
       using orderlog = new Orderlog(baseUrl, { token, tls });
       const { logId, position } = store.position();
       const request = { afterPosition: position, logId, filter: only, follow: true };
       const stream = orderlog.events.subscribe(request, { signal: attempt.signal });
       for await (const response of stream) {
-        // The time that the store takes is not silence.
+        // The store's time does not count as silence.
         clearTimeout(silence);
         await store.apply(response);
         pause = pauses();
@@ -103,7 +103,7 @@ export async function follow(
       signal?.removeEventListener("abort", abort);
     }
     tell(false);
-    // Rejects when it is aborted, which the loop looks at.
+    // The sleep rejects on abort, which the loop condition handles.
     await sleep(Math.max(pause(), retryAfterMs), undefined, { signal }).catch(() => {});
   }
 }
@@ -113,7 +113,7 @@ function mayPass(error: OrderlogError, tokenMayChange: boolean): boolean {
     case Code.Unauthenticated:
     case Code.PermissionDenied:
       return tokenMayChange;
-    // With a reason, it is what a server says of an event that is newer than itself.
+    // With a reason, INTERNAL may mean that the server cannot read a newer event yet.
     case Code.Internal:
       return true;
     default:
@@ -121,11 +121,11 @@ function mayPass(error: OrderlogError, tokenMayChange: boolean): boolean {
   }
 }
 
-/** A store in an SQLite file: say in `project` what becomes of an event. */
+/** A store in an SQLite file. Subclasses apply events in `project`. */
 export abstract class SqliteStore implements Store {
   readonly database: Database.Database;
 
-  /** Opens the file, or makes it. `schema`: the tables that `project` needs, `IF NOT EXISTS`. */
+  /** Opens or creates the file. `schema` creates `project`'s tables with `IF NOT EXISTS`. */
   constructor(file: string, schema: string) {
     this.database = new Database(file);
     // Positions are 64 bits.
@@ -157,18 +157,18 @@ export abstract class SqliteStore implements Store {
         throw new Error(`the file is made from log ${logId}, not from ${response.logId}`);
       }
       for (const event of response.events) {
-        // Another process with the same file may have been here first.
+        // Another process with the same file may have applied the event already.
         if (event.position > done) this.project(event);
       }
-      // A heartbeat moves on too, where a filter skips much.
+      // A heartbeat also advances the position, past events that the filter skips.
       this.database
         .prepare("UPDATE progress SET log_id = ?, position = max(position, ?)")
         .run(response.logId, response.position);
     });
-    // From the beginning the only writer: what it read stays true.
+    // An immediate transaction excludes other writers before its first read.
     all.immediate();
   }
 
-  /** Takes one event. `event.payload.case` is undefined for one that is newer than this client. */
+  /** Applies one event. `event.payload.case` is undefined for an event of unknown type. */
   protected abstract project(event: RecordedEvent): void;
 }

@@ -1,5 +1,5 @@
-//! Builds the gRPC status of every error that orderlog returns to clients. The server
-//! builds its statuses only here.
+//! Builds the gRPC status of every error that orderlog returns to clients. The server builds
+//! its statuses only here.
 
 use std::{collections::HashMap, fmt, time::Duration};
 

@@ -2,7 +2,7 @@
 
 use read_model::{search::Difference, store::Projection};
 
-use super::{Error, Parts};
+use super::{Error, NEARLY, Parts};
 use crate::fill::Fill;
 
 /// Number of orders compared with the index in one call, and maximum number of comparisons of a
@@ -27,12 +27,13 @@ impl Parts {
         let mut looks = 0;
         let mut before = Vec::new();
         loop {
-            let (documents, as_of) = self.reader.orders_after(after, PAGE).await?;
-            // The first comparison does not wait for the index: most orders are old and equal in
-            // both.
-            if looks > 0 {
-                fill.reach(as_of).await?;
+            // The index need not be as far as the documents: most orders are old and equal in both,
+            // and the others are indexed here. It only must not fall far behind meanwhile.
+            let position = self.reader.position();
+            if fill.settled().position + NEARLY < position {
+                fill.reach(position).await?;
             }
+            let (documents, as_of) = self.reader.orders_after(after, PAGE).await?;
             let is_last = documents.len() < PAGE as usize;
             let last = match documents.last() {
                 Some(last) if !is_last => last.row,
@@ -49,10 +50,6 @@ impl Parts {
                     }
                     Difference::Missing(row) | Difference::Other(row) => rows.push(row),
                 }
-            }
-            if looks == 0 && !rows.is_empty() {
-                looks = 1;
-                continue;
             }
             let brought = self.bring(fill, &rows).await?;
             let stuck = brought.iter().filter(|state| before.contains(*state));

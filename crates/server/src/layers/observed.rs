@@ -131,7 +131,7 @@ where
         let this = self.project();
         let answer = ready!(this.log.in_scope(|| this.answer.poll(context)));
         this.call.code = match &answer {
-            // An immediate error is in the headers. Messages and trailers come after the measurement.
+            // An immediate error is in the headers. Messages and trailers come later, unmeasured.
             Ok(answer) => {
                 Status::from_header_map(answer.headers()).map_or(Code::Ok, |status| status.code())
             }

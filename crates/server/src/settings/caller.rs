@@ -52,8 +52,8 @@ pub struct Caller {
     pub ca: Option<PathBuf>,
     /// The files of the client certificate and its private key, in this order.
     pub identity: Option<(PathBuf, PathBuf)>,
-    /// Whether the operator accepts plain text beyond this machine. A client may then send its token
-    /// without TLS, and a node may listen without TLS and credentials.
+    /// Whether the operator accepts plain text beyond this machine. A client may then send its
+    /// token without TLS, and a node may listen without TLS and credentials.
     pub insecure: bool,
 }
 

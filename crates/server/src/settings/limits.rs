@@ -8,13 +8,13 @@ pub struct Limits {
     /// Limits simultaneous connections, because each one takes a file descriptor. The server closes
     /// further connections on arrival.
     pub connections: u32,
-    /// Limits calls in flight on one connection (HTTP/2 `SETTINGS_MAX_CONCURRENT_STREAMS`). A client
-    /// that reads this setting queues further calls.
+    /// Limits calls in flight on one connection (HTTP/2 `SETTINGS_MAX_CONCURRENT_STREAMS`). A
+    /// client that reads this setting queues further calls.
     pub streams: u32,
     /// Limits the wait for a new connection's TLS handshake and first bytes.
     pub patience: Duration,
-    /// Limits the time from a call's start to the beginning of its response. Streaming after that is
-    /// not limited.
+    /// Limits the time from a call's start to the beginning of its response. Streaming after
+    /// that is not limited.
     pub call_time: Duration,
 }
 

@@ -11,8 +11,8 @@ pub struct Tls {
     pub cert: PathBuf,
     /// The file of the certificate's private key, in PEM.
     pub key: PathBuf,
-    /// The file of the authorities that issue client certificates, in PEM. `None` requires no client
-    /// certificate.
+    /// The file of the authorities that issue client certificates, in PEM. `None` requires no
+    /// client certificate.
     pub client_ca: Option<PathBuf>,
 }
 

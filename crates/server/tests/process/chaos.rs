@@ -210,6 +210,8 @@ async fn g5_g7_g8_g9_g10_whatever_operators_do_under_load_the_read_models_are_wh
     let folder = tempfile::tempdir().unwrap();
     let mut process = start(folder.path());
     let load = Load::start(&process, 4);
+    // An empty log has nothing to rebuild.
+    read_own_write(&mut process.clients().await, "first").await;
     while Instant::now() < until {
         let action = Action::any(&mut random);
         story.actions.push(action);

@@ -38,7 +38,7 @@ use serde::Deserialize;
 use self::{
     document::{Indexed, KEY},
     http::Http,
-    ownership::{Held, Ownership},
+    ownership::{Claim, Held, Ownership},
     stored::{Entry, Stored, nothing},
     tasks::Undone,
 };
@@ -300,8 +300,10 @@ impl Engine for Index {
             self.tidy().await?;
         }
         let held = found.as_ref().map(|found| (found.epoch, &*found.owner));
-        let Some(rewind) = self.owned(|owned| owned.take(held, ownership::now())) else {
-            return Err(Error::Superseded);
+        let rewind = match self.owned(|owned| owned.take(held, ownership::now())) {
+            Claim::Superseded => return Err(Error::Superseded),
+            Claim::Resume => None,
+            Claim::RewindTo(position) => Some(position),
         };
         if found.is_none() {
             // An existing index without a valid checkpoint is not usable.

@@ -49,6 +49,18 @@ pub(super) enum Held {
     After,
 }
 
+/// The outcome of a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// Another process has claimed the index since.
+    Superseded,
+    /// The process continues at the checkpoint.
+    Resume,
+    /// A foreign task may have overwritten documents: the process continues at this position, if
+    /// that is before the checkpoint.
+    RewindTo(u64),
+}
+
 impl Ownership {
     /// Creates the state of a process without a claim.
     pub(super) fn new() -> Self {
@@ -92,17 +104,14 @@ impl Ownership {
     }
 
     /// Claims the index from the owner that the checkpoint names.
-    ///
-    /// Returns `None` if that owner has taken the index over from this process. Otherwise returns
-    /// the position to rewrite from, if it is not the checkpoint.
-    pub(super) fn take(&mut self, held: Option<(u64, &str)>, now: u64) -> Option<Option<u64>> {
+    pub(super) fn take(&mut self, held: Option<(u64, &str)>, now: u64) -> Claim {
         let (epoch, owner) = held.unwrap_or((0, ""));
         if held.is_some() && self.look(epoch, owner) == Held::After {
-            return None;
+            return Claim::Superseded;
         }
         let newest = epoch.max(self.claim.unwrap_or(0)).max(self.least);
         self.claim = Some(now.max(newest + 1));
-        Some(self.rewind)
+        self.rewind.map_or(Claim::Resume, Claim::RewindTo)
     }
 
     /// Records that the index contains the claim, at this position.
@@ -139,54 +148,54 @@ mod tests {
     #[test]
     fn whoever_finds_a_newer_epoch_stops() {
         let (mut first, mut second) = (Ownership::new(), Ownership::new());
-        first.take(None, 10).unwrap();
+        first.take(None, 10);
         let (epoch, owner) = first.claim().unwrap();
-        assert_eq!(second.take(Some((epoch, &owner)), 10), Some(None));
+        assert_eq!(second.take(Some((epoch, &owner)), 10), Claim::Resume);
         let (newer, other) = second.claim().unwrap();
         assert!(newer > epoch);
-        assert_eq!(first.take(Some((newer, &other)), 10), None);
+        assert_eq!(first.take(Some((newer, &other)), 10), Claim::Superseded);
         // A late write of the first does not stop the second, which then rewrites.
         assert_eq!(second.look(epoch, &owner), Held::Before);
-        assert_eq!(second.take(Some((epoch, &owner)), 10), Some(Some(0)));
+        assert_eq!(second.take(Some((epoch, &owner)), 10), Claim::RewindTo(0));
         assert_eq!(second.look(newer, &other), Held::Ours);
     }
 
     #[test]
     fn g7_whoever_claims_after_a_wipe_is_newer_than_whoever_claimed_before() {
         let (mut lost, mut first) = (Ownership::new(), Ownership::new());
-        lost.take(Some((40, "another")), 10).unwrap();
+        lost.take(Some((40, "another")), 10);
         let (epoch, owner) = lost.claim().unwrap();
         assert_eq!(epoch, 41);
-        first.take(None, 50).unwrap();
+        first.take(None, 50);
         // The old copy is restored.
         assert_eq!(first.look(epoch, &owner), Held::Before);
-        assert_eq!(first.take(Some((epoch, &owner)), 51), Some(Some(0)));
+        assert_eq!(first.take(Some((epoch, &owner)), 51), Claim::RewindTo(0));
         // The epoch of a process never falls, even if its clock does.
         let (before, _) = first.claim().unwrap();
-        first.take(None, 3).unwrap();
+        first.take(None, 3);
         assert!(first.claim().unwrap().0 > before);
     }
 
     #[test]
     fn what_another_process_wrote_in_between_is_written_again_from_the_claim_on() {
         let mut owned = Ownership::new();
-        owned.take(None, 10).unwrap();
+        owned.take(None, 10);
         owned.claimed(7);
         owned.interfered(false);
         let (epoch, owner) = owned.claim().unwrap();
-        assert_eq!(owned.take(Some((epoch, &owner)), 10), Some(Some(7)));
+        assert_eq!(owned.take(Some((epoch, &owner)), 10), Claim::RewindTo(7));
         owned.claimed(7);
-        assert_eq!(owned.take(Some((epoch, &owner)), 10), Some(None));
+        assert_eq!(owned.take(Some((epoch, &owner)), 10), Claim::Resume);
     }
 
     #[test]
     fn what_a_task_of_ours_wrote_late_is_written_again_from_its_position_on() {
         let mut owned = Ownership::new();
-        owned.take(None, 10).unwrap();
+        owned.take(None, 10);
         owned.claimed(7);
         owned.doubt(70);
         owned.interfered(false);
         let (epoch, owner) = owned.claim().unwrap();
-        assert_eq!(owned.take(Some((epoch, &owner)), 10), Some(Some(70)));
+        assert_eq!(owned.take(Some((epoch, &owner)), 10), Claim::RewindTo(70));
     }
 }
