@@ -19,11 +19,7 @@ use sqlite::Folder;
 use tokio::sync::{Mutex, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{
-    Error,
-    runtime::{Threads, Yields},
-    source::Source,
-};
+use super::{Error, runtime::Threads, source::Source};
 use crate::settings::Meilisearch;
 
 /// Limit of SQLite connections that read the documents for queries.
@@ -61,12 +57,8 @@ impl ReadSide {
         stop: &CancellationToken,
         tasks: &TaskTracker,
     ) -> Result<Self, Error> {
-        // The documents thread yields less than the index thread: clients that read their own
-        // writes wait for the documents. The index has much to merge.
-        let documents_thread =
-            Threads::in_background("documents", Yields::Mostly).map_err(Error::Thread)?;
-        let index_thread =
-            Threads::in_background("search", Yields::Always).map_err(Error::Thread)?;
+        let documents_thread = Threads::in_background("documents").map_err(Error::Thread)?;
+        let index_thread = Threads::in_background("search").map_err(Error::Thread)?;
         // Each store opens on its projection's thread, because the store's own threads inherit that
         // thread's priority.
         let path = folder.path().to_owned();

@@ -7,9 +7,7 @@
 
 use std::{io, thread};
 
-use thread_priority::ThreadPriority;
-#[cfg(target_os = "linux")]
-use thread_priority::{NormalThreadSchedulePolicy, ThreadSchedulePolicy};
+use thread_priority::{ThreadPriority, set_current_thread_priority};
 use tokio::{
     runtime::{Builder, Handle},
     sync::oneshot,
@@ -32,14 +30,18 @@ impl Threads {
         Self::start("read", None, runtime.worker_threads(2))
     }
 
-    /// Starts a runtime with one thread of low priority.
-    pub(super) fn in_background(name: &'static str, yields: Yields) -> io::Result<Self> {
-        Self::start(name, Some(yields), &mut Builder::new_current_thread())
+    /// Starts a runtime with one thread of the greatest niceness.
+    ///
+    /// The idle policy of Linux would spare commands more, but its threads stand still for as long
+    /// as other processes want every processor.
+    pub(super) fn in_background(name: &'static str) -> io::Result<Self> {
+        let priority = Some(ThreadPriority::Min);
+        Self::start(name, priority, &mut Builder::new_current_thread())
     }
 
     fn start(
         name: &'static str,
-        yields: Option<Yields>,
+        priority: Option<ThreadPriority>,
         runtime: &mut Builder,
     ) -> io::Result<Self> {
         let runtime = runtime.thread_name(name).enable_all().build()?;
@@ -50,7 +52,7 @@ impl Threads {
             .spawn(move || {
                 // Threads that this one starts inherit the priority. If the system rejects the
                 // change, the thread works at normal priority.
-                if let Some(Err(error)) = yields.map(Yields::apply) {
+                if let Some(Err(error)) = priority.map(set_current_thread_priority) {
                     tracing::debug!(%error, name, "no lower priority");
                 }
                 // Returns when `Threads` drops the sender.
@@ -87,30 +89,6 @@ impl Drop for Threads {
         if let Some(thread) = self.thread.take() {
             // The panic hook has reported a panic of the thread already.
             let _ = thread.join();
-        }
-    }
-}
-
-/// The priority of a background thread.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Yields {
-    /// The greatest niceness: the thread gets little processor time while other threads want it.
-    Mostly,
-    /// The idle policy of Linux: other threads preempt this one immediately. Other systems use the
-    /// greatest niceness.
-    Always,
-}
-
-impl Yields {
-    fn apply(self) -> Result<(), thread_priority::Error> {
-        match self {
-            #[cfg(target_os = "linux")]
-            Self::Always => thread_priority::set_thread_priority_and_policy(
-                thread_priority::thread_native_id(),
-                ThreadPriority::Min,
-                ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle),
-            ),
-            _ => thread_priority::set_current_thread_priority(ThreadPriority::Min),
         }
     }
 }

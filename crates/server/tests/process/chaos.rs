@@ -12,8 +12,7 @@ use tokio::{task::block_in_place, time::Instant};
 
 use crate::{
     binary::{orderlog, start},
-    load::Load,
-    rebuilds::read_own_write,
+    load::{Load, read_own_write},
 };
 
 /// The interrupting event comes up to 600 ms after the action starts.

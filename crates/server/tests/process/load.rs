@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use contract::orders::v1::{execute_commands_request::Command, *};
 use e2e::{Clients, Process};
-use test_support::order;
+use test_support::{eventually, order, reason};
 use tokio::{sync::watch, task::JoinSet, time::Duration};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
@@ -201,4 +201,33 @@ async fn call(clients: &mut Clients, command: Command) -> Result<Option<(String,
         other => panic!("no writer sends {other:?}"),
     };
     Ok(Some((order_id, version)))
+}
+
+/// Creates an order, and reads it by id and by text at the position of the reply.
+pub(crate) async fn read_own_write(clients: &mut Clients, order_id: &str) {
+    let create = order::create(order_id, "reader");
+    let created = clients.commands.create_order(create).await.unwrap();
+    let position = created.into_inner().position;
+    clients.order(order_id, position).await;
+    let search = SearchOrdersRequest {
+        query: order_id.into(),
+        min_position: position,
+        max_wait: Some(prost_types::Duration {
+            seconds: 30,
+            nanos: 0,
+        }),
+        ..SearchOrdersRequest::default()
+    };
+    let found = eventually("the index is there", async || {
+        match clients.queries.search_orders(search.clone()).await {
+            Ok(found) => Some(found.into_inner()),
+            // The machine is busy, so the read model lags.
+            Err(late) if reason(&late) == "READ_MODEL_BEHIND" => None,
+            Err(error) => panic!("{error:?}"),
+        }
+    })
+    .await;
+    assert!(found.as_of_position >= position);
+    let first = found.orders.first().map(|order| &order.order_id[..]);
+    assert_eq!(first, Some(order_id));
 }

@@ -1,12 +1,21 @@
 //! Tests of rebuild and verify on the command line, also when the process dies meanwhile.
 
-use std::{fs, path::Path, process::Stdio, thread, time::Duration};
+use std::{
+    fs,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
 
 use e2e::Process;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, sqlite::SqliteConnectOptions};
-use test_support::order;
+use test_support::{DEADLINE, order};
 
-use crate::binary::{orderlog, start};
+use crate::{
+    binary::{orderlog, start},
+    load::read_own_write,
+};
 
 async fn fill(process: &Process, orders: usize) {
     let mut clients = process.clients().await;
@@ -132,4 +141,42 @@ async fn parked_orders_are_told_on_the_command_line() {
     let told = process.ask(["parked", "retry", "o-0"]);
     assert_eq!(told, "recovered 1, 0 parked still\n");
     assert_eq!(process.ask(["parked", "list"]), "nothing is parked\n");
+}
+
+/// Processes that keep every processor busy until they are dropped.
+struct Busy(Vec<Child>);
+
+impl Busy {
+    fn start() -> Self {
+        let processors = thread::available_parallelism().unwrap().get();
+        let busy = (0..processors).map(|_| {
+            let mut busy = Command::new("yes");
+            busy.stdout(Stdio::null()).spawn().unwrap()
+        });
+        Self(busy.collect())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        for busy in &mut self.0 {
+            busy.kill().unwrap();
+            busy.wait().unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g8_a_text_search_finds_a_write_while_other_processes_take_every_processor() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = start(folder.path());
+    let mut clients = process.clients().await;
+    let _busy = Busy::start();
+    // A starved index takes far longer, a yielding one far less.
+    let ten = async {
+        for index in 0..10 {
+            read_own_write(&mut clients, &format!("o-{index}")).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, ten).await.expect("in time");
 }

@@ -1,44 +1,16 @@
 //! Tests of repeated rebuilds, within one process and across restarts, while commands flow.
 
-use contract::orders::v1::SearchOrdersRequest;
-use e2e::{Clients, Process};
-use test_support::{eventually, order, reason};
+use e2e::Process;
 use tokio::task::block_in_place;
 
-use crate::{binary::start, load::Load};
+use crate::{
+    binary::start,
+    load::{Load, read_own_write},
+};
 
 /// Runs a client command that succeeds, while the writers continue.
 fn ask<const N: usize>(process: &Process, arguments: [&str; N]) -> String {
     block_in_place(|| process.ask(arguments))
-}
-
-/// Creates an order, and reads it by id and by text at the position of the reply.
-pub(crate) async fn read_own_write(clients: &mut Clients, order_id: &str) {
-    let create = order::create(order_id, "reader");
-    let created = clients.commands.create_order(create).await.unwrap();
-    let position = created.into_inner().position;
-    clients.order(order_id, position).await;
-    let search = SearchOrdersRequest {
-        query: order_id.into(),
-        min_position: position,
-        max_wait: Some(prost_types::Duration {
-            seconds: 30,
-            nanos: 0,
-        }),
-        ..SearchOrdersRequest::default()
-    };
-    let found = eventually("the index is there", async || {
-        match clients.queries.search_orders(search.clone()).await {
-            Ok(found) => Some(found.into_inner()),
-            // The machine is busy, so the read model lags.
-            Err(late) if reason(&late) == "READ_MODEL_BEHIND" => None,
-            Err(error) => panic!("{error:?}"),
-        }
-    })
-    .await;
-    assert!(found.as_of_position >= position);
-    let first = found.orders.first().map(|order| &order.order_id[..]);
-    assert_eq!(first, Some(order_id));
 }
 
 /// Rebuilds 2, 3 and 10 times. Each round verifies, rolls back and restarts.
