@@ -8,7 +8,7 @@ default:
 serve *ARGS:
     cargo run --release -- serve {{ ARGS }}
 
-# Run all tests; arguments go to cargo test
+# Run the tests that need no other program; arguments go to cargo test
 test *ARGS:
     cargo test --workspace {{ ARGS }}
 
