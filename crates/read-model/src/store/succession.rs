@@ -40,14 +40,16 @@ const TOTALS: &str = "
     LIMIT 1";
 
 /// Copies the state of the search index, which only the old documents know: the queue of orders to
-/// index, and the rejected orders. Orders with a different new document join the queue.
+/// index, and the rejected orders. Orders with a different new document join the queue. Each `times`
+/// rises: the indexer may be writing an old document, whose mark must not clear the new one.
 const INHERIT: &str = "
     BEGIN IMMEDIATE;
-    INSERT INTO main.again SELECT * FROM old.again WHERE true ON CONFLICT DO NOTHING;
+    INSERT INTO main.again SELECT row, times + 1 FROM old.again WHERE true
+        ON CONFLICT (row) DO UPDATE SET times = max(times, excluded.times);
     DELETE FROM main.parked WHERE projection = 'search';
     INSERT INTO main.parked SELECT * FROM old.parked WHERE projection = 'search';
     INSERT INTO main.again SELECT n.row, 1 FROM main.orders n LEFT JOIN old.orders o ON o.row = n.row
-        WHERE o.body IS NOT n.body ON CONFLICT DO NOTHING;
+        WHERE o.body IS NOT n.body ON CONFLICT (row) DO UPDATE SET times = times + 1;
     COMMIT";
 
 /// Restores, for a finished file, the settings of [`super::DURABILITY`].

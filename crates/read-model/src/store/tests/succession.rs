@@ -139,6 +139,27 @@ async fn g9_what_the_index_is_to_be_brought_is_not_forgotten() {
 }
 
 #[tokio::test]
+async fn g9_an_old_document_that_is_being_indexed_does_not_clear_the_new_one() {
+    let mut log = log();
+    let mut store = Store::holding(&log).await;
+    store.writer.offer_again("o1").await.unwrap();
+    let reading = store.reader.again(10).await.unwrap();
+    assert_eq!(reading.documents.len(), 1);
+    let Some(Payload::OrderCreated(created)) = &mut log.events[0].payload else {
+        panic!("it is created first");
+    };
+    created.items[0].quantity = 2;
+    let mut new = successor(&store, &log, 3).await;
+    new.succeed(&store.writer, Totals::Compared, || Ok(()))
+        .await
+        .unwrap();
+    new.brought(&reading.marks).await.unwrap();
+    let again = store.reader.again(10).await.unwrap().documents;
+    assert_eq!(again.len(), 1);
+    assert_eq!(again[0].order.items[0].quantity, 2);
+}
+
+#[tokio::test]
 async fn g9_where_the_switch_fails_the_old_one_goes_on() {
     let log = log();
     let mut store = Store::new().await;
