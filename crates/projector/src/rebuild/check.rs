@@ -8,7 +8,7 @@ use crate::fill::Fill;
 /// Number of orders compared with the index in one call, and maximum number of comparisons of a
 /// page whose orders keep changing.
 const PAGE: u32 = 1000;
-const LOOKS: u32 = 20;
+const LOOKS: u32 = 3;
 
 impl Parts {
     /// Compares the new index with the documents, page by page, and indexes the orders that differ.
