@@ -240,14 +240,17 @@ async fn g7_the_only_indexer_goes_on_with_an_older_copy(mut server: Losable) {
     server.wipe();
     node.start_again().await;
     let mut clients = node.clients().await;
-    create(&mut clients, "since", 5).await;
+    let position = create(&mut clients, "since", 5).await;
     recovers(&mut clients).await;
     server.put_back(&kept);
-    let position = create(&mut clients, "late", 5).await;
+    // No write of its own tells the node that the server has the older copy.
     let found = eventually("it has caught up", async || {
-        search(&mut clients, "late", position).await.ok()
+        search(&mut clients, "since", position).await.ok()
     })
     .await;
+    assert_eq!(found.total_size, 5);
+    let position = create(&mut clients, "late", 5).await;
+    let found = search(&mut clients, "late", position).await.unwrap();
     assert_eq!(found.total_size, 5);
     recovers(&mut clients).await;
 }
