@@ -30,6 +30,9 @@ _OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 1_000),
 )
 
+# A proxy of the environment could read a token that is not encrypted.
+_OPTIONS_IN_CLEAR = (*_OPTIONS, ("grpc.enable_http_proxy", 0))
+
 
 def connect(
     target: str, token: Token | None, tls: grpc.ChannelCredentials | None
@@ -48,7 +51,7 @@ def connect(
     if token is not None and not _is_loopback(url.hostname):
         message = f"a token is not sent in clear to {target}: use https://"
         raise ValueError(message)
-    return grpc.aio.insecure_channel(address, _OPTIONS, interceptors=interceptors)
+    return grpc.aio.insecure_channel(address, _OPTIONS_IN_CLEAR, interceptors=interceptors)
 
 
 def _is_loopback(host: str | None) -> bool:

@@ -219,3 +219,15 @@ async def test_without_tls_a_token_is_shown_on_the_same_machine(server, tmp_path
 async def test_authorities_are_for_tls():
     with pytest.raises(ValueError, match="TLS is for https://"):
         Orderlog("127.0.0.1:50051", tls=grpc.ssl_channel_credentials())
+
+
+async def test_a_token_in_clear_goes_past_the_proxy_of_the_environment(monkeypatch):
+    connected = []
+    proxy = await asyncio.start_server(lambda reader, writer: connected.append(reader), "127.0.0.1")
+    address = "http://127.0.0.1:{}".format(proxy.sockets[0].getsockname()[1])
+    for variable in ("http_proxy", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(variable, address)
+    # Nothing listens there.
+    async with proxy, Orderlog("127.0.0.1:1", token="secret", patience=1) as orderlog:
+        assert await refusal(orderlog.execute(create())) is StatusCode.UNAVAILABLE
+    assert not connected

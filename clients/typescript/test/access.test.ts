@@ -1,7 +1,9 @@
 /** TLS, tokens and JWTs, against a real server that asks for them. */
 
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
@@ -201,4 +203,25 @@ test("without TLS a token is shown on the same machine", async (t) => {
 
 test("authorities are for TLS", () => {
   assert.throws(() => new Orderlog("http://127.0.0.1:1", { tls: {} }), /TLS is for https:/);
+});
+
+test("a token in clear goes past the proxy of the environment", async (t) => {
+  let connected = 0;
+  const proxy = createServer((socket) => {
+    connected += 1;
+    socket.destroy();
+  });
+  proxy.listen(0, "127.0.0.1");
+  await once(proxy, "listening");
+  t.after(() => proxy.close());
+  const { port } = proxy.address() as AddressInfo;
+  for (const variable of ["http_proxy", "https_proxy", "grpc_proxy"]) {
+    process.env[variable] = `http://127.0.0.1:${port}`;
+    t.after(() => delete process.env[variable]);
+  }
+  // Nothing listens there.
+  const orderlog = new Orderlog("http://127.0.0.1:1", { token: "secret", patienceMs: 1_000 });
+  t.after(() => orderlog.close());
+  assert.equal((await refusal(orderlog.execute(order()))).code, Code.Unavailable);
+  assert.equal(connected, 0);
 });

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use rustix::{fs::Mode, process::umask};
 use server::cli::{Cli, Failure};
 
 /// Replaces the system's allocator, because a command makes many small allocations on one thread
@@ -12,6 +13,8 @@ use server::cli::{Cli, Failure};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // Files that the program creates are for its user only, unless it gives them a mode.
+    umask(Mode::RWXG | Mode::RWXO);
     let cli = Cli::parse();
     let outcome = tokio::runtime::Builder::new_current_thread()
         .enable_all()

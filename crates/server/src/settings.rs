@@ -18,7 +18,11 @@ mod sources;
 mod telemetry;
 mod tls;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
 pub use caller::{Caller, CallerFlags, Token};
 pub use credentials::{Credentials, Jwt};
@@ -160,7 +164,8 @@ impl Sources<'_> {
         let at = SocketAddr::from(([127, 0, 0, 1], 50051));
         let listen = self.address("listen", flags.listen.clone(), at)?;
         let Places { data_dir, log } = self.places(&flags.log)?;
-        let meilisearch = self.meilisearch(flags)?;
+        let caller = self.caller(&flags.caller)?;
+        let meilisearch = self.meilisearch(flags, caller.insecure)?;
         let roles = self.find(
             "roles",
             list(&flags.roles),
@@ -204,7 +209,6 @@ impl Sources<'_> {
         )?;
         let tls = self.tls(flags)?;
         let credentials = self.credentials(flags)?;
-        let caller = self.caller(&flags.caller)?;
         let lacking = match (&tls, &credentials) {
             (None, None) => "tls-cert and tls-key, and tokens or jwt-keys",
             (None, Some(_)) => "tls-cert and tls-key",
@@ -251,6 +255,13 @@ impl Sources<'_> {
 fn url_of_node(url: &str) -> Option<Uri> {
     let url: Uri = url.parse().ok()?;
     matches!(url.scheme_str(), Some("http" | "https")).then_some(url)
+}
+
+/// Returns whether the host of a URL is this machine.
+fn is_here(url: &Uri) -> bool {
+    let host = url.host().unwrap_or_default();
+    let address: Result<IpAddr, _> = host.trim_matches(['[', ']']).parse();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -1,9 +1,13 @@
 //! Locks the data folder, so that one process at a time owns its files.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{self, DirBuilder, File, TryLockError},
+    io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
+
+use rustix::{fs::OFlags, process};
 
 use crate::Error;
 
@@ -17,18 +21,25 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Creates the folder if it is missing, and locks it.
+    /// Creates the folder for this user only if it is missing, and locks it.
     ///
     /// # Errors
     /// - [`Error::Owned`] when another process owns the folder.
+    /// - [`Error::Unsafe`] when another user could change the files in the folder.
     /// - [`Error::Folder`] when the folder or its lock file cannot be created or opened.
     pub fn own(path: &Path) -> Result<Self, Error> {
         let unusable = |error| Error::Folder(path.to_owned(), error);
-        fs::create_dir_all(path).map_err(unusable)?;
+        create(path).map_err(unusable)?;
+        let metadata = fs::metadata(path).map_err(unusable)?;
+        if let Some(why) = danger(&metadata) {
+            return Err(Error::Unsafe(path.to_owned(), why));
+        }
         let lock = File::options()
             .create(true)
             .truncate(false)
             .write(true)
+            // A link could make the lock that of another folder.
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
             .open(path.join("lock"))
             .map_err(unusable)?;
         lock.try_lock().map_err(|error| match error {
@@ -51,7 +62,7 @@ impl Folder {
             _ => Path::new("."),
         };
         let unusable = |error| Error::Folder(folder.to_owned(), error);
-        fs::create_dir_all(folder).map_err(unusable)?;
+        create(folder).map_err(unusable)?;
         let canonical = |folder: &Path| fs::canonicalize(folder).map_err(unusable);
         match ours {
             Some(ours) if canonical(folder)? == canonical(&ours.path)? => Ok(None),
@@ -69,5 +80,30 @@ impl Folder {
     #[must_use]
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
+    }
+}
+
+/// Creates a folder and its missing parents, for this user only.
+fn create(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Returns the reason why others could plant or replace files in a folder, or `None` if they cannot.
+///
+/// A container that runs as an arbitrary user owns nothing, but has a folder of its own group.
+fn danger(folder: &fs::Metadata) -> Option<&'static str> {
+    let is_ours = folder.uid() == process::geteuid().as_raw();
+    let is_of_our_group = || {
+        let groups = process::getgroups().unwrap_or_default();
+        let mut ours = groups.into_iter().chain([process::getegid()]);
+        ours.any(|group| group.as_raw() == folder.gid())
+    };
+    let for_group = folder.mode() & 0o020 != 0;
+    if folder.mode() & 0o002 != 0 {
+        Some("everybody may write in it")
+    } else if is_ours || for_group && is_of_our_group() {
+        None
+    } else {
+        Some("it belongs to another user")
     }
 }

@@ -44,6 +44,9 @@ pub enum Error {
     /// The folder or its lock file cannot be created or opened.
     #[error("the data folder {0} cannot be used: {1}")]
     Folder(PathBuf, #[source] std::io::Error),
+    /// Another user could change the files in the folder.
+    #[error("the data folder {0} is not safe: {1}")]
+    Unsafe(PathBuf, &'static str),
     /// The file exists and is not a SQLite database.
     #[error("{0} is not a database")]
     NotADatabase(PathBuf),

@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -55,6 +56,13 @@ pub async fn export(
     let mut folder = file.as_os_str().to_owned();
     folder.push(UNFINISHED);
     let folder = PathBuf::from(folder);
+    // Another user who may write here could have made a link to a folder of ours.
+    if fs::symlink_metadata(&folder).is_ok_and(|it| !it.is_dir()) {
+        return Err(Error::Unwritable(
+            folder,
+            io::ErrorKind::NotADirectory.into(),
+        ));
+    }
     let to = Location::File(made_in(&folder));
     let mut target = Contents::made(&to, None).await?;
     check_target(&mut source, &mut target, &to, &log_id).await?;
@@ -88,6 +96,13 @@ impl Export {
     pub fn finish(self) -> Result<Copied, Error> {
         check_is_free(&self.file)?;
         let parent = folder_of(&self.file);
+        let unfinished = fs::symlink_metadata(self.unfinished());
+        if !unfinished.is_ok_and(|it| it.is_file()) {
+            return Err(Error::Unwritable(
+                self.file,
+                io::ErrorKind::InvalidData.into(),
+            ));
+        }
         fs::rename(self.unfinished(), &self.file)
             .and_then(|()| File::open(parent)?.sync_all())
             .and_then(|()| fs::remove_dir_all(&self.folder))

@@ -18,7 +18,8 @@ pub(crate) use credentials::Credentials;
 /// the method has no rule, so that no client may call the method.
 pub(crate) fn method(path: &str) -> Option<(&'static str, bool)> {
     let (name, rule) = rules::find(path)?;
-    Some((name, matches!(rule, rules::Rule::Stream(_))))
+    let is_stream = matches!(rule, rules::Rule::Stream(_) | rules::Rule::OpenStream);
+    Some((name, is_stream))
 }
 
 /// A permission that a credential grants.

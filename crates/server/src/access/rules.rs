@@ -12,6 +12,8 @@ use super::{
 pub(crate) enum Rule {
     /// All clients may call the method, also without a credential.
     Open,
+    /// All clients may call the streaming method, also without a credential.
+    OpenStream,
     /// Clients with one of the roles may call the method.
     One(Roles),
     /// Clients with one of the roles may call the streaming method. The stream ends when the
@@ -23,14 +25,14 @@ const ANY: Roles = Roles::of(&Role::ALL);
 
 /// All methods that clients may call, with their rules.
 const RULES: [(&str, Rule); 26] = {
-    use Rule::{One, Open, Stream};
+    use Rule::{One, Open, OpenStream, Stream};
     const COMMAND: Roles = Roles::of(&[Command]);
     const QUERY: Roles = Roles::of(&[Query]);
     const OPERATE: Roles = Roles::of(&[Operate]);
     [
         ("grpc.health.v1.Health/Check", Open),
         ("grpc.health.v1.Health/List", Open),
-        ("grpc.health.v1.Health/Watch", Open),
+        ("grpc.health.v1.Health/Watch", OpenStream),
         (
             "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
             Stream(ANY),
@@ -109,7 +111,10 @@ mod tests {
         for (path, method) in methods {
             let streams = method.server_streaming() || method.client_streaming();
             match of(&path) {
-                Some(Rule::Open) => assert!(path.starts_with("/grpc.health."), "{path} is open"),
+                Some(rule @ (Rule::Open | Rule::OpenStream)) => {
+                    assert!(path.starts_with("/grpc.health."), "{path} is open");
+                    assert_eq!(rule == Rule::OpenStream, streams, "{path}");
+                }
                 Some(Rule::One(roles)) => assert!(!streams && roles != Roles::NONE, "{path}"),
                 Some(Rule::Stream(roles)) => assert!(streams && roles != Roles::NONE, "{path}"),
                 None => panic!("{path} has no rule"),

@@ -10,7 +10,7 @@ use super::{
     Failure, Run, Session,
     freshness::Freshness,
     statistics::{Numbers, numbers},
-    table::printable,
+    text::printable,
     write::{Write, answered, told},
 };
 

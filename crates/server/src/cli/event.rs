@@ -2,7 +2,7 @@
 
 use contract::orders::v1::{AggregateType, RecordedEvent, recorded_event::Payload};
 
-use super::{money, table::printable, time};
+use super::{money, text::printable, time};
 
 /// Returns the type of an event: the name of its payload's message.
 pub(super) fn kind(event: &RecordedEvent) -> &'static str {

@@ -9,7 +9,7 @@ use clap::Args;
 use command_side::verify_file;
 use event_log::copy::{Copied, export};
 
-use super::{Failure, copy, money, progress::Progress, session::print, table::printable};
+use super::{Failure, copy, money, progress::Progress, session::print, text::printable};
 use crate::settings::{LogFlags, Sources};
 
 #[derive(Debug, Args)]

@@ -9,6 +9,7 @@ use std::{
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
+use super::{session::tell, text::printable};
 use crate::settings;
 
 /// A reason why a command failed.
@@ -55,7 +56,7 @@ impl Failure {
             // The reader of the output has closed the pipe, as in `orderlog watch | head`.
             Self::Io(error) if error.kind() == ErrorKind::BrokenPipe => return ExitCode::SUCCESS,
             Self::Told => {}
-            _ => eprintln!("error: {self}"),
+            _ => tell(&format!("error: {self}")),
         }
         match self {
             Self::Setting(_) => ExitCode::from(2),
@@ -67,7 +68,7 @@ impl Failure {
 /// Returns the reason of an error, such as `ORDER_NOT_FOUND`, or else its gRPC code.
 pub(super) fn reason(status: &Status) -> String {
     match status.get_details_error_info() {
-        Some(info) => info.reason,
+        Some(info) => printable(&info.reason),
         None => format!("{:?}", status.code()),
     }
 }
@@ -91,16 +92,19 @@ fn told(status: &Status) -> String {
     }
     violations.iter().fold(
         format!("the request breaks rules ({reason})"),
-        |told, violation| format!("{told}\n  {} {}", violation.field, violation.description),
+        |told, violation| {
+            let line = format!("{} {}", violation.field, violation.description);
+            format!("{told}\n  {}", printable(&line))
+        },
     )
 }
 
 /// Returns the message of a status, followed by the innermost source if the client made the status.
 pub(super) fn cause(status: &Status) -> String {
-    match status.source().map(innermost) {
+    printable(&match status.source().map(innermost) {
         Some(source) => format!("{}: {source}", status.message()),
         None => status.message().to_owned(),
-    }
+    })
 }
 
 /// Returns the message of the innermost source, which is the most specific one.

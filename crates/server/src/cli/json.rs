@@ -7,7 +7,7 @@ use prost_reflect::{
     DescriptorError, DescriptorPool, DynamicMessage, MessageDescriptor, SerializeOptions,
 };
 
-use super::Failure;
+use super::{Failure, text::printable_json};
 
 static POOL: LazyLock<Result<DescriptorPool, DescriptorError>> =
     LazyLock::new(|| DescriptorPool::decode(contract::FILE_DESCRIPTOR_SET));
@@ -31,7 +31,8 @@ pub(super) fn text<M: Message>(name: &str, message: &M) -> Result<String, Failur
     dynamic
         .serialize_with_options(&mut json, &options)
         .map_err(|error| broken(name, error))?;
-    String::from_utf8(json.into_inner()).map_err(|error| broken(name, error))
+    let json = String::from_utf8(json.into_inner()).map_err(|error| broken(name, error))?;
+    Ok(printable_json(&json))
 }
 
 fn broken(name: &str, cause: impl std::fmt::Display) -> Failure {

@@ -26,6 +26,7 @@ mod status;
 mod table;
 #[cfg(test)]
 mod tests;
+mod text;
 mod time;
 mod token;
 mod verify;
@@ -161,11 +162,15 @@ impl Cli {
 fn log_to_stderr(format: LogFormat) {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
     let filter = filter.from_env_lossy();
-    // The Meilisearch client warns about missing items, which are a normal answer for orderlog.
-    let filter = match "meilisearch_sdk=error".parse() {
-        Ok(quiet) => filter.add_directive(quiet),
-        Err(_) => filter,
-    };
+    // The Meilisearch client warns about missing items, which are a normal answer for orderlog, and
+    // h2 about whatever strangers send.
+    let quiet = ["meilisearch_sdk=error", "h2=error"];
+    let filter = quiet
+        .into_iter()
+        .fold(filter, |filter, quiet| match quiet.parse() {
+            Ok(quiet) => filter.add_directive(quiet),
+            Err(_) => filter,
+        });
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr);

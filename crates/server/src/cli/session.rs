@@ -9,7 +9,7 @@ use prost::Message;
 use tonic::transport::Endpoint;
 use wire::{Bearer, Connection};
 
-use super::{Failure, failure, json};
+use super::{Failure, failure, json, text::printable_lines};
 use crate::settings::Caller;
 
 /// The server that a client command calls, and its output format.
@@ -70,5 +70,10 @@ impl Session {
 
 /// Prints a line to stdout. Unlike `println!` it returns an error instead of a panic.
 pub(super) fn print(line: &str) -> io::Result<()> {
-    writeln!(io::stdout(), "{line}")
+    writeln!(io::stdout(), "{}", printable_lines(line))
+}
+
+/// Prints a line to stderr. A closed stderr is no failure.
+pub(super) fn tell(line: &str) {
+    let _ = writeln!(io::stderr(), "{}", printable_lines(line));
 }

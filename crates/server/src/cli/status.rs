@@ -15,7 +15,8 @@ use tonic_health::pb::{
 
 use super::{
     Failure, Run, Session, money, session,
-    table::{self, Column, printable},
+    table::{self, Column},
+    text::printable,
 };
 
 #[derive(Debug, Args)]

@@ -2,6 +2,8 @@
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
+use super::text::printable;
+
 /// A column with its heading. Numbers are aligned right.
 #[derive(Clone, Copy)]
 pub(super) enum Column {
@@ -34,11 +36,6 @@ pub(super) fn of<const N: usize>(
     table.trim_fmt()
 }
 
-/// Replaces control characters, because text from other users must not control the terminal.
-pub(super) fn printable(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,9 +53,9 @@ mod tests {
         assert_eq!(
             lines,
             [
-                " NAME     COUNT",
-                " Chai         7",
-                " a\u{fffd}[2J\u{fffd}b  1,000",
+                " NAME              COUNT",
+                " Chai                  7",
+                " a\\u{1b}[2J\\u{a}b  1,000",
             ]
         );
     }

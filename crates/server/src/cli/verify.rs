@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use contract::orders::v1::{VerifyRequest, projection_service_client::ProjectionServiceClient};
 
-use super::{Failure, Run, Session, json, money, progress::Progress, table::printable};
+use super::{Failure, Run, Session, json, money, progress::Progress, text::printable};
 
 #[derive(Debug, Args)]
 #[command(

@@ -12,7 +12,7 @@ use wire::Connection;
 use super::{
     Failure, Run, Session, event, json,
     retry::{Backoff, Interruption},
-    session::print,
+    session::{print, tell},
 };
 
 #[derive(Debug, Args)]
@@ -70,7 +70,7 @@ impl Run for Watch {
             Ok(print(&line)?)
         };
         tokio::select! {
-            Err(failure) = follow(client, request, show, |line| eprintln!("{line}")) => Err(failure),
+            Err(failure) = follow(client, request, show, |line| tell(&line)) => Err(failure),
             interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
         }
     }

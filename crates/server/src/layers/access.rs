@@ -4,39 +4,68 @@ use std::{
     future::Future,
     mem,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
-use futures_util::future::{Either, pending};
-use http::{HeaderValue, Request, Response, header};
+use futures_util::future::{Either, FutureExt as _, Shared, pending};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
+use wire::Error;
 
-use crate::layers::until::Until;
-
-use crate::access::{
-    Credentials,
-    credentials::{Admitted, Decision},
-    rules::{self, Rule},
+use crate::{
+    access::{
+        Credentials,
+        credentials::{Admitted, Decision, authorization},
+        rules::{self, Rule},
+    },
+    layers::until::{Held, Until},
+    listener::{peer::Peer, streams},
 };
+
+/// Maximum number of calls in flight that need no credential, of all connections together.
+const MAX_OPEN_CALLS: usize = 256;
+
+/// Time for a client to read the status that ends its stream. After that the stream is reset.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// Passes the calls that their credentials allow. Without `credentials` it passes every call.
 #[derive(Debug, Clone)]
 pub(crate) struct Access {
     credentials: Option<Credentials>,
+    open_calls: Arc<Semaphore>,
 }
 
 impl Access {
     pub(crate) fn of(credentials: Option<Credentials>) -> Self {
-        Self { credentials }
+        Self {
+            credentials,
+            open_calls: Arc::new(Semaphore::new(MAX_OPEN_CALLS)),
+        }
     }
 
     /// Returns the credentials that clients must present; `None` admits all clients.
     pub(crate) fn credentials(&self) -> Option<&Credentials> {
         self.credentials.as_ref()
     }
+
+    /// Reserves a call that needs no credential.
+    fn open_call(&self, peer: Option<&Peer>) -> Result<OpenCall, Error> {
+        let of_peer = peer.map(|peer| peer.open_call().ok_or(()));
+        let of_all = Arc::clone(&self.open_calls).try_acquire_owned();
+        match (of_peer.transpose(), of_all) {
+            (Ok(of_peer), Ok(of_all)) => Ok((of_peer, of_all)),
+            _ => Err(Error::Overloaded("too many calls without a credential")),
+        }
+    }
 }
+
+/// The permits of a call that needs no credential: one of its connection and one of all.
+type OpenCall = (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit);
 
 impl<S> Layer<S> for Access {
     type Service = AccessService<S>;
@@ -44,7 +73,7 @@ impl<S> Layer<S> for Access {
     fn layer(&self, service: S) -> AccessService<S> {
         AccessService {
             service,
-            credentials: self.credentials.clone(),
+            access: self.clone(),
         }
     }
 }
@@ -53,7 +82,7 @@ impl<S> Layer<S> for Access {
 #[derive(Debug, Clone)]
 pub(crate) struct AccessService<S> {
     service: S,
-    credentials: Option<Credentials>,
+    access: Access,
 }
 
 type Answer<E> = Result<Response<Body>, E>;
@@ -72,45 +101,156 @@ where
         self.service.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let Some(credentials) = &self.credentials else {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let path = request.uri().path();
+        let rule = rules::of(path);
+        let peer = request.extensions().get::<Peer>().cloned();
+        if request.method() != Method::POST {
+            return answered(wrong_method(peer.as_ref()));
+        }
+        let is_open = match rule {
+            Some(Rule::OpenStream) => true,
+            // Who has a credential may check the health as often as everything else.
+            Some(Rule::Open) => {
+                let is_stranger = peer.as_ref().is_none_or(Peer::is_stranger);
+                if self.access.credentials.is_none() || !is_stranger {
+                    return Either::Left(self.service.call(request));
+                }
+                true
+            }
+            _ => false,
+        };
+        if is_open {
+            return match self.access.open_call(peer.as_ref()) {
+                Ok(permits) => {
+                    let answer = self.service.call(request);
+                    Either::Right(Box::pin(async move {
+                        let answer = answer.await?;
+                        Ok(answer.map(|body| Body::new(Held::new(body, permits))))
+                    }))
+                }
+                Err(error) => answered(refused(error, path, peer.as_ref())),
+            };
+        }
+        let Some(credentials) = &self.access.credentials else {
+            if let (Some(peer), Some(_)) = (&peer, rule) {
+                peer.admitted(is_command(path));
+            }
             return Either::Left(self.service.call(request));
         };
-        let rule = rules::of(request.uri().path());
-        let decision = credentials.decide(rule, request.headers().get(header::AUTHORIZATION));
+        let decision = credentials.decide(rule, authorization(request.headers()));
         match (decision, rule) {
-            (Decision::Known(Ok(_)), Some(Rule::One(_) | Rule::Open)) => {
+            (Decision::Known(Ok(admitted)), Some(Rule::One(_))) => {
+                enter(&mut request, &admitted, peer.as_ref());
                 return Either::Left(self.service.call(request));
             }
             (Decision::Known(Err(error)), _) => {
-                let refused = Status::from(error).into_http();
-                return Either::Right(Box::pin(async { Ok(refused) }));
+                return answered(refused(error, path, peer.as_ref()));
             }
             _ => {}
         }
         // The instance that `poll_ready` prepared serves this call, not its clone.
         let ready = self.service.clone();
-        let mut service = mem::replace(&mut self.service, ready);
-        let mut credentials = credentials.clone();
-        Either::Right(Box::pin(async move {
-            // Records the current credentials as seen before the check, so that no later change is
-            // missed.
-            credentials.mark_unchanged();
-            let shown = request.headers().get(header::AUTHORIZATION).cloned();
-            let admitted = match credentials.check(rule, shown.as_ref()).await {
-                Ok(admitted) => admitted,
-                Err(error) => return Ok(Status::from(error).into_http()),
-            };
-            let answer = service.call(request).await?;
-            Ok(match rule {
-                Some(Rule::Stream(_)) => answer.map(|body| {
-                    let ended = Box::pin(ended(credentials, rule, shown, admitted));
-                    Body::new(Until { body, ended })
-                }),
-                _ => answer,
-            })
-        }))
+        let service = mem::replace(&mut self.service, ready);
+        Either::Right(Box::pin(checked(
+            service,
+            request,
+            credentials.clone(),
+            rule,
+            peer,
+        )))
     }
+}
+
+/// Passes a call whose credential has to be verified first, or a streaming call, which ends with its
+/// credential.
+async fn checked<S>(
+    mut service: S,
+    mut request: Request<Body>,
+    mut credentials: Credentials,
+    rule: Option<Rule>,
+    peer: Option<Peer>,
+) -> Answer<S::Error>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+{
+    // Records the current credentials as seen before the check, so that no later change is missed.
+    credentials.mark_unchanged();
+    let shown = authorization(request.headers()).cloned();
+    let checked = credentials.check(rule, shown.as_ref(), peer.as_ref()).await;
+    let admitted = match checked {
+        Ok(admitted) => admitted,
+        Err(error) => return Ok(refused(error, request.uri().path(), peer.as_ref())),
+    };
+    enter(&mut request, &admitted, peer.as_ref());
+    if !matches!(rule, Some(Rule::Stream(_))) {
+        return service.call(request).await;
+    }
+    let ended: BoxFuture = Box::pin(ended(credentials, rule, shown, admitted));
+    let ended = ended.shared();
+    let reset = reset(ended.clone(), peer);
+    let request = request.map(|body| Body::new(Until::new(body, ended.clone())));
+    let answer = service.call(request).await?;
+    Ok(answer.map(|body| Body::new(Held::new(Body::new(Until::new(body, ended)), reset))))
+}
+
+type BoxFuture = Pin<Box<dyn Future<Output = Status> + Send>>;
+
+/// Cuts off the stream of the current call when its client has had time to read the status that
+/// ends it. On HTTP/1.1 the connection closes, which carries no other call, by a task of its own.
+fn reset(ended: Shared<BoxFuture>, peer: Option<Peer>) -> Option<AbortOnDropHandle<()>> {
+    let over = async move {
+        ended.await;
+        tokio::time::sleep(GRACE).await;
+    };
+    let over = over.shared();
+    if streams::reset_at(over.clone()) {
+        return None;
+    }
+    let task = tokio::spawn(async move {
+        over.await;
+        if let Some(peer) = peer {
+            peer.cut_off();
+        }
+    });
+    Some(AbortOnDropHandle::new(task))
+}
+
+fn enter(request: &mut Request<Body>, _admitted: &Admitted, peer: Option<&Peer>) {
+    if let Some(peer) = peer {
+        peer.admitted(is_command(request.uri().path()));
+    }
+}
+
+fn is_command(path: &str) -> bool {
+    path.starts_with("/orders.v1.CommandService/")
+}
+
+/// Returns the future of a call that has its answer already.
+fn answered<E, F>(
+    answer: Response<Body>,
+) -> Either<F, Pin<Box<dyn Future<Output = Answer<E>> + Send + 'static>>> {
+    Either::Right(Box::pin(async { Ok(answer) }))
+}
+
+/// Returns the answer to a call that is not admitted, and counts the refusal.
+fn refused(error: Error, _path: &str, peer: Option<&Peer>) -> Response<Body> {
+    if let (Some(peer), Error::Unauthenticated) = (peer, &error) {
+        peer.refused();
+    }
+    Status::from(error).into_http()
+}
+
+/// Returns the answer to a request that is no call: gRPC uses POST alone.
+fn wrong_method(peer: Option<&Peer>) -> Response<Body> {
+    if let Some(peer) = peer {
+        peer.refused();
+    }
+    let mut answer = Response::new(Body::empty());
+    *answer.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    let post = HeaderValue::from_static("POST");
+    answer.headers_mut().insert(header::ALLOW, post);
+    answer
 }
 
 /// Waits until an admitted call loses its permission, and returns the status that ends the stream.
@@ -135,7 +275,7 @@ async fn ended(
             () = over => {}
             () = credentials.changed() => {}
         }
-        match credentials.check(rule, shown.as_ref()).await {
+        match credentials.check(rule, shown.as_ref(), None).await {
             Ok(again) => admitted = again,
             Err(error) => return error.into(),
         }

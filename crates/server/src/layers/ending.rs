@@ -44,7 +44,7 @@ where
                 stop.cancelled().await;
                 Status::from(wire::Error::ShuttingDown)
             });
-            Body::new(Until { body, ended })
+            Body::new(Until::new(body, ended))
         };
         // A service that waits for further requests would keep the connection open.
         let request = request.map(|body| until(body, self.stop.clone()));

@@ -1,7 +1,8 @@
 //! The gRPC middleware, in the order in which a call passes it.
 //!
-//! [`web`] answers browsers, [`observed`] measures and traces each call, [`limits`] bounds its time
-//! and [`access`] checks its credential. [`elsewhere`] moves a service to another runtime.
+//! [`web`] answers browsers, [`observed`] measures each call, [`limits`] bounds its time, [`access`]
+//! checks its credential and [`traced`] records its span. [`elsewhere`] moves a service to another
+//! runtime.
 //! [`ending`] and [`until`] end streams at shutdown or when a credential expires.
 
 pub(crate) mod access;
@@ -9,5 +10,6 @@ pub(crate) mod elsewhere;
 pub(crate) mod ending;
 pub(crate) mod limits;
 pub(crate) mod observed;
+pub(crate) mod traced;
 pub(crate) mod until;
 pub(crate) mod web;

@@ -1,23 +1,21 @@
-//! Measures every call and records it as a span in the caller's trace.
+//! Measures every call, and gives its log lines a span.
 
 use std::{
     future::Future,
-    net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Instant,
 };
 
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::{Request, Response};
 use pin_project_lite::pin_project;
-use telemetry::{metrics, trace};
+use telemetry::metrics;
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 use tracing::Span;
 
-use crate::access;
-
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+use super::traced::TRACEPARENT;
+use crate::{access, listener::peer::Peer};
 
 /// Measures calls until the response begins. A stream's messages are not part of the measurement.
 #[derive(Debug, Clone, Copy)]
@@ -49,25 +47,9 @@ where
         self.service.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
         // Clients can call any path, so all unknown methods share one metric label.
-        let (method, is_stream) =
-            access::method(request.uri().path()).unwrap_or(("unknown", false));
-        let headers = request.headers_mut();
-        let came_with = headers.get(TRACEPARENT).and_then(|it| it.to_str().ok());
-        let is_ours = method.starts_with("orders.");
-        let span = is_ours
-            .then(|| trace::Call::begin(method, came_with))
-            .flatten();
-        // The events of a unary call store the `traceparent` of its span. The events of a stream
-        // store the client's `traceparent`, because one stream may append a million events.
-        let traceparent = span
-            .as_ref()
-            .filter(|_| !is_stream)
-            .map(trace::Call::traceparent);
-        if let Some(Ok(value)) = traceparent.map(HeaderValue::try_from) {
-            headers.insert(TRACEPARENT, value);
-        }
+        let (method, _) = access::method(request.uri().path()).unwrap_or(("unknown", false));
         let log = log_span(method, &request);
         let answer = log.in_scope(|| self.service.call(request));
         Answer {
@@ -78,7 +60,6 @@ where
                 began: Instant::now(),
                 // The code stays CANCELLED if the client drops the call before the response begins.
                 code: Code::Cancelled,
-                span,
             },
         }
     }
@@ -92,7 +73,7 @@ fn log_span(method: &'static str, request: &Request<Body>) -> Span {
     if method.starts_with("orders.v1.CommandService/") && !method.ends_with("/ExecuteCommands") {
         return Span::none();
     }
-    let peer = request.extensions().get::<SocketAddr>();
+    let peer = request.extensions().get::<Peer>().map(Peer::address);
     let trace = request.headers().get(TRACEPARENT);
     let trace = trace.and_then(|it| it.to_str().ok()?.split('-').nth(1));
     tracing::info_span!(
@@ -113,12 +94,11 @@ pin_project! {
     }
 }
 
-/// A call in progress. Its drop records the metrics and ends the span.
+/// A call in progress. Its drop records the metrics.
 struct Call {
     method: &'static str,
     began: Instant,
     code: Code,
-    span: Option<trace::Call>,
 }
 
 impl<F, E> Future for Answer<F>
@@ -130,32 +110,30 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let answer = ready!(this.log.in_scope(|| this.answer.poll(context)));
-        this.call.code = match &answer {
-            // An immediate error is in the headers. Messages and trailers come later, unmeasured.
-            Ok(answer) => {
-                Status::from_header_map(answer.headers()).map_or(Code::Ok, |status| status.code())
-            }
-            Err(_) => Code::Internal,
-        };
+        this.call.code = code(&answer);
         Poll::Ready(answer)
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let name = name(self.code);
-        metrics::call(self.method, name, self.began.elapsed());
-        if let Some(span) = self.span.take() {
-            let is_fault = matches!(
-                self.code,
-                Code::Internal | Code::Unknown | Code::Unavailable | Code::DataLoss
-            );
-            span.end(name, is_fault);
-        }
+        metrics::call(self.method, name(self.code), self.began.elapsed());
     }
 }
 
-fn name(code: Code) -> &'static str {
+/// Returns the status with which a response begins.
+pub(super) fn code<E>(answer: &Result<Response<Body>, E>) -> Code {
+    match answer {
+        // An immediate error is in the headers. Messages and trailers come later, unmeasured.
+        Ok(answer) => {
+            Status::from_header_map(answer.headers()).map_or(Code::Ok, |status| status.code())
+        }
+        Err(_) => Code::Internal,
+    }
+}
+
+/// Returns the name of a status code in the contract.
+pub(super) fn name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

@@ -1,6 +1,6 @@
 //! Settings that are files: the server reads them at start and follows their changes.
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -8,8 +8,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::settings;
 
 /// Interval of reads. Each read compares whole contents, because a mounted secret can change
-/// without a new modification time.
-const PAUSE: Duration = Duration::from_secs(1);
+/// without a new modification time. A revoked token or key is out of use after two reads.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Minimum interval between two log lines about invalid files.
 const REMIND: Duration = Duration::from_secs(60);
@@ -94,6 +94,10 @@ pub(crate) fn follow_text<T: Send + Sync + 'static>(
 
 fn contents(files: &[Named]) -> Result<Vec<Vec<u8>>, Wrong> {
     let read = |(index, (_, path)): (usize, &Named)| {
+        let mode = fs::metadata(path).map(|metadata| metadata.mode());
+        if mode.is_ok_and(|mode| mode & 0o002 != 0) {
+            return Err((index, "everybody may write to it".to_owned()));
+        }
         fs::read(path).map_err(|error| (index, error.to_string()))
     };
     files.iter().enumerate().map(read).collect()

@@ -1,50 +1,47 @@
-//! The connections of a listener: accepts them, limits their number and closes the silent ones.
+//! Connections: a [`Listener`] accepts them, limits them and serves their calls.
+//!
+//! A connection begins in the lobby, a thread that does nothing else: strangers take no time from
+//! the thread that decides commands. [`peer`] moves a connection out of the lobby with its first
+//! admitted call, [`serve`] is its task, and [`strangers`] limits the connections that stay.
 
+mod connection;
 pub(crate) mod files;
+pub(crate) mod peer;
+mod serve;
+mod strangers;
+pub(crate) mod streams;
 pub(crate) mod tls;
 
-use std::{
-    convert::Infallible,
-    fmt::Display,
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::{fmt::Display, net::SocketAddr, sync::Arc, time::Duration};
 
+use connection::{Connection, Socket, Stream};
 use futures_util::FutureExt as _;
+use http::{Request, Response};
+use peer::{Peer, Place};
+use serve::Serving;
+use strangers::Strangers;
 use telemetry::metrics;
+use tls::Certificates;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     runtime::Handle,
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
-    task::JoinSet,
-    time::{Instant, Sleep, sleep, timeout},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::{Instant, sleep, timeout},
 };
-use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
-use tonic::transport::server::Connected;
-
-/// Length in bytes of the HTTP/2 preface, which a client must send in time. The protocol itself
-/// limits the time for later bytes.
-const PREFACE: usize = 24;
-
-/// Time for the client to close a connection after the server has closed its side.
-const LINGER: Duration = Duration::from_secs(2);
+use tonic::body::Body;
+use tower::Service;
 
 /// Minimum interval between two log lines about refused connections.
-const TELL: Duration = Duration::from_secs(10);
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Delay before the next accept after a failed one. At shutdown, the limit for open handshakes and
 /// then the time for first requests.
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The TLS configuration for new connections, which changes with its files.
-pub(crate) type Tls = watch::Receiver<Arc<ServerConfig>>;
+pub(crate) type Tls = watch::Receiver<Arc<Certificates>>;
 
 /// The permits of a listener's connections. Each open connection holds one.
 #[derive(Debug, Clone)]
@@ -68,56 +65,106 @@ impl Places {
     }
 }
 
-/// Accepts connections until `stop`, and then those that wait in the backlog. These clients learn
-/// that the server shuts down, while a reset would give no reason. Then the address is free and the
-/// returned stream ends.
-///
-/// Each TLS handshake runs on `greet`, because it keeps a processor busy. The handshake and the
-/// first bytes may each take `patience`.
-pub(crate) fn accept(
-    listener: TcpListener,
-    tls: Option<Tls>,
-    places: &Places,
-    (greet, patience): (&Handle, Duration),
-    stop: CancellationToken,
-    tasks: &TaskTracker,
-) -> ReceiverStream<Result<Connection, Infallible>> {
-    let (accepted, connections) = mpsc::channel(1);
-    let accepting = Accepting {
-        tls,
-        places: Arc::clone(&places.free),
-        greet: greet.clone(),
-        patience,
-        accepted,
-        greetings: JoinSet::new(),
-        refusals: Refusals::default(),
-    };
-    tasks.spawn(accepting.run(listener, stop));
-    ReceiverStream::new(connections)
+/// The runtimes that serve connections.
+#[derive(Debug, Clone)]
+pub(crate) struct Runtimes {
+    pub(crate) lobby: Handle,
+    pub(crate) commands: Handle,
+    pub(crate) reading: Handle,
+}
+
+impl Runtimes {
+    fn of(&self, place: Place) -> &Handle {
+        match place {
+            Place::Lobby => &self.lobby,
+            Place::Commands => &self.commands,
+            Place::Reading => &self.reading,
+        }
+    }
+}
+
+/// The limits of a listener.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Limits the connections without an admitted call.
+    pub(crate) strangers: u32,
+    /// Limits the calls in flight on one connection.
+    pub(crate) streams: u32,
+    /// Limits the wait for a TLS handshake, and then for the first bytes.
+    pub(crate) patience: Duration,
+    /// Limits the age of a connection.
+    pub(crate) age: Option<Duration>,
+}
+
+/// A bound address whose connections are to be served.
+pub(crate) struct Listener {
+    pub(crate) listener: TcpListener,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) places: Places,
+    pub(crate) runtimes: Runtimes,
+    pub(crate) limits: Limits,
+}
+
+impl Listener {
+    /// Serves connections with `service` until `stop`, and then those that wait in the backlog: these
+    /// clients learn that the server shuts down, while a reset would give no reason. Then the
+    /// address is free, and the connections close when their calls have finished.
+    ///
+    /// The caller runs this on the lobby.
+    pub(crate) async fn run<S>(self, service: S, stop: CancellationToken)
+    where
+        S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + Sync + 'static,
+        S::Error: std::error::Error + Send + Sync + 'static,
+        S::Future: Send + 'static,
+    {
+        let closing = CancellationToken::new();
+        let connections = TaskTracker::new();
+        let mut accepting = Accepting {
+            strangers: Strangers::new(self.limits.strangers),
+            serving: Arc::new(Serving::new(
+                service,
+                self.runtimes,
+                self.limits,
+                closing.clone(),
+                connections.clone(),
+            )),
+            tls: self.tls,
+            places: self.places.free,
+            patience: self.limits.patience,
+            greetings: TaskTracker::new(),
+            refusals: Refusals::default(),
+        };
+        accepting.run(self.listener, stop).await;
+        closing.cancel();
+        connections.close();
+        connections.wait().await;
+    }
 }
 
 /// The accept loop of a listener.
-struct Accepting {
+struct Accepting<S> {
+    strangers: Strangers,
+    serving: Arc<Serving<S>>,
     tls: Option<Tls>,
     places: Arc<Semaphore>,
-    greet: Handle,
     patience: Duration,
-    accepted: mpsc::Sender<Result<Connection, Infallible>>,
-    /// TLS handshakes in progress. Dropping the set aborts them.
-    greetings: JoinSet<()>,
+    /// TLS handshakes in progress.
+    greetings: TaskTracker,
     refusals: Refusals,
 }
 
-impl Accepting {
-    async fn run(mut self, listener: TcpListener, stop: CancellationToken) {
+impl<S> Accepting<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + Sync + 'static,
+    S::Error: std::error::Error + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
+    async fn run(&mut self, listener: TcpListener, stop: CancellationToken) {
         loop {
             tokio::select! {
-                // The server has dropped the stream of connections.
-                () = self.accepted.closed() => return,
                 () = stop.cancelled() => break,
-                Some(_) = self.greetings.join_next() => {}
                 new = listener.accept() => match new {
-                    Ok((stream, peer)) => self.take(stream, peer),
+                    Ok((stream, address)) => self.take(stream, address),
                     Err(error) => {
                         // The failure may concern one client, or all of them if too many files are
                         // open.
@@ -127,159 +174,99 @@ impl Accepting {
                 },
             }
         }
-        while let Some(Ok((stream, peer))) = listener.accept().now_or_never() {
-            self.take(stream, peer);
+        while let Some(Ok((stream, address))) = listener.accept().now_or_never() {
+            self.take(stream, address);
         }
         drop(listener);
-        let greeted = async { while self.greetings.join_next().await.is_some() {} };
+        self.greetings.close();
         // The loop does not wait for slow handshakes. The delay gives clients time for their first
         // request, because the server closes a silent connection without a status.
-        let _ = timeout(PAUSE, greeted).await;
+        let _ = timeout(PAUSE, self.greetings.wait()).await;
         sleep(PAUSE).await;
     }
 
-    fn take(&mut self, stream: TcpStream, peer: SocketAddr) {
+    fn take(&mut self, stream: TcpStream, address: SocketAddr) {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             return self.refusals.add("limit", &"all places are taken");
         };
         if let Err(error) = stream.set_nodelay(true) {
-            return tracing::debug!(%peer, %error, "gone already");
+            return tracing::debug!(%address, %error, "gone already");
         }
-        let config = self.tls.as_ref().map(|tls| Arc::clone(&tls.borrow()));
-        let (accepted, patience) = (self.accepted.clone(), self.patience);
-        let greeting = async move {
-            let stream = match config {
-                None => Either::Left(stream),
-                Some(config) => {
-                    match timeout(patience, TlsAcceptor::from(config).accept(stream)).await {
-                        Ok(Ok(stream)) => Either::Right(Box::new(stream)),
-                        Ok(Err(error)) => {
-                            metrics::connection_refused("tls");
-                            return tracing::debug!(%peer, %error, "no TLS");
-                        }
-                        Err(_) => {
-                            metrics::connection_refused("tls");
-                            return tracing::debug!(%peer, "no TLS in time");
-                        }
-                    }
-                }
-            };
-            let connection = Connection {
-                stream,
-                peer,
-                unread: PREFACE,
-                patience: Box::pin(sleep(patience)),
-                linger: None,
-                _place: place,
-            };
-            // The send fails if the server has ended. The connection then closes.
-            let _ = accepted.send(Ok(connection)).await;
+        let peer = Peer::arrive(address, &self.strangers);
+        let mut greeting = Greeting {
+            wait: self.strangers.wait(address),
+            tls: self.tls.clone(),
+            patience: self.patience,
         };
-        self.greetings.spawn_on(greeting, &self.greet);
+        let serving = Arc::clone(&self.serving);
+        self.greetings.spawn(async move {
+            let Some(connection) = greeting.run(stream, place, &peer).await else {
+                return;
+            };
+            serving.begin(connection, peer, greeting.tls);
+        });
     }
 }
 
-/// Counts refused connections and logs them at most every [`TELL`].
+/// The time until a connection can be served: the wait of a barred address, and the TLS handshake.
+struct Greeting {
+    wait: Option<Duration>,
+    tls: Option<Tls>,
+    patience: Duration,
+}
+
+impl Greeting {
+    async fn run(
+        &mut self,
+        stream: TcpStream,
+        place: OwnedSemaphorePermit,
+        peer: &Peer,
+    ) -> Option<Connection> {
+        let greeted = async {
+            if let Some(wait) = self.wait {
+                metrics::connection_refused("barred");
+                sleep(wait).await;
+            }
+            self.encrypted(Socket::new(stream)).await
+        };
+        let stream = tokio::select! {
+            stream = greeted => stream?,
+            () = peer.is_closed() => return None,
+        };
+        Some(Connection::new(stream, self.patience, place))
+    }
+
+    async fn encrypted(&mut self, socket: Socket) -> Option<Stream> {
+        let Some(tls) = &mut self.tls else {
+            return Some(Either::Left(socket));
+        };
+        let config = tls.borrow_and_update().config();
+        let why = match timeout(self.patience, TlsAcceptor::from(config).accept(socket)).await {
+            Ok(Ok(stream)) => return Some(Either::Right(Box::new(stream))),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "too late".to_owned(),
+        };
+        metrics::connection_refused("tls");
+        tracing::debug!(why, "no TLS");
+        None
+    }
+}
+
+/// Counts refused connections and logs them at most every [`LOG_INTERVAL`].
 #[derive(Debug, Default)]
 struct Refusals {
-    told: Option<Instant>,
+    logged: Option<Instant>,
 }
 
 impl Refusals {
     fn add(&mut self, reason: &'static str, why: &dyn Display) {
         metrics::connection_refused(reason);
-        if self.told.is_none_or(|told| told.elapsed() > TELL) {
+        if self
+            .logged
+            .is_none_or(|logged| logged.elapsed() > LOG_INTERVAL)
+        {
             tracing::warn!(%why, "connections are refused");
-            self.told = Some(Instant::now());
-        }
-    }
-}
-
-/// A connection, which fails with `TimedOut` if the client does not send the first bytes in time.
-#[derive(Debug)]
-pub(crate) struct Connection {
-    stream: Either<TcpStream, Box<TlsStream<TcpStream>>>,
-    peer: SocketAddr,
-    /// Bytes of the preface that have not arrived yet.
-    unread: usize,
-    patience: Pin<Box<Sleep>>,
-    /// Limits the wait for the client's close; set after the server has closed its side.
-    linger: Option<Pin<Box<Sleep>>>,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Connected for Connection {
-    type ConnectInfo = SocketAddr;
-
-    fn connect_info(&self) -> SocketAddr {
-        self.peer
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buffer.filled().len();
-        let read = Pin::new(&mut this.stream).poll_read(context, buffer);
-        if this.unread > 0 {
-            this.unread = this.unread.saturating_sub(buffer.filled().len() - before);
-            if read.is_pending() && this.patience.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-        }
-        read
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    /// Shuts down the write side, then reads and discards input until the client closes or
-    /// [`LINGER`] is over. A close with unread input resets the connection, and the client loses
-    /// answers that it has not read.
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
-        let linger = this.linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
-        if linger.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Ok(()));
-        }
-        let mut unread = [0; 4096];
-        loop {
-            let mut unread = ReadBuf::new(&mut unread);
-            match Pin::new(&mut this.stream).poll_read(context, &mut unread) {
-                Poll::Pending => return Poll::Pending,
-                // The client has closed its side, or the connection is lost.
-                Poll::Ready(Ok(())) if unread.filled().is_empty() => return Poll::Ready(Ok(())),
-                Poll::Ready(Err(_)) => return Poll::Ready(Ok(())),
-                Poll::Ready(Ok(())) => {}
-            }
+            self.logged = Some(Instant::now());
         }
     }
 }

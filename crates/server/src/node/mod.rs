@@ -6,64 +6,45 @@
 mod read_side;
 mod runtime;
 mod secured;
+mod services;
 mod source;
 mod write_side;
 
-use std::{future::pending, io, net::SocketAddr, pin::pin, time::Duration};
+use std::{io, net::SocketAddr, pin::pin, time::Duration};
 
-use contract::{
-    encoded::{
-        command_service_server::{self, CommandServiceServer},
-        event_service_server::{self, EventServiceServer},
-    },
-    orders::v1::{
-        projection_service_server::{self, ProjectionServiceServer},
-        query_service_server::{self, QueryServiceServer},
-    },
-};
 use event_log::Location;
+use futures_util::future::OptionFuture;
 use read_model::{search, store};
 use read_side::Engine;
 pub(crate) use read_side::ReadSide;
 use runtime::Threads;
 use sd_notify::NotifyState;
 use secured::Secured;
+use services::{Layers, Sides};
 use source::Source;
 use sqlite::Folder;
 use telemetry::trace;
 use tokio::{
     net::TcpListener,
+    runtime::Handle,
     signal::unix::{SignalKind, signal},
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::transport::Server;
-use tonic_web::GrpcWebLayer;
 pub(crate) use write_side::WriteSide;
 
 use crate::{
-    layers::{
-        elsewhere::Elsewhere, ending::Ending, limits::Limited, observed::Observed, web::Pages,
-    },
-    listener::{self, Places},
+    layers::limits::Limited,
+    listener::{self, Listener, Places, Runtimes},
     ops::{
-        health::{Health, Needs},
+        health::Health,
         scrape::{self, Observer},
     },
     settings,
 };
 
-/// Limit of calls on one connection that the client has reset before the server accepted them. Past
-/// the limit the connection closes with all its calls. The default of 20 is too low: calls of an
-/// honest client can time out together.
-const GIVEN_UP: usize = 1000;
-
 /// Open files that the node needs besides connections: log, documents and search index.
 const OTHER_FILES: u64 = 2000;
-
-/// Interval of HTTP/2 pings to a client, so that a subscriber that vanished silently frees its
-/// connection.
-const KEEPALIVE: Duration = Duration::from_secs(30);
 
 /// Time between the rejection of new calls and the closing of connections at shutdown. A call that
 /// meets the closing of its connection would fail without a reason.
@@ -103,9 +84,6 @@ pub enum Error {
     /// A second signal came while the node waited for calls in flight.
     #[error("told to end again: calls in flight are cut off")]
     CutOff,
-    /// The server failed.
-    #[error("the server failed: {0}")]
-    Server(#[from] tonic::transport::Error),
     /// The node cannot install the metrics recorder.
     #[error("the metrics cannot be served: {0}")]
     Metrics(#[source] telemetry::metrics::Error),
@@ -172,11 +150,13 @@ pub struct Serve {
     folder: Option<Folder>,
     /// The folder of the log. `None` without the role `command`, without a log file, or if the file
     /// lies in `folder`.
-    log_folder: Option<Folder>,
+    _log_folder: Option<Folder>,
     /// The listener of the metrics; `None` if they are not served.
     metrics: Option<TcpListener>,
     /// The runtime that answers queries and feeds streams.
     read: Threads,
+    /// The runtime on which connections begin.
+    lobby: Threads,
     secured: Secured,
     tasks: TaskTracker,
     /// Cancelled after the calls have ended, and ends projections and all other background tasks.
@@ -187,13 +167,14 @@ impl Serve {
     /// Reads the files that the settings name, binds the addresses and locks the data folder.
     ///
     /// # Errors
-    /// - [`Error::Thread`]: the read runtime cannot start.
+    /// - [`Error::Thread`]: a runtime cannot start.
     /// - [`Error::Setting`]: a file that a setting names is missing or invalid.
     /// - [`Error::Listen`]: an address is in use or not usable.
     /// - [`Error::Folder`]: a folder is unusable, or another process owns it.
     pub async fn bind(settings: settings::Serve) -> Result<Self, Error> {
         let (tasks, ended) = (TaskTracker::new(), CancellationToken::new());
         let read = Threads::for_reading().map_err(Error::Thread)?;
+        let lobby = Threads::for_the_lobby().map_err(Error::Thread)?;
         let secured = {
             // The tasks that follow the files run on the read runtime.
             let _there = read.handle().enter();
@@ -216,9 +197,10 @@ impl Serve {
             settings,
             listener,
             folder,
-            log_folder,
+            _log_folder: log_folder,
             metrics,
             read,
+            lobby,
             secured,
             tasks,
             ended,
@@ -241,187 +223,179 @@ impl Serve {
     /// - [`Error::NoSource`]: the node has no source of events.
     /// - [`Error::Traces`], [`Error::Metrics`], [`Error::Descriptors`]: telemetry or reflection
     ///   cannot start.
-    /// - [`Error::Server`] or [`Error::Thread`]: the server or a task fails.
+    /// - [`Error::Thread`]: a task fails.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-        let Self {
-            settings,
-            listener,
-            folder,
-            log_folder: _log_folder,
-            metrics,
-            read,
-            secured,
-            tasks,
-            ended,
-        } = self;
-        let traces = match &settings.telemetry.collector {
+        let traces = match &self.settings.telemetry.collector {
             Some(collector) => {
                 // The export runs on the read runtime, so that it takes no time from commands.
-                let _there = read.handle().enter();
+                let _there = self.read.handle().enter();
                 Some(trace::Export::start(collector)?)
             }
             None => None,
         };
         // Cancelled first at shutdown: streams end, and the server rejects new calls.
         let streams = CancellationToken::new();
-        let write_side = if settings.roles.command {
-            let log = &settings.log;
-            Some(WriteSide::start(log, read.handle(), &streams, &tasks).await?)
-        } else {
-            None
+        let (mut write, read) = self.sides(&streams).await?;
+        let (tasks, ended, reading) = (self.tasks.clone(), self.ended.clone(), self.read);
+        let sides = Sides {
+            write: write.as_ref(),
+            read: read.as_ref(),
         };
-        let read_side = if let Some(folder) = &folder {
-            let source = match &write_side {
-                Some(here) if secured.nodes.is_empty() => Source::Here(here.events.clone()),
-                _ => Source::Nodes(secured.nodes, secured.bearer),
-            };
-            let engine = Engine {
-                meilisearch: settings.meilisearch,
-                indexer: settings.roles.indexer,
-            };
-            Some(ReadSide::start(folder, source, engine, &streams, &ended, &tasks).await?)
-        } else {
-            None
-        };
-
-        let needs = needs(write_side.as_ref(), read_side.as_ref());
-        let reflection_alpha = reflection(&needs).build_v1alpha()?;
-        let reflection = reflection(&needs).build_v1()?;
-        let (mut health, health_service) = Health::new(needs).await;
-        let draining = CancellationToken::new();
-        let health_followed = tokio::spawn(health.clone().follow(draining.clone()));
-        let refused = |error| Error::Listen(settings.listen, error);
-        let address = listener.local_addr().map_err(refused)?;
-        let stop_accepting = CancellationToken::new();
-        let limits = settings.limits;
+        let (health, health_service) = Health::new(sides.needs()).await;
+        let routes = sides.routes(health_service, &streams, reading.handle())?;
+        let limits = self.settings.limits;
         let places = Places::new(limits.connections);
-        if let Some(listener) = metrics {
-            let address = listener.local_addr().map_err(refused)?;
-            tracing::info!(%address, "metrics");
-            let observer = Observer::of(write_side.as_ref(), read_side.as_ref(), &places);
+        if let Some(listener) = self.metrics {
+            let observer = Observer::of(sides.write, sides.read, &places);
             // The metrics run on the read runtime, because aggregation takes long.
-            let _there = read.handle().enter();
-            let shown = (secured.tls.clone(), secured.access.credentials().cloned());
+            let _there = reading.handle().enter();
+            let shown = (
+                self.secured.tls.clone(),
+                self.secured.access.credentials().cloned(),
+            );
             scrape::serve(listener, observer, shown, &limits, &ended, &tasks)?;
-        } else if let Some(metrics) = settings.telemetry.metrics {
+        } else if let Some(metrics) = &self.settings.telemetry.metrics {
             let address = metrics.listen;
             tracing::warn!(%address, "in use: no metrics; metrics-listen says where else");
         }
-        let (speaks_tls, asks) = (
-            secured.tls.is_some(),
-            secured.access.credentials().is_some(),
-        );
-        let greet = (read.handle(), limits.patience);
-        let stop = stop_accepting.clone();
-        let incoming = listener::accept(listener, secured.tls, &places, greet, stop, &tasks);
-        let (write, query) = (write_side.as_ref(), read_side.as_ref());
-        let server = Server::builder()
-            .max_concurrent_streams(limits.streams)
-            .http2_max_pending_accept_reset_streams(Some(GIVEN_UP))
-            .http2_keepalive_interval(Some(KEEPALIVE))
-            // Browsers use HTTP/2 only over TLS, so plain text needs HTTP/1.1.
-            .accept_http1(true)
-            .layer(Pages::of(settings.origins))
-            .layer(GrpcWebLayer::new())
-            .layer(Observed)
-            .layer(Limited {
+        let address = self.listener.local_addr();
+        let address = address.map_err(|error| Error::Listen(self.settings.listen, error))?;
+        let speaks_tls = self.secured.tls.is_some();
+        let asks = self.secured.access.credentials().is_some();
+        let listener = Listener {
+            listener: self.listener,
+            tls: self.secured.tls,
+            places,
+            runtimes: Runtimes {
+                lobby: self.lobby.handle().clone(),
+                commands: Handle::current(),
+                reading: reading.handle().clone(),
+            },
+            limits: listener::Limits {
+                strangers: limits.strangers,
+                streams: limits.streams,
+                patience: limits.patience,
+                age: None,
+            },
+        };
+        let layers = Layers {
+            origins: self.settings.origins,
+            limited: Limited {
                 call_time: limits.call_time,
                 shuts_down: streams.clone(),
-            })
-            .layer(secured.access)
-            .add_service(health_service)
-            .add_service(Ending {
-                service: reflection,
-                stop: streams.clone(),
-            })
-            .add_service(Ending {
-                service: reflection_alpha,
-                stop: streams.clone(),
-            })
-            .add_optional_service(
-                write.map(|side| CommandServiceServer::new(side.commands.clone())),
-            )
-            .add_optional_service(write.map(|side| {
-                Elsewhere::new(EventServiceServer::new(side.events.clone()), read.handle())
-            }))
-            .add_optional_service(query.map(|side| {
-                Elsewhere::new(QueryServiceServer::new(side.queries.clone()), read.handle())
-            }))
-            .add_optional_service(query.map(|side| {
-                let service = ProjectionServiceServer::new(side.projections.clone());
-                Elsewhere::new(service, read.handle())
-            }))
-            // The server ends when `incoming` ends, so it needs no shutdown signal of its own.
-            .serve_with_incoming_shutdown(incoming, pending());
-        let mut server = pin!(server);
+            },
+            access: self.secured.access,
+        };
+        let stop_accepting = CancellationToken::new();
+        let serving = listener.run(layers.around(routes), stop_accepting.clone());
+        let serving = self.lobby.run(serving);
         tracing::info!(%address, tls = speaks_tls, credentials = asks, "serving");
         tell_manager(NotifyState::Ready, &format!("serving on {address}"));
 
-        tokio::select! {
-            failed = &mut server => failed?,
-            () = shutdown => {
-                tracing::info!("shutting down");
-                let deadline = Instant::now() + settings.drain_timeout;
-                tell_manager(NotifyState::Stopping, "calls in flight are finished");
-                // The follower ends first, because it could overwrite the drained status.
-                draining.cancel();
-                health_followed.await.map_err(|error| Error::Thread(error.into()))?;
-                let farewell = async {
-                    health.drain().await;
-                    streams.cancel();
-                    tokio::time::sleep(FAREWELL).await;
-                    stop_accepting.cancel();
-                    health.close().await;
-                };
-                // The server runs meanwhile, so that late clients receive a status too.
-                let drained = async { tokio::join!(farewell, &mut server).1 };
-                match tokio::time::timeout_at(deadline, drained).await {
-                    Ok(served) => served?,
-                    Err(_) => tracing::warn!("calls in flight are cut off: the drain timeout is over"),
-                }
-            }
-        }
+        let drain = Drain {
+            health,
+            streams: streams.clone(),
+            stop_accepting,
+            timeout: self.settings.drain_timeout,
+        };
+        drain.after(shutdown, serving, write.as_mut()).await?;
         streams.cancel();
         ended.cancel();
         tasks.close();
         tasks.wait().await;
-        if let Some(side) = write_side {
+        if let Some(side) = write {
             side.end().await?;
         }
         if let Some(traces) = traces {
-            let finished = read.handle().spawn_blocking(|| traces.finish()).await;
+            let finished = reading.handle().spawn_blocking(|| traces.finish()).await;
             if let Err(error) = finished.map_err(|error| Error::Thread(error.into()))? {
                 tracing::warn!(%error, "not all traces have been taken");
             }
         }
         Ok(())
     }
+
+    /// Starts the sides that the roles name. `streams` ends their streams.
+    async fn sides(
+        &self,
+        streams: &CancellationToken,
+    ) -> Result<(Option<WriteSide>, Option<ReadSide>), Error> {
+        let (settings, tasks) = (&self.settings, &self.tasks);
+        let write = if settings.roles.command {
+            let reading = self.read.handle();
+            Some(WriteSide::start(&settings.log, reading, streams, tasks).await?)
+        } else {
+            None
+        };
+        let read = if let Some(folder) = &self.folder {
+            let source = match &write {
+                Some(here) if self.secured.nodes.is_empty() => Source::Here(here.events.clone()),
+                _ => Source::Nodes(self.secured.nodes.clone(), self.secured.bearer.clone()),
+            };
+            let engine = Engine {
+                meilisearch: settings.meilisearch.clone(),
+                indexer: settings.roles.indexer,
+            };
+            Some(ReadSide::start(folder, source, engine, streams, &self.ended, tasks).await?)
+        } else {
+            None
+        };
+        Ok((write, read))
+    }
 }
 
-/// Returns the services of a node, each with the conditions under which it serves.
-fn needs(write: Option<&WriteSide>, read: Option<&ReadSide>) -> Vec<Needs> {
-    let mut needs = Vec::new();
-    if let Some(side) = write {
-        let available = side.available.to_vec();
-        needs.push((command_service_server::SERVICE_NAME, available.clone()));
-        needs.push((event_service_server::SERVICE_NAME, available));
-    }
-    if let Some(side) = read {
-        needs.push((query_service_server::SERVICE_NAME, vec![side.ready.clone()]));
-        needs.push((projection_service_server::SERVICE_NAME, Vec::new()));
-    }
-    needs
+/// The steps from the signal to end until the connections have closed.
+struct Drain {
+    health: Health,
+    streams: CancellationToken,
+    stop_accepting: CancellationToken,
+    timeout: Duration,
 }
 
-/// Configures reflection of these services. The caller builds version v1 or v1alpha from it.
-fn reflection(services: &[Needs]) -> tonic_reflection::server::Builder<'static> {
-    let builder = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(contract::FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        // Error details: no file of the contract imports their messages.
-        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
-        .with_service_name(tonic_health::pb::health_server::SERVICE_NAME);
-    services.iter().fold(builder, |builder, (service, _)| {
-        builder.with_service_name(*service)
-    })
+impl Drain {
+    /// Waits for `shutdown` and lets the calls in progress finish. `serving` is the listener, which
+    /// ends when all connections have closed.
+    ///
+    /// # Errors
+    /// [`Error::Thread`]: a task has panicked. The node then cannot serve any more.
+    async fn after(
+        mut self,
+        shutdown: impl Future<Output = ()>,
+        serving: impl Future<Output = Result<(), Error>>,
+        mut write: Option<&mut WriteSide>,
+    ) -> Result<(), Error> {
+        let draining = CancellationToken::new();
+        let health_followed = tokio::spawn(self.health.clone().follow(draining.clone()));
+        let mut serving = pin!(serving);
+        let writer_failed = OptionFuture::from(write.as_mut().map(|side| side.failed()));
+        tokio::select! {
+            served = &mut serving => return served,
+            Some(error) = writer_failed => return Err(error),
+            () = shutdown => {}
+        }
+        tracing::info!("shutting down");
+        let deadline = Instant::now() + self.timeout;
+        tell_manager(NotifyState::Stopping, "calls in flight are finished");
+        // The follower ends first, because it could overwrite the drained status.
+        draining.cancel();
+        health_followed
+            .await
+            .map_err(|error| Error::Thread(error.into()))?;
+        let farewell = async {
+            self.health.drain().await;
+            self.streams.cancel();
+            tokio::time::sleep(FAREWELL).await;
+            self.stop_accepting.cancel();
+            self.health.close().await;
+        };
+        // The server runs meanwhile, so that late clients receive a status too.
+        let drained = async { tokio::join!(farewell, &mut serving).1 };
+        match tokio::time::timeout_at(deadline, drained).await {
+            Ok(served) => served,
+            Err(_) => {
+                tracing::warn!("calls in flight are cut off: the drain timeout is over");
+                Ok(())
+            }
+        }
+    }
 }

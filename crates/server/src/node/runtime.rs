@@ -2,7 +2,7 @@
 //!
 //! Commands have one thread, on which the caller runs [`Serve::run`](super::Serve::run). Answers
 //! from another thread would fragment the HTTP/2 writes and double the cost of a call. Queries and
-//! streams share two threads. Each projection has one thread with a low priority: it may lag, but
+//! streams share two threads. Connections begin in the lobby, on a thread of its own. Each projection has one thread with a low priority: it may lag, but
 //! takes little time from commands.
 
 use std::{io, thread};
@@ -28,6 +28,11 @@ impl Threads {
     pub(super) fn for_reading() -> io::Result<Self> {
         let mut runtime = Builder::new_multi_thread();
         Self::start("read", None, runtime.worker_threads(2))
+    }
+
+    /// Starts a runtime with one thread, for new connections and for calls that need no credential.
+    pub(super) fn for_the_lobby() -> io::Result<Self> {
+        Self::start("lobby", None, &mut Builder::new_current_thread())
     }
 
     /// Starts a runtime with one thread of the greatest niceness.

@@ -1,9 +1,6 @@
 //! The TLS configuration, credentials and tokens of a node, which it reads from files.
 
-use std::sync::Arc;
-
-use tokio::{runtime::Handle, sync::watch};
-use tokio_rustls::rustls::ServerConfig;
+use tokio::runtime::Handle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Endpoint;
 use wire::Bearer;
@@ -12,7 +9,7 @@ use super::source;
 use crate::{
     access::{Credentials, jwt::Jwts, tokens::Tokens},
     layers::access::Access,
-    listener::{files, tls},
+    listener::{Tls, files, tls},
     settings::{self, Token},
 };
 
@@ -20,7 +17,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Secured {
     /// The TLS configuration for new connections; `None` serves without TLS.
-    pub(super) tls: Option<watch::Receiver<Arc<ServerConfig>>>,
+    pub(super) tls: Option<Tls>,
     /// Checks the credential of each call.
     pub(super) access: Access,
     /// The nodes whose events this node follows; empty if the node reads its own log.

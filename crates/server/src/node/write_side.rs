@@ -1,5 +1,7 @@
 //! The command side of a node: the writer of the log and the services that read it.
 
+use std::io;
+
 use command_side::{CommandSide, Commands, Events};
 use event_log::Location;
 use tokio::{runtime::Handle, sync::watch, task::JoinHandle};
@@ -46,6 +48,15 @@ impl WriteSide {
             writer,
             no_more_commands,
         })
+    }
+
+    /// Waits until the writer fails. It never ends by itself before [`WriteSide::end`], so an end is
+    /// a panic: commands would wait forever.
+    pub(super) async fn failed(&mut self) -> Error {
+        match (&mut self.writer).await {
+            Ok(()) => Error::Thread(io::Error::other("the writer has ended")),
+            Err(error) => Error::Thread(error.into()),
+        }
     }
 
     /// Stops the writer and waits for its end. Calls that the drain timeout has cut off could

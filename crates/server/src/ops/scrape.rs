@@ -1,21 +1,27 @@
 //! The Prometheus metrics, served over HTTP on a listener of their own.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
-use axum::{Router, extract::State, routing::get};
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::{Next, from_fn},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
 use command_side::{Commands, Events};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode, header, uri::Authority};
 use projector::Projections;
 use query_side::Queries;
 use telemetry::metrics::{Log, Projection, Rendered, clients, install};
 use tokio::{net::TcpListener, runtime::Handle, sync::watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{Code, service::Routes, transport::Server};
+use tonic::{Code, service::Routes};
 use wire::Error as Refusal;
 
 use crate::{
     access::Credentials,
-    listener::{self, Places, Tls},
+    listener::{self, Listener, Places, Runtimes, Tls},
     node::{Error, ReadSide, WriteSide},
     settings::{self, Limits},
 };
@@ -39,9 +45,12 @@ pub(crate) async fn bind(settings: &settings::Metrics) -> Result<Option<TcpListe
     }
 }
 
-/// Limit of metrics connections. The permits are separate, because operators scrape most when
-/// clients have taken all others.
-const CONNECTIONS: u32 = 32;
+/// Maximum number of metrics connections. They are separate from the others, because operators
+/// scrape most when clients have taken all others.
+const MAX_CONNECTIONS: u32 = 32;
+
+/// Maximum age of a metrics connection.
+const MAX_AGE: Duration = Duration::from_secs(600);
 
 /// The sources of the gauges that each scrape reads.
 #[derive(Debug, Clone)]
@@ -116,9 +125,6 @@ pub(crate) fn serve(
         true => (None, None),
         false => (tls, credentials),
     };
-    let greet = (&Handle::current(), limits.patience);
-    let places = Places::new(CONNECTIONS);
-    let incoming = listener::accept(listener, tls, &places, greet, stop.clone(), tasks);
     let rendered = install().map_err(Error::Metrics)?;
     let upkeep = rendered.clone();
     let until = stop.clone();
@@ -132,20 +138,53 @@ pub(crate) fn serve(
         until.run_until_cancelled(upkeep).await
     });
     let state = Arc::new((rendered, credentials, observer));
-    let router = Router::new()
+    let mut router = Router::new()
         .route("/metrics", get(metrics))
         .with_state(state);
-    let server = Server::builder()
-        .accept_http1(true)
-        .add_routes(Routes::from(router))
-        .serve_with_incoming(incoming);
+    if is_local {
+        router = router.layer(from_fn(local_host));
+    }
+    let here = Handle::current();
+    let listener = Listener {
+        listener,
+        tls,
+        // The oldest connection closes for a new one, so that a scrape always finds a place.
+        places: Places::new(2 * MAX_CONNECTIONS),
+        runtimes: Runtimes {
+            lobby: here.clone(),
+            commands: here.clone(),
+            reading: here,
+        },
+        limits: listener::Limits {
+            strangers: MAX_CONNECTIONS,
+            streams: MAX_CONNECTIONS,
+            patience: limits.patience,
+            age: Some(MAX_AGE),
+        },
+    };
     let stop = stop.clone();
-    tasks.spawn(async move {
-        if let Some(Err(error)) = stop.run_until_cancelled(server).await {
-            tracing::error!(%error, "the metrics are not served any more");
-        }
-    });
+    tasks.spawn(listener.run(Routes::from(router), stop));
     Ok(())
+}
+
+/// Rejects a request to another host name than that of this machine. A web page can point a name of
+/// its own at this machine (DNS rebinding), and would read the metrics under that name.
+async fn local_host(request: Request, next: Next) -> Response {
+    let host = request.headers().get(header::HOST);
+    let host = host.and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
+    let host = host.or_else(|| request.uri().authority().cloned());
+    let is_local = host.is_none_or(|host| {
+        let host = host.host().trim_matches(['[', ']']);
+        host == "localhost" || host.parse::<IpAddr>().is_ok()
+    });
+    match is_local {
+        true => next.run(request).await,
+        false => (
+            StatusCode::MISDIRECTED_REQUEST,
+            "not a name of this machine\n",
+        )
+            .into_response(),
+    }
 }
 
 type Answer = (StatusCode, [(header::HeaderName, &'static str); 1], String);

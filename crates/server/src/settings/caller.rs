@@ -4,14 +4,13 @@ use std::{
     cmp::Ordering,
     error::Error as _,
     fs,
-    net::IpAddr,
     path::{Path, PathBuf},
 };
 
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use wire::Authorization;
 
-use super::{Error, Found, Sources, pem};
+use super::{Error, Found, Sources, is_here, pem};
 
 /// The flags of every command that calls a server, unparsed.
 #[derive(Debug, Default, clap::Args)]
@@ -75,11 +74,8 @@ impl Caller {
     /// - [`Error::Tls`] when tonic rejects the certificates.
     pub fn endpoint(&self, endpoint: Endpoint) -> Result<Endpoint, Error> {
         if endpoint.uri().scheme_str() != Some("https") {
-            let host = endpoint.uri().host().unwrap_or_default();
-            let address: Result<IpAddr, _> = host.trim_matches(['[', ']']).parse();
-            let is_here = host == "localhost" || address.is_ok_and(|it| it.is_loopback());
             return match self.token {
-                Some(_) if !is_here && !self.insecure => Err(Error::InClear {
+                Some(_) if !is_here(endpoint.uri()) && !self.insecure => Err(Error::InClear {
                     server: endpoint.uri().to_string(),
                 }),
                 _ => Ok(endpoint),

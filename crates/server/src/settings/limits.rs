@@ -8,6 +8,9 @@ pub struct Limits {
     /// Limits simultaneous connections, because each one takes a file descriptor. The server closes
     /// further connections on arrival.
     pub connections: u32,
+    /// Limits connections without an admitted call, which may be strangers'. The oldest closes for a
+    /// new one.
+    pub strangers: u32,
     /// Limits calls in flight on one connection (HTTP/2 `SETTINGS_MAX_CONCURRENT_STREAMS`). A
     /// client that reads this setting queues further calls.
     pub streams: u32,
@@ -22,6 +25,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 10_000,
+            strangers: 1000,
             streams: 1000,
             patience: Duration::from_secs(10),
             // Twice the longest wait that a query may ask for.

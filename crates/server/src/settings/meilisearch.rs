@@ -4,7 +4,7 @@ use std::fmt;
 
 use http::Uri;
 
-use super::{Error, ServeFlags, Sources};
+use super::{Error, ServeFlags, Sources, is_here};
 
 /// The address of a Meilisearch and its key. `Debug` omits the key.
 #[derive(Clone, PartialEq, Eq)]
@@ -22,7 +22,13 @@ impl fmt::Debug for Meilisearch {
 }
 
 impl Sources<'_> {
-    pub(super) fn meilisearch(&self, flags: &ServeFlags) -> Result<Option<Meilisearch>, Error> {
+    /// Reads the Meilisearch to use. Without `insecure`, a key goes beyond this machine by https
+    /// only.
+    pub(super) fn meilisearch(
+        &self,
+        flags: &ServeFlags,
+        insecure: bool,
+    ) -> Result<Option<Meilisearch>, Error> {
         let url = self.find(
             "meilisearch-url",
             flags.meilisearch_url.clone(),
@@ -45,6 +51,14 @@ impl Sources<'_> {
         // The error omits the value, because an invalid key may still be a secret.
         let key = key.map_err(Error::without_value)?;
         match (url.value, key.given) {
+            (Some(url), Some((origin, _))) if !insecure && is_in_clear(&url) => Err(Error::Wrong {
+                origin,
+                value: "...".to_owned(),
+                rule:
+                    "is not sent beyond this machine without TLS: use https in meilisearch-url, or \
+                       set insecure to allow it"
+                        .to_owned(),
+            }),
             (Some(url), _) => Ok(Some(Meilisearch {
                 url,
                 key: key.value,
@@ -57,6 +71,12 @@ impl Sources<'_> {
             (None, None) => Ok(None),
         }
     }
+}
+
+/// Returns whether requests to this URL leave the machine without TLS.
+fn is_in_clear(url: &str) -> bool {
+    let url: Uri = url.parse().unwrap_or_default();
+    url.scheme_str() != Some("https") && !is_here(&url)
 }
 
 /// Parses the URL of a Meilisearch and removes trailing slashes. The URL may have a path.

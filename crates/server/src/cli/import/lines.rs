@@ -6,7 +6,7 @@ use contract::orders::v1::ExecuteCommandsRequest;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 use sha2::{Digest as _, Sha256};
 
-use crate::cli::table::printable;
+use crate::cli::text::printable;
 
 /// Limit of a line in bytes, 4 MiB: the server accepts no longer command.
 const MOST_BYTES: u64 = 4 << 20;

@@ -22,7 +22,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::{Failure, Run, Session, json, session::print};
+use super::{
+    Failure, Run, Session, json,
+    session::{print, tell as tell_user},
+};
 use lines::{Line, Lines};
 use stream::Stream;
 
@@ -89,7 +92,7 @@ impl Run for Import {
         let client = CommandServiceClient::new(session.connect().await?);
         let (reader, lines) = read(input)?;
         let bar = progress(size);
-        let tell = |line: String| bar.suspend(|| eprintln!("{line}"));
+        let tell = |line: String| bar.suspend(|| tell_user(&line));
         let outcome = Stream::new(client, lines, &tell, &bar).run(PATIENCE).await;
         bar.finish_and_clear();
         let summary = outcome?;

@@ -13,7 +13,8 @@ use crate::cli::{
     Failure, Run, Session, event,
     freshness::Freshness,
     money,
-    table::{self, Column, printable},
+    table::{self, Column},
+    text::printable,
     time,
 };
 

@@ -1,0 +1,249 @@
+//! The task of a connection.
+
+use std::{error::Error, future::pending, pin::Pin, sync::Arc, time::Duration};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulConnection},
+    service::TowerToHyperService,
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::body::Body;
+use tower::{Service, ServiceExt as _};
+
+use super::{
+    Limits, Runtimes, Tls,
+    connection::Connection,
+    peer::{Close, Orders, Peer, Place},
+    streams::Streams,
+};
+
+/// Limit of calls on one connection that the client has reset before the server accepted them. Past
+/// the limit the connection closes with all its calls. The default of 20 is too low: calls of an
+/// honest client can time out together.
+const MAX_PENDING_RESETS: usize = 1000;
+
+/// Interval of HTTP/2 pings to a client, so that a subscriber that vanished silently frees its
+/// connection.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// Time for the calls of a connection that is told to close.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Serves the calls of connections with `service`.
+pub(super) struct Serving<S> {
+    service: S,
+    http: auto::Builder<Streams>,
+    runtimes: Runtimes,
+    limits: Limits,
+    /// Lets each connection close after its calls in progress.
+    closing: CancellationToken,
+    connections: TaskTracker,
+}
+
+impl<S> Serving<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + Sync + 'static,
+    S::Error: std::error::Error + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
+    pub(super) fn new(
+        service: S,
+        runtimes: Runtimes,
+        limits: Limits,
+        closing: CancellationToken,
+        connections: TaskTracker,
+    ) -> Self {
+        let mut http = auto::Builder::new(Streams);
+        http.http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.streams)
+            .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+            .keep_alive_interval(KEEPALIVE);
+        // Browsers use HTTP/2 only over TLS, so plain text needs HTTP/1.1. Without a timer hyper
+        // does not limit the time of a request's headers.
+        http.http1().timer(TokioTimer::new());
+        Self {
+            service,
+            http,
+            runtimes,
+            limits,
+            closing,
+            connections,
+        }
+    }
+
+    /// Starts the task of a new connection.
+    pub(super) fn begin(self: Arc<Self>, connection: Connection, peer: Peer, tls: Option<Tls>) {
+        let client = tls.map(|tls| Client {
+            certificates: connection.client_certificates(),
+            tls,
+        });
+        let served = {
+            let peer = peer.clone();
+            self.service
+                .clone()
+                .map_request(move |request: Request<Incoming>| {
+                    let mut request = request.map(Body::new);
+                    request.extensions_mut().insert(peer.clone());
+                    request
+                })
+        };
+        let http = self
+            .http
+            .serve_connection(TokioIo::new(connection), TowerToHyperService::new(served))
+            .into_owned();
+        let open = Open {
+            http: Box::pin(http),
+            control: Control {
+                place: Place::Lobby,
+                orders: peer.orders(),
+                client,
+                end: self.limits.age.map(|age| Instant::now() + age),
+                shutdown: self.closing.clone(),
+                is_closing: false,
+                cut_off: None,
+            },
+        };
+        self.spawn(open);
+    }
+
+    /// Serves the connection on the runtime of its place, and moves it from one to the other.
+    fn spawn(self: Arc<Self>, mut open: Open) {
+        let runtime = self.runtimes.of(open.control.place).clone();
+        let connections = self.connections.clone();
+        connections.spawn_on(
+            async move {
+                if let Some(place) = open.serve().await {
+                    open.control.place = place;
+                    self.spawn(open);
+                }
+            },
+            &runtime,
+        );
+    }
+}
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// The HTTP of a connection, whatever its version.
+type Http = dyn GracefulConnection<Error = Failure, Output = Result<(), Failure>> + Send;
+
+/// An open connection.
+struct Open {
+    http: Pin<Box<Http>>,
+    control: Control,
+}
+
+impl Open {
+    /// Serves the connection until it ends, or returns the place that it moves to.
+    async fn serve(&mut self) -> Option<Place> {
+        loop {
+            let event = tokio::select! {
+                biased;
+                served = &mut self.http => {
+                    if let Err(error) = served {
+                        tracing::debug!(error, "a connection failed");
+                    }
+                    return None;
+                }
+                event = self.control.next() => event,
+            };
+            match event {
+                Event::Move(place) => return Some(place),
+                Event::Close => self.http.as_mut().graceful_shutdown(),
+                Event::CutOff => return None,
+            }
+        }
+    }
+}
+
+/// The reasons why a connection moves or closes.
+struct Control {
+    place: Place,
+    orders: watch::Receiver<Orders>,
+    client: Option<Client>,
+    /// The end of the connection's life, if its age is limited.
+    end: Option<Instant>,
+    shutdown: CancellationToken,
+    is_closing: bool,
+    /// The end of the time that calls in progress have to finish.
+    cut_off: Option<Instant>,
+}
+
+/// The next thing that happens to a connection.
+enum Event {
+    Move(Place),
+    Close,
+    CutOff,
+}
+
+impl Control {
+    async fn next(&mut self) -> Event {
+        let place = self.place;
+        let is_closing = self.is_closing;
+        let orders = &mut self.orders;
+        let ordered = async {
+            let is_new = |orders: &Orders| match orders.close {
+                Some(how) => how == Close::AtOnce || !is_closing,
+                None => orders.place != place,
+            };
+            orders.wait_for(is_new).await.map(|orders| *orders)
+        };
+        let close = tokio::select! {
+            orders = ordered => match orders {
+                Ok(Orders { close: Some(close), .. }) => close,
+                Ok(Orders { place, close: None }) => return Event::Move(place),
+                // The connection's service has gone, so the connection ends by itself.
+                Err(_) => return pending().await,
+            },
+            () = at(self.cut_off) => return Event::CutOff,
+            () = at(self.end), if !is_closing => Close::Gently,
+            () = self.shutdown.cancelled(), if !is_closing => {
+                self.is_closing = true;
+                return Event::Close;
+            }
+            () = is_distrusted(self.client.as_mut()), if !is_closing => Close::Gently,
+        };
+        if close == Close::AtOnce {
+            return Event::CutOff;
+        }
+        self.is_closing = true;
+        self.cut_off = Some(Instant::now() + GRACE);
+        Event::Close
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => pending().await,
+    }
+}
+
+/// The certificates that a client has shown, and the authorities that clients need now.
+struct Client {
+    certificates: Vec<CertificateDer<'static>>,
+    tls: Tls,
+}
+
+/// Waits until the listener no longer trusts the client's certificate.
+async fn is_distrusted(client: Option<&mut Client>) {
+    let Some(Client { certificates, tls }) = client else {
+        return pending().await;
+    };
+    while tls.changed().await.is_ok() {
+        if !tls.borrow_and_update().trusts(certificates) {
+            return;
+        }
+    }
+    // The files are not followed any more, so nothing changes.
+    pending().await
+}

@@ -1,0 +1,49 @@
+//! The tasks of the HTTP/2 streams of a connection, one for each call.
+
+use std::{cell::Cell, future::poll_fn, pin::Pin, pin::pin, task::Poll};
+
+use tokio::task_local;
+
+type End = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+task_local! {
+    /// The future at whose end the stream of this task is reset, once a layer has set one.
+    static END: Cell<Option<End>>;
+}
+
+/// Resets the HTTP/2 stream of the current call when `end` resolves, even if the client does not
+/// read. A body alone cannot end such a stream, because nothing polls it until there is room.
+///
+/// Returns false on HTTP/1.1, where the connection has to close instead.
+pub(crate) fn reset_at(end: impl Future<Output = ()> + Send + 'static) -> bool {
+    END.try_with(|slot| slot.set(Some(Box::pin(end)))).is_ok()
+}
+
+/// Spawns each stream on the runtime that serves its connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Streams;
+
+impl<F> hyper::rt::Executor<F> for Streams
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn execute(&self, stream: F) {
+        tokio::spawn(END.scope(Cell::new(None), async {
+            let mut stream = pin!(stream);
+            poll_fn(|context| {
+                if stream.as_mut().poll(context).is_ready() {
+                    return Poll::Ready(());
+                }
+                END.with(|slot| {
+                    let mut end = slot.take();
+                    let ended = end
+                        .as_mut()
+                        .map_or(Poll::Pending, |end| end.as_mut().poll(context));
+                    slot.set(end);
+                    ended
+                })
+            })
+            .await;
+        }));
+    }
+}
