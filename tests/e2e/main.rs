@@ -7,6 +7,7 @@
 #![cfg(test)]
 
 mod access;
+mod access_table;
 mod commands;
 mod contract;
 mod database;
@@ -21,6 +22,7 @@ mod postgres;
 mod queries;
 mod real_meilisearch;
 mod roles;
+mod strangers;
 mod stream;
 mod tls;
 mod watch;
