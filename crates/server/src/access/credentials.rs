@@ -44,10 +44,24 @@ pub(crate) struct Admitted {
     pub(crate) actor: Option<Arc<str>>,
 }
 
+/// The refusal of a call.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) error: Error,
+    /// The owner of a valid credential that lacks the method's roles.
+    pub(crate) actor: Option<Arc<str>>,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self { error, actor: None }
+    }
+}
+
 /// The decision about a call.
 #[derive(Debug)]
 pub(crate) enum Decision {
-    Known(Result<Admitted, Error>),
+    Known(Result<Admitted, Refusal>),
     /// The decision needs a signature check, which [`Credentials::check`] makes.
     Unchecked,
 }
@@ -79,14 +93,14 @@ impl Credentials {
             }));
         }
         let Some(shown) = shown.and_then(bearer) else {
-            return Decision::Known(Err(Error::Unauthenticated));
+            return Decision::Known(Err(Error::Unauthenticated.into()));
         };
         let tokens = self.tokens.as_ref();
         if let Some((roles, name)) = tokens.and_then(|tokens| tokens.borrow().find(shown)) {
             return Decision::Known(admit(roles, None, Some(name), rule));
         }
         match &self.jwts {
-            None => Decision::Known(Err(Error::Unauthenticated)),
+            None => Decision::Known(Err(Error::Unauthenticated.into())),
             Some(jwts) => match jwts.borrow().known(shown) {
                 Some(known) => Decision::Known(known.admit(rule)),
                 None => Decision::Unchecked,
@@ -98,6 +112,7 @@ impl Credentials {
     /// connection waits for one check at a time.
     ///
     /// # Errors
+    /// A [`Refusal`] with one of these errors:
     /// - [`Error::Unauthenticated`]: the header holds no valid credential.
     /// - [`Error::PermissionDenied`]: the credential has none of the method's roles.
     /// - [`Error::Overloaded`]: [`MAX_WAITING_CHECKS`] checks wait already.
@@ -107,7 +122,7 @@ impl Credentials {
         rule: Option<Rule>,
         shown: Option<&HeaderValue>,
         peer: Option<&Peer>,
-    ) -> Result<Admitted, Error> {
+    ) -> Result<Admitted, Refusal> {
         if let Decision::Known(decision) = self.decide(rule, shown) {
             return decision;
         }
@@ -118,14 +133,14 @@ impl Credentials {
         }
         let jwts = self.jwts.as_ref().map(|jwts| Arc::clone(&jwts.borrow()));
         let (Some(jwts), Some(shown)) = (jwts, shown.cloned()) else {
-            return Err(Error::Unauthenticated);
+            return Err(Error::Unauthenticated.into());
         };
         // Costs a fraction of the signature check, and spares the others its time.
         if !bearer(&shown).is_some_and(|token| jwts.could_be_valid(token)) {
-            return Err(Error::Unauthenticated);
+            return Err(Error::Unauthenticated.into());
         }
         let Ok(waiting) = Arc::clone(&self.waiting).try_acquire_owned() else {
-            return Err(Error::Overloaded("too many credentials wait for a check"));
+            return Err(Error::Overloaded("too many credentials wait for a check").into());
         };
         // The semaphore never closes, so an error cannot occur.
         let turn = Arc::clone(&self.turn).acquire_owned().await;
@@ -142,11 +157,10 @@ impl Credentials {
     /// Checks whether this `authorization` header allows a client to read the metrics.
     ///
     /// # Errors
-    /// The same as those of [`Credentials::check`].
+    /// The errors of [`Credentials::check`].
     pub(crate) async fn may_see_metrics(&self, shown: Option<&HeaderValue>) -> Result<(), Error> {
-        self.check(Some(rules::METRICS), shown, None)
-            .await
-            .map(|_| ())
+        let checked = self.check(Some(rules::METRICS), shown, None).await;
+        checked.map(|_| ()).map_err(|refusal| refusal.error)
     }
 
     /// Records the current contents of the files as seen, so that [`Credentials::changed`] waits
@@ -174,7 +188,7 @@ impl Credentials {
 }
 
 impl Verified {
-    fn admit(self, rule: Option<Rule>) -> Result<Admitted, Error> {
+    fn admit(self, rule: Option<Rule>) -> Result<Admitted, Refusal> {
         admit(self.roles, Some(self.until), self.subject, rule)
     }
 }
@@ -184,7 +198,7 @@ fn admit(
     until: Option<SystemTime>,
     actor: Option<Arc<str>>,
     rule: Option<Rule>,
-) -> Result<Admitted, Error> {
+) -> Result<Admitted, Refusal> {
     let allowed = match rule {
         Some(Rule::One(allowed) | Rule::Stream(allowed)) => allowed,
         Some(Rule::Open | Rule::OpenStream) | None => Roles::NONE,
@@ -192,7 +206,10 @@ fn admit(
     if roles.has_one_of(allowed) {
         Ok(Admitted { until, actor })
     } else {
-        Err(Error::PermissionDenied(allowed.names()))
+        Err(Refusal {
+            error: Error::PermissionDenied(allowed.names()),
+            actor,
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 //! ([`jwt`]). The layer `Access` checks every call, and ends streams whose credential is no longer
 //! valid.
 
+pub(crate) mod audit;
 pub(crate) mod credentials;
 pub(crate) mod jwt;
 pub(crate) mod rules;

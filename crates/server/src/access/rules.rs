@@ -21,6 +21,15 @@ pub(crate) enum Rule {
     Stream(Roles),
 }
 
+impl Rule {
+    /// Returns whether the method is for operators alone.
+    pub(crate) fn is_for_operators(self) -> bool {
+        matches!(self, Self::One(roles) | Self::Stream(roles) if roles == OPERATE)
+    }
+}
+
+const OPERATE: Roles = Roles::of(&[Operate]);
+
 const ANY: Roles = Roles::of(&Role::ALL);
 
 /// All methods that clients may call, with their rules.
@@ -28,7 +37,6 @@ const RULES: [(&str, Rule); 26] = {
     use Rule::{One, Open, OpenStream, Stream};
     const COMMAND: Roles = Roles::of(&[Command]);
     const QUERY: Roles = Roles::of(&[Query]);
-    const OPERATE: Roles = Roles::of(&[Operate]);
     [
         ("grpc.health.v1.Health/Check", Open),
         ("grpc.health.v1.Health/List", Open),
@@ -80,7 +88,7 @@ const RULES: [(&str, Rule); 26] = {
 };
 
 /// The rule for the metrics, which are not a gRPC method.
-pub(crate) const METRICS: Rule = Rule::One(Roles::of(&[Operate]));
+pub(crate) const METRICS: Rule = Rule::One(OPERATE);
 
 static BY_NAME: LazyLock<HashMap<&str, (&str, Rule)>> =
     LazyLock::new(|| RULES.map(|(name, rule)| (name, (name, rule))).into());

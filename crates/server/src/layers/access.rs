@@ -20,7 +20,8 @@ use wire::Error;
 use crate::{
     access::{
         Credentials,
-        credentials::{Admitted, Decision, authorization},
+        audit::Audit,
+        credentials::{Admitted, Decision, Refusal, authorization},
         rules::{self, Rule},
     },
     layers::until::{Held, Until},
@@ -38,6 +39,7 @@ const GRACE: Duration = Duration::from_millis(500);
 pub(crate) struct Access {
     credentials: Option<Credentials>,
     open_calls: Arc<Semaphore>,
+    audit: Arc<Audit>,
 }
 
 impl Access {
@@ -45,6 +47,7 @@ impl Access {
         Self {
             credentials,
             open_calls: Arc::new(Semaphore::new(MAX_OPEN_CALLS)),
+            audit: Arc::new(Audit::new()),
         }
     }
 
@@ -129,7 +132,7 @@ where
                         Ok(answer.map(|body| Body::new(Held::new(body, permits))))
                     }))
                 }
-                Err(error) => answered(refused(error, path, peer.as_ref())),
+                Err(error) => answered(self.access.refused(error.into(), path, peer.as_ref())),
             };
         }
         let Some(credentials) = &self.access.credentials else {
@@ -141,57 +144,93 @@ where
         let decision = credentials.decide(rule, authorization(request.headers()));
         match (decision, rule) {
             (Decision::Known(Ok(admitted)), Some(Rule::One(_))) => {
-                enter(&mut request, &admitted, peer.as_ref());
+                self.access
+                    .enter(rule, &mut request, &admitted, peer.as_ref());
                 return Either::Left(self.service.call(request));
             }
-            (Decision::Known(Err(error)), _) => {
-                return answered(refused(error, path, peer.as_ref()));
+            (Decision::Known(Err(refusal)), _) => {
+                return answered(self.access.refused(refusal, path, peer.as_ref()));
             }
             _ => {}
         }
         // The instance that `poll_ready` prepared serves this call, not its clone.
         let ready = self.service.clone();
         let service = mem::replace(&mut self.service, ready);
-        Either::Right(Box::pin(checked(
-            service,
-            request,
-            credentials.clone(),
-            rule,
-            peer,
-        )))
+        let access = self.access.clone();
+        let credentials = credentials.clone();
+        Either::Right(Box::pin(async move {
+            access
+                .checked(credentials, service, request, rule, peer)
+                .await
+        }))
     }
 }
 
-/// Passes a call whose credential has to be verified first, or a streaming call, which ends with its
-/// credential.
-async fn checked<S>(
-    mut service: S,
-    mut request: Request<Body>,
-    mut credentials: Credentials,
-    rule: Option<Rule>,
-    peer: Option<Peer>,
-) -> Answer<S::Error>
-where
-    S: Service<Request<Body>, Response = Response<Body>>,
-{
-    // Records the current credentials as seen before the check, so that no later change is missed.
-    credentials.mark_unchanged();
-    let shown = authorization(request.headers()).cloned();
-    let checked = credentials.check(rule, shown.as_ref(), peer.as_ref()).await;
-    let admitted = match checked {
-        Ok(admitted) => admitted,
-        Err(error) => return Ok(refused(error, request.uri().path(), peer.as_ref())),
-    };
-    enter(&mut request, &admitted, peer.as_ref());
-    if !matches!(rule, Some(Rule::Stream(_))) {
-        return service.call(request).await;
+impl Access {
+    /// Passes a call whose credential has to be verified first, or a streaming call, which ends with
+    /// its credential.
+    async fn checked<S>(
+        &self,
+        mut credentials: Credentials,
+        mut service: S,
+        mut request: Request<Body>,
+        rule: Option<Rule>,
+        peer: Option<Peer>,
+    ) -> Answer<S::Error>
+    where
+        S: Service<Request<Body>, Response = Response<Body>>,
+    {
+        // Records the current credentials as seen before the check, so that no later change is
+        // missed.
+        credentials.mark_unchanged();
+        let shown = authorization(request.headers()).cloned();
+        let checked = credentials.check(rule, shown.as_ref(), peer.as_ref()).await;
+        let admitted = match checked {
+            Ok(admitted) => admitted,
+            Err(refusal) => return Ok(self.refused(refusal, request.uri().path(), peer.as_ref())),
+        };
+        self.enter(rule, &mut request, &admitted, peer.as_ref());
+        if !matches!(rule, Some(Rule::Stream(_))) {
+            return service.call(request).await;
+        }
+        let ended: BoxFuture = Box::pin(ended(credentials, rule, shown, admitted));
+        let ended = ended.shared();
+        let reset = reset(ended.clone(), peer);
+        let request = request.map(|body| Body::new(Until::new(body, ended.clone())));
+        let answer = service.call(request).await?;
+        Ok(answer.map(|body| Body::new(Held::new(Body::new(Until::new(body, ended)), reset))))
     }
-    let ended: BoxFuture = Box::pin(ended(credentials, rule, shown, admitted));
-    let ended = ended.shared();
-    let reset = reset(ended.clone(), peer);
-    let request = request.map(|body| Body::new(Until::new(body, ended.clone())));
-    let answer = service.call(request).await?;
-    Ok(answer.map(|body| Body::new(Held::new(Body::new(Until::new(body, ended)), reset))))
+
+    /// Records an admitted call.
+    fn enter(
+        &self,
+        rule: Option<Rule>,
+        request: &mut Request<Body>,
+        admitted: &Admitted,
+        peer: Option<&Peer>,
+    ) {
+        let path = request.uri().path();
+        if rule.is_some_and(Rule::is_for_operators) {
+            let actor = admitted.actor.as_deref();
+            self.audit.operated(actor, path, peer.map(Peer::address));
+        }
+        if let Some(peer) = peer {
+            peer.admitted(is_command(path));
+        }
+    }
+
+    /// Returns the answer to a call that is not admitted, and counts the refusal.
+    fn refused(&self, refusal: Refusal, path: &str, peer: Option<&Peer>) -> Response<Body> {
+        let Refusal { error, actor } = refusal;
+        if let (Some(peer), Error::Unauthenticated) = (peer, &error) {
+            peer.refused();
+        }
+        let (actor, address) = (actor.as_deref(), peer.map(Peer::address));
+        // Clients can call any path, so the line quotes only paths of methods.
+        let method = rules::find(path).map_or("unknown", |(method, _)| method);
+        self.audit.refused(actor, method, address, error.reason());
+        Status::from(error).into_http()
+    }
 }
 
 type BoxFuture = Pin<Box<dyn Future<Output = Status> + Send>>;
@@ -216,12 +255,6 @@ fn reset(ended: Shared<BoxFuture>, peer: Option<Peer>) -> Option<AbortOnDropHand
     Some(AbortOnDropHandle::new(task))
 }
 
-fn enter(request: &mut Request<Body>, _admitted: &Admitted, peer: Option<&Peer>) {
-    if let Some(peer) = peer {
-        peer.admitted(is_command(request.uri().path()));
-    }
-}
-
 fn is_command(path: &str) -> bool {
     path.starts_with("/orders.v1.CommandService/")
 }
@@ -231,14 +264,6 @@ fn answered<E, F>(
     answer: Response<Body>,
 ) -> Either<F, Pin<Box<dyn Future<Output = Answer<E>> + Send + 'static>>> {
     Either::Right(Box::pin(async { Ok(answer) }))
-}
-
-/// Returns the answer to a call that is not admitted, and counts the refusal.
-fn refused(error: Error, _path: &str, peer: Option<&Peer>) -> Response<Body> {
-    if let (Some(peer), Error::Unauthenticated) = (peer, &error) {
-        peer.refused();
-    }
-    Status::from(error).into_http()
 }
 
 /// Returns the answer to a request that is no call: gRPC uses POST alone.
@@ -277,7 +302,7 @@ async fn ended(
         }
         match credentials.check(rule, shown.as_ref(), None).await {
             Ok(again) => admitted = again,
-            Err(error) => return error.into(),
+            Err(refusal) => return refusal.error.into(),
         }
     }
 }
