@@ -6,7 +6,7 @@ use domain::{
     money::{Amount, Currency},
     order,
 };
-use wire::{Violations, convert};
+use wire::Violations;
 
 use super::{Action, Check, Fields, Id};
 
@@ -63,13 +63,7 @@ fn items(items: Vec<CreateOrderItem>, violations: &mut Violations) -> Option<Ite
                     sound = false;
                 }
                 order_currency = order_currency.or(currency);
-                let amount = convert::amount(&price);
-                violations.check(
-                    amount.is_some(),
-                    field,
-                    "must be an amount with at most 4 decimals that fits into 64 bits with them",
-                );
-                amount
+                violations.amount(field, &price)
             }
         };
         sound &= amount.is_some();

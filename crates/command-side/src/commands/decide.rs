@@ -10,7 +10,7 @@ use domain::{
 use event_log::{Aggregate, Answered, Batch, Event, Loaded, Position, Request};
 use prost::Message as _;
 use uuid::Uuid;
-use wire::{Error, Forbidden, Resource, convert};
+use wire::{Error, OrderAction, Resource, convert};
 
 use crate::{
     codec::record::{self, Known},
@@ -330,9 +330,9 @@ fn refused(refusal: Refusal, order_id: &str) -> Error {
         Refusal::Unknown => Error::NotFound(Resource::Order, order_id),
         Refusal::Exists => Error::OrderAlreadyExists(order_id),
         Refusal::Version { expected, actual } => Error::VersionMismatch { expected, actual },
-        Refusal::NotShippable(status) => forbidden(Forbidden::Ship, status),
-        Refusal::NotDeliverable(status) => forbidden(Forbidden::Deliver, status),
-        Refusal::NotCancellable(status) => forbidden(Forbidden::Cancel, status),
+        Refusal::NotShippable(status) => forbidden(OrderAction::Ship, status),
+        Refusal::NotDeliverable(status) => forbidden(OrderAction::Deliver, status),
+        Refusal::NotCancellable(status) => forbidden(OrderAction::Cancel, status),
     }
 }
 
