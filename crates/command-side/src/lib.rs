@@ -96,7 +96,7 @@ pub async fn open(
             tail: Arc::clone(&tail),
             signals: Arc::clone(&signals),
             available,
-            hopeful: true,
+            optimistic: true,
         },
         dispatch: Dispatch {
             dispatcher,

@@ -277,6 +277,13 @@ pub enum Position {
     InBatch(usize),
 }
 
+/// The position before the first event.
+impl Default for Position {
+    fn default() -> Self {
+        Self::Of(0)
+    }
+}
+
 impl Position {
     /// Returns the position, for a batch whose first event is at position `first`.
     #[must_use]

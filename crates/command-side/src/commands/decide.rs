@@ -31,7 +31,7 @@ pub struct Outcome {
 /// Returns the aggregates and request ids that the commands need loaded, each once. An aggregate
 /// with a fresh id needs no load, because it has no events.
 ///
-/// A `hopeful` load also leaves out the items that most likely do not exist:
+/// An `optimistic` load also leaves out the items that most likely do not exist:
 /// - the orders that commands create;
 /// - the request ids, if there is no aggregate to load.
 ///
@@ -39,13 +39,13 @@ pub struct Outcome {
 /// decides the batch with everything loaded.
 pub(crate) fn needs<'a>(
     commands: impl Iterator<Item = &'a Command> + Clone,
-    hopeful: bool,
+    optimistic: bool,
 ) -> (Vec<&'a Aggregate>, Vec<&'a str>) {
     let known = commands
         .clone()
-        .filter(|command| !(command.fresh || hopeful && command.creates()));
+        .filter(|command| !(command.fresh || optimistic && command.creates()));
     let aggregates: HashSet<_> = known.map(|command| &command.aggregate).collect();
-    if hopeful && aggregates.is_empty() {
+    if optimistic && aggregates.is_empty() {
         return (Vec::new(), Vec::new());
     }
     let ids = commands.map(|command| command.request_id.as_str());
@@ -53,18 +53,28 @@ pub(crate) fn needs<'a>(
     (aggregates.into_iter().collect(), ids.into_iter().collect())
 }
 
-/// The newest state of an aggregate, and the position of its last event.
-#[derive(Debug)]
+/// The newest state of an aggregate, and the version and position of its last event.
+#[derive(Debug, Default)]
 struct State {
     of: Kind,
     version: u64,
     position: Position,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Kind {
-    Order(Option<Order>),
-    Name(Option<String>),
+    /// The aggregate does not exist.
+    #[default]
+    Absent,
+    Order(Order),
+    /// The name of a customer or product.
+    Name(String),
+}
+
+impl From<Option<Order>> for Kind {
+    fn from(order: Option<Order>) -> Self {
+        order.map_or(Self::Absent, Self::Order)
+    }
 }
 
 /// Decides the commands of one batch, and collects their events and replies.
@@ -92,10 +102,12 @@ impl Decider {
             let known = record::known(event).ok_or_else(|| damaged(&"breaks the rules"))?;
             let state = states.remove(&stored.aggregate).map(|state| state.of);
             let of = match (known, state) {
-                (Known::Name(name), None | Some(Kind::Name(_))) => Kind::Name(Some(name)),
-                (Known::Order(event), None) => Kind::Order(order::evolve(None, &event)),
+                (Known::Name(name), None | Some(Kind::Name(_))) => Kind::Name(name),
+                (Known::Order(event), None | Some(Kind::Absent)) => {
+                    order::evolve(None, &event).into()
+                }
                 (Known::Order(event), Some(Kind::Order(order))) => {
-                    Kind::Order(order::evolve(order, &event))
+                    order::evolve(Some(order), &event).into()
                 }
                 _ => return Err(damaged(&"is not of its aggregate")),
             };
@@ -148,13 +160,17 @@ impl Decider {
     /// - [`Error::VersionMismatch`] when the order is at another version than expected.
     /// - [`Error::Forbidden`] when the order's status forbids the command.
     pub fn decide(&mut self, command: Command) -> Result<Outcome, Error> {
-        if let Some((fingerprint, outcome)) = self.answered.get(&command.request_id) {
-            return if *fingerprint == command.fingerprint {
-                Ok(outcome.clone())
-            } else {
+        match self.answered.get(&command.request_id) {
+            Some((fingerprint, _)) if *fingerprint != command.fingerprint => {
                 Err(Error::RequestIdReused)
-            };
+            }
+            Some((_, outcome)) => Ok(outcome.clone()),
+            None => self.decide_new(command),
         }
+    }
+
+    /// Decides a command whose request id is unknown.
+    fn decide_new(&mut self, command: Command) -> Result<Outcome, Error> {
         let Command {
             aggregate,
             fresh,
@@ -165,7 +181,7 @@ impl Decider {
             origin,
         } = command;
         let state = self.states.remove(&aggregate);
-        let (payload, customer_id, state) = match decide(&aggregate, state, action) {
+        let (event, mut state) = match decide(&aggregate, state, action) {
             Ok(decided) => decided,
             Err((state, error)) => {
                 if let Some(state) = state {
@@ -174,14 +190,9 @@ impl Decider {
                 return Err(error);
             }
         };
-        let (version, position) = match &payload {
-            None => (state.version, state.position),
-            Some(_) => (
-                state.version + 1,
-                Position::InBatch(self.batch.events.len()),
-            ),
-        };
-        if let Some(payload) = payload {
+        if let Some((payload, customer_id)) = event {
+            state.version += 1;
+            state.position = Position::InBatch(self.batch.events.len());
             let event_type = record::event_type(&payload);
             let record = RecordedEvent {
                 // The log adds the position when it knows it.
@@ -189,7 +200,7 @@ impl Decider {
                 event_id: Uuid::now_v7().to_string(),
                 aggregate_type: aggregate.kind,
                 aggregate_id: aggregate.id.clone(),
-                version,
+                version: state.version,
                 customer_id,
                 occurred_at: Some(convert::timestamp(occurred_at.unwrap_or(self.now))),
                 recorded_at: Some(convert::timestamp(self.now)),
@@ -198,43 +209,40 @@ impl Decider {
                 traceparent: origin.traceparent,
                 payload: Some(payload),
             };
-            let record = record.encode_to_vec();
             self.batch.events.push(Event {
                 aggregate: aggregate.clone(),
-                version,
+                version: state.version,
                 event_type: event_type.into(),
                 schema_version: record::SCHEMA.current,
-                record,
+                record: record.encode_to_vec(),
             });
         }
         let outcome = Outcome {
             id: aggregate.id.clone(),
-            version,
-            position,
+            version: state.version,
+            position: state.position,
         };
         if !request_id.is_empty() {
-            self.batch.requests.push(Request {
-                id: request_id.clone(),
-                fingerprint: fingerprint.clone(),
-                aggregate_id: outcome.id.clone(),
-                version,
-                position,
-            });
-            self.answered
-                .insert(request_id, (fingerprint, outcome.clone()));
+            self.record_reply(request_id, fingerprint, &outcome);
         }
         // No other command of the batch can have a fresh id: clients learn it from the reply.
         if !fresh {
-            self.states.insert(
-                aggregate,
-                State {
-                    version,
-                    position,
-                    ..state
-                },
-            );
+            self.states.insert(aggregate, state);
         }
         Ok(outcome)
+    }
+
+    /// Adds a request id and the reply to its command to the batch.
+    fn record_reply(&mut self, request_id: String, fingerprint: Vec<u8>, outcome: &Outcome) {
+        self.batch.requests.push(Request {
+            id: request_id.clone(),
+            fingerprint: fingerprint.clone(),
+            aggregate_id: outcome.id.clone(),
+            version: outcome.version,
+            position: outcome.position,
+        });
+        self.answered
+            .insert(request_id, (fingerprint, outcome.clone()));
     }
 
     /// Returns the batch to append.
@@ -244,9 +252,9 @@ impl Decider {
     }
 }
 
-/// The event, its customer's id, and the state of the aggregate after the event. The state still
-/// has the version and position from before the event.
-type Decided = (Option<Payload>, String, State);
+/// The event with its customer's id, unless the command changes nothing, and the state of the
+/// aggregate after the event. The caller sets the version and position of the event in the state.
+type Decided = (Option<(Payload, String)>, State);
 
 /// Decides an action on the state of its aggregate. A refusal returns the state unchanged.
 fn decide(
@@ -254,69 +262,61 @@ fn decide(
     state: Option<State>,
     action: Action,
 ) -> Result<Decided, (Option<State>, Error)> {
-    let (version, position) = state.as_ref().map_or((0, Position::Of(0)), |state| {
-        (state.version, state.position)
-    });
     match action {
         Action::Order {
             command,
             expected_version,
-        } => {
-            let known = match &state {
-                Some(State {
-                    of: Kind::Order(order),
-                    ..
-                }) => order.as_ref(),
-                _ => None,
-            };
-            let event = match order::decide(known, expected_version, command) {
-                Ok(event) => event,
-                Err(refusal) => return Err((state, refused(refusal, &aggregate.id))),
-            };
-            let order = match state {
-                Some(State {
-                    of: Kind::Order(order),
-                    ..
-                }) => order,
-                _ => None,
-            };
-            let order = order::evolve(order, &event);
-            let customer_id = order
-                .as_ref()
-                .map_or_else(String::new, |order| order.customer_id.clone());
-            let state = State {
-                of: Kind::Order(order),
-                version,
-                position,
-            };
-            Ok((Some(record::of_order(event)), customer_id, state))
-        }
-        Action::Register { name } => {
-            let known = match &state {
-                Some(State {
-                    of: Kind::Name(known),
-                    ..
-                }) => known.as_deref(),
-                _ => None,
-            };
-            let event = name::decide(known, name.clone());
-            let kind = AggregateType::try_from(aggregate.kind).unwrap_or_default();
-            let customer_id = match kind {
-                AggregateType::Customer => aggregate.id.clone(),
-                _ => String::new(),
-            };
-            let payload = event.map(|event| record::of_name(kind, event));
-            Ok((
-                payload,
-                customer_id,
-                State {
-                    of: Kind::Name(Some(name)),
-                    version,
-                    position,
-                },
-            ))
-        }
+        } => decide_order(aggregate, state, expected_version, command),
+        Action::Register { name } => Ok(decide_name(aggregate, state, name)),
     }
+}
+
+fn decide_order(
+    aggregate: &Aggregate,
+    state: Option<State>,
+    expected_version: Option<u64>,
+    command: order::Command,
+) -> Result<Decided, (Option<State>, Error)> {
+    let known = match &state {
+        Some(State {
+            of: Kind::Order(order),
+            ..
+        }) => Some(order),
+        _ => None,
+    };
+    let event = match order::decide(known, expected_version, command) {
+        Ok(event) => event,
+        Err(refusal) => return Err((state, refused(refusal, &aggregate.id))),
+    };
+    let mut state = state.unwrap_or_default();
+    let order = match state.of {
+        Kind::Order(order) => Some(order),
+        _ => None,
+    };
+    let order = order::evolve(order, &event);
+    let customer_id = order
+        .as_ref()
+        .map_or_else(String::new, |order| order.customer_id.clone());
+    state.of = order.into();
+    Ok((Some((record::of_order(event), customer_id)), state))
+}
+
+fn decide_name(aggregate: &Aggregate, state: Option<State>, name: String) -> Decided {
+    let mut state = state.unwrap_or_default();
+    let known = match &state.of {
+        Kind::Name(name) => Some(name.as_str()),
+        _ => None,
+    };
+    let event = name::decide(known, name.clone()).map(|event| {
+        let kind = AggregateType::try_from(aggregate.kind).unwrap_or_default();
+        let customer_id = match kind {
+            AggregateType::Customer => aggregate.id.clone(),
+            _ => String::new(),
+        };
+        (record::of_name(kind, event), customer_id)
+    });
+    state.of = Kind::Name(name);
+    (event, state)
 }
 
 fn refused(refusal: Refusal, order_id: &str) -> Error {

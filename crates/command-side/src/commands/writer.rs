@@ -53,9 +53,20 @@ pub struct Writer {
     pub(crate) signals: Arc<Signals>,
     /// False from a failed commit until a probe succeeds.
     pub(crate) available: watch::Sender<bool>,
-    /// True unless the last load found known request ids, as in a repeated import. A hopeful commit
-    /// loads less, see [`needs`].
-    pub(crate) hopeful: bool,
+    /// True unless the last load found known request ids, as in a repeated import. Batches then
+    /// begin with [`Attempt::Optimistic`].
+    pub(crate) optimistic: bool,
+}
+
+/// The ways to commit a batch, from the fastest to the surest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    /// Loads only what most likely exists, see [`needs`].
+    Optimistic,
+    /// Loads everything.
+    Complete,
+    /// Loads everything, and keeps other nodes from appending meanwhile.
+    Exclusive,
 }
 
 /// The position of a batch's first event, and the result of each command.
@@ -198,13 +209,18 @@ impl Writer {
 
     /// Decides and appends commands as one batch. Retries once after a conflict.
     async fn commit(&mut self, commands: &[Command]) -> Result<Committed, Error> {
-        match self.attempt(commands, self.hopeful, false).await {
-            // The retry loads everything, and keeps other nodes from appending meanwhile.
+        let attempt = if self.optimistic {
+            Attempt::Optimistic
+        } else {
+            Attempt::Complete
+        };
+        match self.attempt(commands, attempt).await {
             Err(Error::Conflict) => {
-                let committed = self.attempt(commands, false, true).await;
+                let committed = self.attempt(commands, Attempt::Exclusive).await;
                 committed.map_err(|error| match error {
                     Error::Conflict => Error::Damaged(
-                        "a batch is in conflict with what nobody else has changed".to_owned(),
+                        "a batch conflicts with the log, which no other node has changed"
+                            .to_owned(),
                     ),
                     other => other,
                 })
@@ -216,22 +232,22 @@ impl Writer {
     async fn attempt(
         &mut self,
         commands: &[Command],
-        hopeful: bool,
-        exclusively: bool,
+        attempt: Attempt,
     ) -> Result<Committed, Error> {
-        let (aggregates, request_ids) = needs(commands.iter(), hopeful);
+        let is_optimistic = attempt == Attempt::Optimistic;
+        let (aggregates, request_ids) = needs(commands.iter(), is_optimistic);
         let loaded = self
             .appender
-            .load(&aggregates, &request_ids, exclusively)
+            .load(&aggregates, &request_ids, attempt == Attempt::Exclusive)
             .await?;
-        self.hopeful = loaded.requests.is_empty();
+        self.optimistic = loaded.requests.is_empty();
         let mut decider = Decider::new(loaded, now())?;
         let mut outcomes = Vec::with_capacity(commands.len());
         for command in commands {
             let outcome = decider.decide(command.clone());
             // The command may repeat an earlier one whose reply was not loaded.
-            if hopeful && outcome.is_err() && !command.request_id.is_empty() {
-                return Box::pin(self.attempt(commands, false, false)).await;
+            if is_optimistic && outcome.is_err() && !command.request_id.is_empty() {
+                return Box::pin(self.attempt(commands, Attempt::Complete)).await;
             }
             outcomes.push(outcome);
         }

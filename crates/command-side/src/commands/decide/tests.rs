@@ -165,15 +165,15 @@ fn a_customer_and_a_product_of_one_id_are_two() {
 }
 
 #[test]
-fn nothing_is_loaded_twice_or_for_a_new_order() {
+fn a_load_names_each_aggregate_once_and_no_generated_id() {
     let commands = [
         create("", "r-1"),
         create("o", "r-2"),
         cancel("o", None),
         register("o", "O"),
     ];
-    for hopeful in [false, true] {
-        let (aggregates, mut ids) = needs(commands.iter(), hopeful);
+    for optimistic in [false, true] {
+        let (aggregates, mut ids) = needs(commands.iter(), optimistic);
         assert_eq!(aggregates.len(), 2, "o is cancelled too");
         ids.sort_unstable();
         assert_eq!(ids, ["r-1", "r-2"]);
@@ -181,7 +181,7 @@ fn nothing_is_loaded_twice_or_for_a_new_order() {
 }
 
 #[test]
-fn with_hope_nothing_is_loaded_for_new_orders_alone() {
+fn an_optimistic_load_of_new_orders_alone_is_empty() {
     let commands = [create("", "r-1"), create("o", "r-2")];
     let (aggregates, ids) = needs(commands.iter(), false);
     assert_eq!((aggregates.len(), ids.len()), (1, 2));

@@ -31,7 +31,7 @@ async fn fixture() -> Fixture {
         tail: Arc::new(Tail::new(0)),
         signals: Arc::default(),
         available: watch::Sender::new(true),
-        hopeful: true,
+        optimistic: true,
     };
     Fixture {
         _folder: folder,
@@ -102,7 +102,7 @@ async fn g1_what_was_sent_before_the_end_is_answered_and_nothing_after_it_is_tak
 }
 
 #[tokio::test]
-async fn g5_a_request_id_is_recognised_also_among_new_orders_decided_with_hope() {
+async fn g5_an_optimistic_attempt_recognises_a_known_request_id_among_new_orders() {
     let Fixture {
         _folder,
         jobs: _jobs,
@@ -117,9 +117,9 @@ async fn g5_a_request_id_is_recognised_also_among_new_orders_decided_with_hope()
         .unwrap();
     let again = again[1].clone().unwrap();
     assert_eq!(again.position.resolve(7), reply.position.resolve(first));
-    assert!(!writer.hopeful, "it met one: there may be more");
+    assert!(!writer.optimistic, "it met one: there may be more");
     writer.commit(&[create("o-3", "r-3", "ann")]).await.unwrap();
-    assert!(writer.hopeful);
+    assert!(writer.optimistic);
     // The batch also creates another order with the same id.
     let (_, told) = writer
         .commit(&[create("o-4", "", "ann"), create("o-4", "r-1", "bob")])
