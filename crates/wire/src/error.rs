@@ -79,7 +79,7 @@ pub enum Error {
         position: u64,
     },
     /// A rebuild of a projection cannot start now.
-    #[error("{projection} cannot be made again: {why}")]
+    #[error("{projection} cannot be rebuilt: {why}")]
     RebuildNotPossible {
         /// The name of the projection.
         projection: &'static str,

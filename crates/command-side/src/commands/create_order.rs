@@ -2,7 +2,7 @@
 
 use contract::orders::v1::{AggregateType, CreateOrderItem, CreateOrderRequest};
 use domain::{
-    items::{self, Broken, Item, Items},
+    items::{self, BrokenRule, Item, Items},
     money::{Amount, Currency},
     order,
 };
@@ -34,8 +34,8 @@ impl Check for CreateOrderRequest {
 
 /// Checks the items of an order. Returns `None` after a violation.
 fn items(items: Vec<CreateOrderItem>, violations: &mut Violations) -> Option<Items> {
-    if !items::COUNT.contains(&items.len()) {
-        violations.add("items", Broken::Count.to_string());
+    if !items::LINE_COUNT.contains(&items.len()) {
+        violations.add("items", BrokenRule::Count.to_string());
         return None;
     }
     let mut order_currency = None;
@@ -79,9 +79,9 @@ fn items(items: Vec<CreateOrderItem>, violations: &mut Violations) -> Option<Ite
         Err(broken) => {
             for rule in broken {
                 let field = match rule {
-                    Broken::Count | Broken::Total => "items".to_owned(),
-                    Broken::Quantity(index) => format!("items[{index}].quantity"),
-                    Broken::Price(index) => format!("items[{index}].unit_price"),
+                    BrokenRule::Count | BrokenRule::Total => "items".to_owned(),
+                    BrokenRule::Quantity(index) => format!("items[{index}].quantity"),
+                    BrokenRule::Price(index) => format!("items[{index}].unit_price"),
                 };
                 violations.add(field, rule.to_string());
             }
