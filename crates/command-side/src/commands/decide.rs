@@ -7,7 +7,9 @@ use domain::{
     name,
     order::{self, Order, Refusal},
 };
-use event_log::{Aggregate, Answered, Batch, Event, Loaded, Position, Request};
+use event_log::{
+    Aggregate, Batch, Loaded, NewEvent, NewRequest, PendingPosition, StoredRequest, Version,
+};
 use prost::Message as _;
 use uuid::Uuid;
 use wire::{Error, OrderAction, Resource, convert};
@@ -23,9 +25,9 @@ pub struct Outcome {
     /// The aggregate's id.
     pub id: String,
     /// The aggregate's version after the command.
-    pub version: u64,
+    pub version: Version,
     /// The position of the event with this version.
-    pub position: Position,
+    pub position: PendingPosition,
 }
 
 /// Returns the aggregates and request ids that the commands need loaded, each once. An aggregate
@@ -57,8 +59,8 @@ pub(crate) fn needs<'a>(
 #[derive(Debug, Default)]
 struct State {
     of: Kind,
-    version: u64,
-    position: Position,
+    version: Version,
+    position: PendingPosition,
 }
 
 #[derive(Debug, Default)]
@@ -82,7 +84,8 @@ impl From<Option<Order>> for Kind {
 pub struct Decider {
     now: i64,
     states: HashMap<Aggregate, State>,
-    answered: HashMap<String, (Vec<u8>, Outcome)>,
+    /// The fingerprint of the command and its reply, by request id.
+    replies: HashMap<String, (Vec<u8>, Outcome)>,
     batch: Batch,
 }
 
@@ -111,41 +114,32 @@ impl Decider {
                 }
                 _ => return Err(damaged(&"is not of its aggregate")),
             };
-            let position = Position::Of(stored.position);
-            states.insert(
-                stored.aggregate,
-                State {
-                    of,
-                    version: stored.version,
-                    position,
-                },
-            );
+            let state = State {
+                of,
+                version: stored.version,
+                position: PendingPosition::Known(stored.position),
+            };
+            states.insert(stored.aggregate, state);
         }
-        let answered = loaded.requests.into_iter().map(|answered| {
-            let Answered {
-                request_id,
+        let replies = loaded.requests.into_iter().map(|request| {
+            let StoredRequest {
+                id,
                 fingerprint,
                 aggregate_id,
                 version,
                 position,
-            } = answered;
-            let position = Position::Of(position);
-            (
-                request_id,
-                (
-                    fingerprint,
-                    Outcome {
-                        id: aggregate_id,
-                        version,
-                        position,
-                    },
-                ),
-            )
+            } = request;
+            let outcome = Outcome {
+                id: aggregate_id,
+                version,
+                position: PendingPosition::Known(position),
+            };
+            (id, (fingerprint, outcome))
         });
         Ok(Self {
             now,
             states,
-            answered: answered.collect(),
+            replies: replies.collect(),
             batch: Batch::default(),
         })
     }
@@ -160,7 +154,7 @@ impl Decider {
     /// - [`Error::VersionMismatch`] when the order is at another version than expected.
     /// - [`Error::Forbidden`] when the order's status forbids the command.
     pub fn decide(&mut self, command: Command) -> Result<Outcome, Error> {
-        match self.answered.get(&command.request_id) {
+        match self.replies.get(&command.request_id) {
             Some((fingerprint, _)) if *fingerprint != command.fingerprint => {
                 Err(Error::RequestIdReused)
             }
@@ -191,8 +185,8 @@ impl Decider {
             }
         };
         if let Some((payload, customer_id)) = event {
-            state.version += 1;
-            state.position = Position::InBatch(self.batch.events.len());
+            state.version = state.version.next();
+            state.position = PendingPosition::InBatch(self.batch.events.len());
             let event_type = record::event_type(&payload);
             let record = RecordedEvent {
                 // The log adds the position when it knows it.
@@ -200,7 +194,7 @@ impl Decider {
                 event_id: Uuid::now_v7().to_string(),
                 aggregate_type: aggregate.kind,
                 aggregate_id: aggregate.id.clone(),
-                version: state.version,
+                version: state.version.get(),
                 customer_id,
                 occurred_at: Some(convert::timestamp(occurred_at.unwrap_or(self.now))),
                 recorded_at: Some(convert::timestamp(self.now)),
@@ -209,7 +203,7 @@ impl Decider {
                 traceparent: origin.traceparent,
                 payload: Some(payload),
             };
-            self.batch.events.push(Event {
+            self.batch.events.push(NewEvent {
                 aggregate: aggregate.clone(),
                 version: state.version,
                 event_type: event_type.into(),
@@ -234,14 +228,14 @@ impl Decider {
 
     /// Adds a request id and the reply to its command to the batch.
     fn record_reply(&mut self, request_id: String, fingerprint: Vec<u8>, outcome: &Outcome) {
-        self.batch.requests.push(Request {
+        self.batch.requests.push(NewRequest {
             id: request_id.clone(),
             fingerprint: fingerprint.clone(),
             aggregate_id: outcome.id.clone(),
             version: outcome.version,
             position: outcome.position,
         });
-        self.answered
+        self.replies
             .insert(request_id, (fingerprint, outcome.clone()));
     }
 
