@@ -212,11 +212,12 @@ fn is_decided(command: Command) {
         return assert_eq!(decided, Err(Error::VersionMismatch { expected, actual }));
     }
     let outcome = decided.expect("is allowed");
-    assert_eq!((outcome.id, outcome.version), (id, version + 1));
+    assert_eq!((outcome.id, outcome.version.get()), (id, version + 1));
 
     let mut document = None;
-    for (position, event) in (1..).zip(decider.finish().events) {
-        let sent = Encoder::with_capacity(1, event.record.len()).push(position, &event.record);
+    for (position, event) in (1_u64..).zip(decider.finish().events) {
+        let mut encoder = Encoder::with_capacity(1, event.record.len());
+        let sent = encoder.push(position.into(), &event.record);
         let recorded = projector::stream::decode(&sent).expect("was written just now");
         assert_eq!(recorded.position, position);
         let known = record::known(recorded.clone()).expect("was written by the rules");

@@ -17,7 +17,7 @@ use contract::orders::v1::{
     recorded_event::Payload,
 };
 use domain::order::{self, Status};
-use event_log::{Aggregate, Encoder, Loaded, Stored};
+use event_log::{Aggregate, Encoder, Loaded, StoredEvent};
 use libfuzzer_sys::fuzz_target;
 use prost::Message as _;
 use read_model::projection;
@@ -37,14 +37,14 @@ fuzz_target!(|data: &[u8]| {
     let mut document = None;
     let mut order = None;
     let mut in_step = true;
-    for (position, record) in (1..).zip(records(data)) {
+    for (position, record) in (1_u64..).zip(records(data)) {
         let Some(sent) = read(position, u32::from(*schema_version), record) else {
             return;
         };
-        stored.push(Stored {
+        stored.push(StoredEvent {
             aggregate: aggregate(),
-            version: position,
-            position,
+            version: position.into(),
+            position: position.into(),
             record: sent.clone(),
         });
         let Some(event) = decoded(position, &sent) else {
@@ -101,8 +101,8 @@ fn read(position: u64, schema_version: u32, record: &[u8]) -> Option<Bytes> {
         .payload
         .as_ref()
         .map_or("OrderLost", record::event_type);
-    match SCHEMA.read(position, event_type, schema_version, record.to_vec()) {
-        Ok(record) => Some(Encoder::with_capacity(1, record.len()).push(position, &record)),
+    match SCHEMA.read(position.into(), event_type, schema_version, record.to_vec()) {
+        Ok(record) => Some(Encoder::with_capacity(1, record.len()).push(position.into(), &record)),
         Err(error) => {
             assert_ne!(schema_version, SCHEMA.current, "{error}");
             None
@@ -223,7 +223,8 @@ fn leads_on(mut decider: Decider, mut document: Order) {
     }
     let first = document.position + 1;
     for (position, event) in (first..).zip(decider.finish().events) {
-        let sent = Encoder::with_capacity(1, event.record.len()).push(position, &event.record);
+        let mut encoder = Encoder::with_capacity(1, event.record.len());
+        let sent = encoder.push(position.into(), &event.record);
         let event = projector::stream::decode(&sent).expect("was written just now");
         let mut next = Some(document);
         projection::evolve(&mut next, &event).expect("an event of the rules");

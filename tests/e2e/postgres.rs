@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use contract::orders::v1::{recorded_event::Payload, *};
 use e2e::{Clients, Server};
-use event_log::{Aggregate, Batch, Event, Location, Log, Schema};
+use event_log::{Aggregate, Batch, Location, Log, NewEvent, Schema};
 use prost::Message as _;
 use sqlx::{Connection as _, PgConnection, postgres::PgListener};
 use test_support::{DEADLINE, eventually, order, postgres, reason};
@@ -345,7 +345,7 @@ async fn g6_a_subscription_that_does_not_follow_ends_at_the_head_of_the_log_and_
     let (nodes, database) = nodes().await;
     let mut log = open(&database).await.unwrap();
     let mut clients = nodes[0].clients().await;
-    for version in 1..=20 {
+    for version in 1..=20_u64 {
         let renamed = RecordedEvent {
             aggregate_type: AggregateType::Product.into(),
             aggregate_id: "tea".into(),
@@ -353,12 +353,12 @@ async fn g6_a_subscription_that_does_not_follow_ends_at_the_head_of_the_log_and_
             payload: Some(Payload::ProductRenamed(ProductRenamed::default())),
             ..RecordedEvent::default()
         };
-        let event = Event {
+        let event = NewEvent {
             aggregate: Aggregate {
                 kind: AggregateType::Product.into(),
                 id: "tea".into(),
             },
-            version,
+            version: version.into(),
             event_type: "ProductRenamed".into(),
             schema_version: 1,
             record: renamed.encode_to_vec(),
@@ -369,7 +369,7 @@ async fn g6_a_subscription_that_does_not_follow_ends_at_the_head_of_the_log_and_
         };
         // No notification announces this append, and the next poll of the nodes is up to 250 ms
         // away.
-        let position = log.appender.append(&batch).await.unwrap();
+        let position = log.appender.append(&batch).await.unwrap().get();
         let request = SubscribeRequest {
             after_position: position - 1,
             ..SubscribeRequest::default()

@@ -71,7 +71,7 @@ pub async fn open(
         mut appender,
         reader,
         follower,
-        news,
+        notifications,
     } = event_log::open(location, record::SCHEMA, runtime).await?;
     let head = appender.head().await?;
     let tail = Arc::new(Tail::new(head));
@@ -96,7 +96,7 @@ pub async fn open(
             tail: Arc::clone(&tail),
             signals: Arc::clone(&signals),
             available,
-            hopeful: true,
+            optimistic: true,
         },
         dispatch: Dispatch {
             dispatcher,
@@ -104,7 +104,7 @@ pub async fn open(
             stop: stop.clone(),
         },
         follow: Follow {
-            news,
+            notifications,
             reader: follower,
             tail,
             signals,

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use crate::money::{Amount, Currency};
 
 /// Bounds the lines of an order.
-pub const COUNT: RangeInclusive<usize> = 1..=1000;
+pub const LINE_COUNT: RangeInclusive<usize> = 1..=1000;
 
 /// Bounds the pieces of a line.
 pub const QUANTITY: RangeInclusive<u32> = 1..=1_000_000;
@@ -31,8 +31,8 @@ pub struct Items {
 
 /// A rule that the lines of an order break.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Broken {
-    /// The number of lines is not within [`COUNT`].
+pub enum BrokenRule {
+    /// The number of lines is not within [`LINE_COUNT`].
     #[error("must have 1 to 1000 entries")]
     Count,
     /// The quantity of the line with this index is not within [`QUANTITY`].
@@ -51,17 +51,17 @@ impl Items {
     ///
     /// # Errors
     /// Every rule that the lines break.
-    pub fn new(lines: Vec<Item>, currency: Currency) -> Result<Self, Vec<Broken>> {
+    pub fn new(lines: Vec<Item>, currency: Currency) -> Result<Self, Vec<BrokenRule>> {
         let mut broken = Vec::new();
-        if !COUNT.contains(&lines.len()) {
-            broken.push(Broken::Count);
+        if !LINE_COUNT.contains(&lines.len()) {
+            broken.push(BrokenRule::Count);
         }
         for (index, line) in lines.iter().enumerate() {
             if !QUANTITY.contains(&line.quantity) {
-                broken.push(Broken::Quantity(index));
+                broken.push(BrokenRule::Quantity(index));
             }
             if !line.unit_price.is_price() {
-                broken.push(Broken::Price(index));
+                broken.push(BrokenRule::Price(index));
             }
         }
         let total = Amount::sum(
@@ -77,7 +77,7 @@ impl Items {
             }),
             Some(_) => Err(broken),
             None => {
-                broken.push(Broken::Total);
+                broken.push(BrokenRule::Total);
                 Err(broken)
             }
         }
@@ -121,24 +121,28 @@ mod tests {
     }
 
     #[test]
-    fn an_order_has_at_least_one_line_and_at_most_a_thousand() {
-        assert_eq!(Items::new(vec![], euros()), Err(vec![Broken::Count]));
+    fn order_has_1_to_1000_lines() {
+        assert_eq!(Items::new(vec![], euros()), Err(vec![BrokenRule::Count]));
         assert!(Items::new(vec![line(1, 1); 1000], euros()).is_ok());
         assert_eq!(
             Items::new(vec![line(1, 1); 1001], euros()),
-            Err(vec![Broken::Count])
+            Err(vec![BrokenRule::Count])
         );
     }
 
     #[test]
-    fn everything_broken_is_named_with_its_line() {
+    fn every_broken_rule_is_named_with_its_line() {
         let lines = vec![line(0, 5), line(1, -1), line(1_000_001, 1)];
-        let broken = vec![Broken::Quantity(0), Broken::Price(1), Broken::Quantity(2)];
+        let broken = vec![
+            BrokenRule::Quantity(0),
+            BrokenRule::Price(1),
+            BrokenRule::Quantity(2),
+        ];
         assert_eq!(Items::new(lines, euros()), Err(broken));
     }
 
     #[test]
-    fn a_total_that_does_not_fit_is_refused() {
+    fn total_that_does_not_fit_is_rejected() {
         let most = i64::MAX;
         assert_eq!(
             Items::new(vec![line(1, most)], euros()).unwrap().total(),
@@ -146,23 +150,23 @@ mod tests {
         );
         assert_eq!(
             Items::new(vec![line(2, most)], euros()),
-            Err(vec![Broken::Total])
+            Err(vec![BrokenRule::Total])
         );
         assert_eq!(
             Items::new(vec![line(1, most), line(1, 1)], euros()),
-            Err(vec![Broken::Total])
+            Err(vec![BrokenRule::Total])
         );
     }
 
     proptest! {
         #[test]
-        fn the_total_is_exact(lines in prop::collection::vec((1u32..=1_000_000, 0i64..=i64::MAX), 1..20)) {
+        fn total_is_exact(lines in prop::collection::vec((1u32..=1_000_000, 0i64..=i64::MAX), 1..20)) {
             let exact: i128 = lines.iter().map(|(count, price)| i128::from(*count) * i128::from(*price)).sum();
             let items = Items::new(lines.iter().map(|(count, price)| line(*count, *price)).collect(), euros());
             match items {
                 Ok(items) => prop_assert_eq!(i128::from(items.total().get()), exact),
                 Err(broken) => {
-                    prop_assert_eq!(broken, vec![Broken::Total]);
+                    prop_assert_eq!(broken, vec![BrokenRule::Total]);
                     prop_assert!(exact > i128::from(i64::MAX));
                 }
             }

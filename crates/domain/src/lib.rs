@@ -5,8 +5,9 @@
 //! - [`name`] decides for customers and products, which have only a name.
 //! - [`items`] checks an order's lines and computes their total. [`money`] computes exactly, and
 //!   returns `None` on overflow.
-//! - [`limits`] bounds texts and times.
+//! - [`id`] has the rule of ids, and [`limits`] bounds texts and times.
 
+pub mod id;
 pub mod items;
 pub mod limits;
 pub mod money;

@@ -89,14 +89,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn multiplying_is_exact_or_refused(value: i64, count: u32) {
+        fn product_is_exact_or_none(value: i64, count: u32) {
             let exact = i128::from(value) * i128::from(count);
             let product = Amount::new(value).times(count);
             prop_assert_eq!(product.map(|amount| i128::from(amount.get())), i64::try_from(exact).ok().map(i128::from));
         }
 
         #[test]
-        fn sums_are_those_of_decimals_or_refused(values: Vec<i64>) {
+        fn sum_is_exact_or_none(values: Vec<i64>) {
             let exact: Decimal = values.iter().map(|value| decimal(Amount::new(*value))).sum();
             match Amount::sum(values.iter().map(|value| Some(Amount::new(*value)))) {
                 Some(sum) => prop_assert_eq!(decimal(sum), exact),
@@ -112,14 +112,14 @@ mod tests {
         }
 
         #[test]
-        fn a_currency_is_three_capital_letters(code: String) {
+        fn currency_is_three_capital_letters(code: String) {
             let holds = code.len() == 3 && code.chars().all(|letter| letter.is_ascii_uppercase());
             prop_assert_eq!(Currency::new(&code).is_some(), holds);
         }
     }
 
     #[test]
-    fn a_currency_keeps_its_code() {
+    fn currency_keeps_its_code() {
         assert_eq!(Currency::new("EUR").unwrap().code(), "EUR");
     }
 }

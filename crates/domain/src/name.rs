@@ -2,7 +2,7 @@
 
 /// An event of a customer or product.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum NameEvent {
     /// The customer or product got its first name.
     Registered(String),
     /// The customer or product got another name.
@@ -12,11 +12,11 @@ pub enum Event {
 /// Returns the event that registers the name `wanted`, where `known` is the name so far. Returns
 /// `None` if the name does not change.
 #[must_use]
-pub fn decide(known: Option<&str>, wanted: String) -> Option<Event> {
+pub fn decide(known: Option<&str>, wanted: String) -> Option<NameEvent> {
     match known {
-        None => Some(Event::Registered(wanted)),
+        None => Some(NameEvent::Registered(wanted)),
         Some(known) if known == wanted => None,
-        Some(_) => Some(Event::Renamed(wanted)),
+        Some(_) => Some(NameEvent::Renamed(wanted)),
     }
 }
 
@@ -25,23 +25,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_one_is_registered() {
+    fn unknown_customer_is_registered() {
         assert_eq!(
             decide(None, "Ann".into()),
-            Some(Event::Registered("Ann".into()))
+            Some(NameEvent::Registered("Ann".into()))
         );
     }
 
     #[test]
-    fn another_name_renames() {
+    fn other_name_renames() {
         assert_eq!(
             decide(Some("Ann"), "Anna".into()),
-            Some(Event::Renamed("Anna".into()))
+            Some(NameEvent::Renamed("Anna".into()))
         );
     }
 
     #[test]
-    fn the_same_name_changes_nothing() {
+    fn same_name_changes_nothing() {
         assert_eq!(decide(Some("Ann"), "Ann".into()), None);
     }
 }

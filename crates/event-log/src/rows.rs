@@ -1,31 +1,42 @@
 //! Converts rows of either store to the types of the log.
 
-use crate::{Aggregate, Answer, Answered, Encoder, Error, Inspected, Loaded, Page, Schema, Stored};
+use crate::{
+    Aggregate, Encoder, Error, InspectedEvent, InspectedRequest, Loaded, Page, Position, Schema,
+    StoredEvent, StoredRequest, Version,
+};
 
 /// An event, or a request with aggregate type 0. The columns are aggregate type, request id,
 /// aggregate id, version, position, event type, schema version, and the record or fingerprint.
-pub(crate) type LoadedRow = (i32, String, String, i64, i64, String, i32, Vec<u8>);
+pub(crate) type LoadedRow = (i32, String, String, Version, Position, String, i32, Vec<u8>);
 
 /// Position, event type, schema version and record.
-pub(crate) type RecordRow = (i64, String, i32, Vec<u8>);
+pub(crate) type RecordRow = (Position, String, i32, Vec<u8>);
 
 /// Position, aggregate type, aggregate id, version, event type, schema version, record, and the
 /// position of the aggregate's event of the version before.
-pub(crate) type InspectedRow = (i64, i32, String, i64, String, i32, Vec<u8>, Option<i64>);
+pub(crate) type InspectedEventRow = (
+    Position,
+    i32,
+    String,
+    Version,
+    String,
+    i32,
+    Vec<u8>,
+    Option<Position>,
+);
 
 /// Request id, aggregate id, version, position, and whether the event at that position fits.
-pub(crate) type AnswerRow = (String, String, i64, i64, bool);
+pub(crate) type InspectedRequestRow = (String, String, Version, Position, bool);
 
-impl Inspected {
-    pub(crate) fn of(row: InspectedRow, schema: Schema) -> Self {
-        let (position, kind, id, version, event_type, found, record, before) = row;
-        let position = position.cast_unsigned();
+impl InspectedEvent {
+    pub(crate) fn of(row: InspectedEventRow, schema: Schema) -> Self {
+        let (position, kind, id, version, event_type, found, record, previous) = row;
         let record = schema.read(position, &event_type, found.cast_unsigned(), record);
         Self {
             position,
             aggregate: Aggregate { kind, id },
-            version: version.cast_unsigned(),
-            before: before.map(i64::cast_unsigned),
+            version,
+            previous,
             record: record
                 .map(|record| Encoder::with_capacity(1, record.len()).push(position, &record))
                 .map_err(|error| error.to_string()),
@@ -33,13 +44,13 @@ impl Inspected {
     }
 }
 
-impl From<AnswerRow> for Answer {
-    fn from((request_id, aggregate_id, version, position, fits): AnswerRow) -> Self {
+impl From<InspectedRequestRow> for InspectedRequest {
+    fn from((id, aggregate_id, version, position, fits): InspectedRequestRow) -> Self {
         Self {
-            request_id,
+            id,
             aggregate_id,
-            version: version.cast_unsigned(),
-            position: position.cast_unsigned(),
+            version,
+            position,
             fits,
         }
     }
@@ -49,12 +60,10 @@ impl Loaded {
     pub(crate) fn of(rows: Vec<LoadedRow>, schema: Schema) -> Result<Self, Error> {
         let mut loaded = Self::default();
         for (kind, request_id, aggregate_id, version, position, event_type, found, data) in rows {
-            let (version, position) = (version.cast_unsigned(), position.cast_unsigned());
             if kind == 0 {
-                let fingerprint = data;
-                loaded.requests.push(Answered {
-                    request_id,
-                    fingerprint,
+                loaded.requests.push(StoredRequest {
+                    id: request_id,
+                    fingerprint: data,
                     aggregate_id,
                     version,
                     position,
@@ -66,7 +75,7 @@ impl Loaded {
                     kind,
                     id: aggregate_id,
                 };
-                loaded.events.push(Stored {
+                loaded.events.push(StoredEvent {
                     aggregate,
                     version,
                     position,
@@ -80,12 +89,11 @@ impl Loaded {
 
 impl Page {
     pub(crate) fn of(rows: Vec<RecordRow>, schema: Schema) -> Result<Self, Error> {
-        let first = rows.first().map_or(0, |row| row.0.cast_unsigned());
+        let first = rows.first().map_or(Position::START, |row| row.0);
         let bytes = rows.iter().map(|row| row.3.len()).sum();
         let mut encoder = Encoder::with_capacity(rows.len(), bytes);
         let mut records = Vec::with_capacity(rows.len());
         for (position, event_type, found, record) in rows {
-            let position = position.cast_unsigned();
             let record = schema.read(position, &event_type, found.cast_unsigned(), record)?;
             records.push(encoder.push(position, &record));
         }
@@ -93,7 +101,11 @@ impl Page {
     }
 
     /// Converts the rows after position `after`, and fails if a position is missing.
-    pub(crate) fn dense(after: u64, rows: Vec<RecordRow>, schema: Schema) -> Result<Self, Error> {
+    pub(crate) fn dense(
+        after: Position,
+        rows: Vec<RecordRow>,
+        schema: Schema,
+    ) -> Result<Self, Error> {
         if let Some((first, last)) = rows.first().zip(rows.last()) {
             check_dense(after, first.0, last.0, rows.len())?;
         }
@@ -102,8 +114,13 @@ impl Page {
 }
 
 /// Checks that `count` rows from `first` through `last` start right after `after`, without a gap.
-pub(crate) fn check_dense(after: u64, first: i64, last: i64, count: usize) -> Result<(), Error> {
-    if first.cast_unsigned() == after + 1 && last - first + 1 == count as i64 {
+pub(crate) fn check_dense(
+    after: Position,
+    first: Position,
+    last: Position,
+    count: usize,
+) -> Result<(), Error> {
+    if first == after + 1 && last == after + count {
         Ok(())
     } else {
         Err(Error::Damaged(format!(

@@ -1,6 +1,6 @@
 //! Schema versions of records, and the upcast to the current version.
 
-use crate::Error;
+use crate::{Error, Position};
 
 /// The schema version of new records, and the upcast of records of other versions.
 #[derive(Debug, Clone, Copy)]
@@ -19,7 +19,7 @@ impl Schema {
     /// [`Error::UnknownSchema`] when the program has no upcast for the record.
     pub fn read(
         &self,
-        position: u64,
+        position: Position,
         event_type: &str,
         found: u32,
         record: Vec<u8>,

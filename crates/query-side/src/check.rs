@@ -6,7 +6,7 @@ use contract::{
 };
 use prost_types::Timestamp;
 use read_model::request::{Bound, FacetField, Filter, Sort, SortField};
-use wire::{Violations, convert};
+use wire::Violations;
 
 /// Maximum number of entries in each list of a filter.
 const ENTRIES: usize = 1000;
@@ -145,19 +145,8 @@ fn time(field: &str, time: Option<Timestamp>, violations: &mut Violations) -> Op
 
 fn bound(field: &str, money: Option<Money>, violations: &mut Violations) -> Option<Bound> {
     let money = money?;
-    let code = &money.currency_code;
-    let is_code = code.len() == 3 && code.bytes().all(|byte| byte.is_ascii_uppercase());
-    violations.check(
-        code.is_empty() || is_code,
-        format!("{field}.currency_code"),
-        "must be empty or three capital letters, as in ISO 4217",
-    );
-    let amount = convert::amount(&money);
-    violations.check(
-        amount.is_some(),
-        field,
-        "must be an amount with at most 4 decimals that fits into 64 bits with them",
-    );
+    violations.optional_currency(format!("{field}.currency_code"), &money.currency_code);
+    let amount = violations.amount(field, &money);
     let currency = Some(money.currency_code).filter(|code| !code.is_empty());
     Some(Bound {
         amount: amount?,

@@ -52,11 +52,11 @@ impl Folder {
         })
     }
 
-    /// Locks the folder that holds a file. Returns `None` if that folder is `ours`.
+    /// Locks the folder that holds a file. Returns `None` if that folder is `owned` already.
     ///
     /// # Errors
     /// The errors of [`Folder::own`].
-    pub fn own_that_of(file: &Path, ours: Option<&Self>) -> Result<Option<Self>, Error> {
+    pub fn own_parent_of(file: &Path, owned: Option<&Self>) -> Result<Option<Self>, Error> {
         let folder = match file.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
@@ -64,8 +64,8 @@ impl Folder {
         let unusable = |error| Error::Folder(folder.to_owned(), error);
         create(folder).map_err(unusable)?;
         let canonical = |folder: &Path| fs::canonicalize(folder).map_err(unusable);
-        match ours {
-            Some(ours) if canonical(folder)? == canonical(&ours.path)? => Ok(None),
+        match owned {
+            Some(owned) if canonical(folder)? == canonical(&owned.path)? => Ok(None),
             _ => Self::own(folder).map(Some),
         }
     }

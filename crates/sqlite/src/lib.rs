@@ -8,7 +8,7 @@
 //!   rejected before it changes.
 //! - [`readers`] opens the pool of read-only connections.
 //! - [`reader`] opens a file read-only, also while another process owns it.
-//! - [`close`] folds the write-ahead log into the file. [`close_alone`] leaves a single file.
+//! - [`close`] folds the write-ahead log into the file. [`close_as_one_file`] leaves a single file.
 //! - [`values`] writes the text of a multi-row `VALUES` with bound parameters.
 
 mod folder;
@@ -29,8 +29,8 @@ use sqlx::{
 /// The `PRAGMA application_id` of orderlog's files: "ordl" in ASCII.
 const APPLICATION_ID: i32 = 0x6f72_646c;
 
-/// Earlier versions can corrupt a WAL when they reset it.
-const OLDEST_SAFE: (u32, u32, u32) = (3, 51, 3);
+/// The oldest version of SQLite that is safe: earlier ones can corrupt a WAL when they reset it.
+const MIN_LIBRARY_VERSION: (u32, u32, u32) = (3, 51, 3);
 
 /// Limits the bound parameters of one statement: SQLite's compile-time default.
 pub const MAX_PARAMETERS: usize = 32_766;
@@ -197,7 +197,7 @@ pub async fn close(mut connection: SqliteConnection) {
 ///
 /// # Errors
 /// [`Error::Sqlite`] when another connection has the file open, or the file cannot be written.
-pub async fn close_alone(path: &Path, mut connection: SqliteConnection) -> Result<(), Error> {
+pub async fn close_as_one_file(path: &Path, mut connection: SqliteConnection) -> Result<(), Error> {
     let failed = |error| sqlite_error(path, error);
     sqlx::raw_sql("PRAGMA journal_mode = DELETE")
         .execute(&mut connection)
@@ -217,7 +217,7 @@ async fn check_library(path: &Path, connection: &mut SqliteConnection) -> Result
         .split('.')
         .map(|part| part.parse::<u32>().unwrap_or(0));
     let mut next = || parts.next().unwrap_or(0);
-    if (next(), next(), next()) < OLDEST_SAFE {
+    if (next(), next(), next()) < MIN_LIBRARY_VERSION {
         return Err(Error::UnsafeLibrary(version));
     }
     Ok(())

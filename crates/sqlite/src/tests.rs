@@ -28,7 +28,7 @@ fn migrations(versions: &[i64]) -> Migrator {
 }
 
 #[tokio::test]
-async fn a_second_owner_is_refused_until_the_first_is_gone() {
+async fn folder_rejects_a_second_owner_while_the_first_exists() {
     let dir = tempfile::tempdir().unwrap();
     let first = Folder::own(dir.path()).unwrap();
     assert!(matches!(Folder::own(dir.path()), Err(Error::Owned(_))));
@@ -37,7 +37,7 @@ async fn a_second_owner_is_refused_until_the_first_is_gone() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_is_refused_and_left_as_it_was() {
+async fn writer_rejects_a_file_that_is_no_database_and_leaves_it_unchanged() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("events.db");
     let text = "a letter, not a database, and long enough to be read as a header. ".repeat(20);
@@ -51,7 +51,7 @@ async fn a_file_that_is_no_database_is_refused_and_left_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_database_of_another_program_is_refused_and_left_as_it_was() {
+async fn writer_rejects_a_database_of_another_program_and_leaves_it_unchanged() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("events.db");
     let mut other = SqliteConnectOptions::new()
@@ -72,7 +72,7 @@ async fn a_database_of_another_program_is_refused_and_left_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_file_of_a_newer_version_is_refused() {
+async fn writer_rejects_a_file_of_a_newer_version() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("events.db");
     close(
@@ -103,7 +103,7 @@ async fn readers_cannot_write() {
 }
 
 #[tokio::test]
-async fn what_is_only_read_is_checked_and_left_as_it_was() {
+async fn reader_checks_a_file_and_leaves_it_unchanged() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("events.db");
     std::fs::write(&path, "").unwrap();
@@ -128,7 +128,7 @@ async fn what_is_only_read_is_checked_and_left_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_closed_alone_has_all_and_nothing_is_beside_it() {
+async fn file_closed_as_one_file_has_all_rows_and_no_other_file_beside_it() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("events.db");
     let mut ours = writer(&path, &migrations(&[1]), DURABILITY).await.unwrap();
@@ -136,7 +136,7 @@ async fn a_file_that_is_closed_alone_has_all_and_nothing_is_beside_it() {
         .execute(&mut ours)
         .await
         .unwrap();
-    close_alone(&path, ours).await.unwrap();
+    close_as_one_file(&path, ours).await.unwrap();
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     let mut read = reader(&path, &migrations(&[1])).await.unwrap();
     let count = sqlx::query_scalar("SELECT count(*) FROM t1");

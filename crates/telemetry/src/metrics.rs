@@ -11,12 +11,12 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 
 /// Upper bounds of the duration buckets, in seconds: from a query of data in memory to the longest
 /// call.
-const SECONDS: [f64; 14] = [
+const DURATION_BUCKETS: [f64; 14] = [
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0,
 ];
 
 /// Upper bounds of the buckets for commands in a batch.
-const COUNTS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
+const BATCH_BUCKETS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
 const COMMANDS: &str = "orderlog_commands_total";
 const CALLS: &str = "orderlog_call_duration_seconds";
@@ -38,67 +38,79 @@ const SEARCH_WRITES: &str = "orderlog_search_write_duration_seconds";
 const SEARCH_WRITTEN: &str = "orderlog_search_documents_total";
 const SEARCH_FAILED: &str = "orderlog_search_write_failures_total";
 
+/// The counters, with the descriptions that Prometheus shows.
+const COUNTERS: [(&str, &str); 4] = [
+    (
+        COMMANDS,
+        "Commands that were answered, by kind and outcome.",
+    ),
+    (
+        REFUSED,
+        "Connections that were closed immediately: at a limit, without a free file, or without TLS.",
+    ),
+    (
+        SEARCH_WRITTEN,
+        "Documents that were written to the search index.",
+    ),
+    (
+        SEARCH_FAILED,
+        "Writes to the search index that failed, and are retried.",
+    ),
+];
+
+/// The gauges, with their descriptions.
+const GAUGES: [(&str, &str); 11] = [
+    (HEAD, "The newest position of the log."),
+    (
+        AVAILABLE,
+        "1 while the log can be written and read, else 0.",
+    ),
+    (WAITING, "Queued commands."),
+    (CONNECTIONS, "Connections of clients."),
+    (SUBSCRIBERS, "Open Subscribe streams."),
+    (WATCHERS, "Open WatchOrders streams."),
+    (POSITION, "The checkpoint of a projection."),
+    (LAG_EVENTS, "Events that a projection is behind the log."),
+    (
+        LAG_SECONDS,
+        "The seconds for which a projection has been behind the log.",
+    ),
+    (FAILING, "1 while an error stops a projection, else 0."),
+    (PARKED, "Parked aggregates."),
+];
+
+/// The histograms, with their descriptions.
+const HISTOGRAMS: [(&str, &str); 4] = [
+    (CALLS, "Durations of calls by method and status."),
+    (
+        APPENDS,
+        "Durations of batches of commands, from the decision to the commit.",
+    ),
+    (APPENDED, "Commands in a committed batch."),
+    (
+        SEARCH_WRITES,
+        "Durations of writes to the search index, until searches find them.",
+    ),
+];
+
 /// Enables the metrics for the whole process.
 ///
 /// # Errors
 /// [`Error`] when the process has a recorder already.
 pub fn install() -> Result<Rendered, Error> {
     let rendered = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
-        .set_buckets_for_metric(Matcher::Full(APPENDED.to_owned()), &COUNTS)?
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &DURATION_BUCKETS)?
+        .set_buckets_for_metric(Matcher::Full(APPENDED.to_owned()), &BATCH_BUCKETS)?
         .install_recorder()?;
-    describe_counter!(
-        COMMANDS,
-        "Commands that were answered, by kind and by what became of them."
-    );
-    describe_histogram!(
-        CALLS,
-        "Calls by method and status, until they were answered."
-    );
-    describe_histogram!(
-        APPENDS,
-        "Batches of commands, until they were decided and committed."
-    );
-    describe_histogram!(APPENDED, "Commands that were committed together.");
-    describe_gauge!(HEAD, "The newest position of the log.");
-    describe_gauge!(
-        AVAILABLE,
-        "1 while the log can be written and read, else 0."
-    );
-    describe_gauge!(WAITING, "Commands that wait to be decided.");
-    describe_gauge!(CONNECTIONS, "Connections of clients.");
-    describe_counter!(
-        REFUSED,
-        "Connections that were closed at once: all places taken, no file left, or no TLS."
-    );
-    describe_gauge!(SUBSCRIBERS, "Open Subscribe streams.");
-    describe_gauge!(WATCHERS, "Open WatchOrders streams.");
-    describe_gauge!(
-        POSITION,
-        "The position up to which a projection has worked."
-    );
-    describe_gauge!(LAG_EVENTS, "Events that a projection is behind the log.");
-    describe_gauge!(
-        LAG_SECONDS,
-        "For how long a projection has been behind the log."
-    );
-    describe_gauge!(
-        FAILING,
-        "1 while something keeps a projection from going on, else 0."
-    );
-    describe_gauge!(PARKED, "Aggregates that are set aside.");
-    describe_histogram!(
-        SEARCH_WRITES,
-        "Writes to the search index, until they could be found."
-    );
-    describe_counter!(
-        SEARCH_WRITTEN,
-        "Documents that were written to the search index."
-    );
-    describe_counter!(
-        SEARCH_FAILED,
-        "Writes to the search index that failed, and are tried again."
-    );
+    for (name, description) in COUNTERS {
+        describe_counter!(name, description);
+    }
+    for (name, description) in GAUGES {
+        describe_gauge!(name, description);
+    }
+    for (name, description) in HISTOGRAMS {
+        describe_histogram!(name, description);
+    }
     counter!(SEARCH_FAILED).absolute(0);
     for reason in ["limit", "system", "tls"] {
         counter!(REFUSED, "reason" => reason).absolute(0);

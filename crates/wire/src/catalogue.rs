@@ -1,7 +1,9 @@
 //! Explains every error with its case and the client's next step. The source of
 //! `docs/reference/errors.md`.
 
-use crate::{Error, Forbidden, Incident, Resource, Violation};
+use domain::id;
+
+use crate::{Error, Incident, OrderAction, Resource};
 
 /// One error, explained to the author of a client.
 #[derive(Debug, Clone)]
@@ -23,19 +25,16 @@ pub fn catalogue() -> Vec<Explained> {
         status: "CANCELLED",
     };
     let samples = [
-        Error::InvalidFields(vec![Violation {
-            field: "customer_id".to_owned(),
-            rule: "must match [A-Za-z0-9_-]{1,64}".to_owned(),
-        }]),
+        Error::invalid_field("customer_id", id::RULE),
         Error::TooLarge,
         Error::RequestIdReused,
         Error::InvalidPageToken,
         Error::NotFound(Resource::Order, "o-1".to_owned()),
         Error::NotFound(Resource::Customer, "ann".to_owned()),
         Error::OrderAlreadyExists("o-1".to_owned()),
-        forbidden(Forbidden::Ship),
-        forbidden(Forbidden::Deliver),
-        forbidden(Forbidden::Cancel),
+        forbidden(OrderAction::Ship),
+        forbidden(OrderAction::Deliver),
+        forbidden(OrderAction::Cancel),
         Error::VersionMismatch {
             expected: 1,
             actual: 2,
@@ -71,127 +70,119 @@ pub fn catalogue() -> Vec<Explained> {
         Error::OriginNotAllowed,
         Error::Internal(Incident::default()),
     ];
+    let explained = |sample: Error| Explained {
+        case: case(&sample),
+        next_step: next_step(&sample),
+        sample,
+    };
     samples.into_iter().map(explained).collect()
 }
 
-/// Explains an error. The match is exhaustive, so that a new error needs an explanation. Its author
-/// also adds a sample to [`catalogue()`].
-fn explained(sample: Error) -> Explained {
-    let (case, next_step) = match &sample {
-        Error::InvalidFields(_) => (
+/// Returns the case of an error. The match is exhaustive, so that a new error needs an explanation.
+/// Its author also adds a sample to [`catalogue()`].
+fn case(error: &Error) -> &'static str {
+    match error {
+        Error::InvalidFields(_) => {
             "Fields break their rules. The details name every one; of very many they name the first, \
-             and the message counts the rest.",
-            "Correct the request.",
-        ),
-        Error::TooLarge => (
-            "The message is larger than 4 MiB.",
-            "Split the request: `ExecuteCommands` takes any number of commands.",
-        ),
-        Error::RequestIdReused => (
-            "An earlier command with other content has this `request_id`.",
-            "Use a new `request_id` for each command.",
-        ),
-        Error::InvalidPageToken => (
-            "The `page_token` is malformed, or it belongs to a request with other fields.",
-            "Repeat the request without a token, from the first page.",
-        ),
-        Error::NotFound(Resource::Order, _) => (
-            "The order does not exist. A query also says so while the read model is behind.",
-            "After a write of your own, ask again with `min_position`.",
-        ),
-        Error::NotFound(Resource::Customer, _) => (
-            "The customer is unknown. A query also says so while the read model is behind.",
-            "After a write of your own, ask again with `min_position`.",
-        ),
-        Error::OrderAlreadyExists(_) => (
-            "Another command has created an order with this id.",
-            "Choose another id, or leave it empty: the server makes one.",
-        ),
+             and the message counts the rest."
+        }
+        Error::TooLarge => "The message is larger than 4 MiB.",
+        Error::RequestIdReused => "An earlier command with other content has this `request_id`.",
+        Error::InvalidPageToken => {
+            "The `page_token` is malformed, or it belongs to a request with other fields."
+        }
+        Error::NotFound(Resource::Order, _) => {
+            "The order does not exist. A query also says so while the read model is behind."
+        }
+        Error::NotFound(Resource::Customer, _) => {
+            "The customer is unknown. A query also says so while the read model is behind."
+        }
+        Error::OrderAlreadyExists(_) => "Another command has created an order with this id.",
         Error::Forbidden {
-            action: Forbidden::Ship,
+            action: OrderAction::Deliver,
             ..
-        } => (
-            "The order is not CREATED.",
-            "Read the order and decide again.",
-        ),
-        Error::Forbidden {
-            action: Forbidden::Deliver,
-            ..
-        } => (
-            "The order is not SHIPPED.",
-            "Read the order and decide again.",
-        ),
-        Error::Forbidden {
-            action: Forbidden::Cancel,
-            ..
-        } => (
-            "The order is not CREATED.",
-            "Read the order and decide again.",
-        ),
-        Error::VersionMismatch { .. } => (
-            "The order's version is not `expected_version`: another command came first.",
-            "Read the order and decide again.",
-        ),
-        Error::PositionBeyondHead { .. } => (
-            "The subscriber resumes after a position that the log does not have.",
-            "The log was restored to an earlier state. Empty what you made from it, and start from 0.",
-        ),
-        Error::LogMismatch { .. } => (
-            "The subscriber's `log_id` is that of another log.",
-            "Empty what you made from the other log, and start from 0.",
-        ),
+        } => "The order is not SHIPPED.",
+        Error::Forbidden { .. } => "The order is not CREATED.",
+        Error::VersionMismatch { .. } => {
+            "The order's version is not `expected_version`: another command came first."
+        }
+        Error::PositionBeyondHead { .. } => {
+            "The subscriber resumes after a position that the log does not have."
+        }
+        Error::LogMismatch { .. } => "The subscriber's `log_id` is that of another log.",
         Error::ReadModelBehind {
             awaited: "min_version",
             ..
-        } => (
-            "The order did not reach `min_version` within `max_wait`.",
-            "Ask again, or wait longer: at most 30 s.",
-        ),
-        Error::ReadModelBehind { .. } => (
-            "The read model did not reach `min_position` within `max_wait`.",
-            "Ask again, wait longer (at most 30 s), or ask with `min_position` 0 for an older state.",
-        ),
-        Error::RebuildNotPossible { .. } => (
-            "A rebuild is under way, there is no previous generation, another node is the indexer, or the log \
-             is empty.",
-            "Remove the cause that `PreconditionFailure` names: wait, or call the node that is the indexer.",
-        ),
-        Error::StoreUnavailable => (
-            "The log or the documents cannot be read or written. The outcome of a command is unknown.",
-            "Send the command again with its `request_id`, and the query as it was.",
-        ),
-        Error::SearchUnavailable => (
-            "The search engine does not answer, or lost the swap of a rebuild.",
-            "Retry. Queries without text are answered meanwhile.",
-        ),
-        Error::ShuttingDown => (
-            "The node received SIGTERM.",
-            "Retry at another node, or at this one after its restart.",
-        ),
-        Error::Overloaded(_) => (
-            "The server reached a limit. The message names it.",
-            "Wait as `RetryInfo` says, then retry. Put many commands on `ExecuteCommands`.",
-        ),
-        Error::Unauthenticated => (
-            "The call or stream shows no valid credential. A stream ends so when its credential expires.",
-            "Renew the token, then retry.",
-        ),
-        Error::PermissionDenied(_) => (
-            "The credential lacks the role that the method needs.",
-            "Ask the operator for the role.",
-        ),
-        Error::OriginNotAllowed => (
-            "The call comes from a page whose origin is not in `--cors-origins`.",
-            "Ask the operator to add the origin.",
-        ),
-        Error::Internal(_) => (
-            "The server failed. Its log has the cause, under the id in `incident` of the metadata.",
-            "Report the incident to the operator. Retrying helps only after the cause is gone.",
-        ),
-    };
-    Explained {
-        sample,
-        case,
-        next_step,
+        } => "The order did not reach `min_version` within `max_wait`.",
+        Error::ReadModelBehind { .. } => {
+            "The read model did not reach `min_position` within `max_wait`."
+        }
+        Error::RebuildNotPossible { .. } => {
+            "A rebuild is under way, there is no previous generation, another node is the indexer, or \
+             the log is empty."
+        }
+        Error::StoreUnavailable => {
+            "The log or the documents cannot be read or written. The outcome of a command is unknown."
+        }
+        Error::SearchUnavailable => {
+            "The search engine does not answer, or lost the swap of a rebuild."
+        }
+        Error::ShuttingDown => "The node received SIGTERM.",
+        Error::Overloaded(_) => "The server reached a limit. The message names it.",
+        Error::Unauthenticated => {
+            "The call or stream shows no valid credential. A stream ends so when its credential expires."
+        }
+        Error::PermissionDenied(_) => "The credential lacks the role that the method needs.",
+        Error::OriginNotAllowed => {
+            "The call comes from a page whose origin is not in `--cors-origins`."
+        }
+        Error::Internal(_) => {
+            "The server failed. Its log has the cause, under the id in `incident` of the metadata."
+        }
+    }
+}
+
+/// Returns the client's next step after an error.
+fn next_step(error: &Error) -> &'static str {
+    match error {
+        Error::InvalidFields(_) => "Correct the request.",
+        Error::TooLarge => "Split the request: `ExecuteCommands` takes any number of commands.",
+        Error::RequestIdReused => "Use a new `request_id` for each command.",
+        Error::InvalidPageToken => "Repeat the request without a token, from the first page.",
+        Error::NotFound(..) => "After a write of your own, ask again with `min_position`.",
+        Error::OrderAlreadyExists(_) => {
+            "Choose another id, or leave it empty: the server makes one."
+        }
+        Error::Forbidden { .. } | Error::VersionMismatch { .. } => {
+            "Read the order and decide again."
+        }
+        Error::PositionBeyondHead { .. } => {
+            "The log was restored to an earlier state. Empty what you made from it, and start from 0."
+        }
+        Error::LogMismatch { .. } => "Empty what you made from the other log, and start from 0.",
+        Error::ReadModelBehind {
+            awaited: "min_version",
+            ..
+        } => "Ask again, or wait longer: at most 30 s.",
+        Error::ReadModelBehind { .. } => {
+            "Ask again, wait longer (at most 30 s), or ask with `min_position` 0 for an older state."
+        }
+        Error::RebuildNotPossible { .. } => {
+            "Remove the cause that `PreconditionFailure` names: wait, or call the node that is the indexer."
+        }
+        Error::StoreUnavailable => {
+            "Send the command again with its `request_id`, and the query as it was."
+        }
+        Error::SearchUnavailable => "Retry. Queries without text are answered meanwhile.",
+        Error::ShuttingDown => "Retry at another node, or at this one after its restart.",
+        Error::Overloaded(_) => {
+            "Wait as `RetryInfo` says, then retry. Put many commands on `ExecuteCommands`."
+        }
+        Error::Unauthenticated => "Renew the token, then retry.",
+        Error::PermissionDenied(_) => "Ask the operator for the role.",
+        Error::OriginNotAllowed => "Ask the operator to add the origin.",
+        Error::Internal(_) => {
+            "Report the incident to the operator. Retrying helps only after the cause is gone."
+        }
     }
 }

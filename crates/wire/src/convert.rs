@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_and_the_last_time_survive() {
+    fn first_and_last_time_survive() {
         for value in [i64::MIN, i64::MIN + 1, i64::MAX] {
             assert_eq!(nanoseconds(&timestamp(value)), Some(value));
         }
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn money_that_is_not_an_amount_is_refused() {
+    fn money_that_is_not_an_amount_is_none() {
         let of = |units, nanos| {
             amount(&Money {
                 currency_code: "EUR".into(),

@@ -10,9 +10,11 @@ mod bearer;
 mod catalogue;
 pub mod convert;
 mod error;
+mod status;
 mod violations;
 
 pub use bearer::{Authorization, Bearer, Connection};
 pub use catalogue::{Explained, catalogue};
-pub use error::{Error, Forbidden, Incident, Resource, is_too_large};
+pub use error::{Error, Incident, OrderAction, Resource};
+pub use status::is_too_large;
 pub use violations::{Violation, Violations};

@@ -1,5 +1,7 @@
 //! Checks the fields of requests, and collects every violation for one error.
 
+use contract::google::r#type::Money;
+use domain::{id, money::Currency};
 use prost_types::Timestamp;
 
 use crate::{Error, convert};
@@ -33,37 +35,52 @@ impl Violations {
         }
     }
 
-    /// Checks an id that a client gives: `[A-Za-z0-9_-]{1,64}`.
+    /// Checks an id that a client gives.
     pub fn id(&mut self, field: impl Into<String>, value: &str) {
-        let is_id = (1..=64).contains(&value.len())
-            && value
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
-        self.check(is_id, field, "must match [A-Za-z0-9_-]{1,64}");
+        self.check(id::is_valid(value), field, id::RULE);
     }
 
-    /// Checks a required text: at most `most` characters, and not only whitespace.
-    pub fn text(&mut self, field: &str, value: &str, most: usize) {
+    /// Checks a required text: at most `max` characters, and not only whitespace.
+    pub fn text(&mut self, field: &str, value: &str, max: usize) {
         self.check(!value.trim().is_empty(), field, "must not be empty");
-        self.at_most(field, value, most);
+        self.at_most(field, value, max);
     }
 
-    /// Checks a text: at most `most` characters, and no U+0000, which databases reject.
-    pub fn at_most(&mut self, field: &str, value: &str, most: usize) {
+    /// Checks a text: at most `max` characters, and no U+0000, which databases reject.
+    pub fn at_most(&mut self, field: &str, value: &str, max: usize) {
         self.check(!value.contains('\0'), field, "must not contain U+0000");
-        // A character has at least one byte, so that a text of at most `most` bytes needs no count.
-        if value.len() > most && value.chars().count() > most {
-            self.add(field, format!("must have at most {most} characters"));
+        // A character has at least one byte, so that a text of at most `max` bytes needs no count.
+        if value.len() > max && value.chars().count() > max {
+            self.add(field, format!("must have at most {max} characters"));
         }
     }
 
-    /// Checks a list: at most `most` entries.
-    pub fn entries<T>(&mut self, field: &str, list: &[T], most: usize) {
+    /// Checks a list: at most `max` entries.
+    pub fn entries<T>(&mut self, field: &str, list: &[T], max: usize) {
         self.check(
-            list.len() <= most,
+            list.len() <= max,
             field,
-            format!("must have at most {most} entries"),
+            format!("must have at most {max} entries"),
         );
+    }
+
+    /// Checks a currency that a client may leave empty.
+    pub fn optional_currency(&mut self, field: impl Into<String>, code: &str) {
+        let holds = code.is_empty() || Currency::new(code).is_some();
+        let rule = "must be empty or three capital letters, as in ISO 4217";
+        self.check(holds, field, rule);
+    }
+
+    /// Converts money to units of 1/10,000. Adds a violation and returns `None` if the conversion
+    /// fails.
+    pub fn amount(&mut self, field: impl Into<String>, value: &Money) -> Option<i64> {
+        let amount = convert::amount(value);
+        self.check(
+            amount.is_some(),
+            field,
+            "must be an amount with at most 4 decimals that fits into 64 bits with them",
+        );
+        amount
     }
 
     /// Converts a time to nanoseconds since 1970. Adds a violation and returns `None` if the

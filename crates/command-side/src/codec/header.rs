@@ -1,9 +1,9 @@
 //! Reads the fields that filters compare from an encoded event, without decoding the rest.
 
-use contract::orders::v1::recorded_event::Payload;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use prost_reflect::Kind;
 
-use crate::codec::record;
+use super::DESCRIPTORS;
 
 /// The field numbers of `RecordedEvent` in the contract.
 mod field {
@@ -60,54 +60,53 @@ fn number(rest: &mut &[u8]) -> u64 {
 
 fn text<'a>(rest: &mut &'a [u8]) -> &'a str {
     let length = number(rest) as usize;
-    let (text, behind) = rest.split_at_checked(length).unwrap_or_default();
-    *rest = behind;
+    let (text, remaining) = rest.split_at_checked(length).unwrap_or_default();
+    *rest = remaining;
     std::str::from_utf8(text).unwrap_or_default()
 }
 
 /// Returns the number of the payload's field for an event type, or `None` for an unknown type.
 pub(crate) fn payload_of(event_type: &str) -> Option<u32> {
-    use Payload::*;
-    let payloads = [
-        (20, OrderCreated(<_>::default())),
-        (21, OrderShipped(<_>::default())),
-        (22, OrderDelivered(<_>::default())),
-        (23, OrderCancelled(<_>::default())),
-        (24, CustomerRegistered(<_>::default())),
-        (25, CustomerRenamed(<_>::default())),
-        (26, ProductRegistered(<_>::default())),
-        (27, ProductRenamed(<_>::default())),
-    ];
-    payloads
-        .into_iter()
-        .find(|(_, payload)| record::event_type(payload) == event_type)
-        .map(|(number, _)| number)
+    let descriptors = DESCRIPTORS.as_ref().ok()?;
+    let message = descriptors.get_message_by_name("orders.v1.RecordedEvent")?;
+    let payload = message.oneofs().find(|oneof| oneof.name() == "payload")?;
+    let mut fields = payload.fields();
+    let is_wanted = |kind| matches!(kind, Kind::Message(message) if message.name() == event_type);
+    let field = fields.find(|field| is_wanted(field.kind()))?;
+    Some(field.number())
 }
 
 #[cfg(test)]
 mod tests {
-    use contract::orders::v1::{AggregateType, OrderDelivered, RecordedEvent};
+    use contract::orders::v1::{
+        AggregateType, OrderDelivered, RecordedEvent, recorded_event::Payload,
+    };
     use proptest::prelude::*;
     use prost::Message as _;
 
     use super::*;
+    use crate::codec::record;
 
     #[test]
-    fn every_event_type_has_the_number_of_its_field() {
-        let pool = prost_reflect::DescriptorPool::decode(contract::FILE_DESCRIPTOR_SET).unwrap();
-        let message = pool.get_message_by_name("orders.v1.RecordedEvent").unwrap();
-        let payloads = message.oneofs().next().unwrap();
-        for field in payloads.fields() {
-            let kind = field.kind();
-            let name = kind.as_message().unwrap().name().to_owned();
-            assert_eq!(payload_of(&name), Some(field.number()), "{name}");
+    fn every_payload_of_the_contract_has_its_event_type_and_field_number() {
+        let descriptors = DESCRIPTORS.as_ref().unwrap();
+        let message = descriptors.get_message_by_name("orders.v1.RecordedEvent");
+        let payload = message.unwrap().oneofs().next().unwrap();
+        for field in payload.fields() {
+            let mut bytes = Vec::new();
+            prost::encoding::bytes::encode(field.number(), &Vec::new(), &mut bytes);
+            let event = RecordedEvent::decode(bytes.as_slice()).unwrap();
+            let event_type = record::event_type(&event.payload.unwrap());
+            assert_eq!(event_type, field.kind().as_message().unwrap().name());
+            assert_eq!(payload_of(event_type), Some(field.number()), "{event_type}");
+            assert_eq!(Header::of(&bytes).payload, field.number(), "{event_type}");
         }
         assert_eq!(payload_of("OrderLost"), None);
     }
 
     proptest! {
         #[test]
-        fn a_header_says_what_decoding_says(
+        fn header_has_the_same_fields_as_the_decoded_event(
             position: u64, aggregate_id: String, customer_id: String, event_id: String, kind in 0..4i32,
         ) {
             let event = RecordedEvent {
@@ -131,7 +130,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_have_some_header(bytes: Vec<u8>) {
+        fn any_bytes_have_a_header(bytes: Vec<u8>) {
             Header::of(&bytes);
         }
     }

@@ -4,3 +4,11 @@
 pub(crate) mod header;
 pub mod record;
 pub mod request;
+
+use std::sync::LazyLock;
+
+use prost_reflect::{DescriptorError, DescriptorPool};
+
+/// The descriptors of the contract's messages.
+static DESCRIPTORS: LazyLock<Result<DescriptorPool, DescriptorError>> =
+    LazyLock::new(|| DescriptorPool::decode(contract::FILE_DESCRIPTOR_SET));

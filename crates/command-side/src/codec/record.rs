@@ -11,7 +11,8 @@ use contract::{
 use domain::{
     items::{Item, Items},
     money::{Amount, Currency},
-    name, order,
+    name::NameEvent,
+    order,
 };
 use event_log::Schema;
 use wire::convert;
@@ -71,18 +72,18 @@ pub fn of_order(event: order::Event) -> Payload {
 
 /// Converts a customer's or product's event to the payload that the log stores.
 #[must_use]
-pub fn of_name(kind: AggregateType, event: name::Event) -> Payload {
+pub fn of_name(kind: AggregateType, event: NameEvent) -> Payload {
     match (kind, event) {
-        (AggregateType::Product, name::Event::Registered(name)) => {
+        (AggregateType::Product, NameEvent::Registered(name)) => {
             Payload::ProductRegistered(ProductRegistered { name })
         }
-        (AggregateType::Product, name::Event::Renamed(name)) => {
+        (AggregateType::Product, NameEvent::Renamed(name)) => {
             Payload::ProductRenamed(ProductRenamed { name })
         }
-        (_, name::Event::Registered(name)) => {
+        (_, NameEvent::Registered(name)) => {
             Payload::CustomerRegistered(CustomerRegistered { name })
         }
-        (_, name::Event::Renamed(name)) => Payload::CustomerRenamed(CustomerRenamed { name }),
+        (_, NameEvent::Renamed(name)) => Payload::CustomerRenamed(CustomerRenamed { name }),
     }
 }
 
@@ -174,7 +175,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_stored_order_is_read_as_it_was_written_or_not_at_all(
+        fn stored_order_is_read_only_if_it_keeps_the_rules(
             lines in prop::collection::vec((1..1000_u32, 0..1_000_000_i64), 1..5),
             total in 0..10_i64,
             currency in "EUR|USD|",

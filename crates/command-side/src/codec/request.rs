@@ -3,22 +3,21 @@
 //! A client that is newer than this server may send a field that the server does not know. Plain
 //! decoding would drop the field, and the server would execute the command without it.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::collections::HashMap;
 
 use contract::Raw;
 use prost::{
     Message,
     encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field},
 };
-use prost_reflect::{DescriptorError, DescriptorPool, Kind, MessageDescriptor};
+use prost_reflect::{Kind, MessageDescriptor};
 use wire::{Error, Violations};
 
-static POOL: LazyLock<Result<DescriptorPool, DescriptorError>> =
-    LazyLock::new(|| DescriptorPool::decode(contract::FILE_DESCRIPTOR_SET));
+use super::DESCRIPTORS;
 
 /// Limits the unknown fields that one error names. A client needs fewer to see that it is newer
 /// than the server.
-const MOST_TOLD: usize = 100;
+const MAX_NAMED_FIELDS: usize = 100;
 
 /// Decodes a request, and rejects it if decoding would lose a field. `name` is the name of the
 /// message in `orders.v1`.
@@ -48,7 +47,7 @@ pub fn decode<M: Message + Default>(raw: &Raw, name: &str) -> Result<M, Error> {
     }
 }
 
-/// Returns the path of each unknown field once, at most [`MOST_TOLD`] in all. A path ends in the
+/// Returns the path of each unknown field once, at most [`MAX_NAMED_FIELDS`] in all. A path ends in the
 /// field's number, because an unknown field has no name.
 fn unknown(raw: &Raw, name: &str) -> Result<Vec<String>, Error> {
     let broken = |error: &dyn std::fmt::Display| {
@@ -56,7 +55,7 @@ fn unknown(raw: &Raw, name: &str) -> Result<Vec<String>, Error> {
             "the contract's descriptors do not fit {name}: {error}"
         ))
     };
-    let pool = POOL.as_ref().map_err(|error| broken(error))?;
+    let pool = DESCRIPTORS.as_ref().map_err(|error| broken(error))?;
     let descriptor = pool
         .get_message_by_name(&format!("orders.v1.{name}"))
         .ok_or_else(|| broken(&"there is no such message"))?;
@@ -73,7 +72,7 @@ fn collect(mut rest: &[u8], message: &MessageDescriptor, path: &str, paths: &mut
     };
     let mut seen: HashMap<u32, usize> = HashMap::new();
     while let Ok((number, wire_type)) = decode_key(&mut rest) {
-        if paths.len() == MOST_TOLD {
+        if paths.len() == MAX_NAMED_FIELDS {
             return;
         }
         let field = message.get_field(number);
@@ -87,8 +86,8 @@ fn collect(mut rest: &[u8], message: &MessageDescriptor, path: &str, paths: &mut
         match inside {
             Some((field, Kind::Message(inside))) if wire_type == WireType::LengthDelimited => {
                 let length = decode_varint(&mut rest).unwrap_or_default() as usize;
-                let (bytes, behind) = rest.split_at_checked(length).unwrap_or_default();
-                rest = behind;
+                let (bytes, remaining) = rest.split_at_checked(length).unwrap_or_default();
+                rest = remaining;
                 let path = if field.is_list() {
                     let index = seen.entry(number).or_default();
                     *index += 1;
@@ -151,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_told_with_its_path() {
+    fn unknown_field_is_named_with_its_path() {
         let mut bytes = order().encode_to_vec();
         string::encode(99, &"as a gift".to_owned(), &mut bytes);
         // Adds a third item with an unknown field in its price.
@@ -167,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn another_encoding_of_the_same_is_the_same() {
+    fn other_encoding_of_the_same_request_is_accepted() {
         let mut bytes = Vec::new();
         // The message holds an explicit default value and a repeated field.
         string::encode(1, &String::new(), &mut bytes);
@@ -177,14 +176,14 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_decoded_is_an_invalid_request() {
+    fn bytes_that_are_no_message_are_an_invalid_request() {
         let mut bytes = order().encode_to_vec();
         bytes.truncate(bytes.len() - 1);
         assert_eq!(fields(given(bytes).unwrap_err()), ["request"]);
     }
 
     #[test]
-    fn a_field_that_is_sent_a_million_times_is_told_once() {
+    fn unknown_field_sent_a_million_times_is_named_once() {
         let mut bytes = order().encode_to_vec();
         for _ in 0..1_000_000 {
             uint32::encode(9, &1, &mut bytes);
@@ -194,12 +193,12 @@ mod tests {
         for number in 100..100_000 {
             uint32::encode(number, &1, &mut bytes);
         }
-        assert_eq!(fields(given(bytes).unwrap_err()).len(), MOST_TOLD);
+        assert_eq!(fields(given(bytes).unwrap_err()).len(), MAX_NAMED_FIELDS);
     }
 
     proptest! {
         #[test]
-        fn a_field_that_is_not_known_is_found_wherever_it_is(
+        fn unknown_field_is_found_at_every_depth(
             number in 50..1000_u32, value: Vec<u8>, item in 0..2_usize, depth in 0..3,
         ) {
             let mut unknown = Vec::new();
@@ -229,7 +228,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_answered(bytes: Vec<u8>) {
+        fn any_bytes_get_a_result(bytes: Vec<u8>) {
             let _ = given(bytes);
         }
     }

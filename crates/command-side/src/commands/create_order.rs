@@ -2,11 +2,11 @@
 
 use contract::orders::v1::{AggregateType, CreateOrderItem, CreateOrderRequest};
 use domain::{
-    items::{self, Broken, Item, Items},
+    items::{self, BrokenRule, Item, Items},
     money::{Amount, Currency},
     order,
 };
-use wire::{Violations, convert};
+use wire::Violations;
 
 use super::{Action, Check, Fields, Id};
 
@@ -34,8 +34,8 @@ impl Check for CreateOrderRequest {
 
 /// Checks the items of an order. Returns `None` after a violation.
 fn items(items: Vec<CreateOrderItem>, violations: &mut Violations) -> Option<Items> {
-    if !items::COUNT.contains(&items.len()) {
-        violations.add("items", Broken::Count.to_string());
+    if !items::LINE_COUNT.contains(&items.len()) {
+        violations.add("items", BrokenRule::Count.to_string());
         return None;
     }
     let mut order_currency = None;
@@ -63,13 +63,7 @@ fn items(items: Vec<CreateOrderItem>, violations: &mut Violations) -> Option<Ite
                     sound = false;
                 }
                 order_currency = order_currency.or(currency);
-                let amount = convert::amount(&price);
-                violations.check(
-                    amount.is_some(),
-                    field,
-                    "must be an amount with at most 4 decimals that fits into 64 bits with them",
-                );
-                amount
+                violations.amount(field, &price)
             }
         };
         sound &= amount.is_some();
@@ -85,9 +79,9 @@ fn items(items: Vec<CreateOrderItem>, violations: &mut Violations) -> Option<Ite
         Err(broken) => {
             for rule in broken {
                 let field = match rule {
-                    Broken::Count | Broken::Total => "items".to_owned(),
-                    Broken::Quantity(index) => format!("items[{index}].quantity"),
-                    Broken::Price(index) => format!("items[{index}].unit_price"),
+                    BrokenRule::Count | BrokenRule::Total => "items".to_owned(),
+                    BrokenRule::Quantity(index) => format!("items[{index}].quantity"),
+                    BrokenRule::Price(index) => format!("items[{index}].unit_price"),
                 };
                 violations.add(field, rule.to_string());
             }

@@ -7,10 +7,12 @@ use domain::{
     name,
     order::{self, Order, Refusal},
 };
-use event_log::{Aggregate, Answered, Batch, Event, Loaded, Position, Request};
+use event_log::{
+    Aggregate, Batch, Loaded, NewEvent, NewRequest, PendingPosition, StoredRequest, Version,
+};
 use prost::Message as _;
 use uuid::Uuid;
-use wire::{Error, Forbidden, Resource, convert};
+use wire::{Error, OrderAction, Resource, convert};
 
 use crate::{
     codec::record::{self, Known},
@@ -23,15 +25,15 @@ pub struct Outcome {
     /// The aggregate's id.
     pub id: String,
     /// The aggregate's version after the command.
-    pub version: u64,
+    pub version: Version,
     /// The position of the event with this version.
-    pub position: Position,
+    pub position: PendingPosition,
 }
 
 /// Returns the aggregates and request ids that the commands need loaded, each once. An aggregate
 /// with a fresh id needs no load, because it has no events.
 ///
-/// A `hopeful` load also leaves out the items that most likely do not exist:
+/// An `optimistic` load also leaves out the items that most likely do not exist:
 /// - the orders that commands create;
 /// - the request ids, if there is no aggregate to load.
 ///
@@ -39,13 +41,13 @@ pub struct Outcome {
 /// decides the batch with everything loaded.
 pub(crate) fn needs<'a>(
     commands: impl Iterator<Item = &'a Command> + Clone,
-    hopeful: bool,
+    optimistic: bool,
 ) -> (Vec<&'a Aggregate>, Vec<&'a str>) {
     let known = commands
         .clone()
-        .filter(|command| !(command.fresh || hopeful && command.creates()));
+        .filter(|command| !(command.fresh || optimistic && command.creates()));
     let aggregates: HashSet<_> = known.map(|command| &command.aggregate).collect();
-    if hopeful && aggregates.is_empty() {
+    if optimistic && aggregates.is_empty() {
         return (Vec::new(), Vec::new());
     }
     let ids = commands.map(|command| command.request_id.as_str());
@@ -53,18 +55,28 @@ pub(crate) fn needs<'a>(
     (aggregates.into_iter().collect(), ids.into_iter().collect())
 }
 
-/// The newest state of an aggregate, and the position of its last event.
-#[derive(Debug)]
+/// The newest state of an aggregate, and the version and position of its last event.
+#[derive(Debug, Default)]
 struct State {
     of: Kind,
-    version: u64,
-    position: Position,
+    version: Version,
+    position: PendingPosition,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Kind {
-    Order(Option<Order>),
-    Name(Option<String>),
+    /// The aggregate does not exist.
+    #[default]
+    Absent,
+    Order(Order),
+    /// The name of a customer or product.
+    Name(String),
+}
+
+impl From<Option<Order>> for Kind {
+    fn from(order: Option<Order>) -> Self {
+        order.map_or(Self::Absent, Self::Order)
+    }
 }
 
 /// Decides the commands of one batch, and collects their events and replies.
@@ -72,7 +84,8 @@ enum Kind {
 pub struct Decider {
     now: i64,
     states: HashMap<Aggregate, State>,
-    answered: HashMap<String, (Vec<u8>, Outcome)>,
+    /// The fingerprint of the command and its reply, by request id.
+    replies: HashMap<String, (Vec<u8>, Outcome)>,
     batch: Batch,
 }
 
@@ -92,48 +105,41 @@ impl Decider {
             let known = record::known(event).ok_or_else(|| damaged(&"breaks the rules"))?;
             let state = states.remove(&stored.aggregate).map(|state| state.of);
             let of = match (known, state) {
-                (Known::Name(name), None | Some(Kind::Name(_))) => Kind::Name(Some(name)),
-                (Known::Order(event), None) => Kind::Order(order::evolve(None, &event)),
+                (Known::Name(name), None | Some(Kind::Name(_))) => Kind::Name(name),
+                (Known::Order(event), None | Some(Kind::Absent)) => {
+                    order::evolve(None, &event).into()
+                }
                 (Known::Order(event), Some(Kind::Order(order))) => {
-                    Kind::Order(order::evolve(order, &event))
+                    order::evolve(Some(order), &event).into()
                 }
                 _ => return Err(damaged(&"is not of its aggregate")),
             };
-            let position = Position::Of(stored.position);
-            states.insert(
-                stored.aggregate,
-                State {
-                    of,
-                    version: stored.version,
-                    position,
-                },
-            );
+            let state = State {
+                of,
+                version: stored.version,
+                position: PendingPosition::Known(stored.position),
+            };
+            states.insert(stored.aggregate, state);
         }
-        let answered = loaded.requests.into_iter().map(|answered| {
-            let Answered {
-                request_id,
+        let replies = loaded.requests.into_iter().map(|request| {
+            let StoredRequest {
+                id,
                 fingerprint,
                 aggregate_id,
                 version,
                 position,
-            } = answered;
-            let position = Position::Of(position);
-            (
-                request_id,
-                (
-                    fingerprint,
-                    Outcome {
-                        id: aggregate_id,
-                        version,
-                        position,
-                    },
-                ),
-            )
+            } = request;
+            let outcome = Outcome {
+                id: aggregate_id,
+                version,
+                position: PendingPosition::Known(position),
+            };
+            (id, (fingerprint, outcome))
         });
         Ok(Self {
             now,
             states,
-            answered: answered.collect(),
+            replies: replies.collect(),
             batch: Batch::default(),
         })
     }
@@ -148,13 +154,17 @@ impl Decider {
     /// - [`Error::VersionMismatch`] when the order is at another version than expected.
     /// - [`Error::Forbidden`] when the order's status forbids the command.
     pub fn decide(&mut self, command: Command) -> Result<Outcome, Error> {
-        if let Some((fingerprint, outcome)) = self.answered.get(&command.request_id) {
-            return if *fingerprint == command.fingerprint {
-                Ok(outcome.clone())
-            } else {
+        match self.replies.get(&command.request_id) {
+            Some((fingerprint, _)) if *fingerprint != command.fingerprint => {
                 Err(Error::RequestIdReused)
-            };
+            }
+            Some((_, outcome)) => Ok(outcome.clone()),
+            None => self.decide_new(command),
         }
+    }
+
+    /// Decides a command whose request id is unknown.
+    fn decide_new(&mut self, command: Command) -> Result<Outcome, Error> {
         let Command {
             aggregate,
             fresh,
@@ -165,7 +175,7 @@ impl Decider {
             origin,
         } = command;
         let state = self.states.remove(&aggregate);
-        let (payload, customer_id, state) = match decide(&aggregate, state, action) {
+        let (event, mut state) = match decide(&aggregate, state, action) {
             Ok(decided) => decided,
             Err((state, error)) => {
                 if let Some(state) = state {
@@ -174,14 +184,9 @@ impl Decider {
                 return Err(error);
             }
         };
-        let (version, position) = match &payload {
-            None => (state.version, state.position),
-            Some(_) => (
-                state.version + 1,
-                Position::InBatch(self.batch.events.len()),
-            ),
-        };
-        if let Some(payload) = payload {
+        if let Some((payload, customer_id)) = event {
+            state.version = state.version.next();
+            state.position = PendingPosition::InBatch(self.batch.events.len());
             let event_type = record::event_type(&payload);
             let record = RecordedEvent {
                 // The log adds the position when it knows it.
@@ -189,7 +194,7 @@ impl Decider {
                 event_id: Uuid::now_v7().to_string(),
                 aggregate_type: aggregate.kind,
                 aggregate_id: aggregate.id.clone(),
-                version,
+                version: state.version.get(),
                 customer_id,
                 occurred_at: Some(convert::timestamp(occurred_at.unwrap_or(self.now))),
                 recorded_at: Some(convert::timestamp(self.now)),
@@ -198,43 +203,40 @@ impl Decider {
                 traceparent: origin.traceparent,
                 payload: Some(payload),
             };
-            let record = record.encode_to_vec();
-            self.batch.events.push(Event {
+            self.batch.events.push(NewEvent {
                 aggregate: aggregate.clone(),
-                version,
+                version: state.version,
                 event_type: event_type.into(),
                 schema_version: record::SCHEMA.current,
-                record,
+                record: record.encode_to_vec(),
             });
         }
         let outcome = Outcome {
             id: aggregate.id.clone(),
-            version,
-            position,
+            version: state.version,
+            position: state.position,
         };
         if !request_id.is_empty() {
-            self.batch.requests.push(Request {
-                id: request_id.clone(),
-                fingerprint: fingerprint.clone(),
-                aggregate_id: outcome.id.clone(),
-                version,
-                position,
-            });
-            self.answered
-                .insert(request_id, (fingerprint, outcome.clone()));
+            self.record_reply(request_id, fingerprint, &outcome);
         }
         // No other command of the batch can have a fresh id: clients learn it from the reply.
         if !fresh {
-            self.states.insert(
-                aggregate,
-                State {
-                    version,
-                    position,
-                    ..state
-                },
-            );
+            self.states.insert(aggregate, state);
         }
         Ok(outcome)
+    }
+
+    /// Adds a request id and the reply to its command to the batch.
+    fn record_reply(&mut self, request_id: String, fingerprint: Vec<u8>, outcome: &Outcome) {
+        self.batch.requests.push(NewRequest {
+            id: request_id.clone(),
+            fingerprint: fingerprint.clone(),
+            aggregate_id: outcome.id.clone(),
+            version: outcome.version,
+            position: outcome.position,
+        });
+        self.replies
+            .insert(request_id, (fingerprint, outcome.clone()));
     }
 
     /// Returns the batch to append.
@@ -244,9 +246,9 @@ impl Decider {
     }
 }
 
-/// The event, its customer's id, and the state of the aggregate after the event. The state still
-/// has the version and position from before the event.
-type Decided = (Option<Payload>, String, State);
+/// The event with its customer's id, unless the command changes nothing, and the state of the
+/// aggregate after the event. The caller sets the version and position of the event in the state.
+type Decided = (Option<(Payload, String)>, State);
 
 /// Decides an action on the state of its aggregate. A refusal returns the state unchanged.
 fn decide(
@@ -254,69 +256,61 @@ fn decide(
     state: Option<State>,
     action: Action,
 ) -> Result<Decided, (Option<State>, Error)> {
-    let (version, position) = state.as_ref().map_or((0, Position::Of(0)), |state| {
-        (state.version, state.position)
-    });
     match action {
         Action::Order {
             command,
             expected_version,
-        } => {
-            let known = match &state {
-                Some(State {
-                    of: Kind::Order(order),
-                    ..
-                }) => order.as_ref(),
-                _ => None,
-            };
-            let event = match order::decide(known, expected_version, command) {
-                Ok(event) => event,
-                Err(refusal) => return Err((state, refused(refusal, &aggregate.id))),
-            };
-            let order = match state {
-                Some(State {
-                    of: Kind::Order(order),
-                    ..
-                }) => order,
-                _ => None,
-            };
-            let order = order::evolve(order, &event);
-            let customer_id = order
-                .as_ref()
-                .map_or_else(String::new, |order| order.customer_id.clone());
-            let state = State {
-                of: Kind::Order(order),
-                version,
-                position,
-            };
-            Ok((Some(record::of_order(event)), customer_id, state))
-        }
-        Action::Register { name } => {
-            let known = match &state {
-                Some(State {
-                    of: Kind::Name(known),
-                    ..
-                }) => known.as_deref(),
-                _ => None,
-            };
-            let event = name::decide(known, name.clone());
-            let kind = AggregateType::try_from(aggregate.kind).unwrap_or_default();
-            let customer_id = match kind {
-                AggregateType::Customer => aggregate.id.clone(),
-                _ => String::new(),
-            };
-            let payload = event.map(|event| record::of_name(kind, event));
-            Ok((
-                payload,
-                customer_id,
-                State {
-                    of: Kind::Name(Some(name)),
-                    version,
-                    position,
-                },
-            ))
-        }
+        } => decide_order(aggregate, state, expected_version, command),
+        Action::Register { name } => Ok(decide_name(aggregate, state, name)),
     }
+}
+
+fn decide_order(
+    aggregate: &Aggregate,
+    state: Option<State>,
+    expected_version: Option<u64>,
+    command: order::Command,
+) -> Result<Decided, (Option<State>, Error)> {
+    let known = match &state {
+        Some(State {
+            of: Kind::Order(order),
+            ..
+        }) => Some(order),
+        _ => None,
+    };
+    let event = match order::decide(known, expected_version, command) {
+        Ok(event) => event,
+        Err(refusal) => return Err((state, refused(refusal, &aggregate.id))),
+    };
+    let mut state = state.unwrap_or_default();
+    let order = match state.of {
+        Kind::Order(order) => Some(order),
+        _ => None,
+    };
+    let order = order::evolve(order, &event);
+    let customer_id = order
+        .as_ref()
+        .map_or_else(String::new, |order| order.customer_id.clone());
+    state.of = order.into();
+    Ok((Some((record::of_order(event), customer_id)), state))
+}
+
+fn decide_name(aggregate: &Aggregate, state: Option<State>, name: String) -> Decided {
+    let mut state = state.unwrap_or_default();
+    let known = match &state.of {
+        Kind::Name(name) => Some(name.as_str()),
+        _ => None,
+    };
+    let event = name::decide(known, name.clone()).map(|event| {
+        let kind = AggregateType::try_from(aggregate.kind).unwrap_or_default();
+        let customer_id = match kind {
+            AggregateType::Customer => aggregate.id.clone(),
+            _ => String::new(),
+        };
+        (record::of_name(kind, event), customer_id)
+    });
+    state.of = Kind::Name(name);
+    (event, state)
 }
 
 fn refused(refusal: Refusal, order_id: &str) -> Error {
@@ -330,9 +324,9 @@ fn refused(refusal: Refusal, order_id: &str) -> Error {
         Refusal::Unknown => Error::NotFound(Resource::Order, order_id),
         Refusal::Exists => Error::OrderAlreadyExists(order_id),
         Refusal::Version { expected, actual } => Error::VersionMismatch { expected, actual },
-        Refusal::NotShippable(status) => forbidden(Forbidden::Ship, status),
-        Refusal::NotDeliverable(status) => forbidden(Forbidden::Deliver, status),
-        Refusal::NotCancellable(status) => forbidden(Forbidden::Cancel, status),
+        Refusal::NotShippable(status) => forbidden(OrderAction::Ship, status),
+        Refusal::NotDeliverable(status) => forbidden(OrderAction::Deliver, status),
+        Refusal::NotCancellable(status) => forbidden(OrderAction::Cancel, status),
     }
 }
 

@@ -25,16 +25,16 @@ use wire::{Error, Violations};
 use super::{
     Command, Origin,
     decide::Outcome,
-    writer::{Answer, Job, QUEUE_CAPACITY, now},
+    writer::{Job, QUEUE_CAPACITY, Reply, now},
 };
 use crate::codec::request;
 
 /// Limits the queued commands of all streams together. The other half of the queue is for single
 /// calls, because a full queue refuses a single call, while a stream waits.
-const MAX_STREAMED: usize = QUEUE_CAPACITY / 2;
+const MAX_QUEUED_BY_STREAMS: usize = QUEUE_CAPACITY / 2;
 
 /// Limits the commands of one stream in flight. Past it, the server stops reading the stream.
-const MAX_IN_FLIGHT: usize = 512;
+const MAX_IN_FLIGHT_COMMANDS: usize = 512;
 
 /// Limits the characters of `x-correlation-id` and the bytes of `traceparent`.
 const MAX_CORRELATION_ID_CHARS: usize = 128;
@@ -43,7 +43,7 @@ const MAX_CORRELATION_ID_CHARS: usize = 128;
 #[derive(Debug, Clone)]
 pub struct Commands {
     jobs: mpsc::Sender<Job>,
-    on_streams: Arc<Semaphore>,
+    stream_permits: Arc<Semaphore>,
     /// Ends the streams at shutdown.
     stop: CancellationToken,
 }
@@ -59,7 +59,7 @@ impl Commands {
         Self {
             jobs,
             stop,
-            on_streams: Arc::new(Semaphore::new(MAX_STREAMED)),
+            stream_permits: Arc::new(Semaphore::new(MAX_QUEUED_BY_STREAMS)),
         }
     }
 
@@ -75,27 +75,27 @@ impl Commands {
         };
         count(C::NAME, &executed);
         let (Outcome { id, version, .. }, position) = executed?;
-        Ok(Response::new(C::reply(id, version, position)))
+        Ok(Response::new(C::reply(id, version.get(), position.get())))
     }
 
-    async fn enqueue(&self, command: AnyCommand, metadata: &MetadataMap) -> Answer {
+    async fn enqueue(&self, command: AnyCommand, metadata: &MetadataMap) -> Reply {
         let command = Command::new(command, &origin(metadata)?, now())?;
-        let (answer, answered) = oneshot::channel();
+        let (reply, received) = oneshot::channel();
         let job = Job {
             command,
-            answer,
+            reply,
             permit: None,
         };
         self.jobs.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Error::Overloaded("too many commands wait"),
             mpsc::error::TrySendError::Closed(_) => Error::ShuttingDown,
         })?;
-        answered.await.unwrap_or(Err(Error::ShuttingDown))
+        received.await.unwrap_or(Err(Error::ShuttingDown))
     }
 
     /// Queues the commands of a stream, and sends each one's pending reply to `pending` in the same
     /// order.
-    async fn take(
+    async fn queue_stream(
         self,
         mut commands: Streaming<Raw>,
         origin: Origin,
@@ -107,7 +107,7 @@ impl Commands {
                 () = pending.closed() => return,
                 () = self.stop.cancelled() => Err(Error::ShuttingDown.into()),
                 next = commands.next() => match next {
-                    Some(Ok(command)) => self.start(&command, &origin).await,
+                    Some(Ok(command)) => self.queue(&command, &origin).await,
                     Some(Err(status)) if wire::is_too_large(&status) => {
                         Err(Error::TooLarge.into())
                     }
@@ -122,64 +122,66 @@ impl Commands {
         }
     }
 
-    async fn start(&self, sent: &Raw, origin: &Origin) -> Result<Pending, Status> {
+    async fn queue(&self, sent: &Raw, origin: &Origin) -> Result<Pending, Status> {
         let command = match request::decode(sent, "ExecuteCommandsRequest") {
-            Err(error) => return Ok(Pending::Refused(error)),
+            Err(error) => return Ok(Pending::Rejected(error)),
             Ok(ExecuteCommandsRequest { command: None }) => {
                 let error = Error::invalid_field("command", "is required");
-                return Ok(Pending::Refused(error));
+                return Ok(Pending::Rejected(error));
             }
             Ok(ExecuteCommandsRequest {
                 command: Some(command),
             }) => command,
         };
-        let (name, reply) = (command.name(), command.replier());
+        let (name, replier) = (command.name(), command.replier());
         let command = match Command::new(command, origin, now()) {
             Ok(command) => command,
             Err(error) => {
                 metrics::command(name, error.reason());
-                return Ok(Pending::Refused(error));
+                return Ok(Pending::Rejected(error));
             }
         };
         // The semaphore is never closed, so that every command gets a permit.
-        let permit = Arc::clone(&self.on_streams).acquire_owned().await.ok();
-        let (answer, answered) = oneshot::channel();
+        let permit = Arc::clone(&self.stream_permits).acquire_owned().await.ok();
+        let (reply, received) = oneshot::channel();
         let job = Job {
             command,
-            answer,
+            reply,
             permit,
         };
         self.jobs.send(job).await.map_err(|_| Error::ShuttingDown)?;
-        Ok(Pending::Answer {
+        Ok(Pending::Queued {
             name,
-            reply,
-            answered,
+            replier,
+            received,
         })
     }
 }
 
 /// The pending reply to a command of a stream.
 enum Pending {
-    Answer {
+    Queued {
         name: &'static str,
-        reply: Replier<AnyReply>,
-        answered: oneshot::Receiver<Answer>,
+        replier: Replier<AnyReply>,
+        received: oneshot::Receiver<Reply>,
     },
-    Refused(Error),
+    Rejected(Error),
 }
 
 impl Pending {
     async fn response(self) -> ExecuteCommandsResponse {
         let reply = match self {
-            Self::Refused(error) => Err(error),
-            Self::Answer {
+            Self::Rejected(error) => Err(error),
+            Self::Queued {
                 name,
-                reply,
-                answered,
+                replier,
+                received,
             } => {
-                let answer = answered.await.unwrap_or(Err(Error::ShuttingDown));
-                count(name, &answer);
-                answer.map(|(outcome, position)| reply(outcome.id, outcome.version, position))
+                let reply = received.await.unwrap_or(Err(Error::ShuttingDown));
+                count(name, &reply);
+                reply.map(|(Outcome { id, version, .. }, position)| {
+                    replier(id, version.get(), position.get())
+                })
             }
         };
         let result = reply.unwrap_or_else(|error| AnyReply::Error(error.into()));
@@ -190,8 +192,8 @@ impl Pending {
 }
 
 /// Counts a command and its outcome in the metrics.
-fn count(name: &'static str, answer: &Answer) {
-    let outcome = answer.as_ref().map_or_else(Error::reason, |_| "OK");
+fn count(name: &'static str, reply: &Reply) {
+    let outcome = reply.as_ref().map_or_else(Error::reason, |_| "OK");
     metrics::command(name, outcome);
 }
 
@@ -279,12 +281,14 @@ impl CommandService for Commands {
         request: Request<Streaming<Raw>>,
     ) -> Result<Response<Self::ExecuteCommandsStream>, Status> {
         let origin = origin(request.metadata())?;
-        let (pending, taken) = mpsc::channel(MAX_IN_FLIGHT);
+        let (pending, queued) = mpsc::channel(MAX_IN_FLIGHT_COMMANDS);
         // The task ends when the client has sent all its commands or no longer reads replies, or at
         // shutdown.
-        let taking = self.clone().take(request.into_inner(), origin, pending);
-        tokio::spawn(taking.in_current_span());
-        let responses = ReceiverStream::new(taken).then(async |pending| match pending {
+        let queueing = self
+            .clone()
+            .queue_stream(request.into_inner(), origin, pending);
+        tokio::spawn(queueing.in_current_span());
+        let responses = ReceiverStream::new(queued).then(async |pending| match pending {
             Ok(pending) => Ok(pending.response().await),
             Err(status) => Err(status),
         });

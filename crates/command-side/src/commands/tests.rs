@@ -57,7 +57,7 @@ fn wrong(request: Request) -> Vec<String> {
 }
 
 #[test]
-fn an_order_without_an_id_gets_one_that_is_new() {
+fn order_without_an_id_gets_a_generated_one() {
     let command = check(Request::CreateOrder(create())).unwrap();
     assert!(command.fresh);
     assert_eq!(command.aggregate.id.len(), 36);
@@ -71,7 +71,7 @@ fn an_order_without_an_id_gets_one_that_is_new() {
 }
 
 #[test]
-fn everything_that_is_wrong_is_told_at_once() {
+fn every_invalid_field_is_named_at_once() {
     let request = CreateOrderRequest {
         request_id: "r".repeat(65),
         order_id: "o 1".into(),
@@ -99,7 +99,7 @@ fn everything_that_is_wrong_is_told_at_once() {
 }
 
 #[test]
-fn a_price_that_cannot_be_read_hides_no_other_fault() {
+fn invalid_price_hides_no_other_violation() {
     let wrong_in = |unit_price| {
         let items = vec![
             CreateOrderItem {
@@ -131,7 +131,7 @@ fn a_price_that_cannot_be_read_hides_no_other_fault() {
 }
 
 #[test]
-fn prices_are_checked_line_by_line() {
+fn each_line_has_a_valid_price_in_one_currency() {
     let of = |items| {
         wrong(Request::CreateOrder(CreateOrderRequest {
             items,
@@ -189,7 +189,7 @@ fn texts_have_limits_in_characters_not_bytes() {
 }
 
 #[test]
-fn it_may_have_happened_long_ago_but_hardly_in_the_future() {
+fn occurred_at_is_at_most_5_minutes_ahead_and_not_before_1700() {
     let at = |time| {
         let occurred_at = Some(convert::timestamp(time));
         check(Request::ShipOrder(ShipOrderRequest {
@@ -210,7 +210,7 @@ fn it_may_have_happened_long_ago_but_hardly_in_the_future() {
 }
 
 #[test]
-fn g5_a_fingerprint_is_of_the_content_and_not_of_the_id() {
+fn g5_fingerprint_covers_the_content_without_the_request_id() {
     let of = |request| check(request).unwrap().fingerprint;
     let with = |request_id: &str, order_id: &str| {
         Request::DeliverOrder(DeliverOrderRequest {

@@ -6,11 +6,10 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use event_log::{Appender, Batch, Encoder, Error};
+use event_log::{Appender, Batch, Encoder, Error, Position};
 use telemetry::{metrics, trace};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use wire::Error as Refusal;
 
 use crate::{
     commands::{
@@ -22,7 +21,7 @@ use crate::{
 };
 
 /// Limits the commands that wait for the writer. Past it, a single call fails with
-/// [`Refusal::Overloaded`], and a stream waits.
+/// [`wire::Error::Overloaded`], and a stream waits.
 pub(crate) const QUEUE_CAPACITY: usize = 2048;
 
 /// Limits the commands of one transaction.
@@ -32,13 +31,13 @@ const MAX_BATCH_COMMANDS: usize = 512;
 const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// The reply to a command: its outcome and the resolved position of its event.
-pub(crate) type Answer = Result<(Outcome, u64), Refusal>;
+pub(crate) type Reply = Result<(Outcome, Position), wire::Error>;
 
 /// A queued command.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) command: Command,
-    pub(crate) answer: oneshot::Sender<Answer>,
+    pub(crate) reply: oneshot::Sender<Reply>,
     /// A permit of the limit on streamed commands, released after the reply. `None` for a single
     /// call.
     pub(crate) permit: Option<OwnedSemaphorePermit>,
@@ -53,13 +52,24 @@ pub struct Writer {
     pub(crate) signals: Arc<Signals>,
     /// False from a failed commit until a probe succeeds.
     pub(crate) available: watch::Sender<bool>,
-    /// True unless the last load found known request ids, as in a repeated import. A hopeful commit
-    /// loads less, see [`needs`].
-    pub(crate) hopeful: bool,
+    /// True unless the last load found known request ids, as in a repeated import. Batches then
+    /// begin with [`Attempt::Optimistic`].
+    pub(crate) optimistic: bool,
+}
+
+/// The ways to commit a batch, from the fastest to the surest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    /// Loads only what most likely exists, see [`needs`].
+    Optimistic,
+    /// Loads everything.
+    Complete,
+    /// Loads everything, and keeps other nodes from appending meanwhile.
+    Exclusive,
 }
 
 /// The position of a batch's first event, and the result of each command.
-type Committed = (u64, Vec<Result<Outcome, Refusal>>);
+type Committed = (Position, Vec<Result<Outcome, wire::Error>>);
 
 /// Returns the time of the system clock, in nanoseconds since 1970.
 pub(crate) fn now() -> i64 {
@@ -81,14 +91,14 @@ impl Writer {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut jobs = Vec::with_capacity(MAX_BATCH_COMMANDS);
         while self.next(&mut jobs, &stop).await {
-            self.work(&mut jobs).await;
+            self.process(&mut jobs).await;
         }
         self.appender.close().await;
     }
 
     /// Waits for commands. Returns false when the queue is closed and empty.
     async fn next(&mut self, jobs: &mut Vec<Job>, stop: &CancellationToken) -> bool {
-        if !*self.available.borrow() && !self.outage(stop).await {
+        if !*self.available.borrow() && !self.wait_for_store(stop).await {
             return false;
         }
         tokio::select! {
@@ -101,27 +111,27 @@ impl Writer {
         }
     }
 
-    /// Refuses commands until a probe of the store succeeds. Returns false when the queue is closed
+    /// Rejects commands until a probe of the store succeeds. Returns false when the queue is closed
     /// and empty.
-    async fn outage(&mut self, stop: &CancellationToken) -> bool {
+    async fn wait_for_store(&mut self, stop: &CancellationToken) -> bool {
         loop {
             let probe = async {
                 tokio::time::sleep(PROBE_INTERVAL).await;
                 self.appender.probe().await
             };
             let mut probe = std::pin::pin!(probe);
-            let found = loop {
+            let probed = loop {
                 tokio::select! {
-                    found = &mut probe => break found,
+                    probed = &mut probe => break probed,
                     job = self.jobs.recv() => match job {
                         // The send fails if the caller has gone.
-                        Some(job) => drop(job.answer.send(Err(Refusal::StoreUnavailable))),
+                        Some(job) => drop(job.reply.send(Err(wire::Error::StoreUnavailable))),
                         None => return false,
                     },
                     () = stop.cancelled(), if !self.jobs.is_closed() => self.jobs.close(),
                 }
             };
-            if found.is_ok() {
+            if probed.is_ok() {
                 // The store may have committed the failed batch: the tail must catch up.
                 self.signals.behind.notify_one();
                 self.available.send_replace(true);
@@ -130,7 +140,8 @@ impl Writer {
         }
     }
 
-    async fn work(&mut self, jobs: &mut Vec<Job>) {
+    /// Commits the commands as one batch, and replies to each.
+    async fn process(&mut self, jobs: &mut Vec<Job>) {
         if self.signals.recovered.swap(false, Ordering::Relaxed) {
             // A dead connection fails on this read instead of on a command. The next call opens a
             // new one.
@@ -139,7 +150,7 @@ impl Writer {
         let mut waiting = Vec::with_capacity(jobs.len());
         let mut commands = Vec::with_capacity(jobs.len());
         for job in jobs.drain(..) {
-            waiting.push((job.answer, job.permit));
+            waiting.push((job.reply, job.permit));
             commands.push(job.command);
         }
         let (began, since) = (SystemTime::now(), Instant::now());
@@ -149,22 +160,22 @@ impl Writer {
         if is_committed {
             metrics::appended(commands.len(), since.elapsed());
         }
-        let answers = match committed {
+        let replies = match committed {
             // One command met a record that cannot be read. Commits each command alone, so that the
             // others succeed.
             Err(error) if !is_outage(&error) && commands.len() > 1 => {
-                let mut answers = Vec::with_capacity(commands.len());
+                let mut replies = Vec::with_capacity(commands.len());
                 for command in &commands {
                     let alone = self.commit(std::slice::from_ref(command)).await;
-                    answers.extend(self.told(alone, 1));
+                    replies.extend(self.replies(alone, 1));
                 }
-                answers
+                replies
             }
-            committed => self.told(committed, commands.len()),
+            committed => self.replies(committed, commands.len()),
         };
-        for ((answer, _), told) in waiting.into_iter().zip(answers) {
+        for ((caller, _), reply) in waiting.into_iter().zip(replies) {
             // The send fails if the caller has gone. The command is committed nevertheless.
-            let _ = answer.send(told);
+            let _ = caller.send(reply);
         }
         // Records the spans after the replies, so that no caller waits for them.
         if trace::is_on() && is_committed {
@@ -176,7 +187,7 @@ impl Writer {
     }
 
     /// Converts the result of a commit to `count` replies. After an outage, `available` is false.
-    fn told(&self, committed: Result<Committed, Error>, count: usize) -> Vec<Answer> {
+    fn replies(&self, committed: Result<Committed, Error>, count: usize) -> Vec<Reply> {
         match committed {
             Ok((first, outcomes)) => outcomes
                 .into_iter()
@@ -187,24 +198,29 @@ impl Writer {
                 })
                 .collect(),
             Err(error) => {
-                let refusal = store_error(&error);
+                let rejection = store_error(&error);
                 if is_outage(&error) {
                     self.available.send_replace(false);
                 }
-                vec![Err(refusal); count]
+                vec![Err(rejection); count]
             }
         }
     }
 
     /// Decides and appends commands as one batch. Retries once after a conflict.
     async fn commit(&mut self, commands: &[Command]) -> Result<Committed, Error> {
-        match self.attempt(commands, self.hopeful, false).await {
-            // The retry loads everything, and keeps other nodes from appending meanwhile.
+        let attempt = if self.optimistic {
+            Attempt::Optimistic
+        } else {
+            Attempt::Complete
+        };
+        match self.attempt(commands, attempt).await {
             Err(Error::Conflict) => {
-                let committed = self.attempt(commands, false, true).await;
+                let committed = self.attempt(commands, Attempt::Exclusive).await;
                 committed.map_err(|error| match error {
                     Error::Conflict => Error::Damaged(
-                        "a batch is in conflict with what nobody else has changed".to_owned(),
+                        "a batch conflicts with the log, which no other node has changed"
+                            .to_owned(),
                     ),
                     other => other,
                 })
@@ -216,22 +232,22 @@ impl Writer {
     async fn attempt(
         &mut self,
         commands: &[Command],
-        hopeful: bool,
-        exclusively: bool,
+        attempt: Attempt,
     ) -> Result<Committed, Error> {
-        let (aggregates, request_ids) = needs(commands.iter(), hopeful);
+        let is_optimistic = attempt == Attempt::Optimistic;
+        let (aggregates, request_ids) = needs(commands.iter(), is_optimistic);
         let loaded = self
             .appender
-            .load(&aggregates, &request_ids, exclusively)
+            .load(&aggregates, &request_ids, attempt == Attempt::Exclusive)
             .await?;
-        self.hopeful = loaded.requests.is_empty();
+        self.optimistic = loaded.requests.is_empty();
         let mut decider = Decider::new(loaded, now())?;
         let mut outcomes = Vec::with_capacity(commands.len());
         for command in commands {
             let outcome = decider.decide(command.clone());
             // The command may repeat an earlier one whose reply was not loaded.
-            if hopeful && outcome.is_err() && !command.request_id.is_empty() {
-                return Box::pin(self.attempt(commands, false, false)).await;
+            if is_optimistic && outcome.is_err() && !command.request_id.is_empty() {
+                return Box::pin(self.attempt(commands, Attempt::Complete)).await;
             }
             outcomes.push(outcome);
         }
@@ -242,10 +258,11 @@ impl Writer {
         Ok((first, outcomes))
     }
 
-    fn publish(&self, first: u64, batch: &Batch) {
+    fn publish(&self, first: Position, batch: &Batch) {
         let bytes = batch.events.iter().map(|event| event.record.len()).sum();
         let mut encoder = Encoder::with_capacity(batch.events.len(), bytes);
-        let records = (first..)
+        let records = first
+            .onwards()
             .zip(&batch.events)
             .map(|(position, event)| encoder.push(position, &event.record));
         if batch.events.is_empty() {

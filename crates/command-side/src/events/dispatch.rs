@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use event_log::Position;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -18,24 +19,25 @@ use crate::{
 };
 
 /// Limits the events of one step. The dispatch yields to other tasks after each step.
-const STEP: usize = 1000;
+const MAX_STEP_EVENTS: usize = 1000;
 
-/// The value of [`Sleeper::cleared`] while no event has woken the subscriber.
-const ASLEEP: u64 = u64::MAX;
+/// The value of [`Sleeper::woken_after`] while no event has woken the subscriber.
+const NOT_WOKEN: u64 = u64::MAX;
 
+/// A subscriber that waits for events.
 #[derive(Debug)]
 struct Sleeper {
     /// The position before the first event that woke the subscriber since the last
-    /// [`Registration::cleared`]; [`ASLEEP`] if there is none.
-    cleared: AtomicU64,
+    /// [`Registration::cleared`]; [`NOT_WOKEN`] if there is none.
+    woken_after: AtomicU64,
     notify: Notify,
 }
 
 impl Sleeper {
-    fn wake(&self, cleared: u64) {
+    fn wake(&self, after: Position) {
         // Keeps the earliest position until the subscriber reads it. `Relaxed` is enough, because
         // every access holds the dispatcher's lock.
-        self.cleared.fetch_min(cleared, Ordering::Relaxed);
+        self.woken_after.fetch_min(after.get(), Ordering::Relaxed);
         self.notify.notify_one();
     }
 }
@@ -43,7 +45,7 @@ impl Sleeper {
 #[derive(Debug, Default)]
 struct Registered {
     /// The dispatch has woken the subscribers for every event at or below this position.
-    position: u64,
+    position: Position,
     sleepers: HashMap<Interest, Vec<Arc<Sleeper>>>,
 }
 
@@ -77,7 +79,7 @@ pub(crate) struct Registration {
 }
 
 impl Dispatcher {
-    pub(crate) fn new(head: u64) -> Arc<Self> {
+    pub(crate) fn new(head: Position) -> Arc<Self> {
         let registered = Registered {
             position: head,
             ..Registered::default()
@@ -89,9 +91,9 @@ impl Dispatcher {
 
     /// Registers a subscriber. Returns the registration and a position: the dispatcher wakes the
     /// subscriber only for events after it, and the subscriber reads the earlier ones itself.
-    pub(crate) fn register(self: &Arc<Self>, interests: Vec<Interest>) -> (Registration, u64) {
+    pub(crate) fn register(self: &Arc<Self>, interests: Vec<Interest>) -> (Registration, Position) {
         let sleeper = Arc::new(Sleeper {
-            cleared: AtomicU64::new(ASLEEP),
+            woken_after: AtomicU64::new(NOT_WOKEN),
             notify: Notify::new(),
         });
         let mut registered = self.lock();
@@ -123,9 +125,9 @@ impl Dispatcher {
         }
     }
 
-    fn step(&self, tail: &Tail, newest: u64) {
+    fn step(&self, tail: &Tail, newest: Position) {
         let position = self.position();
-        let records = tail.after(position, STEP);
+        let records = tail.after(position, MAX_STEP_EVENTS);
         let mut registered = self.lock();
         let Some(records) = records else {
             // The tail no longer holds these events, so that every subscriber must read the store.
@@ -143,7 +145,7 @@ impl Dispatcher {
     }
 
     /// Returns the position up to which the dispatch has woken the subscribers.
-    pub(crate) fn position(&self) -> u64 {
+    pub(crate) fn position(&self) -> Position {
         self.lock().position
     }
 
@@ -180,18 +182,16 @@ impl Registration {
         self.sleeper.notify.notified().await;
     }
 
-    /// Returns two positions for a subscriber that has read the log up to `looked`:
-    /// - No event after `looked`, at or below the first, matches the subscriber's filter.
+    /// Returns two positions for a subscriber that has read the log up to `read`:
+    /// - No event after `read`, at or below the first, matches the subscriber's filter.
     /// - The subscriber must read on to the second: only later events wake it.
-    pub(crate) fn cleared(&self, looked: u64) -> (u64, u64) {
+    pub(crate) fn cleared(&self, read: Position) -> (Position, Position) {
         // Reads both under the lock, because a wake after the first read would be lost.
         let registered = self.dispatcher.lock();
-        let position = registered.position.max(looked);
-        let cleared = self.sleeper.cleared.swap(ASLEEP, Ordering::Relaxed);
-        if cleared == ASLEEP {
-            (position, position)
-        } else {
-            (cleared.max(looked), position)
+        let position = registered.position.max(read);
+        match self.sleeper.woken_after.swap(NOT_WOKEN, Ordering::Relaxed) {
+            NOT_WOKEN => (position, position),
+            woken_after => (read.max(woken_after.into()), position),
         }
     }
 }
@@ -224,7 +224,7 @@ mod tests {
         let position = tail.head() + 1;
         let customer_id = customer_id.to_owned();
         let event = RecordedEvent {
-            position,
+            position: position.get(),
             customer_id,
             ..RecordedEvent::default()
         };
@@ -235,14 +235,23 @@ mod tests {
         vec![Interest::Customer(id.to_owned())]
     }
 
+    fn cleared(registration: &Registration, read: u64) -> (u64, u64) {
+        let (cleared, upto) = registration.cleared(read.into());
+        (cleared.get(), upto.get())
+    }
+
     #[tokio::test]
-    async fn g6_a_subscriber_is_woken_by_what_concerns_it_and_cleared_of_the_rest() {
-        let tail = Tail::new(0);
-        let dispatcher = Dispatcher::new(0);
+    async fn g6_dispatch_wakes_a_subscriber_for_matching_events_only() {
+        let tail = Tail::new(Position::START);
+        let dispatcher = Dispatcher::new(Position::START);
         push(&tail, "ann");
         dispatcher.step(&tail, tail.head());
         let (ann, from) = dispatcher.register(customer("ann"));
-        assert_eq!(from, 1, "what lies before is for it to look at");
+        assert_eq!(
+            from,
+            1.into(),
+            "the subscriber reads the earlier events itself"
+        );
         for customer in ["bob", "bob", "ann", "bob", "ann"] {
             push(&tail, customer);
         }
@@ -250,16 +259,16 @@ mod tests {
         let (eve, _) = dispatcher.register(customer("eve"));
         dispatcher.step(&tail, tail.head());
         assert_eq!(ann.woken().now_or_never(), Some(()));
-        assert_eq!(ann.cleared(1), (3, 6), "its first event is at 4");
-        assert_eq!(ann.cleared(6), (6, 6), "it has looked");
-        assert_eq!(bob.cleared(0), (1, 6));
+        assert_eq!(cleared(&ann, 1), (3, 6), "its first event is at 4");
+        assert_eq!(cleared(&ann, 6), (6, 6), "it has read its events");
+        assert_eq!(cleared(&bob, 0), (1, 6));
         assert_eq!(eve.woken().now_or_never(), None);
-        assert_eq!(eve.cleared(0), (6, 6), "it need not look at all");
+        assert_eq!(cleared(&eve, 0), (6, 6), "it has no event to read");
     }
 
     #[tokio::test]
-    async fn g11_a_registration_ends_with_its_subscriber() {
-        let dispatcher = Dispatcher::new(0);
+    async fn g11_dropped_registration_leaves_the_dispatcher() {
+        let dispatcher = Dispatcher::new(Position::START);
         let (first, _) = dispatcher.register(customer("ann"));
         let (second, _) = dispatcher.register(customer("ann"));
         drop(first);

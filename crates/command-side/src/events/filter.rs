@@ -7,7 +7,7 @@ use wire::{Error, Violations};
 use crate::codec::header::{Header, payload_of};
 
 /// Limits the entries in each list of a filter.
-const ENTRIES: usize = 1000;
+const MAX_LIST_ENTRIES: usize = 1000;
 
 /// A checked filter of events. An empty list matches every event.
 #[derive(Debug, Clone, Default)]
@@ -47,11 +47,11 @@ impl Filter {
             customer_ids,
         } = filter;
         let mut violations = Violations::default();
-        violations.entries("filter.aggregate_types", &aggregate_types, ENTRIES);
-        violations.entries("filter.aggregate_ids", &aggregate_ids, ENTRIES);
-        violations.entries("filter.event_types", &event_types, ENTRIES);
-        violations.entries("filter.customer_ids", &customer_ids, ENTRIES);
-        for (index, kind) in aggregate_types.iter().enumerate().take(ENTRIES) {
+        violations.entries("filter.aggregate_types", &aggregate_types, MAX_LIST_ENTRIES);
+        violations.entries("filter.aggregate_ids", &aggregate_ids, MAX_LIST_ENTRIES);
+        violations.entries("filter.event_types", &event_types, MAX_LIST_ENTRIES);
+        violations.entries("filter.customer_ids", &customer_ids, MAX_LIST_ENTRIES);
+        for (index, kind) in aggregate_types.iter().enumerate().take(MAX_LIST_ENTRIES) {
             let known =
                 AggregateType::try_from(*kind).is_ok_and(|kind| kind != AggregateType::Unspecified);
             violations.check(
@@ -60,11 +60,11 @@ impl Filter {
                 "must be a type of aggregate",
             );
         }
-        for (index, id) in aggregate_ids.iter().enumerate().take(ENTRIES) {
+        for (index, id) in aggregate_ids.iter().enumerate().take(MAX_LIST_ENTRIES) {
             violations.id(format!("filter.aggregate_ids[{index}]"), id);
         }
-        let mut payloads = Vec::with_capacity(event_types.len().min(ENTRIES));
-        for (index, event_type) in event_types.iter().enumerate().take(ENTRIES) {
+        let mut payloads = Vec::with_capacity(event_types.len().min(MAX_LIST_ENTRIES));
+        for (index, event_type) in event_types.iter().enumerate().take(MAX_LIST_ENTRIES) {
             match payload_of(event_type) {
                 Some(payload) => payloads.push(payload),
                 None => violations.add(
@@ -73,7 +73,7 @@ impl Filter {
                 ),
             }
         }
-        for (index, id) in customer_ids.iter().enumerate().take(ENTRIES) {
+        for (index, id) in customer_ids.iter().enumerate().take(MAX_LIST_ENTRIES) {
             violations.id(format!("filter.customer_ids[{index}]"), id);
         }
         violations.finish()?;
@@ -111,30 +111,17 @@ impl Filter {
     /// Returns the interests of the most selective list that has entries. An event with none of
     /// them does not match the filter.
     pub(crate) fn interests(&self) -> Vec<Interest> {
+        fn each<T: Clone>(list: &[T], interest: fn(T) -> Interest) -> Vec<Interest> {
+            list.iter().cloned().map(interest).collect()
+        }
         if !self.aggregate_ids.is_empty() {
-            self.aggregate_ids
-                .iter()
-                .cloned()
-                .map(Interest::Aggregate)
-                .collect()
+            each(&self.aggregate_ids, Interest::Aggregate)
         } else if !self.customer_ids.is_empty() {
-            self.customer_ids
-                .iter()
-                .cloned()
-                .map(Interest::Customer)
-                .collect()
+            each(&self.customer_ids, Interest::Customer)
         } else if !self.payloads.is_empty() {
-            self.payloads
-                .iter()
-                .copied()
-                .map(Interest::Payload)
-                .collect()
+            each(&self.payloads, Interest::Payload)
         } else if !self.aggregate_types.is_empty() {
-            self.aggregate_types
-                .iter()
-                .copied()
-                .map(Interest::AggregateType)
-                .collect()
+            each(&self.aggregate_types, Interest::AggregateType)
         } else {
             vec![Interest::All]
         }

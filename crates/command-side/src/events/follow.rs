@@ -8,24 +8,24 @@ use std::{
     time::Duration,
 };
 
-use event_log::{News, Reader};
+use event_log::{Notifications, Position, Reader};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::events::tail::Tail;
 
 /// Limits the events of one read.
-const PAGE: usize = 512;
+const MAX_PAGE_EVENTS: usize = 512;
 
 /// The minimum interval of notifications to other nodes: 5 ms. All appends within it share one
 /// notification.
-const PAUSE: Duration = Duration::from_millis(5);
+const NOTIFY_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The task that pushes other nodes' events to the tail, and notifies those nodes of this node's
 /// appends.
 #[derive(Debug)]
 pub struct Follow {
-    pub(crate) news: News,
+    pub(crate) notifications: Notifications,
     pub(crate) reader: Arc<dyn Reader>,
     pub(crate) tail: Arc<Tail>,
     pub(crate) signals: Arc<Signals>,
@@ -56,10 +56,10 @@ impl Follow {
                 tokio::select! {
                     () = self.signals.behind.notified() => self.catch_up().await,
                     () = self.signals.appended.notified() => {
-                        self.news.tell().await;
-                        tokio::time::sleep(PAUSE).await;
+                        self.notifications.send().await;
+                        tokio::time::sleep(NOTIFY_INTERVAL).await;
                     }
-                    () = self.news.next() => self.catch_up().await,
+                    () = self.notifications.next() => self.catch_up().await,
                 }
             }
         })
@@ -67,10 +67,10 @@ impl Follow {
     }
 
     async fn catch_up(&self) {
-        let answers = loop {
+        let is_readable = loop {
             match self
                 .reader
-                .page(self.tail.head(), i64::MAX as u64, PAGE)
+                .page(self.tail.head(), Position::MAX, MAX_PAGE_EVENTS)
                 .await
             {
                 Ok(page) if page.records.is_empty() => break true,
@@ -86,11 +86,11 @@ impl Follow {
                 }
             }
         };
-        if answers && !*self.available.borrow() {
+        if is_readable && !*self.available.borrow() {
             // Sets the signal before `available` reports the recovery.
             self.signals.recovered.store(true, Ordering::Relaxed);
         }
         self.available
-            .send_if_modified(|available| std::mem::replace(available, answers) != answers);
+            .send_if_modified(|available| std::mem::replace(available, is_readable) != is_readable);
     }
 }

@@ -13,6 +13,14 @@ pub(crate) mod subscription;
 pub(crate) mod tail;
 mod verify;
 
+/// The reason for which a stream ends early.
+pub(crate) enum StreamEnd<E> {
+    /// The client has gone.
+    Gone,
+    /// The stream ends with this error.
+    Failed(E),
+}
+
 pub use dispatch::Dispatch;
 pub use follow::Follow;
 pub use service::Events;

@@ -9,6 +9,7 @@ use contract::{
         VerifyLogRequest, VerifyLogResponse,
     },
 };
+use event_log::Position;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
@@ -20,18 +21,18 @@ use crate::{
     events::{
         filter::Filter,
         subscription::{Sources, Subscription},
-        verify::Look,
+        verify::Verification,
     },
 };
 
 /// Limits the open streams of the service. Past it, calls fail with [`Error::Overloaded`].
-const SUBSCRIBERS: usize = 10_000;
+const MAX_STREAMS: usize = 10_000;
 
 /// The maximum events of a response if the request's `max_batch_size` is 0.
-const BATCH: u32 = 1000;
+const DEFAULT_BATCH_EVENTS: u32 = 1000;
 
 /// Limits the `max_batch_size` that a request may ask for.
-const MOST_IN_A_BATCH: u32 = 10_000;
+const MAX_BATCH_EVENTS: u32 = 10_000;
 
 /// The EventService of a node.
 #[derive(Debug, Clone)]
@@ -44,24 +45,24 @@ impl Events {
     pub(crate) fn new(sources: Sources) -> Self {
         Self {
             sources,
-            subscribers: Arc::new(Semaphore::new(SUBSCRIBERS)),
+            subscribers: Arc::new(Semaphore::new(MAX_STREAMS)),
         }
     }
 
     /// Returns the number of open streams.
     #[must_use]
     pub fn subscribers(&self) -> usize {
-        SUBSCRIBERS - self.subscribers.available_permits()
+        MAX_STREAMS - self.subscribers.available_permits()
     }
 
     /// Returns the newest position that this node knows of, without reading the store.
     #[must_use]
     pub fn position(&self) -> u64 {
-        self.sources.tail.head()
+        self.sources.tail.head().get()
     }
 
     /// Reads the newest position from the store, so that it includes other nodes' appends.
-    async fn head(&self) -> Result<u64, Error> {
+    async fn head(&self) -> Result<Position, Error> {
         self.check_available()?;
         let head = self.sources.reader.head().await;
         head.map_err(|error| store_error(&error))
@@ -88,8 +89,8 @@ impl Events {
             ..
         } = request;
         let mut violations = Violations::default();
-        let within = max_batch_size <= MOST_IN_A_BATCH;
-        violations.check(within, "max_batch_size", "must be at most 10,000");
+        let is_within = max_batch_size <= MAX_BATCH_EVENTS;
+        violations.check(is_within, "max_batch_size", "must be at most 10,000");
         violations.finish()?;
         let filter = Filter::new(filter.unwrap_or_default())?;
         let actual = self.sources.reader.log_id();
@@ -101,21 +102,21 @@ impl Events {
         }
         // Reads the store, because the tail may lack events that another node has appended.
         let head = self.head().await?;
-        if after_position > head {
+        if after_position > head.get() {
             return Err(Error::PositionBeyondHead {
                 position: after_position,
-                head,
+                head: head.get(),
             });
         }
         let batch = if max_batch_size == 0 {
-            BATCH
+            DEFAULT_BATCH_EVENTS
         } else {
             max_batch_size
         };
         Ok(Subscription::new(
             self.sources.clone(),
             filter,
-            after_position,
+            after_position.into(),
             head,
             batch as usize,
             responses,
@@ -137,13 +138,13 @@ impl EventService for Events {
         // preparation.
         let (responses, sent) = mpsc::channel(1);
         let subscription = self.subscription(request, responses).await?;
-        let place = Arc::clone(&self.subscribers)
+        let permit = Arc::clone(&self.subscribers)
             .try_acquire_owned()
             .map_err(|_| Error::Overloaded("too many subscribers"))?;
         // The task ends when the subscription has sent all events, or the subscriber has gone.
         let stream = async move {
             subscription.run(follow).await;
-            drop(place);
+            drop(permit);
         };
         tokio::spawn(stream.in_current_span());
         Ok(Response::new(Box::pin(ReceiverStream::new(sent))))
@@ -175,10 +176,11 @@ impl EventService for Events {
         _: Request<GetHeadRequest>,
     ) -> Result<Response<GetHeadResponse>, Status> {
         Ok(Response::new(GetHeadResponse {
-            position: self.head().await?,
+            position: self.head().await?.get(),
             log_id: self.sources.reader.log_id().to_owned(),
         }))
     }
+
     type VerifyLogStream = Pin<Box<dyn Stream<Item = Result<VerifyLogResponse, Status>> + Send>>;
 
     async fn verify_log(
@@ -186,23 +188,23 @@ impl EventService for Events {
         _: Request<VerifyLogRequest>,
     ) -> Result<Response<Self::VerifyLogStream>, Status> {
         self.check_available()?;
-        let place = Arc::clone(&self.subscribers)
+        let permit = Arc::clone(&self.subscribers)
             .try_acquire_owned()
             .map_err(|_| Error::Overloaded("too many subscribers"))?;
         let (responses, sent) = mpsc::channel(1);
-        let look = Look {
+        let verification = Verification {
             reader: Arc::clone(&self.sources.reader),
             responses: responses.clone(),
         };
         let stop = self.sources.stop.clone();
         // The task ends with the stream, or at shutdown.
         let stream = async move {
-            if stop.run_until_cancelled(look.run()).await.is_none() {
+            if stop.run_until_cancelled(verification.run()).await.is_none() {
                 // Ends the stream with an error, because the verification is incomplete. The send
                 // fails if the client has gone.
                 let _ = responses.send(Err(Error::ShuttingDown.into())).await;
             }
-            drop(place);
+            drop(permit);
         };
         tokio::spawn(stream.in_current_span());
         Ok(Response::new(Box::pin(ReceiverStream::new(sent))))

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use contract::encoded::SubscribeResponse;
-use event_log::Reader;
+use event_log::{Position, Reader};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -17,6 +17,7 @@ use wire::Error;
 use crate::{
     error::store_error,
     events::{
+        StreamEnd,
         dispatch::{Dispatcher, Registration},
         filter::Filter,
         tail::Tail,
@@ -24,18 +25,18 @@ use crate::{
 };
 
 /// Limits the events of the first read, before the subscription knows their size.
-const FIRST_PAGE: usize = 128;
+const FIRST_PAGE_EVENTS: usize = 128;
 
 /// Limits a response, unless one event is larger, and sets the approximate size of a read: 256 KiB.
 /// A client's default limit is 4 MiB. A subscriber that does not read holds a few times this size.
 /// Larger responses do not stream faster.
-const MOST_BYTES: usize = 256 << 10;
+const MAX_RESPONSE_BYTES: usize = 256 << 10;
 
 /// Limits the events that a filter skips before the subscription sends its position.
-const MOST_SKIPPED: u64 = 100_000;
+const MAX_SKIPPED_EVENTS: u64 = 100_000;
 
 /// The interval after which a stream without events sends its position.
-const HEARTBEAT: Duration = Duration::from_secs(10);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The sources that every subscription reads.
 #[derive(Debug, Clone)]
@@ -49,29 +50,23 @@ pub(crate) struct Sources {
     pub(crate) stop: CancellationToken,
 }
 
-/// The reason for which a stream ends early.
-enum End {
-    /// The subscriber has gone.
-    Gone,
-    /// The stream ends with this error.
-    Failed(Error),
-}
+type End = StreamEnd<Error>;
 
 #[derive(Debug)]
 pub(crate) struct Subscription {
     sources: Sources,
     filter: Filter,
     /// The subscription has delivered every matching event at or below this position.
-    position: u64,
+    position: Position,
     /// The log's newest position at the start of the subscription, read from the store.
-    head: u64,
+    head: Position,
     /// Limits the events of a response.
     batch: usize,
     /// Limits the events of a read; follows from the size of the last ones.
     page: usize,
     responses: mpsc::Sender<Result<SubscribeResponse, Status>>,
     /// The position of the last response, or the subscriber's own before the first.
-    told: u64,
+    sent: Position,
     last_sent: Instant,
     /// The `caught_up` of the last response.
     caught_up: bool,
@@ -83,8 +78,8 @@ impl Subscription {
     pub(crate) fn new(
         sources: Sources,
         filter: Filter,
-        position: u64,
-        head: u64,
+        position: Position,
+        head: Position,
         batch: usize,
         responses: mpsc::Sender<Result<SubscribeResponse, Status>>,
     ) -> Self {
@@ -94,9 +89,9 @@ impl Subscription {
             position,
             head,
             batch,
-            page: FIRST_PAGE,
+            page: FIRST_PAGE_EVENTS,
             responses,
-            told: position,
+            sent: position,
             last_sent: Instant::now(),
             caught_up: false,
         }
@@ -132,7 +127,7 @@ impl Subscription {
 
     async fn live(&mut self, registration: Registration) -> Result<(), End> {
         loop {
-            let heartbeat = tokio::time::sleep_until(self.last_sent + HEARTBEAT);
+            let heartbeat = tokio::time::sleep_until(self.last_sent + HEARTBEAT_INTERVAL);
             let due = tokio::select! {
                 biased;
                 () = registration.woken() => false,
@@ -141,7 +136,7 @@ impl Subscription {
             let (cleared, upto) = registration.cleared(self.position);
             self.position = cleared;
             self.catch_up(upto).await?;
-            if due && self.last_sent.elapsed() >= HEARTBEAT {
+            if due && self.last_sent.elapsed() >= HEARTBEAT_INTERVAL {
                 // A heartbeat would say `caught_up`, though this node cannot see other nodes'
                 // appends. The subscriber may reach a node that can.
                 if !*self.sources.available.borrow() {
@@ -153,28 +148,29 @@ impl Subscription {
     }
 
     /// Delivers the matching events up to a position.
-    async fn catch_up(&mut self, upto: u64) -> Result<(), End> {
+    async fn catch_up(&mut self, upto: Position) -> Result<(), End> {
         while self.position < upto {
-            let wanted = (upto - self.position).min(self.batch.min(self.page) as u64) as usize;
-            let records = match self.sources.tail.after(self.position, wanted) {
+            let limit = self.batch.min(self.page) as u64;
+            let limit = upto.since(self.position).min(limit) as usize;
+            let records = match self.sources.tail.after(self.position, limit) {
                 Some(records) => records,
-                None => self.page(upto, wanted).await?,
+                None => self.page(upto, limit).await?,
             };
             let bytes: usize = records.iter().map(Bytes::len).sum();
             // Bounds the next read by bytes, because a slow subscriber holds the events for long.
-            self.page = (MOST_BYTES * records.len() / bytes.max(1)).max(1);
-            self.deliver_some(records).await?;
+            self.page = (MAX_RESPONSE_BYTES * records.len() / bytes.max(1)).max(1);
+            self.deliver_matching(records).await?;
             // Yields, because a filter that skips events of the tail awaits nothing else.
             tokio::task::yield_now().await;
-            if self.position - self.told >= MOST_SKIPPED {
+            if self.position.since(self.sent) >= MAX_SKIPPED_EVENTS {
                 self.send(Vec::new(), self.position).await?;
             }
         }
         Ok(())
     }
 
-    async fn page(&self, upto: u64, wanted: usize) -> Result<Vec<Bytes>, End> {
-        let page = self.sources.reader.page(self.position, upto, wanted).await;
+    async fn page(&self, upto: Position, limit: usize) -> Result<Vec<Bytes>, End> {
+        let page = self.sources.reader.page(self.position, upto, limit).await;
         let page = page.map_err(|error| End::Failed(store_error(&error)))?;
         if page.records.is_empty() {
             let damaged = format!("the log ends at {} before its head {upto}", self.position);
@@ -186,12 +182,12 @@ impl Subscription {
     }
 
     /// Delivers the matching ones of consecutive events.
-    async fn deliver_some(&mut self, records: Vec<Bytes>) -> Result<(), End> {
+    async fn deliver_matching(&mut self, records: Vec<Bytes>) -> Result<(), End> {
         let mut events = Vec::with_capacity(records.len());
         let mut bytes = 0;
         for record in records {
             if self.filter.matches(&record) {
-                if bytes > 0 && bytes + record.len() > MOST_BYTES {
+                if bytes > 0 && bytes + record.len() > MAX_RESPONSE_BYTES {
                     bytes = 0;
                     self.send(std::mem::take(&mut events), self.position)
                         .await?;
@@ -207,12 +203,12 @@ impl Subscription {
         Ok(())
     }
 
-    async fn send(&mut self, events: Vec<Bytes>, position: u64) -> Result<(), End> {
+    async fn send(&mut self, events: Vec<Bytes>, position: Position) -> Result<(), End> {
         let head_position = self.sources.tail.head().max(self.head).max(position);
         let response = SubscribeResponse {
             events,
-            position,
-            head_position,
+            position: position.get(),
+            head_position: head_position.get(),
             caught_up: position == head_position,
             log_id: self.sources.reader.log_id().to_owned(),
         };
@@ -220,7 +216,7 @@ impl Subscription {
             .send(Ok(response))
             .await
             .map_err(|_| End::Gone)?;
-        self.told = position;
+        self.sent = position;
         self.caught_up = position == head_position;
         self.last_sent = Instant::now();
         Ok(())

@@ -7,29 +7,31 @@ use std::{
 };
 
 use bytes::Bytes;
+use event_log::Position;
 use tokio::sync::watch;
 
 /// Limits the events in memory: 16 MiB. Subscribers read older events from the store.
-const MOST_BYTES: usize = 16 << 20;
+const MAX_TAIL_BYTES: usize = 16 << 20;
 
 /// Consecutive encoded events that one call pushed.
 #[derive(Debug)]
 struct Chunk {
-    first: u64,
+    /// The position before the first event.
+    after: Position,
     records: Vec<Bytes>,
 }
 
 impl Chunk {
-    /// Returns the position of the last event, or `first - 1` if the chunk is empty.
-    fn last(&self) -> u64 {
-        self.first + self.records.len() as u64 - 1
+    /// Returns the position of the last event, or `after` if the chunk is empty.
+    fn last(&self) -> Position {
+        self.after + self.records.len()
     }
 
     /// Removes the events at or below a position.
-    fn skip(&mut self, upto: u64) {
-        let known = (upto + 1 - self.first) as usize;
+    fn skip(&mut self, upto: Position) {
+        let known = upto.since(self.after) as usize;
         self.records.drain(..known);
-        self.first = upto + 1;
+        self.after = upto;
     }
 
     fn bytes(&self) -> usize {
@@ -47,12 +49,12 @@ struct Recent {
 #[derive(Debug)]
 pub(crate) struct Tail {
     recent: Mutex<Recent>,
-    head: watch::Sender<u64>,
+    head: watch::Sender<Position>,
 }
 
 impl Tail {
     /// Makes an empty tail of a log whose newest event is at `head`.
-    pub(crate) fn new(head: u64) -> Self {
+    pub(crate) fn new(head: Position) -> Self {
         Self {
             recent: Mutex::default(),
             head: watch::Sender::new(head),
@@ -60,23 +62,26 @@ impl Tail {
     }
 
     /// Returns the position of the newest event.
-    pub(crate) fn head(&self) -> u64 {
+    pub(crate) fn head(&self) -> Position {
         *self.head.borrow()
     }
 
     /// Returns a receiver that follows the position of the newest event.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Position> {
         self.head.subscribe()
     }
 
     /// Adds committed events after the head, and skips the ones that the tail already holds.
     /// Returns false, and adds nothing, if events before `first` are missing.
-    pub(crate) fn push(&self, first: u64, records: Vec<Bytes>) -> bool {
-        let mut chunk = Chunk { first, records };
+    pub(crate) fn push(&self, first: Position, records: Vec<Bytes>) -> bool {
+        let mut chunk = Chunk {
+            after: first.previous(),
+            records,
+        };
         let dropped = {
             let mut recent = self.lock();
             let head = self.head();
-            if first > head + 1 {
+            if chunk.after > head {
                 return false;
             }
             if chunk.last() <= head {
@@ -88,7 +93,7 @@ impl Tail {
             recent.bytes += chunk.bytes();
             recent.chunks.push_back(Arc::new(chunk));
             let mut dropped = Vec::new();
-            while recent.bytes > MOST_BYTES && recent.chunks.len() > 1 {
+            while recent.bytes > MAX_TAIL_BYTES && recent.chunks.len() > 1 {
                 if let Some(oldest) = recent.chunks.pop_front() {
                     recent.bytes -= oldest.bytes();
                     dropped.push(oldest);
@@ -103,12 +108,12 @@ impl Tail {
     }
 
     /// Returns up to `limit` events after a position, or `None` if the tail lacks the next one.
-    pub(crate) fn after(&self, position: u64, limit: usize) -> Option<Vec<Bytes>> {
+    pub(crate) fn after(&self, position: Position, limit: usize) -> Option<Vec<Bytes>> {
         let mut chunks = Vec::new();
         {
             let recent = self.lock();
             let (oldest, newest) = recent.chunks.front().zip(recent.chunks.back())?;
-            if position + 1 < oldest.first || position >= newest.last() {
+            if position < oldest.after || position >= newest.last() {
                 return None;
             }
             let start = recent
@@ -117,7 +122,7 @@ impl Tail {
             let mut count = 0;
             for chunk in recent.chunks.range(start..) {
                 chunks.push(Arc::clone(chunk));
-                count += (chunk.last() - position.max(chunk.first - 1)) as usize;
+                count += chunk.last().since(position.max(chunk.after)) as usize;
                 if count >= limit {
                     break;
                 }
@@ -125,7 +130,7 @@ impl Tail {
         }
         let mut records = Vec::new();
         for chunk in chunks {
-            let seen = (position + 1).saturating_sub(chunk.first) as usize;
+            let seen = position.since(chunk.after) as usize;
             let wanted = limit - records.len();
             records.extend(chunk.records.iter().skip(seen).take(wanted).cloned());
         }
@@ -142,6 +147,18 @@ impl Tail {
 mod tests {
     use super::*;
 
+    fn tail(head: u64) -> Tail {
+        Tail::new(head.into())
+    }
+
+    fn push(tail: &Tail, first: u64, records: Vec<Bytes>) -> bool {
+        tail.push(first.into(), records)
+    }
+
+    fn after(tail: &Tail, position: u64, limit: usize) -> Option<Vec<Bytes>> {
+        tail.after(position.into(), limit)
+    }
+
     fn records(of: impl IntoIterator<Item = u64>) -> Vec<Bytes> {
         of.into_iter()
             .map(|position| position.to_string().into())
@@ -149,59 +166,59 @@ mod tests {
     }
 
     #[test]
-    fn everything_after_a_position_is_there_in_pieces_of_any_size() {
-        let tail = Tail::new(4);
-        assert_eq!(tail.after(4, 10), None, "nothing was pushed yet");
-        tail.push(5, records(5..7));
-        tail.push(7, records(7..8));
-        tail.push(8, records(8..12));
-        assert_eq!(tail.head(), 11);
-        assert_eq!(tail.after(11, 10), None, "nothing comes behind the head");
+    fn tail_returns_the_events_after_a_position_in_pages_of_any_size() {
+        let tail = tail(4);
+        assert_eq!(after(&tail, 4, 10), None, "the tail is empty");
+        push(&tail, 5, records(5..7));
+        push(&tail, 7, records(7..8));
+        push(&tail, 8, records(8..12));
+        assert_eq!(tail.head().get(), 11);
+        assert_eq!(after(&tail, 11, 10), None, "no event follows the head");
         for position in 4..11 {
             for limit in 1..10 {
                 let expected = records((position + 1..=11).take(limit));
                 assert_eq!(
-                    tail.after(position, limit).unwrap(),
+                    after(&tail, position, limit).unwrap(),
                     expected,
                     "{position} {limit}"
                 );
             }
         }
-        assert_eq!(tail.after(3, 10), None, "older than what is here");
+        assert_eq!(after(&tail, 3, 10), None, "older than the tail");
     }
 
     #[test]
-    fn g6_what_lies_between_has_to_come_first() {
-        let tail = Tail::new(4);
-        assert!(tail.push(5, records(5..7)));
-        assert!(!tail.push(9, records(9..11)));
-        assert_eq!(tail.head(), 6);
-        assert_eq!(tail.after(4, 10), Some(records(5..7)));
-        assert!(tail.push(7, records(7..9)));
-        assert!(tail.push(9, records(9..11)));
-        assert_eq!(tail.after(4, 10), Some(records(5..11)));
+    fn g6_tail_rejects_events_after_a_gap() {
+        let tail = tail(4);
+        assert!(push(&tail, 5, records(5..7)));
+        assert!(!push(&tail, 9, records(9..11)));
+        assert_eq!(tail.head().get(), 6);
+        assert_eq!(after(&tail, 4, 10), Some(records(5..7)));
+        assert!(push(&tail, 7, records(7..9)));
+        assert!(push(&tail, 9, records(9..11)));
+        assert_eq!(after(&tail, 4, 10), Some(records(5..11)));
     }
 
     #[test]
-    fn g6_what_two_bring_is_here_once() {
-        let tail = Tail::new(0);
-        assert!(tail.push(1, records(1..4)));
-        assert!(tail.push(1, records(1..3)));
-        assert_eq!(tail.head(), 3);
-        assert!(tail.push(2, records(2..6)));
-        assert_eq!(tail.head(), 5);
-        assert_eq!(tail.after(0, 10), Some(records(1..6)));
+    fn g6_tail_keeps_events_once_that_are_pushed_twice() {
+        let tail = tail(0);
+        assert!(push(&tail, 1, records(1..4)));
+        assert!(push(&tail, 1, records(1..3)));
+        assert_eq!(tail.head().get(), 3);
+        assert!(push(&tail, 2, records(2..6)));
+        assert_eq!(tail.head().get(), 5);
+        assert_eq!(after(&tail, 0, 10), Some(records(1..6)));
     }
 
     #[test]
-    fn g11_it_does_not_grow_with_the_log() {
-        let tail = Tail::new(0);
-        let large = Bytes::from(vec![0; MOST_BYTES / 4]);
+    fn g11_tail_does_not_grow_with_the_log() {
+        let tail = tail(0);
+        let large = Bytes::from(vec![0; MAX_TAIL_BYTES / 4]);
         for position in 1..=20 {
-            tail.push(position, vec![large.clone()]);
+            push(&tail, position, vec![large.clone()]);
         }
-        assert!(tail.lock().bytes <= MOST_BYTES);
-        assert_eq!(tail.after(10, 100), None);
-        assert_eq!(tail.after(16, 100).unwrap().len(), 4);
+        assert!(tail.lock().bytes <= MAX_TAIL_BYTES);
+        assert_eq!(after(&tail, 10, 100), None);
+        assert_eq!(after(&tail, 16, 100).unwrap().len(), 4);
     }
 }

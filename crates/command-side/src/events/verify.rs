@@ -3,29 +3,23 @@
 use std::{collections::HashMap, path::Path, sync::Arc};
 
 use contract::orders::v1::{LogDifference, RecordedEvent, VerifyLogResponse};
-use event_log::{Answer, Inspected, Reader};
+use event_log::{InspectedEvent, InspectedRequest, Position, Reader};
 use prost::Message as _;
 use tokio::sync::mpsc;
 use tonic::Status;
 
-use crate::{codec::record, error::store_error};
+use crate::{codec::record, error::store_error, events::StreamEnd};
 
 /// Limits the events or request ids of one read.
-const PAGE: usize = 1000;
+const MAX_PAGE_ROWS: usize = 1000;
 
 /// Limits the missing positions of a gap that get a difference each. One more difference covers the
 /// rest of the gap.
-const NAMED: u64 = 100;
+const MAX_NAMED_POSITIONS: usize = 100;
 
 type Responses = mpsc::Sender<Result<VerifyLogResponse, Status>>;
 
-/// The reason for which a verification ends early.
-pub(crate) enum End {
-    /// The client has gone.
-    Gone,
-    /// A read of the store failed.
-    Failed(event_log::Error),
-}
+type End = StreamEnd<event_log::Error>;
 
 impl From<event_log::Error> for End {
     fn from(error: event_log::Error) -> Self {
@@ -33,21 +27,22 @@ impl From<event_log::Error> for End {
     }
 }
 
-/// Verifies the file of an exported log, and returns the first difference. Calls `tell` with the
+/// Verifies the file of an exported log, and returns the first difference. Calls `report` with the
 /// last verified position and the newest position.
 ///
 /// # Errors
 /// [`event_log::Error`] when the file cannot be opened or read.
 pub async fn verify_file(
     file: &Path,
-    tell: &mut (dyn FnMut(u64, u64) + Send),
+    report: &mut (dyn FnMut(u64, u64) + Send),
 ) -> Result<Option<LogDifference>, event_log::Error> {
     let reader = event_log::sqlite::reader(file, record::SCHEMA).await?;
     let (responses, mut sent) = mpsc::channel(1);
-    let look = async move { Look { reader, responses }.look().await };
+    let verification = Verification { reader, responses };
+    let verified = async move { verification.verify().await };
     let first = async move {
         while let Some(Ok(response)) = sent.recv().await {
-            tell(response.done_position, response.total_position);
+            report(response.done_position, response.total_position);
             let first = response.differences.into_iter().next();
             if first.is_some() {
                 return first;
@@ -55,113 +50,72 @@ pub async fn verify_file(
         }
         None
     };
-    match tokio::join!(look, first) {
+    match tokio::join!(verified, first) {
         (Err(End::Failed(error)), _) => Err(error),
         (_, first) => Ok(first),
     }
 }
 
 /// A verification of the log up to its head at the start.
-pub(crate) struct Look {
+pub(crate) struct Verification {
     pub(crate) reader: Arc<dyn Reader>,
     pub(crate) responses: Responses,
 }
 
-impl Look {
+impl Verification {
     /// Sends every difference until the whole log is verified, or ends the stream with an error.
     pub(crate) async fn run(self) {
-        if let Err(End::Failed(error)) = self.look().await {
+        if let Err(End::Failed(error)) = self.verify().await {
             let failed = Status::from(store_error(&error));
             // The send fails if the client has gone.
             let _ = self.responses.send(Err(failed)).await;
         }
     }
 
-    async fn look(&self) -> Result<(), End> {
+    async fn verify(&self) -> Result<(), End> {
         let head = self.reader.head().await?;
-        let mut after = 0;
+        let mut after = Position::START;
         while after < head {
-            let rows = self.reader.inspect(after, head, PAGE).await?;
+            let rows = self.reader.inspect(after, head, MAX_PAGE_ROWS).await?;
             let mut differences = Vec::new();
             let last = rows.last().map_or(head, |row| row.position);
             missing(after, &rows, last, &mut differences);
             for row in &rows {
-                self.event(row, &mut differences);
+                check_event(row, &mut differences);
             }
-            self.records_of_requests(&rows, &mut differences).await?;
+            self.check_request_ids(&rows, &mut differences).await?;
             after = last;
-            self.tell(after, head, differences).await?;
+            self.send(after, head, differences).await?;
         }
         let mut after = String::new();
         loop {
-            let answers = self.reader.requests_after(&after, PAGE).await?;
-            let Some(last) = answers.last() else {
+            let requests = self.reader.requests_after(&after, MAX_PAGE_ROWS).await?;
+            let Some(last) = requests.last() else {
                 return Ok(());
             };
-            after = last.request_id.clone();
-            let strays = answers.iter().filter(|answer| !answer.fits);
-            let strays = strays.map(|answer| {
-                let Answer {
+            after.clone_from(&last.id);
+            let strays = requests.iter().filter(|request| !request.fits);
+            let strays = strays.map(|stray| {
+                let InspectedRequest {
                     aggregate_id,
                     version,
                     position,
                     ..
-                } = answer;
+                } = stray;
                 let problem = format!(
                     "was answered with version {version} of {aggregate_id} at position \
                      {position}, which is not there"
                 );
-                request(&answer.request_id, problem)
+                request(&stray.id, problem)
             });
-            self.tell(head, head, strays.collect()).await?;
+            self.send(head, head, strays.collect()).await?;
         }
-    }
-
-    fn event(&self, row: &Inspected, differences: &mut Vec<LogDifference>) {
-        let version = row.version;
-        let before = version.wrapping_sub(1);
-        match row.before {
-            None if version != 1 => {
-                let id = &row.aggregate.id;
-                let problem =
-                    format!("is version {version} of {id}, of which there is no version {before}");
-                differences.push(event(row.position, problem));
-            }
-            Some(earlier) if earlier >= row.position => {
-                let problem = format!("comes before version {before}, which is at {earlier}");
-                differences.push(event(row.position, problem));
-            }
-            _ => {}
-        }
-        let recorded = match &row.record {
-            Ok(record) => RecordedEvent::decode(record.clone()).map_err(|error| error.to_string()),
-            Err(unknown) => Err(unknown.clone()),
-        };
-        let problem = match recorded {
-            Err(error) => format!("cannot be read: {error}"),
-            Ok(recorded) => {
-                let aggregate = (recorded.aggregate_type, recorded.aggregate_id.as_str());
-                if aggregate != (row.aggregate.kind, &row.aggregate.id)
-                    || recorded.version != version
-                {
-                    format!(
-                        "says that it is version {} of {}, and is stored as version {version} of {}",
-                        recorded.version, recorded.aggregate_id, row.aggregate.id
-                    )
-                } else if recorded.position != row.position {
-                    format!("says that it is event {}", recorded.position)
-                } else {
-                    return;
-                }
-            }
-        };
-        differences.push(event(row.position, problem));
     }
 
     /// Checks that each event with a request id is at the position stored for that request id.
-    async fn records_of_requests(
+    async fn check_request_ids(
         &self,
-        rows: &[Inspected],
+        rows: &[InspectedEvent],
         differences: &mut Vec<LogDifference>,
     ) -> Result<(), End> {
         let given = rows.iter().filter_map(|row| {
@@ -174,13 +128,13 @@ impl Look {
             return Ok(());
         }
         let ids: Vec<_> = given.iter().map(|(id, _)| id.clone()).collect();
-        let answers = self.reader.requests(&ids).await?;
-        let answers: HashMap<_, _> = answers
+        let stored = self.reader.requests(&ids).await?;
+        let stored: HashMap<_, _> = stored
             .into_iter()
-            .map(|answer| (answer.request_id, answer.position))
+            .map(|request| (request.id, request.position))
             .collect();
         for (id, position) in given {
-            let problem = match answers.get(&id) {
+            let problem = match stored.get(&id) {
                 Some(answered) if *answered == position => continue,
                 Some(answered) => {
                     format!("led to event {position}, and was answered with {answered}")
@@ -192,40 +146,85 @@ impl Look {
         Ok(())
     }
 
-    async fn tell(
+    async fn send(
         &self,
-        done_position: u64,
-        total_position: u64,
+        done: Position,
+        total: Position,
         differences: Vec<LogDifference>,
     ) -> Result<(), End> {
         let response = VerifyLogResponse {
-            done_position,
-            total_position,
+            done_position: done.get(),
+            total_position: total.get(),
             differences,
         };
-        let told = self.responses.send(Ok(response)).await;
-        told.map_err(|_| End::Gone)
+        let sent = self.responses.send(Ok(response)).await;
+        sent.map_err(|_| End::Gone)
     }
 }
 
+/// Checks an event's version, and that its record says the same as its row.
+fn check_event(row: &InspectedEvent, differences: &mut Vec<LogDifference>) {
+    let version = row.version.get();
+    let before = version.wrapping_sub(1);
+    match row.previous {
+        None if version != 1 => {
+            let id = &row.aggregate.id;
+            let problem =
+                format!("is version {version} of {id}, of which there is no version {before}");
+            differences.push(event(row.position, problem));
+        }
+        Some(earlier) if earlier >= row.position => {
+            let problem = format!("comes before version {before}, which is at {earlier}");
+            differences.push(event(row.position, problem));
+        }
+        _ => {}
+    }
+    let recorded = match &row.record {
+        Ok(record) => RecordedEvent::decode(record.clone()).map_err(|error| error.to_string()),
+        Err(unknown) => Err(unknown.clone()),
+    };
+    let problem = match recorded {
+        Err(error) => format!("cannot be read: {error}"),
+        Ok(recorded) => {
+            let aggregate = (recorded.aggregate_type, recorded.aggregate_id.as_str());
+            if aggregate != (row.aggregate.kind, &row.aggregate.id) || recorded.version != version {
+                format!(
+                    "says that it is version {} of {}, and is stored as version {version} of {}",
+                    recorded.version, recorded.aggregate_id, row.aggregate.id
+                )
+            } else if recorded.position != row.position.get() {
+                format!("says that it is event {}", recorded.position)
+            } else {
+                return;
+            }
+        }
+    };
+    differences.push(event(row.position, problem));
+}
+
 /// Adds a difference for each position after `after`, up to `last`, that no row has.
-fn missing(after: u64, rows: &[Inspected], last: u64, differences: &mut Vec<LogDifference>) {
+fn missing(
+    after: Position,
+    rows: &[InspectedEvent],
+    last: Position,
+    differences: &mut Vec<LogDifference>,
+) {
     let mut expected = after + 1;
     let found = rows.iter().map(|row| row.position);
     for position in found.chain([last + 1]) {
-        let gap = position.saturating_sub(expected);
-        for lost in (expected..).take(gap.min(NAMED) as usize) {
+        let gap = position.since(expected) as usize;
+        for lost in expected.onwards().take(gap.min(MAX_NAMED_POSITIONS)) {
             differences.push(event(lost, "is missing".to_owned()));
         }
-        if gap > NAMED {
+        if gap > MAX_NAMED_POSITIONS {
             let problem = format!("is missing, as is every one before event {position}");
-            differences.push(event(expected + NAMED, problem));
+            differences.push(event(expected + MAX_NAMED_POSITIONS, problem));
         }
         expected = position + 1;
     }
 }
 
-fn event(position: u64, problem: String) -> LogDifference {
+fn event(position: Position, problem: String) -> LogDifference {
     LogDifference {
         subject: format!("event {position}"),
         problem,

@@ -67,14 +67,14 @@ fn check(events: &[Event], command: Command, then: Result<Event, Refusal>) {
 }
 
 #[test]
-fn an_order_is_created_once() {
+fn order_is_created_once() {
     check(&[], create(), Ok(created()));
     check(&[created()], create(), Err(Refusal::Exists));
     check(&[created(), cancelled()], create(), Err(Refusal::Exists));
 }
 
 #[test]
-fn an_unknown_order_is_refused_everything_else() {
+fn unknown_order_rejects_every_other_command() {
     for command in [ship(), Command::Deliver, cancel()] {
         check(&[], command, Err(Refusal::Unknown));
     }
@@ -137,7 +137,7 @@ fn only_a_created_order_is_cancelled() {
 }
 
 #[test]
-fn g4_an_expected_version_is_honoured_before_the_state_is_looked_at() {
+fn g4_expected_version_is_checked_before_the_status() {
     let order = given(&[created(), shipped()]);
     let at = |version| decide(order.as_ref(), Some(version), ship());
     assert_eq!(
@@ -169,7 +169,7 @@ fn any_command() -> impl Strategy<Value = Command> {
 
 proptest! {
     #[test]
-    fn g4_whatever_is_sent_versions_are_dense_and_the_states_follow_the_rules(
+    fn g4_versions_are_dense_and_statuses_follow_the_rules_after_any_commands(
         commands in prop::collection::vec(any_command(), 0..20),
     ) {
         let mut order = None;

@@ -1,7 +1,7 @@
 //! Compares two logs row by row.
 
-use super::{Error, FIRST_PAGE, PAGE, contents::Contents, page};
-use crate::Request;
+use super::{Error, FIRST_PAGE_EVENTS, MAX_PAGE_ROWS, contents::Contents, page_events};
+use crate::{NewRequest, Position};
 
 /// How many of the source's requests the target must have. In both cases, every request of the
 /// target must be in the source.
@@ -13,7 +13,7 @@ pub(super) enum Requests {
     Any,
 }
 
-/// Compares the requests, and the events through position `upto`. `tell` receives the number of
+/// Compares the requests, and the events through position `upto`. `report` receives the number of
 /// rows compared so far.
 ///
 /// # Errors
@@ -22,56 +22,59 @@ pub(super) enum Requests {
 pub(super) async fn compare(
     source: &mut Contents,
     target: &mut Contents,
-    (upto, wanted): (u64, Requests),
-    tell: &mut (dyn FnMut(u64) + Send),
+    (upto, wanted): (Position, Requests),
+    report: &mut (dyn FnMut(u64) + Send),
 ) -> Result<(), Error> {
-    let (mut position, mut limit) = (0, FIRST_PAGE);
+    let (mut position, mut limit) = (Position::START, FIRST_PAGE_EVENTS);
     while position < upto {
-        tell(position);
-        let limit_here = limit.min((upto - position) as usize);
-        let (ours, theirs) = tokio::try_join!(
-            source.events(position, limit_here),
-            target.events(position, limit_here)
+        report(position.get());
+        let page_limit = limit.min(upto.since(position) as usize);
+        let (expected, found) = tokio::try_join!(
+            source.events(position, page_limit),
+            target.events(position, page_limit)
         )?;
-        if let Some(index) = difference(&ours, &theirs) {
-            let position = position + index as u64 + 1;
+        if let Some(index) = difference(&expected, &found) {
+            let position = position + (index + 1);
             return Err(Error::Different(format!("event {position}")));
         }
-        limit = page(&ours);
-        position += ours.len() as u64;
+        limit = page_events(&expected);
+        position += expected.len();
     }
-    let (mut ours, mut theirs) = (Cursor::default(), Cursor::default());
-    let mut their = theirs.next(target).await?;
-    let mut done = position;
-    while let Some(our) = ours.next(source).await? {
-        let is_absent = their.as_ref().is_none_or(|their| their.id > our.id);
-        if their.as_ref() == Some(&our) {
-            their = theirs.next(target).await?;
+    let mut done = position.get();
+    let (mut source_requests, mut target_requests) = (Cursor::default(), Cursor::default());
+    let mut found = target_requests.next(target).await?;
+    while let Some(expected) = source_requests.next(source).await? {
+        let is_absent = found.as_ref().is_none_or(|found| found.id > expected.id);
+        if found.as_ref() == Some(&expected) {
+            found = target_requests.next(target).await?;
         } else if !is_absent || wanted == Requests::All {
-            return Err(Error::of_request(match &their {
-                Some(their) if their.id < our.id => &their.id,
-                _ => &our.id,
+            return Err(Error::of_request(match &found {
+                Some(found) if found.id < expected.id => &found.id,
+                _ => &expected.id,
             }));
         }
         done += 1;
-        if done % PAGE as u64 == 0 {
-            tell(done);
+        if done % MAX_PAGE_ROWS as u64 == 0 {
+            report(done);
         }
     }
-    their.map_or(Ok(()), |their| Err(Error::of_request(&their.id)))
+    found.map_or(Ok(()), |found| Err(Error::of_request(&found.id)))
 }
 
 /// Reads requests one by one, in the order of their ids.
 #[derive(Debug, Default)]
 struct Cursor {
-    page: std::vec::IntoIter<Request>,
+    page: std::vec::IntoIter<NewRequest>,
     last: String,
 }
 
 impl Cursor {
-    async fn next(&mut self, contents: &mut Contents) -> Result<Option<Request>, Error> {
+    async fn next(&mut self, contents: &mut Contents) -> Result<Option<NewRequest>, Error> {
         if self.page.len() == 0 {
-            self.page = contents.requests(&self.last, PAGE).await?.into_iter();
+            self.page = contents
+                .requests(&self.last, MAX_PAGE_ROWS)
+                .await?
+                .into_iter();
         }
         let next = self.page.next();
         if let Some(next) = &next {
@@ -82,11 +85,9 @@ impl Cursor {
 }
 
 /// Returns the index of the first row that differs, or that one side lacks.
-fn difference<T: PartialEq>(ours: &[T], theirs: &[T]) -> Option<usize> {
-    let same = ours
-        .iter()
-        .zip(theirs)
-        .take_while(|(ours, theirs)| ours == theirs);
+fn difference<T: PartialEq>(expected: &[T], found: &[T]) -> Option<usize> {
+    let pairs = expected.iter().zip(found);
+    let same = pairs.take_while(|(expected, found)| expected == found);
     let same = same.count();
-    (same < ours.len().max(theirs.len())).then_some(same)
+    (same < expected.len().max(found.len())).then_some(same)
 }

@@ -5,7 +5,10 @@ use std::{fs, path::Path};
 use sqlx::{PgConnection, SqliteConnection};
 
 use super::Error;
-use crate::{Aggregate, Appender, Event, Location, Position, Request, Schema, postgres, sqlite};
+use crate::{
+    Aggregate, Appender, Location, NewEvent, NewRequest, PendingPosition, Position, Schema,
+    Version, postgres, sqlite,
+};
 
 /// A copy does not decode records, so no schema version applies.
 const ANY_SCHEMA: Schema = Schema {
@@ -13,16 +16,13 @@ const ANY_SCHEMA: Schema = Schema {
     upcast: |_, _, _| None,
 };
 
-/// The end of a log that is read whole: the largest position.
-const NO_END: u64 = i64::MAX as u64;
-
 /// The rows of a log.
 #[derive(Debug)]
 pub(super) struct Contents {
     location: Location,
     connection: Connection,
     /// The last position to read. Later events, and requests with a later position, are left out.
-    end: u64,
+    end: Position,
     /// The lock on the folder of a writable file, unless the other log of a copy holds the lock.
     folder: Option<::sqlite::Folder>,
 }
@@ -35,10 +35,10 @@ enum Connection {
 
 /// Runs the same text on both stores, which differ only in the type of the connection.
 macro_rules! on_either {
-    ($contents:expr, $connection:ident => $asked:expr) => {
+    ($contents:expr, $connection:ident => $query:expr) => {
         match &mut $contents.connection {
-            Connection::File($connection) => $asked,
-            Connection::Database($connection) => $asked,
+            Connection::File($connection) => $query,
+            Connection::Database($connection) => $query,
         }
     };
 }
@@ -52,14 +52,14 @@ pub(super) struct Identity {
 
 impl Contents {
     /// Opens an existing log that no other process uses.
-    pub(super) async fn of(location: &Location) -> Result<Self, Error> {
-        check_is_there(location).await?;
-        Self::made(location, None).await
+    pub(super) async fn open(location: &Location) -> Result<Self, Error> {
+        check_exists(location).await?;
+        Self::open_or_create(location, None).await
     }
 
     /// Opens an existing log for reading, through its present head. Nodes may append meanwhile.
-    pub(super) async fn so_far(location: &Location) -> Result<Self, Error> {
-        check_is_there(location).await?;
+    pub(super) async fn open_snapshot(location: &Location) -> Result<Self, Error> {
+        check_exists(location).await?;
         let connection = match location {
             Location::File(file) => Connection::File(sqlite::connect_to_read(file).await?),
             Location::Database(database) => {
@@ -69,7 +69,7 @@ impl Contents {
         let mut contents = Self {
             location: location.clone(),
             connection,
-            end: NO_END,
+            end: Position::MAX,
             folder: None,
         };
         contents.end = contents.head().await?;
@@ -77,20 +77,23 @@ impl Contents {
     }
 
     /// Opens a store that no other process uses, and brings its tables up to date. The store may be
-    /// empty. If `beside` has locked the same folder, that lock serves both.
-    pub(super) async fn made(location: &Location, beside: Option<&Self>) -> Result<Self, Error> {
+    /// empty. If `source` has locked the same folder, that lock serves both.
+    pub(super) async fn open_or_create(
+        location: &Location,
+        source: Option<&Self>,
+    ) -> Result<Self, Error> {
         let (connection, folder) = match location {
             Location::File(file) => {
-                if beside.is_some_and(|beside| beside.is(file)) {
-                    return Err(Error::Itself);
+                if source.is_some_and(|source| source.is_in(file)) {
+                    return Err(Error::SameFile);
                 }
-                let ours = beside.and_then(|beside| beside.folder.as_ref());
+                let owned = source.and_then(|source| source.folder.as_ref());
                 let folder =
-                    ::sqlite::Folder::own_that_of(file, ours).map_err(crate::Error::from)?;
+                    ::sqlite::Folder::own_parent_of(file, owned).map_err(crate::Error::from)?;
                 (Connection::File(sqlite::connect(file).await?), folder)
             }
             Location::Database(database) => {
-                let connection = postgres::alone(database).await?;
+                let connection = postgres::connect_exclusively(database).await?;
                 let connection = connection.ok_or_else(|| Error::InUse(location.clone()))?;
                 (Connection::Database(connection), None)
             }
@@ -98,18 +101,18 @@ impl Contents {
         Ok(Self {
             location: location.clone(),
             connection,
-            end: NO_END,
+            end: Position::MAX,
             folder,
         })
     }
 
     /// Returns whether the log is in `file`.
-    fn is(&self, file: &Path) -> bool {
-        let Location::File(ours) = &self.location else {
+    fn is_in(&self, file: &Path) -> bool {
+        let Location::File(own) = &self.location else {
             return false;
         };
-        let is_same = |ours| fs::canonicalize(file).is_ok_and(|file| file == ours);
-        fs::canonicalize(ours).is_ok_and(is_same)
+        let is_same = |own| fs::canonicalize(file).is_ok_and(|file| file == own);
+        fs::canonicalize(own).is_ok_and(is_same)
     }
 
     /// Opens an appender to the log.
@@ -128,7 +131,8 @@ impl Contents {
         Ok(row.map(|(log_id, whole)| Identity { log_id, whole }))
     }
 
-    pub(super) async fn identify(&mut self, identity: &Identity) -> Result<(), Error> {
+    /// Records the log's identity.
+    pub(super) async fn set_identity(&mut self, identity: &Identity) -> Result<(), Error> {
         let Identity { log_id, whole } = identity;
         on_either!(self, connection => {
             sqlx::query(
@@ -144,21 +148,20 @@ impl Contents {
     }
 
     /// Returns the position of the newest event.
-    pub(super) async fn head(&mut self) -> Result<u64, Error> {
-        let head: i64 = on_either!(self, connection => {
+    pub(super) async fn head(&mut self) -> Result<Position, Error> {
+        Ok(on_either!(self, connection => {
             sqlx::query_scalar("SELECT coalesce(max(position), 0) FROM events WHERE position <= $1")
-                .bind(self.end.cast_signed())
+                .bind(self.end)
                 .fetch_one(connection)
                 .await?
-        });
-        Ok(head.cast_unsigned())
+        }))
     }
 
     /// Returns the number of requests.
     pub(super) async fn request_count(&mut self) -> Result<u64, Error> {
         let count: i64 = on_either!(self, connection => {
             sqlx::query_scalar("SELECT count(*) FROM requests WHERE position <= $1")
-                .bind(self.end.cast_signed())
+                .bind(self.end)
                 .fetch_one(connection)
                 .await?
         });
@@ -166,16 +169,20 @@ impl Contents {
     }
 
     /// Returns up to `limit` events after position `after`, in order. Fails if one is missing.
-    pub(super) async fn events(&mut self, after: u64, limit: usize) -> Result<Vec<Event>, Error> {
-        type Row = (i64, i32, String, i64, String, i32, Vec<u8>);
-        let rows: Vec<Row> = on_either!(self, connection => {
+    pub(super) async fn events(
+        &mut self,
+        after: Position,
+        limit: usize,
+    ) -> Result<Vec<NewEvent>, Error> {
+        type EventRow = (Position, i32, String, Version, String, i32, Vec<u8>);
+        let rows: Vec<EventRow> = on_either!(self, connection => {
             sqlx::query_as(
                 "SELECT position, aggregate_type, aggregate_id, version, event_type,
                     schema_version, record
                 FROM events WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3",
             )
-            .bind(after.cast_signed())
-            .bind(self.end.cast_signed())
+            .bind(after)
+            .bind(self.end)
             .bind(limit as i64)
             .fetch_all(connection)
             .await?
@@ -183,13 +190,14 @@ impl Contents {
         if let Some((first, last)) = rows.first().zip(rows.last()) {
             crate::rows::check_dense(after, first.0, last.0, rows.len())?;
         }
-        let event = |(_, kind, id, version, event_type, schema_version, record): Row| Event {
-            aggregate: Aggregate { kind, id },
-            version: version.cast_unsigned(),
-            event_type: event_type.into(),
-            schema_version: schema_version.cast_unsigned(),
-            record,
-        };
+        let event =
+            |(_, kind, id, version, event_type, schema_version, record): EventRow| NewEvent {
+                aggregate: Aggregate { kind, id },
+                version,
+                event_type: event_type.into(),
+                schema_version: schema_version.cast_unsigned(),
+                record,
+            };
         Ok(rows.into_iter().map(event).collect())
     }
 
@@ -198,36 +206,36 @@ impl Contents {
         &mut self,
         after: &str,
         limit: usize,
-    ) -> Result<Vec<Request>, Error> {
-        type Row = (String, Vec<u8>, String, i64, i64);
-        let rows: Vec<Row> = on_either!(self, connection => {
+    ) -> Result<Vec<NewRequest>, Error> {
+        type RequestRow = (String, Vec<u8>, String, Version, Position);
+        let rows: Vec<RequestRow> = on_either!(self, connection => {
             sqlx::query_as(
                 "SELECT request_id, fingerprint, aggregate_id, version, position
                 FROM requests WHERE request_id > $1 AND position <= $2
                 ORDER BY request_id LIMIT $3",
             )
             .bind(after)
-            .bind(self.end.cast_signed())
+            .bind(self.end)
             .bind(limit as i64)
             .fetch_all(connection)
             .await?
         });
-        let request = |(id, fingerprint, aggregate_id, version, position): Row| Request {
+        let request = |(id, fingerprint, aggregate_id, version, position): RequestRow| NewRequest {
             id,
             fingerprint,
             aggregate_id,
-            version: version.cast_unsigned(),
-            position: Position::Of(position.cast_unsigned()),
+            version,
+            position: PendingPosition::Known(position),
         };
         Ok(rows.into_iter().map(request).collect())
     }
 
     /// Closes a file, with all its rows on the disk, and returns the lock on its folder.
-    pub(super) async fn close_alone(self) -> Result<Option<::sqlite::Folder>, Error> {
+    pub(super) async fn close_as_one_file(self) -> Result<Option<::sqlite::Folder>, Error> {
         if let (Connection::File(connection), Location::File(file)) =
             (self.connection, &self.location)
         {
-            let closed = ::sqlite::close_alone(file, connection).await;
+            let closed = ::sqlite::close_as_one_file(file, connection).await;
             closed.map_err(crate::Error::from)?;
         }
         Ok(self.folder)
@@ -249,12 +257,12 @@ impl Contents {
     }
 }
 
-async fn check_is_there(location: &Location) -> Result<(), Error> {
-    let is_there = match location {
+async fn check_exists(location: &Location) -> Result<(), Error> {
+    let exists = match location {
         Location::File(file) => file.is_file(),
         Location::Database(database) => postgres::has_tables(database).await?,
     };
-    if is_there {
+    if exists {
         Ok(())
     } else {
         Err(Error::NoLog(location.clone()))

@@ -19,17 +19,17 @@ use contents::{Contents, Identity};
 pub use export::{Export, export};
 pub use restore::{LogId, Restore};
 
-use crate::{Appender, Batch, Event, Location};
+use crate::{Appender, Batch, Location, NewEvent, Position};
 
 /// Bounds the rows of one page, which are read and written together.
-const PAGE: usize = 1000;
+const MAX_PAGE_ROWS: usize = 1000;
 
-/// Events in the first page, when no event's size is known yet.
-const FIRST_PAGE: usize = 10;
+/// Limits the events of the first page, when no event's size is known yet.
+const FIRST_PAGE_EVENTS: usize = 10;
 
-/// Approximate bytes of events in one page. The size of the page before determines how many events
+/// The approximate bytes of the events in one page. The size of the page before determines how many events
 /// fit.
-const PAGE_BYTES: usize = 1 << 20;
+const TARGET_PAGE_BYTES: usize = 1 << 20;
 
 /// The reason why a copy, an export or a restore fails.
 #[derive(Debug, thiserror::Error)]
@@ -48,10 +48,10 @@ pub enum Error {
     InUse(Location),
     /// Source and target are the same file.
     #[error("a log is not copied onto itself")]
-    Itself,
+    SameFile,
     /// The target holds another log.
     #[error("{0} is not empty, and holds another log")]
-    Taken(Location),
+    OtherLog(Location),
     /// The target of a restore holds a whole log.
     #[error("there is a log in {location} already: it is {log_id}")]
     Occupied {
@@ -62,31 +62,33 @@ pub enum Error {
     },
     /// The file to export to exists.
     #[error("{0} is there already")]
-    Exists(PathBuf),
+    FileExists(PathBuf),
     /// The file to export to cannot be written.
     #[error("{0} cannot be written: {1}")]
     Unwritable(PathBuf, #[source] io::Error),
     /// The target has more events than the source.
-    #[error("{location} has gone on: it ends at {there}, the source at {here}")]
+    #[error(
+        "{location} is ahead of the source: it ends at {target_head}, the source at {source_head}"
+    )]
     Ahead {
         /// The target.
         location: Location,
         /// The position of the target's newest event.
-        there: u64,
+        target_head: Position,
         /// The position of the source's newest event.
-        here: u64,
+        source_head: Position,
     },
     /// The target's newest event differs from the source's event at the same position.
-    #[error("{location} is no copy: its event {position} is not the one of the source")]
-    Other {
+    #[error("{location} is no copy: its event {position} differs from the source's")]
+    Diverged {
         /// The target.
         location: Location,
         /// The position of the event that differs.
-        position: u64,
+        position: Position,
     },
     /// The source has changed during the copy.
-    #[error("the source has changed meanwhile: run it again")]
-    Changed,
+    #[error("the source has changed during the copy: run the command again")]
+    SourceChanged,
     /// Source and target differ after the copy.
     #[error("the copy differs from its source in {0}")]
     Different(String),
@@ -140,27 +142,27 @@ pub struct Copied {
     pub new_events: u64,
 }
 
-/// Copies a log, and compares source and target. `tell` receives the progress.
+/// Copies a log, and compares source and target. `report` receives the progress.
 ///
 /// The next run continues an interrupted copy.
 ///
 /// # Errors
 /// - [`Error::NoLog`] or [`Error::NotWhole`]: the source has no log, or an unfinished copy.
 /// - [`Error::InUse`]: a node or another copy uses a database.
-/// - [`Error::Itself`]: source and target are the same file.
-/// - [`Error::Taken`], [`Error::Ahead`] or [`Error::Other`]: the target holds another log, or
+/// - [`Error::SameFile`]: source and target are the same file.
+/// - [`Error::OtherLog`], [`Error::Ahead`] or [`Error::Diverged`]: the target holds another log, or
 ///   events that the source does not have.
-/// - [`Error::Changed`]: the source has changed during the copy.
+/// - [`Error::SourceChanged`]: the source has changed during the copy.
 /// - [`Error::Different`]: source and target differ.
 /// - [`Error::Store`]: a store cannot be used, or a file's folder is in use by another process.
 pub async fn run(
     from: &Location,
     to: &Location,
-    tell: &mut (dyn FnMut(Progress) + Send),
+    report: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Copied, Error> {
-    let mut source = Contents::of(from).await?;
+    let mut source = Contents::open(from).await?;
     let log_id = whole_log(&mut source, from).await?;
-    let mut target = Contents::made(to, Some(&source)).await?;
+    let mut target = Contents::open_or_create(to, Some(&source)).await?;
     let before = check_target(&mut source, &mut target, to, &log_id).await?;
     let whole = Identity {
         log_id,
@@ -168,17 +170,23 @@ pub async fn run(
     };
     if target.identity().await?.as_ref() == Some(&whole) {
         // A log that nodes have used stays unchanged until it proves to be a part of the source.
-        let all = before + source.request_count().await?;
-        let mut tell = |done| {
-            tell(Progress {
+        let all = before.get() + source.request_count().await?;
+        let mut report = |done| {
+            report(Progress {
                 stage: Stage::Verifying,
                 done,
                 all,
             });
         };
-        compare(&mut source, &mut target, (before, Requests::Any), &mut tell).await?;
+        compare(
+            &mut source,
+            &mut target,
+            (before, Requests::Any),
+            &mut report,
+        )
+        .await?;
     }
-    let copied = complete(&mut source, &mut target, whole, Requests::All, tell).await?;
+    let copied = complete(&mut source, &mut target, whole, Requests::All, report).await?;
     target.close().await;
     source.close().await;
     Ok(copied)
@@ -203,45 +211,45 @@ async fn complete(
     target: &mut Contents,
     whole: Identity,
     wanted: Requests,
-    tell: &mut (dyn FnMut(Progress) + Send),
+    report: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Copied, Error> {
-    let (before, events) = (target.head().await?, source.head().await?);
+    let (before, head) = (target.head().await?, source.head().await?);
     let requests = source.request_count().await?;
-    let mut tell = |stage, done, all| tell(Progress { stage, done, all });
+    let mut report = |stage, done, all| report(Progress { stage, done, all });
     let unfinished = Identity {
         whole: false,
         ..whole.clone()
     };
-    target.identify(&unfinished).await?;
+    target.set_identity(&unfinished).await?;
     let mut appender = target.appender().await?;
     copy_events(source, appender.as_mut(), before, &mut |done| {
-        tell(Stage::Events, done, events);
+        report(Stage::Events, done, head.get());
     })
     .await?;
     copy_requests(source, appender.as_mut(), &mut |done| {
-        tell(Stage::Requests, done, requests);
+        report(Stage::Requests, done, requests);
     })
     .await?;
     appender.close().await;
-    compare(source, target, (events, wanted), &mut |done| {
-        tell(Stage::Verifying, done, events + requests);
+    compare(source, target, (head, wanted), &mut |done| {
+        report(Stage::Verifying, done, head.get() + requests);
     })
     .await?;
     let copied = Copied {
         log_id: whole.log_id.clone(),
-        events,
+        events: head.get(),
         requests: target.request_count().await?,
-        new_events: events - before,
+        new_events: head.since(before),
     };
     if copied.requests < requests {
         return Err(Error::Different("the number of request ids".to_owned()));
     }
     if wanted == Requests::All
-        && (source.head().await? != events || source.request_count().await? != requests)
+        && (source.head().await? != head || source.request_count().await? != requests)
     {
-        return Err(Error::Changed);
+        return Err(Error::SourceChanged);
     }
-    target.identify(&whole).await?;
+    target.set_identity(&whole).await?;
     Ok(copied)
 }
 
@@ -252,10 +260,12 @@ async fn check_target(
     target: &mut Contents,
     to: &Location,
     log_id: &str,
-) -> Result<u64, Error> {
-    let is_empty = target.head().await? == 0 && target.request_count().await? == 0;
+) -> Result<Position, Error> {
+    let is_empty = target.head().await? == Position::START && target.request_count().await? == 0;
     match target.identity().await? {
-        Some(identity) if identity.log_id != log_id && !is_empty => Err(Error::Taken(to.clone())),
+        Some(identity) if identity.log_id != log_id && !is_empty => {
+            Err(Error::OtherLog(to.clone()))
+        }
         _ => check_beginning(source, target, to).await,
     }
 }
@@ -266,47 +276,50 @@ async fn check_beginning(
     source: &mut Contents,
     target: &mut Contents,
     to: &Location,
-) -> Result<u64, Error> {
-    let before = target.head().await?;
-    let here = source.head().await?;
-    if before > here {
+) -> Result<Position, Error> {
+    let target_head = target.head().await?;
+    let source_head = source.head().await?;
+    if target_head > source_head {
         return Err(Error::Ahead {
             location: to.clone(),
-            there: before,
-            here,
+            target_head,
+            source_head,
         });
     }
     // Each event has a unique id, so logs with the same newest event have the same events before
     // it.
-    if before > 0 && source.events(before - 1, 1).await? != target.events(before - 1, 1).await? {
-        return Err(Error::Other {
+    let before = target_head.previous();
+    if target_head > Position::START
+        && source.events(before, 1).await? != target.events(before, 1).await?
+    {
+        return Err(Error::Diverged {
             location: to.clone(),
-            position: before,
+            position: target_head,
         });
     }
-    Ok(before)
+    Ok(target_head)
 }
 
 /// Returns the number of events for the next page, from the mean size of `events`.
-fn page(events: &[Event]) -> usize {
+fn page_events(events: &[NewEvent]) -> usize {
     let bytes: usize = events.iter().map(|event| event.record.len()).sum();
-    (PAGE_BYTES * events.len() / bytes.max(1)).clamp(1, PAGE)
+    (TARGET_PAGE_BYTES * events.len() / bytes.max(1)).clamp(1, MAX_PAGE_ROWS)
 }
 
 async fn copy_events(
     source: &mut Contents,
     appender: &mut dyn Appender,
-    mut after: u64,
-    tell: &mut (dyn FnMut(u64) + Send),
+    mut after: Position,
+    report: &mut (dyn FnMut(u64) + Send),
 ) -> Result<(), Error> {
-    let mut limit = FIRST_PAGE;
+    let mut limit = FIRST_PAGE_EVENTS;
     loop {
-        tell(after);
+        report(after.get());
         let events = source.events(after, limit).await?;
         if events.is_empty() {
             return Ok(());
         }
-        limit = page(&events);
+        limit = page_events(&events);
         let batch = Batch {
             events,
             requests: Vec::new(),
@@ -315,7 +328,7 @@ async fn copy_events(
         if first != after + 1 {
             return Err(Error::Different(format!("event {first}")));
         }
-        after += batch.events.len() as u64;
+        after += batch.events.len();
     }
 }
 
@@ -324,21 +337,21 @@ async fn copy_events(
 async fn copy_requests(
     source: &mut Contents,
     appender: &mut dyn Appender,
-    tell: &mut (dyn FnMut(u64) + Send),
+    report: &mut (dyn FnMut(u64) + Send),
 ) -> Result<(), Error> {
     let (mut after, mut done) = (String::new(), 0);
     loop {
-        tell(done);
-        let mut requests = source.requests(&after, PAGE).await?;
+        report(done);
+        let mut requests = source.requests(&after, MAX_PAGE_ROWS).await?;
         let Some(last) = requests.last() else {
             return Ok(());
         };
         after.clone_from(&last.id);
         done += requests.len() as u64;
         let ids: Vec<_> = requests.iter().map(|request| request.id.as_str()).collect();
-        let there = appender.load(&[], &ids, false).await?.requests;
-        let there: HashSet<_> = there.into_iter().map(|there| there.request_id).collect();
-        requests.retain(|request| !there.contains(&request.id));
+        let known = appender.load(&[], &ids, false).await?.requests;
+        let known: HashSet<_> = known.into_iter().map(|request| request.id).collect();
+        requests.retain(|request| !known.contains(&request.id));
         let batch = Batch {
             events: Vec::new(),
             requests,

@@ -38,13 +38,13 @@ impl Restore {
     /// - [`Error::NoLog`] or [`Error::NotWhole`]: the file is missing, or is an unfinished copy.
     /// - [`Error::InUse`]: a node or a copy uses the target database.
     /// - [`Error::Occupied`]: the target holds a whole log.
-    /// - [`Error::Ahead`] or [`Error::Other`]: the target holds events that the file does not have.
+    /// - [`Error::Ahead`] or [`Error::Diverged`]: the target holds events that the file does not have.
     /// - [`Error::Store`]: a store cannot be used, or another process uses the target's folder.
     pub async fn open(file: &Path, to: &Location) -> Result<Self, Error> {
         let from = Location::File(file.to_owned());
-        let mut source = Contents::so_far(&from).await?;
+        let mut source = Contents::open_snapshot(&from).await?;
         let log_id = whole_log(&mut source, &from).await?;
-        let mut target = Contents::made(to, None).await?;
+        let mut target = Contents::open_or_create(to, None).await?;
         if let Some(Identity {
             log_id,
             whole: true,
@@ -61,18 +61,18 @@ impl Restore {
         })
     }
 
-    /// Copies the log, compares both, and lets nodes open the target. `tell` receives the progress.
+    /// Copies the log, compares both, and lets nodes open the target. `report` receives the progress.
     ///
     /// # Errors
     /// After an error, no node opens the target.
     ///
     /// - [`Error::Different`]: file and target differ.
-    /// - [`Error::Changed`]: the file has changed during the restore.
+    /// - [`Error::SourceChanged`]: the file has changed during the restore.
     /// - [`Error::Store`]: a store fails.
     pub async fn run(
         self,
         log_id: LogId,
-        tell: &mut (dyn FnMut(Progress) + Send),
+        report: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<Copied, Error> {
         let Self {
             mut source,
@@ -86,7 +86,7 @@ impl Restore {
             },
             whole: true,
         };
-        let copied = complete(&mut source, &mut target, whole, Requests::All, tell).await?;
+        let copied = complete(&mut source, &mut target, whole, Requests::All, report).await?;
         target.close().await;
         source.close().await;
         Ok(copied)

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use tokio::runtime::Handle;
 
 use super::*;
-use crate::{Aggregate, Event, Log, Position, Request, Schema};
+use crate::{Aggregate, Log, NewEvent, NewRequest, PendingPosition, Schema};
 
 const SCHEMA: Schema = Schema {
     current: 3,
@@ -46,12 +46,12 @@ async fn open(location: &Location) -> Log {
 async fn append(location: &Location, id: &str, from: u64, upto: u64) {
     let mut log = open(location).await;
     let events: Vec<_> = (from..=upto)
-        .map(|version| Event {
+        .map(|version| NewEvent {
             aggregate: Aggregate {
                 kind: 1,
                 id: id.into(),
             },
-            version,
+            version: version.into(),
             event_type: "Happened".into(),
             schema_version: 1 + version as u32 % 2,
             record: format!("{id} {version}").into_bytes(),
@@ -60,13 +60,13 @@ async fn append(location: &Location, id: &str, from: u64, upto: u64) {
     let requests = events
         .iter()
         .enumerate()
-        .map(|(index, event)| Request {
+        .map(|(index, event)| NewRequest {
             // The ids follow neither the positions nor an order that all collations share.
-            id: format!("{}-{id}-\u{e4}{}", event.version % 7, event.version),
-            fingerprint: vec![event.version as u8],
+            id: format!("{}-{id}-\u{e4}{}", event.version.get() % 7, event.version),
+            fingerprint: vec![event.version.get() as u8],
             aggregate_id: id.into(),
             version: event.version,
-            position: Position::InBatch(index),
+            position: PendingPosition::InBatch(index),
         })
         .collect();
     log.appender
@@ -81,11 +81,11 @@ async fn copy(from: &Location, to: &Location) -> Result<Copied, Error> {
 }
 
 /// Returns all rows of a log, as stored.
-async fn all(location: &Location) -> (Identity, Vec<Event>, Vec<Request>) {
-    let mut contents = Contents::of(location).await.unwrap();
+async fn all(location: &Location) -> (Identity, Vec<NewEvent>, Vec<NewRequest>) {
+    let mut contents = Contents::open(location).await.unwrap();
     let all = (
         contents.identity().await.unwrap().unwrap(),
-        contents.events(0, 100_000).await.unwrap(),
+        contents.events(Position::START, 100_000).await.unwrap(),
         contents.requests("", 100_000).await.unwrap(),
     );
     contents.close().await;
@@ -94,7 +94,7 @@ async fn all(location: &Location) -> (Identity, Vec<Event>, Vec<Request>) {
 
 #[tokio::test]
 #[ignore = "needs Postgres"]
-async fn a_log_goes_there_and_grows_and_comes_back_as_it_was() {
+async fn log_is_the_same_after_a_copy_there_and_back() {
     let places = Places::new().await;
     append(&places.file, "a", 1, 2500).await;
     let copied = copy(&places.file, &places.database).await.unwrap();
@@ -142,7 +142,7 @@ async fn copy_until(from: &Location, to: &Location, stage: Stage, done: u64) {
 
 #[tokio::test]
 #[ignore = "needs Postgres"]
-async fn a_copy_that_is_broken_off_is_not_served_and_goes_on_where_it_was() {
+async fn interrupted_copy_is_not_opened_and_continues() {
     let places = Places::new().await;
     append(&places.file, "a", 1, 4000).await;
     for (from, to) in [
@@ -181,7 +181,7 @@ async fn a_copy_that_is_broken_off_is_not_served_and_goes_on_where_it_was() {
 
 #[tokio::test]
 #[ignore = "needs Postgres"]
-async fn what_is_not_its_own_is_refused_and_left_as_it_is() {
+async fn copy_rejects_a_target_with_other_events_and_leaves_it_unchanged() {
     let places = Places::new().await;
     let nothing = copy(&places.file, &places.database).await;
     assert!(matches!(nothing, Err(Error::NoLog(_))), "{nothing:?}");
@@ -192,7 +192,7 @@ async fn what_is_not_its_own_is_refused_and_left_as_it_is() {
     append(&places.other_file, "b", 1, 1).await;
     let before = all(&places.other_file).await;
     let taken = copy(&places.file, &places.other_file).await;
-    assert!(matches!(taken, Err(Error::Taken(_))), "{taken:?}");
+    assert!(matches!(taken, Err(Error::OtherLog(_))), "{taken:?}");
     assert_eq!(all(&places.other_file).await, before);
 
     // A node has opened the database before: it holds a log without events.
@@ -208,7 +208,7 @@ async fn what_is_not_its_own_is_refused_and_left_as_it_is() {
         let before = all(to).await;
         let refused = copy(from, to).await;
         assert!(
-            matches!(refused, Err(Error::Other { position: 4, .. })),
+            matches!(refused, Err(Error::Diverged { position, .. }) if position == 4.into()),
             "{refused:?}"
         );
         assert_eq!(all(to).await, before);
@@ -219,24 +219,24 @@ async fn what_is_not_its_own_is_refused_and_left_as_it_is() {
         matches!(
             refused,
             Err(Error::Ahead {
-                there: 5,
-                here: 4,
+                target_head,
+                source_head,
                 ..
-            })
+            }) if (target_head, source_head) == (5.into(), 4.into())
         ),
         "{refused:?}"
     );
 }
 
 /// Records the reply to a request that appended no event.
-async fn answer(location: &Location, id: &str) {
+async fn record_reply(location: &Location, id: &str) {
     let mut log = open(location).await;
-    let request = Request {
+    let request = NewRequest {
         id: id.into(),
         fingerprint: Vec::new(),
         aggregate_id: "a".into(),
-        version: 1,
-        position: Position::Of(1),
+        version: 1.into(),
+        position: PendingPosition::Known(1.into()),
     };
     let batch = Batch {
         events: Vec::new(),
@@ -248,12 +248,12 @@ async fn answer(location: &Location, id: &str) {
 
 #[tokio::test]
 #[ignore = "needs Postgres"]
-async fn g5_requests_that_only_the_target_has_are_kept_and_served() {
+async fn g5_copy_rejects_a_target_with_requests_of_its_own_and_copies_new_ones() {
     let places = Places::new().await;
     append(&places.file, "a", 1, 3).await;
     copy(&places.file, &places.database).await.unwrap();
     for id in ["", "4-a", "~"] {
-        answer(&places.database, &format!("{id}of the target")).await;
+        record_reply(&places.database, &format!("{id}of the target")).await;
         let before = all(&places.database).await;
         let refused = copy(&places.file, &places.database).await;
         assert!(matches!(refused, Err(Error::Different(_))), "{refused:?}");
@@ -261,14 +261,14 @@ async fn g5_requests_that_only_the_target_has_are_kept_and_served() {
     }
     // A copy adds the requests that only the source has.
     copy(&places.database, &places.file).await.unwrap();
-    answer(&places.file, "5 of the source").await;
+    record_reply(&places.file, "5 of the source").await;
     copy(&places.file, &places.database).await.unwrap();
     assert_eq!(all(&places.file).await, all(&places.database).await);
 }
 
 #[tokio::test]
 #[ignore = "needs Postgres"]
-async fn what_is_in_use_is_refused() {
+async fn copy_rejects_a_log_in_use() {
     let places = Places::new().await;
     append(&places.file, "a", 1, 3).await;
     let node = open(&places.database).await;
@@ -281,13 +281,13 @@ async fn what_is_in_use_is_refused() {
     let itself = copy(&places.database, &places.database).await;
     assert!(matches!(itself, Err(Error::InUse(_))), "{itself:?}");
     let itself = copy(&places.file, &places.file).await;
-    assert!(matches!(itself, Err(Error::Itself)), "{itself:?}");
+    assert!(matches!(itself, Err(Error::SameFile)), "{itself:?}");
     drop(open(&places.file).await);
 }
 
 #[tokio::test]
 #[ignore = "needs Postgres"]
-async fn what_differs_in_the_end_is_named() {
+async fn copy_names_the_row_that_differs() {
     let places = Places::new().await;
     append(&places.file, "a", 1, 1500).await;
     copy(&places.file, &places.other_file).await.unwrap();
@@ -326,7 +326,7 @@ async fn what_differs_in_the_end_is_named() {
 
 #[tokio::test]
 #[ignore = "needs Postgres"]
-async fn a_node_that_comes_back_while_its_log_is_copied_is_refused_until_that_is_done() {
+async fn node_cannot_reconnect_while_its_log_is_copied() {
     let places = Places::new().await;
     append(&places.database, "a", 1, 1).await;
     let mut node = open(&places.database).await;
@@ -335,7 +335,7 @@ async fn a_node_that_comes_back_while_its_log_is_copied_is_refused_until_that_is
     };
     let mut killer = database.connect().await.unwrap();
     test_support::postgres::terminate_others(&mut killer).await;
-    let copying = Contents::of(&places.database).await.unwrap();
+    let copying = Contents::open(&places.database).await.unwrap();
     for _ in 0..2 {
         // The first error may be of the terminated connection.
         node.appender.head().await.unwrap_err();
@@ -343,5 +343,5 @@ async fn a_node_that_comes_back_while_its_log_is_copied_is_refused_until_that_is
     let another = crate::open(&places.database, SCHEMA, &Handle::current()).await;
     another.unwrap_err();
     copying.close().await;
-    assert_eq!(node.appender.head().await.unwrap(), 1);
+    assert_eq!(node.appender.head().await.unwrap(), 1.into());
 }

@@ -6,11 +6,14 @@ use async_trait::async_trait;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
 use tokio::time::Instant;
 
-use super::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, USERS, in_time};
-use crate::{Aggregate, Batch, Error, Loaded, Position, Request, Schema};
+use super::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, LOG_LOCK, in_time};
+use crate::{
+    Aggregate, Appender, Batch, Error, Loaded, NewRequest, PendingPosition, Position, Schema,
+    Version,
+};
 
 /// Appends for one node, or for a copy. Every node has its own appender.
-pub(super) struct Appender {
+pub(super) struct PostgresAppender {
     options: PgConnectOptions,
     schema: Schema,
     /// The id of the log that the node opened. After a reconnect, the appender rejects another log.
@@ -24,9 +27,9 @@ pub(super) struct Appender {
 }
 
 /// Omits the options, which hold a password.
-impl fmt::Debug for Appender {
+impl fmt::Debug for PostgresAppender {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.debug_struct("Appender")
+        to.debug_struct("PostgresAppender")
             .field("connection", &self.connection)
             .finish_non_exhaustive()
     }
@@ -43,10 +46,10 @@ struct Connection {
 
 /// A connection that idles for 1 s is pinged before its next use. A restart of the database may
 /// have closed the connection, and the outcome of a command on it would be unknown.
-const IDLE: Duration = Duration::from_secs(1);
+const IDLE_PING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Loads events and requests in one round trip. Requests have aggregate type 0.
-const LOAD: &str = "
+const LOAD_SQL: &str = "
     SELECT aggregate_type, '' AS request_id, aggregate_id, version, position, event_type,
         schema_version, record
     FROM events JOIN UNNEST($1::integer[], $2::text[]) AS wanted (kind, id)
@@ -58,7 +61,7 @@ const LOAD: &str = "
 
 /// Appends a batch in one statement. Without an exclusive load, no round trip separates the lock on
 /// `log_head` from the commit.
-const APPEND: &str = "
+const APPEND_SQL: &str = "
     WITH head AS (
         UPDATE log_head SET position = position + CARDINALITY($1::integer[])
         RETURNING position - CARDINALITY($1::integer[]) AS before
@@ -79,7 +82,7 @@ const APPEND: &str = "
     )
     SELECT before + 1 FROM head";
 
-impl Appender {
+impl PostgresAppender {
     /// Creates the appender of a node.
     pub(super) fn new(options: PgConnectOptions, schema: Schema) -> Self {
         Self {
@@ -134,7 +137,7 @@ impl Appender {
     async fn check(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         let (taken, log_id): (bool, Option<String>) =
             sqlx::query_as("SELECT pg_try_advisory_lock_shared($1), (SELECT id FROM log)")
-                .bind(USERS)
+                .bind(LOG_LOCK)
                 .fetch_one(connection)
                 .await?;
         if !taken {
@@ -142,7 +145,7 @@ impl Appender {
         }
         if self.log_id.is_some() && self.log_id != log_id {
             return Err(sqlx::Error::Protocol(
-                "the log is another one now".to_owned(),
+                "the database holds another log now".to_owned(),
             ));
         }
         Ok(())
@@ -151,7 +154,9 @@ impl Appender {
     /// Takes the connection out, or opens one. The caller puts a working connection back.
     async fn take(&mut self) -> Result<Connection, Error> {
         let connection = match self.connection.take() {
-            Some(connection) if connection.exclusive || connection.used.elapsed() < IDLE => {
+            Some(connection)
+                if connection.exclusive || connection.used.elapsed() < IDLE_PING_INTERVAL =>
+            {
                 return Ok(connection);
             }
             Some(mut connection) => {
@@ -178,13 +183,13 @@ impl Appender {
 }
 
 #[async_trait]
-impl crate::Appender for Appender {
-    async fn head(&mut self) -> Result<u64, Error> {
+impl Appender for PostgresAppender {
+    async fn head(&mut self) -> Result<Position, Error> {
         let mut connection = self.take().await?;
         let head = sqlx::query_scalar("SELECT position FROM log_head");
-        let head: i64 = in_time(ANSWER_TIMEOUT, head.fetch_one(&mut connection.postgres)).await?;
+        let head = in_time(ANSWER_TIMEOUT, head.fetch_one(&mut connection.postgres)).await?;
         self.put_back(connection);
-        Ok(head.cast_unsigned())
+        Ok(head)
     }
 
     async fn probe(&mut self) -> Result<(), Error> {
@@ -215,7 +220,7 @@ impl crate::Appender for Appender {
                     .execute(&mut connection.postgres)
                     .await?;
             }
-            sqlx::query_as(LOAD)
+            sqlx::query_as(LOAD_SQL)
                 .bind(kinds)
                 .bind(ids)
                 .bind(request_ids)
@@ -228,13 +233,13 @@ impl crate::Appender for Appender {
         Ok(loaded)
     }
 
-    async fn append(&mut self, batch: &Batch) -> Result<u64, Error> {
+    async fn append(&mut self, batch: &Batch) -> Result<Position, Error> {
         let mut connection = self.take().await?;
         match in_time(ANSWER_TIMEOUT, append(&mut connection, batch)).await {
             Ok(first) => {
                 connection.exclusive = false;
                 self.put_back(connection);
-                Ok(first.cast_unsigned())
+                Ok(first)
             }
             Err(Error::Conflict) if !connection.exclusive => {
                 self.put_back(connection);
@@ -252,7 +257,7 @@ impl crate::Appender for Appender {
     }
 }
 
-async fn append(connection: &mut Connection, batch: &Batch) -> Result<i64, sqlx::Error> {
+async fn append(connection: &mut Connection, batch: &Batch) -> Result<Position, sqlx::Error> {
     let Batch { events, requests } = batch;
     if events.is_empty() && requests.is_empty() {
         if connection.exclusive {
@@ -260,14 +265,11 @@ async fn append(connection: &mut Connection, batch: &Batch) -> Result<i64, sqlx:
                 .execute(&mut connection.postgres)
                 .await?;
         }
-        return Ok(0);
+        return Ok(Position::START);
     }
     let kinds: Vec<_> = events.iter().map(|event| event.aggregate.kind).collect();
     let ids: Vec<_> = events.iter().map(|event| &event.aggregate.id).collect();
-    let versions: Vec<_> = events
-        .iter()
-        .map(|event| event.version.cast_signed())
-        .collect();
+    let versions: Vec<_> = events.iter().map(|event| event.version).collect();
     let types: Vec<_> = events
         .iter()
         .map(|event| event.event_type.as_ref())
@@ -277,20 +279,20 @@ async fn append(connection: &mut Connection, batch: &Batch) -> Result<i64, sqlx:
         .map(|event| event.schema_version.cast_signed())
         .collect();
     let records: Vec<_> = events.iter().map(|event| event.record.as_slice()).collect();
-    let answers = Answers::of(requests);
-    let first = sqlx::query_scalar(APPEND)
+    let replies = Replies::of(requests);
+    let first = sqlx::query_scalar(APPEND_SQL)
         .bind(kinds)
         .bind(ids)
         .bind(versions)
         .bind(types)
         .bind(schemas)
         .bind(records)
-        .bind(answers.ids)
-        .bind(answers.fingerprints)
-        .bind(answers.aggregate_ids)
-        .bind(answers.versions)
-        .bind(answers.positions)
-        .bind(answers.in_batch)
+        .bind(replies.ids)
+        .bind(replies.fingerprints)
+        .bind(replies.aggregate_ids)
+        .bind(replies.versions)
+        .bind(replies.positions)
+        .bind(replies.in_batch)
         .fetch_one(&mut connection.postgres)
         .await?;
     if connection.exclusive {
@@ -301,34 +303,34 @@ async fn append(connection: &mut Connection, batch: &Batch) -> Result<i64, sqlx:
     Ok(first)
 }
 
-/// The columns of the requests, as `APPEND` binds them.
+/// The columns of the requests, as [`APPEND_SQL`] binds them.
 #[derive(Default)]
-struct Answers<'a> {
+struct Replies<'a> {
     ids: Vec<&'a str>,
     fingerprints: Vec<&'a [u8]>,
     aggregate_ids: Vec<&'a str>,
-    versions: Vec<i64>,
-    /// Positions in the log, or for requests `in_batch`, numbers of the batch's events, from 1.
-    positions: Vec<i64>,
+    versions: Vec<Version>,
+    /// Positions in the log, or for requests `in_batch`, places among the batch's events, from 1.
+    positions: Vec<Position>,
     in_batch: Vec<bool>,
 }
 
-impl<'a> Answers<'a> {
-    fn of(requests: &'a [Request]) -> Self {
-        let mut answers = Self::default();
+impl<'a> Replies<'a> {
+    fn of(requests: &'a [NewRequest]) -> Self {
+        let mut replies = Self::default();
         for request in requests {
             let (position, in_batch) = match request.position {
-                Position::Of(position) => (position.cast_signed(), false),
-                Position::InBatch(index) => (index as i64 + 1, true),
+                PendingPosition::Known(position) => (position, false),
+                PendingPosition::InBatch(index) => (Position::START + (index + 1), true),
             };
-            answers.ids.push(&request.id);
-            answers.fingerprints.push(&request.fingerprint);
-            answers.aggregate_ids.push(&request.aggregate_id);
-            answers.versions.push(request.version.cast_signed());
-            answers.positions.push(position);
-            answers.in_batch.push(in_batch);
+            replies.ids.push(&request.id);
+            replies.fingerprints.push(&request.fingerprint);
+            replies.aggregate_ids.push(&request.aggregate_id);
+            replies.versions.push(request.version);
+            replies.positions.push(position);
+            replies.in_batch.push(in_batch);
         }
-        answers
+        replies
     }
 }
 

@@ -15,10 +15,10 @@ use sqlx::{
 use super::{CONNECT_TIMEOUT, IDLE_TIMEOUT, STATEMENT_TIMEOUT};
 
 /// The oldest supported version: Postgres 14, as `server_version_num`.
-const OLDEST: i32 = 140_000;
+const MIN_SERVER_VERSION: i32 = 140_000;
 
 /// The parameters that a URL may have.
-const PARAMETERS: [&str; 11] = [
+const ALLOWED_PARAMETERS: [&str; 11] = [
     "application_name",
     "dbname",
     "host",
@@ -56,7 +56,7 @@ pub enum OpenError {
     /// The server is older than Postgres 14.
     #[error("{0} is too old: Postgres 14 or later is needed")]
     TooOld(Database),
-    /// The database's encoding is not UTF8, which alone can hold every text.
+    /// The database's encoding is not UTF8. No other encoding can hold every text.
     #[error("{database} has encoding {encoding}: UTF8 is needed")]
     Encoding {
         /// The database.
@@ -65,7 +65,7 @@ pub enum OpenError {
         encoding: String,
     },
     /// The database has tables with names of the log's, and no migrations of orderlog.
-    #[error("{0} has tables of other programs, named as orderlog's are")]
+    #[error("{0} has tables of another program with the names of orderlog's tables")]
     Foreign(Database),
     /// A newer version of orderlog migrated the tables.
     #[error("{0} was written by a newer version of orderlog")]
@@ -76,20 +76,25 @@ impl FromStr for Database {
     type Err = sqlx::Error;
 
     fn from_str(url: &str) -> Result<Self, sqlx::Error> {
-        let refused = |what: String| Err(sqlx::Error::Configuration(what.into()));
+        let rejected = |what: String| Err(sqlx::Error::Configuration(what.into()));
         // An unencoded part of a password could parse as the name of the database, which messages
         // show.
-        let place = url.split('?').next().unwrap_or_default();
-        let path = place.splitn(4, '/').nth(3).unwrap_or_default();
+        let address = url.split('?').next().unwrap_or_default();
+        let path = address.splitn(4, '/').nth(3).unwrap_or_default();
         if path.contains(['/', '@']) || url.contains('#') {
-            return refused("what a URL reserves must be encoded in user and password".into());
+            return rejected(
+                "the characters `/`, `@` and `#` must be percent-encoded in user and password"
+                    .into(),
+            );
         }
         // sqlx logs an unknown parameter with its value, which may be a password.
         let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
         for parameter in parameters.split('&').filter(|text| !text.is_empty()) {
             let name = parameter.split('=').next().unwrap_or_default();
-            if !PARAMETERS.contains(&name) {
-                return refused(format!("there is no parameter {name}"));
+            if !ALLOWED_PARAMETERS.contains(&name) {
+                return rejected(format!(
+                    "{name} is not a parameter of the URL of a database"
+                ));
             }
         }
         let _: PgConnectOptions = url.parse()?;
@@ -213,7 +218,7 @@ impl Database {
             database: self.clone(),
             error,
         })?;
-        if version.parse().unwrap_or(0) < OLDEST {
+        if version.parse().unwrap_or(0) < MIN_SERVER_VERSION {
             return Err(OpenError::TooOld(self.clone()));
         }
         if encoding != "UTF8" {

@@ -7,29 +7,29 @@
 
 mod append;
 mod database;
-mod news;
+mod notifications;
 mod read;
 
 use std::{io, sync::Arc, time::Duration};
 
-use append::Appender;
+use append::PostgresAppender;
 pub use database::{Database, OpenError};
-pub use news::News;
-use read::Reader;
+pub(crate) use notifications::Channel;
+use read::PostgresReader;
 use sqlx::{AssertSqlSafe, PgConnection, migrate::Migrator, postgres::PgPoolOptions};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
-use crate::{Error, Log, Schema};
+use crate::{Error, Log, Notifications, Schema};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 
-/// Connections in the pool of [`Log::reader`]. The pool opens a connection on demand.
-const READERS: u32 = 4;
+/// Limits the connections in the pool of [`Log::reader`]. The pool opens a connection on demand.
+const MAX_READ_CONNECTIONS: u32 = 4;
 
-/// Connections in the pool of [`Log::follower`] and [`News`]: one each to listen, to notify and to
+/// Limits the connections in the pool of [`Log::follower`] and [`Channel`]: one each to listen, to notify and to
 /// read. Other reads cannot occupy these connections.
-const FOLLOWERS: u32 = 3;
+const MAX_FOLLOWER_CONNECTIONS: u32 = 3;
 
 /// The server cancels a statement after 5 s, including its wait for a lock.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,8 +41,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(1);
 /// An answer may take 6 s: longer than [`STATEMENT_TIMEOUT`], so that the server gives up first.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 
-/// The advisory lock on a log. Nodes hold the lock shared, and a copy holds it exclusively.
-const USERS: i64 = 0x6f72_646c;
+/// The key of the advisory lock on a log. Nodes hold the lock shared, and a copy holds it exclusively.
+const LOG_LOCK: i64 = 0x6f72_646c;
 
 /// A connection attempt fails after 3 s, and so does the wait for a pooled connection or for the
 /// exclusive lock of a copy.
@@ -57,7 +57,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// - [`Error::Store`]: the database does not answer, or a copy has the log to itself.
 pub async fn open(database: &Database, schema: Schema, runtime: &Handle) -> Result<Log, Error> {
     database.prepare(&MIGRATIONS).await?;
-    let mut appender = Appender::new(database.for_appending(), schema);
+    let mut appender = PostgresAppender::new(database.for_appending(), schema);
     let log_id = appender.log_id(&Uuid::now_v7().to_string()).await?;
     let pool = |connections| {
         PgPoolOptions::new()
@@ -65,24 +65,24 @@ pub async fn open(database: &Database, schema: Schema, runtime: &Handle) -> Resu
             .acquire_timeout(CONNECT_TIMEOUT)
             .connect_lazy_with(database.for_reading())
     };
-    let reader = |pool| Reader {
+    let reader = |pool| PostgresReader {
         pool,
         runtime: runtime.clone(),
         log_id: log_id.clone(),
         schema,
     };
-    let followers = pool(FOLLOWERS);
+    let followers = pool(MAX_FOLLOWER_CONNECTIONS);
     Ok(Log {
         appender: Box::new(appender),
-        reader: Arc::new(reader(pool(READERS))),
+        reader: Arc::new(reader(pool(MAX_READ_CONNECTIONS))),
         follower: Arc::new(reader(followers.clone())),
-        news: News::new(followers).into(),
+        notifications: Notifications::on(Channel::new(followers)),
     })
 }
 
-/// Returns the appender of a copy, which has locked the log with [`alone`].
+/// Returns the appender of a copy, which has locked the log with [`connect_exclusively`].
 pub(crate) fn appender(database: &Database, schema: Schema) -> Box<dyn crate::Appender> {
-    Box::new(Appender::of_copy(database.for_appending(), schema))
+    Box::new(PostgresAppender::of_copy(database.for_appending(), schema))
 }
 
 /// Returns whether the database has the tables of a log.
@@ -100,7 +100,9 @@ pub(crate) async fn connect_to_read(database: &Database) -> Result<PgConnection,
 
 /// Opens a connection that keeps nodes and other copies from the log for its lifetime, and brings
 /// the tables up to date. Returns `None` if a node or another copy uses the log.
-pub(crate) async fn alone(database: &Database) -> Result<Option<PgConnection>, Error> {
+pub(crate) async fn connect_exclusively(
+    database: &Database,
+) -> Result<Option<PgConnection>, Error> {
     database.prepare(&MIGRATIONS).await?;
     let mut connection = database.connect().await?;
     // The server may release the lock of a closed connection late, so the statement waits 3 s.
@@ -108,7 +110,7 @@ pub(crate) async fn alone(database: &Database) -> Result<Option<PgConnection>, E
     sqlx::raw_sql(AssertSqlSafe(wait))
         .execute(&mut connection)
         .await?;
-    let lock = sqlx::query("SELECT pg_advisory_lock($1)").bind(USERS);
+    let lock = sqlx::query("SELECT pg_advisory_lock($1)").bind(LOG_LOCK);
     match lock.execute(&mut connection).await {
         Ok(_) => Ok(Some(connection)),
         Err(error) if is_lock_timeout(&error) => Ok(None),
@@ -122,12 +124,12 @@ fn is_lock_timeout(error: &sqlx::Error) -> bool {
     refused.is_some_and(|refused| refused.code().as_deref() == Some(LOCK_NOT_AVAILABLE))
 }
 
-/// Awaits `answer`, and fails with a timeout error after `most`.
+/// Awaits `answer`, and fails with a timeout error after `timeout`.
 async fn in_time<T>(
-    most: Duration,
+    timeout: Duration,
     answer: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, Error> {
-    match tokio::time::timeout(most, answer).await {
+    match tokio::time::timeout(timeout, answer).await {
         Ok(answered) => Ok(answered?),
         Err(_) => Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into()).into()),
     }

@@ -6,20 +6,20 @@ use tokio::runtime::Handle;
 
 use super::{ANSWER_TIMEOUT, in_time};
 use crate::{
-    Answer, Error, Inspected, Page, Schema,
-    rows::{AnswerRow, InspectedRow, RecordRow},
+    Error, InspectedEvent, InspectedRequest, Page, Position, Reader, Schema,
+    rows::{InspectedEventRow, InspectedRequestRow, RecordRow},
 };
 
 /// Reads a log through a pool of connections.
 #[derive(Debug, Clone)]
-pub(super) struct Reader {
+pub(super) struct PostgresReader {
     pub(super) pool: PgPool,
     pub(super) runtime: Handle,
     pub(super) log_id: String,
     pub(super) schema: Schema,
 }
 
-impl Reader {
+impl PostgresReader {
     /// Returns a pooled connection. The pool opens new connections on `runtime`.
     async fn connection(&self) -> Result<PoolConnection<Postgres>, Error> {
         let pool = self.pool.clone();
@@ -29,7 +29,7 @@ impl Reader {
 }
 
 /// Drops the connection after a failed or late answer, so that the pool does not reuse it.
-fn settled<T>(
+fn keep_or_drop<T>(
     connection: &mut PoolConnection<Postgres>,
     answer: Result<T, Error>,
 ) -> Result<T, Error> {
@@ -40,30 +40,29 @@ fn settled<T>(
 }
 
 #[async_trait]
-impl crate::Reader for Reader {
+impl Reader for PostgresReader {
     fn log_id(&self) -> &str {
         &self.log_id
     }
 
-    async fn head(&self) -> Result<u64, Error> {
+    async fn head(&self) -> Result<Position, Error> {
         let mut connection = self.connection().await?;
         let head = sqlx::query_scalar("SELECT position FROM log_head");
         let head = in_time(ANSWER_TIMEOUT, head.fetch_one(&mut *connection)).await;
-        let head: i64 = settled(&mut connection, head)?;
-        Ok(head.cast_unsigned())
+        keep_or_drop(&mut connection, head)
     }
 
-    async fn page(&self, after: u64, upto: u64, limit: usize) -> Result<Page, Error> {
+    async fn page(&self, after: Position, upto: Position, limit: usize) -> Result<Page, Error> {
         let mut connection = self.connection().await?;
         let rows = sqlx::query_as(
             "SELECT position, event_type, schema_version, record FROM events
             WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3",
         )
-        .bind(after.cast_signed())
-        .bind(upto.cast_signed())
+        .bind(after)
+        .bind(upto)
         .bind(limit as i64);
         let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
-        let rows: Vec<RecordRow> = settled(&mut connection, rows)?;
+        let rows: Vec<RecordRow> = keep_or_drop(&mut connection, rows)?;
         Page::dense(after, rows, self.schema)
     }
 
@@ -76,10 +75,15 @@ impl crate::Reader for Reader {
         .bind(kind)
         .bind(aggregate_id);
         let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
-        let rows: Vec<RecordRow> = settled(&mut connection, rows)?;
+        let rows: Vec<RecordRow> = keep_or_drop(&mut connection, rows)?;
         Page::of(rows, self.schema)
     }
-    async fn inspect(&self, after: u64, upto: u64, limit: usize) -> Result<Vec<Inspected>, Error> {
+    async fn inspect(
+        &self,
+        after: Position,
+        upto: Position,
+        limit: usize,
+    ) -> Result<Vec<InspectedEvent>, Error> {
         let mut connection = self.connection().await?;
         let rows = sqlx::query_as(
             "SELECT e.position, e.aggregate_type, e.aggregate_id, e.version, e.event_type,
@@ -88,16 +92,18 @@ impl crate::Reader for Reader {
                 AND b.aggregate_id = e.aggregate_id AND b.version = e.version - 1
             WHERE e.position > $1 AND e.position <= $2 ORDER BY e.position LIMIT $3",
         )
-        .bind(after.cast_signed())
-        .bind(upto.cast_signed())
+        .bind(after)
+        .bind(upto)
         .bind(limit as i64);
         let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
-        let rows: Vec<InspectedRow> = settled(&mut connection, rows)?;
-        let inspected = rows.into_iter().map(|row| Inspected::of(row, self.schema));
+        let rows: Vec<InspectedEventRow> = keep_or_drop(&mut connection, rows)?;
+        let inspected = rows
+            .into_iter()
+            .map(|row| InspectedEvent::of(row, self.schema));
         Ok(inspected.collect())
     }
 
-    async fn requests(&self, ids: &[String]) -> Result<Vec<Answer>, Error> {
+    async fn requests(&self, ids: &[String]) -> Result<Vec<InspectedRequest>, Error> {
         let mut connection = self.connection().await?;
         let rows = sqlx::query_as(
             "SELECT r.request_id, r.aggregate_id, r.version, r.position, e.position IS NOT NULL
@@ -107,11 +113,15 @@ impl crate::Reader for Reader {
         )
         .bind(ids);
         let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
-        let rows: Vec<AnswerRow> = settled(&mut connection, rows)?;
-        Ok(rows.into_iter().map(Answer::from).collect())
+        let rows: Vec<InspectedRequestRow> = keep_or_drop(&mut connection, rows)?;
+        Ok(rows.into_iter().map(InspectedRequest::from).collect())
     }
 
-    async fn requests_after(&self, after: &str, limit: usize) -> Result<Vec<Answer>, Error> {
+    async fn requests_after(
+        &self,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<InspectedRequest>, Error> {
         let mut connection = self.connection().await?;
         let rows = sqlx::query_as(
             "SELECT r.request_id, r.aggregate_id, r.version, r.position, e.position IS NOT NULL
@@ -122,7 +132,7 @@ impl crate::Reader for Reader {
         .bind(after)
         .bind(limit as i64);
         let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
-        let rows: Vec<AnswerRow> = settled(&mut connection, rows)?;
-        Ok(rows.into_iter().map(Answer::from).collect())
+        let rows: Vec<InspectedRequestRow> = keep_or_drop(&mut connection, rows)?;
+        Ok(rows.into_iter().map(InspectedRequest::from).collect())
     }
 }

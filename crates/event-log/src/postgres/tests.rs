@@ -8,16 +8,16 @@ use super::*;
 use crate::contract_suite::{Fixture, contract_suite};
 
 /// The URL of an empty database.
-struct Empty(String);
+struct EmptyDatabase(String);
 
-impl Empty {
+impl EmptyDatabase {
     async fn new() -> Self {
         Self(test_support::postgres::database().await)
     }
 }
 
 #[async_trait::async_trait]
-impl Fixture for Empty {
+impl Fixture for EmptyDatabase {
     async fn open(&self, schema: Schema) -> Log {
         let database = Database::from_str(&self.0).unwrap();
         open(&database, schema, &Handle::current()).await.unwrap()
@@ -29,9 +29,9 @@ impl Fixture for Empty {
         connection.close().await
     }
 
-    fn forget(&self) -> &'static str {
+    fn delete_first(&self) -> &'static str {
         "DROP TRIGGER events_are_never_changed ON events; DELETE FROM events WHERE position = 1"
     }
 }
 
-contract_suite!(Empty::new().await, ignore = "needs Postgres");
+contract_suite!(EmptyDatabase::new().await, ignore = "needs Postgres");

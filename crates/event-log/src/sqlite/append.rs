@@ -3,24 +3,27 @@
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use crate::{Aggregate, Batch, Error, Event, Loaded, Request, Schema, rows::LoadedRow};
+use crate::{
+    Aggregate, Appender, Batch, Error, Loaded, NewEvent, NewRequest, Position, Schema,
+    rows::LoadedRow,
+};
 
-/// Bytes that [`crate::Appender::probe`] writes to a file next to the log. A failed store recovers
+/// Bytes that [`Appender::probe`] writes to a file next to the log. A failed store recovers
 /// only when the disk has room for a batch.
-const ROOM: usize = 256 << 10;
+const PROBE_BYTES: usize = 256 << 10;
 
 /// Appends to a log through the one writing connection.
 #[derive(Debug)]
-pub(super) struct Appender {
+pub(super) struct SqliteAppender {
     connection: SqliteConnection,
     schema: Schema,
     /// The newest position; `None` after a failure, when only the file has the position.
-    head: Option<u64>,
+    head: Option<Position>,
 }
 
 /// Loads events and requests in one round trip. Requests have aggregate type 0. The cross joins
 /// make SQLite find each requested row by its key.
-const LOAD: &str = "
+const LOAD_SQL: &str = "
     SELECT aggregate_type, '', aggregate_id, version, position, event_type, schema_version, record
     FROM json_each(?) AS wanted CROSS JOIN events
     ON aggregate_type = wanted.value ->> 0 AND aggregate_id = wanted.value ->> 1
@@ -31,20 +34,20 @@ const LOAD: &str = "
 const EVENT_COLUMNS: usize = 7;
 const REQUEST_COLUMNS: usize = 5;
 
-impl Appender {
+impl SqliteAppender {
     pub(super) async fn new(connection: SqliteConnection, schema: Schema) -> Result<Self, Error> {
         let mut appender = Self {
             connection,
             schema,
             head: None,
         };
-        crate::Appender::head(&mut appender).await?;
+        appender.head().await?;
         Ok(appender)
     }
 
     /// Runs the whole transaction as one text, because each call costs a hop to the thread of
     /// SQLite and back.
-    async fn execute(&mut self, batch: &Batch, first: u64) -> Result<(), sqlx::Error> {
+    async fn execute(&mut self, batch: &Batch, first: Position) -> Result<(), sqlx::Error> {
         let mut sql = String::from("BEGIN IMMEDIATE;");
         for events in batch
             .events
@@ -66,8 +69,8 @@ impl Appender {
         }
         sql.push_str("COMMIT");
         let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false);
-        for (position, event) in (first..).zip(&batch.events) {
-            let Event {
+        for (position, event) in first.onwards().zip(&batch.events) {
+            let NewEvent {
                 aggregate,
                 version,
                 event_type,
@@ -75,15 +78,15 @@ impl Appender {
                 record,
             } = event;
             query = query
-                .bind(position.cast_signed())
+                .bind(position)
                 .bind(aggregate.kind)
                 .bind(aggregate.id.as_str())
-                .bind(version.cast_signed())
+                .bind(*version)
                 .bind(event_type.as_ref())
                 .bind(i64::from(*schema_version))
                 .bind(record.as_slice());
         }
-        for Request {
+        for NewRequest {
             id,
             fingerprint,
             aggregate_id,
@@ -95,23 +98,23 @@ impl Appender {
                 .bind(id.as_str())
                 .bind(fingerprint.as_slice())
                 .bind(aggregate_id.as_str())
-                .bind(version.cast_signed())
-                .bind(position.resolve(first).cast_signed());
+                .bind(*version)
+                .bind(position.resolve(first));
         }
         query.execute(&mut self.connection).await.map(|_| ())
     }
 }
 
 #[async_trait]
-impl crate::Appender for Appender {
-    async fn head(&mut self) -> Result<u64, Error> {
+impl Appender for SqliteAppender {
+    async fn head(&mut self) -> Result<Position, Error> {
         if let Some(head) = self.head {
             return Ok(head);
         }
-        let head: i64 = sqlx::query_scalar("SELECT coalesce(max(position), 0) FROM events")
+        let head = sqlx::query_scalar("SELECT coalesce(max(position), 0) FROM events")
             .fetch_one(&mut self.connection)
             .await?;
-        Ok(*self.head.insert(head.cast_unsigned()))
+        Ok(*self.head.insert(head))
     }
 
     async fn probe(&mut self) -> Result<(), Error> {
@@ -120,9 +123,9 @@ impl crate::Appender for Appender {
             .fetch_one(&mut self.connection)
             .await?;
         // The files of the log may have room for a page on a full disk, but not for a batch.
-        let beside = format!("{file}-probe");
-        let written = tokio::fs::write(&beside, vec![0; ROOM]).await;
-        let removed = tokio::fs::remove_file(&beside).await;
+        let probe_file = format!("{file}-probe");
+        let written = tokio::fs::write(&probe_file, vec![0; PROBE_BYTES]).await;
+        let removed = tokio::fs::remove_file(&probe_file).await;
         written.and(removed).map_err(sqlx::Error::Io)?;
         sqlx::query("UPDATE log SET id = id")
             .execute(&mut self.connection)
@@ -143,7 +146,7 @@ impl crate::Appender for Appender {
             .iter()
             .map(|aggregate| (aggregate.kind, &aggregate.id))
             .collect();
-        let rows = sqlx::query_as(LOAD)
+        let rows = sqlx::query_as(LOAD_SQL)
             .bind(serde_json::json!(wanted).to_string())
             .bind(serde_json::json!(request_ids).to_string())
             .fetch_all(&mut self.connection)
@@ -153,7 +156,7 @@ impl crate::Appender for Appender {
         Loaded::of(rows, self.schema)
     }
 
-    async fn append(&mut self, batch: &Batch) -> Result<u64, Error> {
+    async fn append(&mut self, batch: &Batch) -> Result<Position, Error> {
         let first = self.head().await? + 1;
         if batch.events.is_empty() && batch.requests.is_empty() {
             return Ok(first);
@@ -166,7 +169,7 @@ impl crate::Appender for Appender {
                 .await;
             return Err(error.into());
         }
-        self.head = Some(first + batch.events.len() as u64 - 1);
+        self.head = Some(first.previous() + batch.events.len());
         Ok(first)
     }
 

@@ -6,12 +6,12 @@ mod read;
 use std::{path::Path, sync::Arc};
 
 use ::sqlite::Durability;
-use append::Appender;
-use read::Reader;
+use append::SqliteAppender;
+use read::SqliteReader;
 use sqlx::{SqliteConnection, migrate::Migrator};
 use uuid::Uuid;
 
-use crate::{Error, Log, News, Schema};
+use crate::{Appender, Error, Log, Notifications, Reader, Schema};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
@@ -25,7 +25,7 @@ const DURABILITY: Durability = Durability {
 
 /// Enough for two reads of catch-up and one other read at a time. More connections would only
 /// compete for two cores.
-const READERS: u32 = 3;
+const READ_CONNECTIONS: u32 = 3;
 
 /// Opens the log in the file at `path`, and creates the file if it is missing.
 ///
@@ -47,15 +47,19 @@ pub async fn open(path: &Path, schema: Schema) -> Result<Log, Error> {
     if !whole {
         return Err(Error::NotWhole);
     }
-    let appender = Appender::new(connection, schema).await?;
-    let reader = Reader::new(::sqlite::readers(path, READERS).await?, log_id, schema);
+    let appender = SqliteAppender::new(connection, schema).await?;
+    let reader = SqliteReader::new(
+        ::sqlite::readers(path, READ_CONNECTIONS).await?,
+        log_id,
+        schema,
+    );
     let reader = Arc::new(reader);
     Ok(Log {
         appender: Box::new(appender),
         // A file has one node, so a follower has no appends of other nodes to read.
-        follower: Arc::clone(&reader) as Arc<dyn crate::Reader>,
+        follower: Arc::clone(&reader) as Arc<dyn Reader>,
         reader,
-        news: News::default(),
+        notifications: Notifications::default(),
     })
 }
 
@@ -67,7 +71,7 @@ pub async fn open(path: &Path, schema: Schema) -> Result<Log, Error> {
 /// - [`Error::NotWhole`]: the log is an unfinished copy.
 /// - [`Error::Store`]: SQLite fails a statement.
 /// - [`Error::Damaged`]: SQLite reports corruption.
-pub async fn reader(path: &Path, schema: Schema) -> Result<Arc<dyn crate::Reader>, Error> {
+pub async fn reader(path: &Path, schema: Schema) -> Result<Arc<dyn Reader>, Error> {
     let mut connection = connect_to_read(path).await?;
     let (log_id, whole): (_, bool) = sqlx::query_as("SELECT id, whole FROM log")
         .fetch_one(&mut connection)
@@ -76,7 +80,7 @@ pub async fn reader(path: &Path, schema: Schema) -> Result<Arc<dyn crate::Reader
         return Err(Error::NotWhole);
     }
     let readers = ::sqlite::readers(path, 1).await?;
-    Ok(Arc::new(Reader::new(readers, log_id, schema)))
+    Ok(Arc::new(SqliteReader::new(readers, log_id, schema)))
 }
 
 /// Opens a read-only connection to a file that a node may use.
@@ -90,11 +94,10 @@ pub(crate) async fn connect(path: &Path) -> Result<SqliteConnection, Error> {
 }
 
 /// Opens an appender to a log, whole or not.
-pub(crate) async fn appender(
-    path: &Path,
-    schema: Schema,
-) -> Result<Box<dyn crate::Appender>, Error> {
-    Ok(Box::new(Appender::new(connect(path).await?, schema).await?))
+pub(crate) async fn appender(path: &Path, schema: Schema) -> Result<Box<dyn Appender>, Error> {
+    Ok(Box::new(
+        SqliteAppender::new(connect(path).await?, schema).await?,
+    ))
 }
 
 #[cfg(test)]

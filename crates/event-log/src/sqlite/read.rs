@@ -4,13 +4,13 @@ use async_trait::async_trait;
 use sqlx::{QueryBuilder, Sqlite, SqlitePool};
 
 use crate::{
-    Answer, Encoder, Error, Inspected, Page, Schema,
-    rows::{AnswerRow, InspectedRow, RecordRow, check_dense},
+    Encoder, Error, InspectedEvent, InspectedRequest, Page, Position, Reader, Schema,
+    rows::{InspectedEventRow, InspectedRequestRow, RecordRow, check_dense},
 };
 
 /// Reads a log through a pool of read-only connections.
 #[derive(Debug, Clone)]
-pub(super) struct Reader {
+pub(super) struct SqliteReader {
     pool: SqlitePool,
     log_id: String,
     schema: Schema,
@@ -18,7 +18,7 @@ pub(super) struct Reader {
 
 /// Reads a page as one row, because fetching a row per event costs more than the event itself. The
 /// row has the concatenated records and the length of each.
-const PAGE: &str = "
+const PAGE_SQL: &str = "
     SELECT count(*), coalesce(min(position), 0), coalesce(max(position), 0),
         min(schema_version), max(schema_version),
         group_concat(length(record)), CAST(group_concat(record, '') AS BLOB)
@@ -27,15 +27,15 @@ const PAGE: &str = "
 
 type PageRow = (
     i64,
-    i64,
-    i64,
+    Position,
+    Position,
     Option<u32>,
     Option<u32>,
     Option<String>,
     Option<Vec<u8>>,
 );
 
-impl Reader {
+impl SqliteReader {
     pub(super) fn new(pool: SqlitePool, log_id: String, schema: Schema) -> Self {
         Self {
             pool,
@@ -45,7 +45,7 @@ impl Reader {
     }
 
     /// Reads a page row by row, because some of its records need an upcast.
-    async fn page_of_any_schema(&self, first: i64, last: i64) -> Result<Page, Error> {
+    async fn page_of_any_schema(&self, first: Position, last: Position) -> Result<Page, Error> {
         let rows: Vec<RecordRow> = sqlx::query_as(
             "SELECT position, event_type, schema_version, record FROM events
             WHERE position BETWEEN ? AND ? ORDER BY position",
@@ -59,18 +59,19 @@ impl Reader {
 }
 
 #[async_trait]
-impl crate::Reader for Reader {
+impl Reader for SqliteReader {
     fn log_id(&self) -> &str {
         &self.log_id
     }
 
-    async fn page(&self, after: u64, upto: u64, limit: usize) -> Result<Page, Error> {
-        let (count, first, last, oldest, newest, lengths, bytes): PageRow = sqlx::query_as(PAGE)
-            .bind(after.cast_signed())
-            .bind(upto.cast_signed())
-            .bind(limit as i64)
-            .fetch_one(&self.pool)
-            .await?;
+    async fn page(&self, after: Position, upto: Position, limit: usize) -> Result<Page, Error> {
+        let (count, first, last, oldest, newest, lengths, bytes): PageRow =
+            sqlx::query_as(PAGE_SQL)
+                .bind(after)
+                .bind(upto)
+                .bind(limit as i64)
+                .fetch_one(&self.pool)
+                .await?;
         if count == 0 {
             return Ok(Page::default());
         }
@@ -83,25 +84,20 @@ impl crate::Reader for Reader {
         let mut encoder = Encoder::with_capacity(count as usize, bytes.len());
         let mut records = Vec::with_capacity(count as usize);
         let mut rest = bytes.as_slice();
-        for (position, length) in (first.cast_unsigned()..).zip(lengths.split(',')) {
+        for (position, length) in first.onwards().zip(lengths.split(',')) {
             let length = length.parse().unwrap_or(usize::MAX);
-            let (record, behind) = rest
+            let (record, remaining) = rest
                 .split_at_checked(length)
                 .ok_or_else(|| Error::Damaged(format!("event {position} has no length")))?;
             records.push(encoder.push(position, record));
-            rest = behind;
+            rest = remaining;
         }
-        Ok(Page {
-            first: first.cast_unsigned(),
-            records,
-        })
+        Ok(Page { first, records })
     }
 
-    async fn head(&self) -> Result<u64, Error> {
-        let head: i64 = sqlx::query_scalar("SELECT coalesce(max(position), 0) FROM events")
-            .fetch_one(&self.pool)
-            .await?;
-        Ok(head.cast_unsigned())
+    async fn head(&self) -> Result<Position, Error> {
+        let head = sqlx::query_scalar("SELECT coalesce(max(position), 0) FROM events");
+        Ok(head.fetch_one(&self.pool).await?)
     }
 
     async fn history(&self, kind: i32, aggregate_id: &str) -> Result<Page, Error> {
@@ -115,41 +111,53 @@ impl crate::Reader for Reader {
         .await?;
         Page::of(rows, self.schema)
     }
-    async fn inspect(&self, after: u64, upto: u64, limit: usize) -> Result<Vec<Inspected>, Error> {
-        let rows: Vec<InspectedRow> = sqlx::query_as(
+
+    async fn inspect(
+        &self,
+        after: Position,
+        upto: Position,
+        limit: usize,
+    ) -> Result<Vec<InspectedEvent>, Error> {
+        let rows: Vec<InspectedEventRow> = sqlx::query_as(
             "SELECT e.position, e.aggregate_type, e.aggregate_id, e.version, e.event_type,
                 e.schema_version, e.record, b.position
             FROM events e LEFT JOIN events b ON b.aggregate_type = e.aggregate_type
                 AND b.aggregate_id = e.aggregate_id AND b.version = e.version - 1
             WHERE e.position > ? AND e.position <= ? ORDER BY e.position LIMIT ?",
         )
-        .bind(after.cast_signed())
-        .bind(upto.cast_signed())
+        .bind(after)
+        .bind(upto)
         .bind(limit as i64)
         .fetch_all(&self.pool)
         .await?;
-        let inspected = rows.into_iter().map(|row| Inspected::of(row, self.schema));
+        let inspected = rows
+            .into_iter()
+            .map(|row| InspectedEvent::of(row, self.schema));
         Ok(inspected.collect())
     }
 
-    async fn requests(&self, ids: &[String]) -> Result<Vec<Answer>, Error> {
+    async fn requests(&self, ids: &[String]) -> Result<Vec<InspectedRequest>, Error> {
         let mut query = QueryBuilder::<Sqlite>::new(
             "SELECT r.request_id, r.aggregate_id, r.version, r.position, e.position IS NOT NULL
             FROM requests r LEFT JOIN events e ON e.position = r.position
                 AND e.aggregate_id = r.aggregate_id AND e.version = r.version
             WHERE r.request_id IN (",
         );
-        let mut listed = query.separated(", ");
+        let mut list = query.separated(", ");
         for id in ids {
-            listed.push_bind(id);
+            list.push_bind(id);
         }
         query.push(")");
-        let rows: Vec<AnswerRow> = query.build_query_as().fetch_all(&self.pool).await?;
-        Ok(rows.into_iter().map(Answer::from).collect())
+        let rows: Vec<InspectedRequestRow> = query.build_query_as().fetch_all(&self.pool).await?;
+        Ok(rows.into_iter().map(InspectedRequest::from).collect())
     }
 
-    async fn requests_after(&self, after: &str, limit: usize) -> Result<Vec<Answer>, Error> {
-        let rows: Vec<AnswerRow> = sqlx::query_as(
+    async fn requests_after(
+        &self,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<InspectedRequest>, Error> {
+        let rows: Vec<InspectedRequestRow> = sqlx::query_as(
             "SELECT r.request_id, r.aggregate_id, r.version, r.position, e.position IS NOT NULL
             FROM requests r LEFT JOIN events e ON e.position = r.position
                 AND e.aggregate_id = r.aggregate_id AND e.version = r.version
@@ -159,6 +167,6 @@ impl crate::Reader for Reader {
         .bind(limit as i64)
         .fetch_all(&self.pool)
         .await?;
-        Ok(rows.into_iter().map(Answer::from).collect())
+        Ok(rows.into_iter().map(InspectedRequest::from).collect())
     }
 }

@@ -30,7 +30,7 @@ impl Fixture for Folder {
         connection.close().await
     }
 
-    fn forget(&self) -> &'static str {
+    fn delete_first(&self) -> &'static str {
         "DROP TRIGGER events_are_never_deleted; DELETE FROM events WHERE position = 1"
     }
 }

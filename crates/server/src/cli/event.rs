@@ -1,22 +1,13 @@
 //! Formats events as text for people.
 
+use command_side::codec::record;
 use contract::orders::v1::{AggregateType, RecordedEvent, recorded_event::Payload};
 
 use super::{money, text::printable, time};
 
 /// Returns the type of an event: the name of its payload's message.
 pub(super) fn kind(event: &RecordedEvent) -> &'static str {
-    match &event.payload {
-        None => "unknown",
-        Some(Payload::OrderCreated(_)) => "OrderCreated",
-        Some(Payload::OrderShipped(_)) => "OrderShipped",
-        Some(Payload::OrderDelivered(_)) => "OrderDelivered",
-        Some(Payload::OrderCancelled(_)) => "OrderCancelled",
-        Some(Payload::CustomerRegistered(_)) => "CustomerRegistered",
-        Some(Payload::CustomerRenamed(_)) => "CustomerRenamed",
-        Some(Payload::ProductRegistered(_)) => "ProductRegistered",
-        Some(Payload::ProductRenamed(_)) => "ProductRenamed",
-    }
+    event.payload.as_ref().map_or("unknown", record::event_type)
 }
 
 /// Describes the payload in one line. The line is empty if the payload has no details.

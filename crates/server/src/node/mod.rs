@@ -190,7 +190,7 @@ impl Serve {
         let folder = roles.query.then(|| Folder::own(&settings.data_dir));
         let folder = folder.transpose()?;
         let log_folder = match &settings.log {
-            Location::File(file) if roles.command => Folder::own_that_of(file, folder.as_ref())?,
+            Location::File(file) if roles.command => Folder::own_parent_of(file, folder.as_ref())?,
             _ => None,
         };
         Ok(Self {

@@ -1,7 +1,7 @@
 //! Tests of [`Decider`] and [`needs`]: batches of commands, request ids and loaded states.
 
 use contract::orders::v1::{execute_commands_request::Command as Sent, *};
-use event_log::Stored;
+use event_log::{Position, StoredEvent};
 
 use super::*;
 use crate::commands::Origin;
@@ -50,14 +50,18 @@ fn decider(loaded: Loaded) -> Decider {
 
 /// Returns the load that the log would return for a batch whose first event is at `first`.
 fn loaded(batch: Batch, first: u64) -> Loaded {
-    let events = (first..).zip(batch.events).map(|(position, event)| Stored {
-        aggregate: event.aggregate,
-        version: event.version,
-        position,
-        record: event.record.into(),
-    });
-    let requests = batch.requests.into_iter().map(|request| Answered {
-        request_id: request.id,
+    let first = Position::from(first);
+    let positions = first.onwards();
+    let events = positions
+        .zip(batch.events)
+        .map(|(position, event)| StoredEvent {
+            aggregate: event.aggregate,
+            version: event.version,
+            position,
+            record: event.record.into(),
+        });
+    let requests = batch.requests.into_iter().map(|request| StoredRequest {
+        id: request.id,
         fingerprint: request.fingerprint,
         aggregate_id: request.aggregate_id,
         version: request.version,
@@ -69,10 +73,14 @@ fn loaded(batch: Batch, first: u64) -> Loaded {
     }
 }
 
+fn known(position: u64) -> PendingPosition {
+    PendingPosition::Known(position.into())
+}
+
 #[test]
-fn g4_a_command_sees_what_the_ones_before_it_in_the_batch_did() {
+fn g4_command_is_decided_after_the_ones_before_it_in_the_batch() {
     let mut decider = decider(Loaded::default());
-    assert_eq!(decider.decide(create("o", "")).unwrap().version, 1);
+    assert_eq!(decider.decide(create("o", "")).unwrap().version, 1.into());
     let taken = Error::OrderAlreadyExists("o".into());
     assert_eq!(decider.decide(create("o", "")), Err(taken));
     let mismatch = Error::VersionMismatch {
@@ -83,26 +91,33 @@ fn g4_a_command_sees_what_the_ones_before_it_in_the_batch_did() {
     let cancelled = decider.decide(cancel("o", Some(1))).unwrap();
     assert_eq!(
         (cancelled.version, cancelled.position),
-        (2, Position::InBatch(1))
+        (2.into(), PendingPosition::InBatch(1))
     );
     decider.decide(cancel("o", None)).unwrap_err();
     let batch = decider.finish();
-    let versions: Vec<_> = batch.events.iter().map(|event| event.version).collect();
-    assert_eq!(versions, [1, 2], "a refusal leaves no trace");
+    let versions: Vec<_> = batch
+        .events
+        .iter()
+        .map(|event| event.version.get())
+        .collect();
+    assert_eq!(versions, [1, 2], "a rejected command adds no event");
 }
 
 #[test]
-fn g4_a_command_decides_on_what_the_log_holds() {
+fn g4_command_is_decided_on_the_loaded_events() {
     let mut before = decider(Loaded::default());
     before.decide(create("o", "")).unwrap();
     let mut after = decider(loaded(before.finish(), 41));
-    assert_eq!(after.decide(cancel("o", Some(1))).unwrap().version, 2);
+    assert_eq!(
+        after.decide(cancel("o", Some(1))).unwrap().version,
+        2.into()
+    );
     let event = RecordedEvent::decode(after.finish().events[0].record.as_slice()).unwrap();
     assert_eq!(event.customer_id, "ann", "on every event of an order");
 }
 
 #[test]
-fn g5_a_request_id_is_answered_once_and_for_good() {
+fn g5_known_request_id_gets_the_original_reply() {
     let mut before = decider(Loaded::default());
     let first = before.decide(create("o", "r")).unwrap();
     assert_eq!(
@@ -118,14 +133,14 @@ fn g5_a_request_id_is_answered_once_and_for_good() {
     let again = after.decide(create("o", "r")).unwrap();
     assert_eq!(
         (again.id, again.version, again.position),
-        (first.id, 1, Position::Of(41))
+        (first.id, 1.into(), known(41))
     );
     assert_eq!(after.decide(create("p", "r")), Err(Error::RequestIdReused));
     assert_eq!(after.finish(), Batch::default());
 }
 
 #[test]
-fn g5_a_refused_command_does_not_use_up_its_request_id() {
+fn g5_rejected_command_does_not_use_its_request_id() {
     let mut decider = decider(Loaded::default());
     decider.decide(create("o", "r-1")).unwrap();
     decider.decide(create("o", "r-2")).unwrap_err();
@@ -133,24 +148,27 @@ fn g5_a_refused_command_does_not_use_up_its_request_id() {
 }
 
 #[test]
-fn an_unchanged_name_is_answered_with_where_it_stands() {
+fn unchanged_name_is_answered_with_the_version_that_gave_it() {
     let mut before = decider(Loaded::default());
     before.decide(register("ann", "Ann")).unwrap();
     let mut after = decider(loaded(before.finish(), 41));
     let same = after.decide(register("ann", "Ann")).unwrap();
-    assert_eq!((same.version, same.position), (1, Position::Of(41)));
+    assert_eq!((same.version, same.position), (1.into(), known(41)));
     let renamed = after.decide(register("ann", "Anna")).unwrap();
     assert_eq!(
         (renamed.version, renamed.position),
-        (2, Position::InBatch(0))
+        (2.into(), PendingPosition::InBatch(0))
     );
     let same = after.decide(register("ann", "Anna")).unwrap();
-    assert_eq!((same.version, same.position), (2, Position::InBatch(0)));
+    assert_eq!(
+        (same.version, same.position),
+        (2.into(), PendingPosition::InBatch(0))
+    );
     assert_eq!(after.finish().events.len(), 1);
 }
 
 #[test]
-fn a_customer_and_a_product_of_one_id_are_two() {
+fn customer_and_product_with_one_id_are_two_aggregates() {
     let mut decider = decider(Loaded::default());
     decider.decide(register("x", "X")).unwrap();
     let product = command(Sent::RegisterProduct(RegisterProductRequest {
@@ -158,22 +176,22 @@ fn a_customer_and_a_product_of_one_id_are_two() {
         name: "X".into(),
         ..RegisterProductRequest::default()
     }));
-    assert_eq!(decider.decide(product).unwrap().version, 1);
+    assert_eq!(decider.decide(product).unwrap().version, 1.into());
     let events = decider.finish().events;
     let types: Vec<_> = events.iter().map(|event| &*event.event_type).collect();
     assert_eq!(types, ["CustomerRegistered", "ProductRegistered"]);
 }
 
 #[test]
-fn nothing_is_loaded_twice_or_for_a_new_order() {
+fn load_names_each_aggregate_once_and_no_generated_id() {
     let commands = [
         create("", "r-1"),
         create("o", "r-2"),
         cancel("o", None),
         register("o", "O"),
     ];
-    for hopeful in [false, true] {
-        let (aggregates, mut ids) = needs(commands.iter(), hopeful);
+    for optimistic in [false, true] {
+        let (aggregates, mut ids) = needs(commands.iter(), optimistic);
         assert_eq!(aggregates.len(), 2, "o is cancelled too");
         ids.sort_unstable();
         assert_eq!(ids, ["r-1", "r-2"]);
@@ -181,7 +199,7 @@ fn nothing_is_loaded_twice_or_for_a_new_order() {
 }
 
 #[test]
-fn with_hope_nothing_is_loaded_for_new_orders_alone() {
+fn optimistic_load_of_new_orders_alone_is_empty() {
     let commands = [create("", "r-1"), create("o", "r-2")];
     let (aggregates, ids) = needs(commands.iter(), false);
     assert_eq!((aggregates.len(), ids.len()), (1, 2));

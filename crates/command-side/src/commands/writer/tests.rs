@@ -28,10 +28,10 @@ async fn fixture() -> Fixture {
     let writer = Writer {
         jobs,
         appender,
-        tail: Arc::new(Tail::new(0)),
+        tail: Arc::new(Tail::new(Position::START)),
         signals: Arc::default(),
         available: watch::Sender::new(true),
-        hopeful: true,
+        optimistic: true,
     };
     Fixture {
         _folder: folder,
@@ -57,19 +57,19 @@ fn create(order_id: &str, request_id: &str, customer_id: &str) -> Command {
 }
 
 /// Queues a command, and returns the receiver of its reply.
-async fn send(jobs: &mpsc::Sender<Job>, command: Command) -> oneshot::Receiver<Answer> {
-    let (answer, answered) = oneshot::channel();
+async fn send(jobs: &mpsc::Sender<Job>, command: Command) -> oneshot::Receiver<Reply> {
+    let (reply, received) = oneshot::channel();
     let job = Job {
         command,
-        answer,
+        reply,
         permit: None,
     };
     jobs.send(job).await.unwrap();
-    answered
+    received
 }
 
 #[tokio::test]
-async fn g1_a_command_whose_caller_has_gone_is_committed_with_the_others() {
+async fn g1_writer_commits_a_command_whose_caller_has_gone() {
     let Fixture {
         _folder,
         jobs,
@@ -77,59 +77,63 @@ async fn g1_a_command_whose_caller_has_gone_is_committed_with_the_others() {
         writer,
     } = fixture().await;
     drop(send(&jobs, create("o-1", "", "ann")).await);
-    let answered = send(&jobs, create("o-2", "", "ann")).await;
+    let reply = send(&jobs, create("o-2", "", "ann")).await;
     drop(jobs);
     writer.run(CancellationToken::new()).await;
-    assert_eq!(answered.await.unwrap().unwrap().1, 2);
-    assert_eq!(reader.page(0, 2, 10).await.unwrap().records.len(), 2);
+    assert_eq!(reply.await.unwrap().unwrap().1, 2.into());
+    let page = reader.page(Position::START, 2.into(), 10).await.unwrap();
+    assert_eq!(page.records.len(), 2);
 }
 
 #[tokio::test]
-async fn g1_what_was_sent_before_the_end_is_answered_and_nothing_after_it_is_taken() {
+async fn g1_writer_answers_queued_commands_at_shutdown_and_takes_no_more() {
     let Fixture {
         _folder,
         jobs,
         writer,
         ..
     } = fixture().await;
-    let answered = send(&jobs, create("o-1", "", "ann")).await;
+    let reply = send(&jobs, create("o-1", "", "ann")).await;
     let stop = CancellationToken::new();
     stop.cancel();
     // The writer ends although a sender still exists.
     writer.run(stop).await;
-    assert_eq!(answered.await.unwrap().unwrap().1, 1);
+    assert_eq!(reply.await.unwrap().unwrap().1, 1.into());
     assert!(jobs.is_closed());
 }
 
 #[tokio::test]
-async fn g5_a_request_id_is_recognised_also_among_new_orders_decided_with_hope() {
+async fn g5_an_optimistic_attempt_recognises_a_known_request_id_among_new_orders() {
     let Fixture {
         _folder,
         jobs: _jobs,
         mut writer,
         ..
     } = fixture().await;
-    let (first, told) = writer.commit(&[create("o-1", "r-1", "ann")]).await.unwrap();
-    let reply = told[0].clone().unwrap();
+    let (first, outcomes) = writer.commit(&[create("o-1", "r-1", "ann")]).await.unwrap();
+    let reply = outcomes[0].clone().unwrap();
     let (_, again) = writer
         .commit(&[create("o-2", "r-2", "ann"), create("o-1", "r-1", "ann")])
         .await
         .unwrap();
     let again = again[1].clone().unwrap();
-    assert_eq!(again.position.resolve(7), reply.position.resolve(first));
-    assert!(!writer.hopeful, "it met one: there may be more");
+    assert_eq!(
+        again.position.resolve(7.into()),
+        reply.position.resolve(first)
+    );
+    assert!(!writer.optimistic, "more known request ids are likely");
     writer.commit(&[create("o-3", "r-3", "ann")]).await.unwrap();
-    assert!(writer.hopeful);
+    assert!(writer.optimistic);
     // The batch also creates another order with the same id.
-    let (_, told) = writer
+    let (_, outcomes) = writer
         .commit(&[create("o-4", "", "ann"), create("o-4", "r-1", "bob")])
         .await
         .unwrap();
-    assert_eq!(told[1], Err(Refusal::RequestIdReused));
+    assert_eq!(outcomes[1], Err(wire::Error::RequestIdReused));
 }
 
 #[tokio::test]
-async fn one_command_that_meets_what_cannot_be_read_does_not_harm_the_others() {
+async fn command_on_an_unreadable_aggregate_fails_alone() {
     let Fixture {
         _folder,
         jobs,
@@ -141,9 +145,9 @@ async fn one_command_that_meets_what_cannot_be_read_does_not_harm_the_others() {
         kind: 1,
         id: "broken".into(),
     };
-    let damaged = event_log::Event {
+    let damaged = event_log::NewEvent {
         aggregate,
-        version: 1,
+        version: 1.into(),
         event_type: "OrderCreated".into(),
         schema_version: record::SCHEMA.current,
         record: b"nonsense".to_vec(),
@@ -158,7 +162,10 @@ async fn one_command_that_meets_what_cannot_be_read_does_not_harm_the_others() {
     let sound = send(&jobs, create("sound", "r-2", "ann")).await;
     drop(jobs);
     writer.run(CancellationToken::new()).await;
-    assert!(matches!(broken.await.unwrap(), Err(Refusal::Internal(_))));
-    assert_eq!(sound.await.unwrap().unwrap().1, 2);
+    assert!(matches!(
+        broken.await.unwrap(),
+        Err(wire::Error::Internal(_))
+    ));
+    assert_eq!(sound.await.unwrap().unwrap().1, 2.into());
     assert!(*available.borrow(), "the store answers");
 }

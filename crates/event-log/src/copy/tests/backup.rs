@@ -48,39 +48,45 @@ async fn restore(backup: &Backup, to: &Location, log_id: LogId) -> Result<Copied
     restore.run(log_id, &mut |_| {}).await
 }
 
-/// Part of the request ids that [`append_and_answer`] records with the log's first event.
-const LATE: &str = "late";
+/// Part of the request ids that [`append_until_stopped`] records with the log's first event.
+const SECOND_ID: &str = "second";
 
 /// Appends batches until `stop` is set, and counts them in `appended`. A batch has an event with a
 /// request id, and a second request id whose reply is the log's first event.
-async fn append_and_answer(location: Location, appended: Arc<AtomicU64>, stop: Arc<AtomicBool>) {
+async fn append_until_stopped(location: Location, appended: Arc<AtomicU64>, stop: Arc<AtomicBool>) {
     let mut log = open(&location).await;
-    for version in 1.. {
+    for version in 1_u64.. {
         if stop.load(Ordering::SeqCst) {
             break;
         }
-        let event = Event {
+        let event = NewEvent {
             aggregate: Aggregate {
                 kind: 1,
                 id: "meanwhile".into(),
             },
-            version,
+            version: version.into(),
             event_type: "Happened".into(),
             schema_version: 3,
             record: vec![version as u8],
         };
-        let request = |id: String, position| Request {
+        let request = |id: String, position| NewRequest {
             id,
             fingerprint: Vec::new(),
             aggregate_id: String::new(),
-            version,
+            version: version.into(),
             position,
         };
         // The ids spread over the existing ones, in the order in which a copy reads requests.
         let spread = version % 10;
         let requests = vec![
-            request(format!("{spread}-new-{version}"), Position::InBatch(0)),
-            request(format!("{spread}-{LATE}-{version}"), Position::Of(1)),
+            request(
+                format!("{spread}-new-{version}"),
+                PendingPosition::InBatch(0),
+            ),
+            request(
+                format!("{spread}-{SECOND_ID}-{version}"),
+                PendingPosition::Known(1.into()),
+            ),
         ];
         let events = vec![event];
         log.appender
@@ -94,14 +100,14 @@ async fn append_and_answer(location: Location, appended: Arc<AtomicU64>, stop: A
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Postgres"]
-async fn g3_g5_an_export_has_the_log_up_to_where_it_ended_while_others_append() {
+async fn g3_g5_export_has_the_log_through_its_head_while_nodes_append() {
     let places = Places::new().await;
     for from in [&places.file, &places.database] {
         append(from, "a", 1, 3000).await;
         let backup = Backup::new();
         let appended = Arc::new(AtomicU64::new(0));
         let stop = Arc::new(AtomicBool::new(false));
-        let writer = append_and_answer(from.clone(), appended.clone(), stop.clone());
+        let writer = append_until_stopped(from.clone(), appended.clone(), stop.clone());
         let writer = tokio::spawn(writer);
         let mut told = Vec::new();
         let mut tell = |progress: Progress| {
@@ -126,10 +132,11 @@ async fn g3_g5_an_export_has_the_log_up_to_where_it_ended_while_others_append() 
         let (theirs, ours) = (all(from).await, all(&backup.location()).await);
         assert_eq!(ours.0, theirs.0, "it is that log, and whole");
         assert_eq!(ours.1[..], theirs.1[..head as usize]);
-        let is_so_far = |request: &&Request| request.position.resolve(0) <= head;
+        let is_so_far =
+            |request: &&NewRequest| request.position.resolve(Position::START) <= head.into();
         let so_far: Vec<_> = theirs.2.iter().filter(is_so_far).collect();
         // The export may have read a request of an earlier event before or after its commit.
-        let is_certain = |request: &&&Request| !request.id.contains(LATE);
+        let is_certain = |request: &&&NewRequest| !request.id.contains(SECOND_ID);
         let certain: Vec<_> = so_far.iter().filter(is_certain).collect();
         assert_eq!(certain.len() as u64, head);
         for request in certain {
@@ -144,7 +151,7 @@ async fn g3_g5_an_export_has_the_log_up_to_where_it_ended_while_others_append() 
 
 #[tokio::test]
 #[ignore = "needs Postgres"]
-async fn an_export_needs_no_lock_and_keeps_nobody_from_appending() {
+async fn export_needs_no_lock_and_stops_no_append() {
     let places = Places::new().await;
     for from in [&places.file, &places.database] {
         append(from, "a", 1, 10).await;
@@ -157,7 +164,7 @@ async fn an_export_needs_no_lock_and_keeps_nobody_from_appending() {
         export_to(from, &backup.file()).await.unwrap();
         node.appender.close().await;
         let again = export_to(from, &backup.file()).await;
-        assert!(matches!(again, Err(Error::Exists(_))), "{again:?}");
+        assert!(matches!(again, Err(Error::FileExists(_))), "{again:?}");
         assert_eq!(backup.names(), ["backup.db"]);
     }
 }
@@ -184,7 +191,7 @@ async fn until(
     }
 }
 
-const MOMENTS: [(Stage, u64); 3] = [
+const INTERRUPTIONS: [(Stage, u64); 3] = [
     (Stage::Events, 1000),
     (Stage::Requests, 2000),
     (Stage::Verifying, 3000),
@@ -192,12 +199,12 @@ const MOMENTS: [(Stage, u64); 3] = [
 
 #[tokio::test]
 #[ignore = "needs Postgres"]
-async fn an_export_that_is_broken_off_leaves_no_file_and_is_gone_on_with() {
+async fn interrupted_export_leaves_no_file_and_continues() {
     let places = Places::new().await;
     for from in [&places.file, &places.database] {
         append(from, "a", 1, 4000).await;
         let (backup, file) = (Backup::new(), Backup::file);
-        for moment in MOMENTS {
+        for moment in INTERRUPTIONS {
             let file = file(&backup);
             until(moment, async |tell| {
                 export(from, &file, tell).await.map(drop)
@@ -215,7 +222,7 @@ async fn an_export_that_is_broken_off_leaves_no_file_and_is_gone_on_with() {
 
 #[tokio::test]
 #[ignore = "needs Postgres"]
-async fn only_a_whole_log_is_exported_and_to_where_there_is_nothing() {
+async fn export_rejects_an_unfinished_log_and_an_existing_file() {
     let places = Places::new().await;
     let backup = Backup::new();
     for from in [&places.file, &places.database] {
@@ -234,16 +241,16 @@ async fn only_a_whole_log_is_exported_and_to_where_there_is_nothing() {
     assert!(told.ends_with("is in use by another process"), "{told}");
     fs::write(backup.file(), "a letter").unwrap();
     let taken = exported.unwrap().finish();
-    assert!(matches!(taken, Err(Error::Exists(_))), "{taken:?}");
+    assert!(matches!(taken, Err(Error::FileExists(_))), "{taken:?}");
     assert_eq!(fs::read_to_string(backup.file()).unwrap(), "a letter");
 }
 
 #[tokio::test]
 #[ignore = "needs Postgres"]
-async fn g5_a_restored_log_is_as_it_was_under_its_id_or_a_new_one() {
+async fn g5_restored_log_is_the_same_under_its_id_or_a_new_one() {
     let places = Places::new().await;
     append(&places.file, "a", 1, 2500).await;
-    answer(&places.file, "changed nothing").await;
+    record_reply(&places.file, "changed nothing").await;
     let backup = Backup::new();
     export_to(&places.file, &backup.file()).await.unwrap();
     let before = all(&places.file).await;
@@ -273,7 +280,7 @@ async fn g5_a_restored_log_is_as_it_was_under_its_id_or_a_new_one() {
 
 #[tokio::test]
 #[ignore = "needs Postgres"]
-async fn a_restore_that_is_broken_off_is_not_served_and_is_gone_on_with() {
+async fn interrupted_restore_is_not_opened_and_continues() {
     let places = Places::new().await;
     append(&places.file, "a", 1, 4000).await;
     let (backup, another) = (Backup::new(), Backup::new());
@@ -283,7 +290,7 @@ async fn a_restore_that_is_broken_off_is_not_served_and_is_gone_on_with() {
         .await
         .unwrap();
     let to = &places.database;
-    for moment in MOMENTS {
+    for moment in INTERRUPTIONS {
         let restore_new = Restore::open(&backup.file(), to).await.unwrap();
         until(moment, async |tell| {
             restore_new.run(LogId::New, tell).await.map(drop)
@@ -304,7 +311,7 @@ async fn a_restore_that_is_broken_off_is_not_served_and_is_gone_on_with() {
 
 #[tokio::test]
 #[ignore = "needs Postgres"]
-async fn a_log_is_not_restored_to_where_a_node_runs() {
+async fn restore_rejects_a_store_in_use() {
     let places = Places::new().await;
     append(&places.file, "a", 1, 1).await;
     let backup = Backup::new();

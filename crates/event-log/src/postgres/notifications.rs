@@ -1,4 +1,4 @@
-//! Announcements of appends, as notifications of Postgres.
+//! Notifications of appends, on a channel of Postgres.
 
 use std::time::Duration;
 
@@ -7,24 +7,24 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::{ANSWER_TIMEOUT, in_time};
 
-/// The channel on which nodes announce appends. A message has no content and may be lost: after
-/// [`POLL`], nodes read the log anyway.
-const CHANNEL: &str = "orderlog";
+/// The channel of all nodes. A message has no content and may be lost: after
+/// [`POLL_INTERVAL`], nodes read the log anyway.
+const CHANNEL_NAME: &str = "orderlog";
 
 /// Nodes read the log at least every 250 ms, so that a lost message delays no node longer.
-const POLL: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Announces this node's appends, and receives the announcements of other nodes.
+/// Notifies the other nodes of this node's appends, and receives their notifications.
 #[derive(Debug)]
-pub struct News {
+pub(crate) struct Channel {
     pool: PgPool,
     listener: Option<PgListener>,
     poll: Interval,
 }
 
-impl News {
+impl Channel {
     pub(super) fn new(pool: PgPool) -> Self {
-        let mut poll = interval(POLL);
+        let mut poll = interval(POLL_INTERVAL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             pool,
@@ -33,7 +33,7 @@ impl News {
         }
     }
 
-    /// Returns when another node may have appended: after a message, or after [`POLL`].
+    /// Returns when another node may have appended: after a message, or after [`POLL_INTERVAL`].
     pub(crate) async fn next(&mut self) {
         let Self {
             pool,
@@ -48,10 +48,10 @@ impl News {
 
     /// Notifies the other nodes that this node has appended. A failure is only logged, because the
     /// other nodes also poll.
-    pub(crate) async fn tell(&self) {
-        let told = sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL);
-        if let Err(error) = in_time(ANSWER_TIMEOUT, told.execute(&self.pool)).await {
-            tracing::debug!(%error, "other nodes are not told, and will find out by themselves");
+    pub(crate) async fn send(&self) {
+        let notify = sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL_NAME);
+        if let Err(error) = in_time(ANSWER_TIMEOUT, notify.execute(&self.pool)).await {
+            tracing::debug!(%error, "other nodes were not notified; they poll the log");
         }
     }
 }
@@ -64,7 +64,7 @@ async fn listen(pool: &PgPool, slot: &mut Option<PgListener>) {
             let Ok(mut listener) = PgListener::connect_with(pool).await else {
                 return std::future::pending().await;
             };
-            if listener.listen(CHANNEL).await.is_err() {
+            if listener.listen(CHANNEL_NAME).await.is_err() {
                 return std::future::pending().await;
             }
             slot.insert(listener)

@@ -1,0 +1,61 @@
+//! The failures of a log.
+
+use crate::{Position, postgres};
+
+/// A failure of the log or of its store.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be opened.
+    #[error(transparent)]
+    File(#[from] ::sqlite::Error),
+    /// The database cannot be opened.
+    #[error(transparent)]
+    Database(#[from] postgres::OpenError),
+    /// The store does not answer, or rejects a statement.
+    #[error("the event store failed: {0}")]
+    Store(#[source] sqlx::Error),
+    /// The log is the target of a copy or restore that has not finished.
+    #[error(
+        "the log is a copy that is not finished: run `orderlog copy` or `orderlog restore` again"
+    )]
+    NotWhole,
+    /// The log already has a version or request id of the batch.
+    #[error("the log has a version or request id of the batch already")]
+    Conflict,
+    /// The store lacks rows that it must have, or SQLite reports corruption.
+    #[error("the event store is damaged: {0}")]
+    Damaged(String),
+    /// The program has no upcast for an event of this schema version.
+    #[error(
+        "event {position} has schema version {found} of {event_type}, which this program does not know"
+    )]
+    UnknownSchema {
+        /// The event's position.
+        position: Position,
+        /// The event's type.
+        event_type: String,
+        /// The event's schema version.
+        found: u32,
+    },
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        match error.as_database_error() {
+            Some(refused) if refused.is_unique_violation() => Self::Conflict,
+            // One page is unreadable and the others are not, so the error is no outage.
+            Some(refused) if is_corrupt(refused) => Self::Damaged(error.to_string()),
+            _ => Self::Store(error),
+        }
+    }
+}
+
+/// Returns true for SQLITE_CORRUPT. The low byte of SQLite's codes is the primary code.
+fn is_corrupt(error: &dyn sqlx::error::DatabaseError) -> bool {
+    const CORRUPT: u32 = 11;
+    let is_sqlite = error
+        .try_downcast_ref::<sqlx::sqlite::SqliteError>()
+        .is_some();
+    let code = error.code().and_then(|code| code.parse::<u32>().ok());
+    is_sqlite && code.is_some_and(|code| code & 0xff == CORRUPT)
+}
