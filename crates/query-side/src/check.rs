@@ -5,7 +5,7 @@ use contract::{
     orders::v1::{OrderStatus, SearchOrdersRequest, WatchOrdersRequest},
 };
 use prost_types::Timestamp;
-use read_model::request::{Bound, FacetField, Filter, Sort, SortField};
+use read_model::request::{Bound, FacetField, OrderFilter, Sort, SortField};
 use wire::{Violations, convert};
 
 /// Maximum number of entries in each list of a filter.
@@ -29,7 +29,7 @@ pub struct Search {
     /// The free text, empty for filters only.
     pub query: String,
     /// The conditions on the orders.
-    pub filter: Filter,
+    pub filter: OrderFilter,
     /// The sort order. `None` selects the default of the kind of search.
     pub sort: Option<Sort>,
     /// The number of orders on a page.
@@ -78,7 +78,7 @@ pub fn search(request: SearchOrdersRequest, violations: &mut Violations) -> Sear
 }
 
 /// Converts the filter of a WatchOrders request, and adds each invalid field to `violations`.
-pub fn watch(request: WatchOrdersRequest, violations: &mut Violations) -> Filter {
+pub fn watch(request: WatchOrdersRequest, violations: &mut Violations) -> OrderFilter {
     let conditions = Conditions {
         order_ids: request.order_ids,
         customer_ids: request.customer_ids,
@@ -105,8 +105,8 @@ struct Conditions {
 }
 
 impl Conditions {
-    fn check(self, violations: &mut Violations) -> Filter {
-        Filter {
+    fn check(self, violations: &mut Violations) -> OrderFilter {
+        OrderFilter {
             order_ids: ids("order_ids", self.order_ids, violations),
             customer_ids: ids("customer_ids", self.customer_ids, violations),
             statuses: statuses(&self.statuses, violations),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use contract::orders::v1::{SearchOrdersRequest, SearchOrdersResponse};
 use read_model::{
     request::{Cursor, Sort, SortField},
-    search::Request,
+    search::SearchRequest,
 };
 use tokio::time::sleep;
 use wire::{Error, Violations};
@@ -107,7 +107,7 @@ impl Queries {
             limit,
             facets,
         } = search;
-        let request = Request {
+        let request = SearchRequest {
             query,
             filter: filter.clone(),
             sort,

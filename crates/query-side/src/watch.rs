@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use contract::orders::v1::{Order, WatchOrdersResponse};
 use prost::Message as _;
 use read_model::{
-    request::{Cursor, Filter, Sort, SortField},
+    request::{Cursor, OrderFilter, Sort, SortField},
     store::{ChangeCursor, Reader},
 };
 use tokio::{
@@ -46,7 +46,7 @@ enum End {
 impl Queries {
     pub(crate) fn watch(
         &self,
-        filter: Filter,
+        filter: OrderFilter,
     ) -> Result<ReceiverStream<Result<WatchOrdersResponse, Status>>, Error> {
         let place = Arc::clone(&self.watchers)
             .try_acquire_owned()
@@ -79,7 +79,7 @@ impl Queries {
 
 struct Watcher {
     documents: Reader,
-    filter: Filter,
+    filter: OrderFilter,
 }
 
 impl Watcher {
@@ -159,7 +159,7 @@ impl Watcher {
     }
 
     fn changed(&self, orders: impl Iterator<Item = Order>, position: u64) -> WatchOrdersResponse {
-        let in_any_state = Filter {
+        let in_any_state = OrderFilter {
             statuses: Vec::new(),
             ..self.filter.clone()
         };

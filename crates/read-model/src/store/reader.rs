@@ -35,7 +35,7 @@ impl Pool {
     }
 
     /// Opens the same number of connections to another file, on the same runtime.
-    pub(super) async fn open_beside(&self, path: &Path) -> Result<SqlitePool, Error> {
+    pub(super) async fn open_another(&self, path: &Path) -> Result<SqlitePool, Error> {
         let (path, connections) = (path.to_owned(), self.connections);
         let opening = self
             .runtime
@@ -61,19 +61,19 @@ impl Pool {
 pub struct Reader {
     pool: Pool,
     position: watch::Receiver<u64>,
-    pub(super) again: watch::Receiver<()>,
+    pub(super) reindex: watch::Receiver<()>,
 }
 
 impl Reader {
     pub(super) fn new(
         pool: Pool,
         position: watch::Receiver<u64>,
-        again: watch::Receiver<()>,
+        reindex: watch::Receiver<()>,
     ) -> Self {
         Self {
             pool,
             position,
-            again,
+            reindex,
         }
     }
 

@@ -5,13 +5,13 @@ use std::cmp::Reverse;
 use wire::convert;
 
 use super::{
-    Document, Engine, Fixture, Request, checkpoint, customer, document, everything, filled, search,
-    with_words, write,
+    Document, Engine, Fixture, SearchRequest, checkpoint, customer, document, everything, filled,
+    search, with_words, write,
 };
 use crate::request::{Sort, SortField};
 
 /// Returns the rows of all pages from here on, and the number of pages.
-async fn pages(engine: &dyn Engine, mut request: Request) -> (Vec<u64>, usize) {
+async fn pages(engine: &dyn Engine, mut request: SearchRequest) -> (Vec<u64>, usize) {
     let mut rows = Vec::new();
     for count in 1.. {
         let hits = search(engine, request.clone()).await;
@@ -68,7 +68,7 @@ pub(crate) async fn pages_of_every_order_join_to_the_whole(fixture: &dyn Fixture
                 documents.reverse();
             }
             let expected: Vec<_> = documents.iter().map(|document| document.row).collect();
-            let request = Request {
+            let request = SearchRequest {
                 sort: Some(sort),
                 limit: 5,
                 ..everything()
@@ -82,7 +82,7 @@ pub(crate) async fn pages_of_every_order_join_to_the_whole(fixture: &dyn Fixture
 pub(crate) async fn pages_by_score_join_to_the_whole(fixture: &dyn Fixture) {
     let mut documents = alike(1..24);
     let engine = filled(fixture, documents.clone()).await;
-    let request = Request {
+    let request = SearchRequest {
         limit: 5,
         ..with_words("lima")
     };
@@ -94,7 +94,7 @@ pub(crate) async fn pages_by_score_join_to_the_whole(fixture: &dyn Fixture) {
 
 pub(crate) async fn the_last_page_may_be_full(fixture: &dyn Fixture) {
     let engine = filled(fixture, alike(1..11)).await;
-    let request = Request {
+    let request = SearchRequest {
         limit: 5,
         ..everything()
     };
@@ -104,7 +104,7 @@ pub(crate) async fn the_last_page_may_be_full(fixture: &dyn Fixture) {
 
 /// Reads a page, adds and replaces orders, and reads the other pages. The other pages must contain
 /// the orders from before, and may contain new ones.
-async fn pages_while_orders_come(engine: &dyn Engine, request: Request) {
+async fn pages_while_orders_come(engine: &dyn Engine, request: SearchRequest) {
     let (before, _) = pages(engine, request.clone()).await;
     let page = search(engine, request.clone()).await;
     for number in 0..9 {
@@ -112,7 +112,7 @@ async fn pages_while_orders_come(engine: &dyn Engine, request: Request) {
         documents.extend(alike(1 + number..3 + number));
         write(engine, documents, checkpoint(2 + number)).await;
     }
-    let after = Request {
+    let after = SearchRequest {
         after: page.next,
         ..request
     };
@@ -123,7 +123,7 @@ async fn pages_while_orders_come(engine: &dyn Engine, request: Request) {
 
 pub(crate) async fn pages_by_time_stay_right_while_orders_come(fixture: &dyn Fixture) {
     let engine = filled(fixture, alike(1..24)).await;
-    let request = Request {
+    let request = SearchRequest {
         sort: Some(Sort {
             field: SortField::CreatedAt,
             descending: true,
@@ -138,7 +138,7 @@ pub(crate) async fn pages_by_score_stay_right_while_orders_come(fixture: &dyn Fi
     let mut documents = alike(1..24);
     documents.push(customer(24, "Ernst"));
     let engine = filled(fixture, documents).await;
-    let request = Request {
+    let request = SearchRequest {
         limit: 5,
         newest: 24,
         ..with_words("lima")

@@ -2,11 +2,12 @@
 
 use crate::{
     request::{Sort, SortField},
-    search::{Difference, Request},
+    search::{IndexDifference, SearchRequest},
 };
 
 use super::{
-    Checkpoint, Fixture, checkpoint, customer, everything, filled, found, search, with_words, write,
+    Fixture, IndexCheckpoint, checkpoint, customer, everything, filled, found, search, with_words,
+    write,
 };
 
 pub(crate) async fn a_document_replaces_the_one_of_its_row(fixture: &dyn Fixture) {
@@ -33,11 +34,13 @@ pub(crate) async fn an_empty_index_has_no_checkpoint(fixture: &dyn Fixture) {
     assert_eq!((hits.total, hits.checkpoint), (0, None));
 }
 
-pub(crate) async fn g8_a_search_tells_the_checkpoint_of_what_it_searched(fixture: &dyn Fixture) {
+pub(crate) async fn g8_a_search_returns_the_checkpoint_of_the_searched_state(
+    fixture: &dyn Fixture,
+) {
     let engine = filled(fixture, vec![customer(1, "Berlin")]).await;
     let documents = vec![customer(1, "London"), customer(2, "Berlin")];
     write(&*engine, documents, checkpoint(7)).await;
-    let sorted = Request {
+    let sorted = SearchRequest {
         sort: Some(Sort {
             field: SortField::CreatedAt,
             descending: true,
@@ -46,7 +49,7 @@ pub(crate) async fn g8_a_search_tells_the_checkpoint_of_what_it_searched(fixture
         ..everything()
     };
     let first = search(&*engine, sorted.clone()).await;
-    let second = Request {
+    let second = SearchRequest {
         after: first.next,
         ..sorted
     };
@@ -62,7 +65,7 @@ pub(crate) async fn g8_a_search_tells_the_checkpoint_of_what_it_searched(fixture
 pub(crate) async fn a_checkpoint_comes_back_as_it_was_written(fixture: &dyn Fixture) {
     let engine = fixture.open().await;
     for position in [7, u64::MAX] {
-        let written = Checkpoint {
+        let written = IndexCheckpoint {
             log_id: "a log, \"this\" one".into(),
             position,
             answers: position / 2,
@@ -109,7 +112,7 @@ pub(crate) async fn clearing_empties_the_index_for_good(fixture: &dyn Fixture) {
     assert_eq!(found(&*engine, "").await, [2]);
 }
 
-pub(crate) async fn writes_that_are_under_way_together_are_applied_in_order(fixture: &dyn Fixture) {
+pub(crate) async fn overlapping_writes_are_applied_in_order(fixture: &dyn Fixture) {
     let engine = filled(fixture, vec![customer(1, "Berlin")]).await;
     let mut under_way = Vec::new();
     for position in 2..6 {
@@ -146,9 +149,9 @@ pub(crate) async fn comparing_names_each_difference(fixture: &dyn Fixture) {
     assert_eq!(
         differences,
         [
-            Difference::Extra(6),
-            Difference::Missing(5),
-            Difference::Other(4)
+            IndexDifference::Extra(6),
+            IndexDifference::Missing(5),
+            IndexDifference::Other(4)
         ]
     );
     let same = vec![customer(9, "outside")];

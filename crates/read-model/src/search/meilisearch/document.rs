@@ -14,7 +14,7 @@ use wire::convert;
 use crate::search::{Document, tokens};
 
 /// The field of the primary key.
-pub(super) const KEY: &str = "id";
+pub(super) const PRIMARY_KEY: &str = "id";
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Indexed {

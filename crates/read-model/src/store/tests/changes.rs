@@ -54,7 +54,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn from_any_position_every_later_change_is_told_once_in_its_newest_state(
+    fn every_change_after_a_position_is_returned_once_in_its_newest_state(
         log in logs(50),
         limit in 1_usize..6,
     ) {
@@ -73,7 +73,7 @@ proptest! {
     }
 
     #[test]
-    fn whoever_follows_while_events_are_applied_ends_with_the_documents(
+    fn following_changes_during_writes_ends_with_the_documents(
         log in logs(50),
         limit in 1_usize..6,
         paces in proptest::collection::vec((1_usize..6, 0_usize..4), 60),
@@ -116,7 +116,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn a_name_on_many_orders_comes_in_bounded_steps() {
+async fn a_rename_of_many_orders_is_returned_in_bounded_steps() {
     for of_customer in [true, false] {
         let mut log = Log::default();
         for index in 0..25 {

@@ -7,8 +7,8 @@ mod list;
 mod names;
 mod parked;
 mod plans;
+mod rebuild;
 mod statistics;
-mod succession;
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ use wire::convert;
 use super::*;
 use crate::{
     projection::evolve,
-    request::{Bound, Cursor, FacetField, Filter, Sort, SortField},
+    request::{Bound, Cursor, FacetField, OrderFilter, Sort, SortField},
     search::Document,
 };
 
