@@ -95,10 +95,7 @@ impl IndexUpdater {
         handle: DocumentsHandle,
         from: IndexCheckpoint,
     ) -> Self {
-        let cursor = ChangeCursor {
-            position: from.position,
-            row: 0,
-        };
+        let cursor = ChangeCursor::at(from.position);
         Self {
             documents,
             max_documents: engine.write_limits().documents,

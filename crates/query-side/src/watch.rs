@@ -86,10 +86,7 @@ impl Watcher {
     async fn run(&self, responses: &Responses) -> Result<(), End> {
         let mut position = self.documents.subscribe();
         let mut reported = self.present(responses).await?;
-        let mut cursor = ChangeCursor {
-            position: reported,
-            row: 0,
-        };
+        let mut cursor = ChangeCursor::at(reported);
         let mut heartbeat = Instant::now() + HEARTBEAT_INTERVAL;
         loop {
             // Marks the position as seen before the read, so that any later change ends the wait.

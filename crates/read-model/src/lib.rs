@@ -26,5 +26,8 @@ pub mod generations;
 pub mod progress;
 pub mod projection;
 pub mod request;
+mod row;
 pub mod search;
 pub mod store;
+
+pub use row::Row;

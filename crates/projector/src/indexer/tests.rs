@@ -6,6 +6,7 @@ use contract::orders::v1::{
     AggregateType, OrderCreated, OrderDelivered, RecordedEvent, recorded_event::Payload,
 };
 use read_model::{
+    Row,
     generations::NextGeneration,
     search::{
         Applied, Claimed, Document, Engine, Hits, IndexDifference, SearchRequest, WriteLimits,
@@ -24,8 +25,8 @@ struct Gated {
     checkpoint: watch::Sender<Option<IndexCheckpoint>>,
     write_limits: WriteLimits,
     /// The row of the document that the engine refuses.
-    refuses: Option<u64>,
-    rows: Mutex<Vec<u64>>,
+    refuses: Option<Row>,
+    rows: Mutex<Vec<Row>>,
 }
 
 #[async_trait::async_trait]
@@ -75,8 +76,8 @@ impl Engine for Gated {
 
     async fn compare(
         &self,
-        _: u64,
-        _: u64,
+        _: Row,
+        _: Row,
         _: Vec<Document>,
     ) -> Result<Vec<IndexDifference>, search::Error> {
         unreachable!("nobody compares")
@@ -122,7 +123,7 @@ async fn indexer(
     folder: &Path,
     events: &[RecordedEvent],
     write_limits: WriteLimits,
-    refuses: Option<u64>,
+    refuses: Option<Row>,
 ) -> (Indexer, Arc<Gated>, Writer, mpsc::Receiver<Parked>) {
     let file = folder.join("read.db");
     let mut writer = Writer::open(&file, 1).await.unwrap();
@@ -230,7 +231,7 @@ async fn only_the_document_that_the_engine_refuses_is_parked() {
     let (documents, writes) = (16, 3);
     let write_limits = WriteLimits { documents, writes };
     let (indexer, engine, _writer, mut parked) =
-        indexer(folder.path(), &events, write_limits, Some(23)).await;
+        indexer(folder.path(), &events, write_limits, Some(Row(23))).await;
     engine.writes.add_permits(1000);
     let running = Running::start(indexer);
     running.progress.wait_for(40).await;
@@ -241,7 +242,7 @@ async fn only_the_document_that_the_engine_refuses_is_parked() {
     let mut rows = engine.rows.lock().unwrap().clone();
     rows.sort_unstable();
     rows.dedup();
-    let others: Vec<_> = (1..=40).filter(|row| *row != 23).collect();
+    let others: Vec<_> = (1..=40).filter(|row| *row != 23).map(Row).collect();
     assert_eq!(rows, others);
     running.stop().await;
 }

@@ -1,6 +1,6 @@
 //! The check of a new search index against the documents, before the switch.
 
-use read_model::{search::IndexDifference, store::Projection};
+use read_model::{Row, search::IndexDifference, store::Projection};
 
 use super::{Error, MAX_SWITCH_LAG, Shared};
 use crate::{index_updater::IndexUpdater, verify::OrderPage};
@@ -21,7 +21,7 @@ impl Shared {
         updater: &mut IndexUpdater,
         report: &mut (impl FnMut(u64) + Send),
     ) -> Result<(), Error> {
-        let mut after = 0;
+        let mut after = Row::default();
         let mut comparisons = 0;
         let mut indexed_before = Vec::new();
         loop {
@@ -33,7 +33,9 @@ impl Shared {
             }
             let page = OrderPage::read(&self.live.reader, after).await?;
             let (is_last, last) = (page.is_last, page.last);
-            let found = updater.engine.compare(after + 1, last, page.documents);
+            let found = updater
+                .engine
+                .compare(after.following(), last, page.documents);
             let indexed = self
                 .reindex(updater, &different_rows(found.await?)?)
                 .await?;
@@ -49,7 +51,7 @@ impl Shared {
             // After `MAX_COMPARISONS` the rest is accepted: each order changed and was indexed in
             // every round.
             if indexed.is_empty() || comparisons >= MAX_COMPARISONS {
-                report(last);
+                report(last.0);
                 if is_last {
                     return Ok(());
                 }
@@ -64,8 +66,8 @@ impl Shared {
     async fn reindex(
         &self,
         updater: &mut IndexUpdater,
-        rows: &[u64],
-    ) -> Result<Vec<(u64, u64)>, Error> {
+        rows: &[Row],
+    ) -> Result<Vec<(Row, u64)>, Error> {
         let (documents, _) = self.live.reader.documents_by_rows(rows).await?;
         let mut accepted = Vec::new();
         for document in documents {
@@ -88,7 +90,7 @@ impl Shared {
 ///
 /// # Errors
 /// [`Error::Wrong`] if the index has an order that does not exist.
-fn different_rows(found: Vec<IndexDifference>) -> Result<Vec<u64>, Error> {
+fn different_rows(found: Vec<IndexDifference>) -> Result<Vec<Row>, Error> {
     let rows = found.into_iter().map(|difference| match difference {
         IndexDifference::Missing(row) | IndexDifference::Other(row) => Ok(row),
         IndexDifference::Extra(row) => Err(Error::Wrong(format!(

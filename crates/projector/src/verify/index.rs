@@ -4,6 +4,7 @@ use std::{collections::HashMap, pin::pin, time::Duration};
 
 use contract::orders::v1::Order;
 use read_model::{
+    Row,
     search::{Document, IndexDifference},
     store::{self, Difference, Projection, Reader},
 };
@@ -28,7 +29,7 @@ pub(crate) struct OrderPage {
     pub(crate) documents: Vec<Document>,
     /// The last row of the page. On the last page it is `as_of`, so that later orders do not count
     /// as extra.
-    pub(crate) last: u64,
+    pub(crate) last: Row,
     /// The position of the documents.
     pub(crate) as_of: u64,
     pub(crate) is_last: bool,
@@ -36,12 +37,12 @@ pub(crate) struct OrderPage {
 
 impl OrderPage {
     /// Reads the orders after a row.
-    pub(crate) async fn read(reader: &Reader, after: u64) -> Result<Self, store::Error> {
+    pub(crate) async fn read(reader: &Reader, after: Row) -> Result<Self, store::Error> {
         let (documents, as_of) = reader.orders_after(after, MAX_PAGE_ORDERS).await?;
         let is_last = documents.len() < MAX_PAGE_ORDERS as usize;
         let last = match documents.last() {
             Some(last) if !is_last => last.row,
-            _ => as_of,
+            _ => Row(as_of),
         };
         Ok(Self {
             documents,
@@ -55,14 +56,14 @@ impl OrderPage {
 impl Verifier {
     /// Compares all orders with the index.
     pub(super) async fn verify_index(&self, found: &Found) -> Result<(), Error> {
-        let mut after = 0;
+        let mut after = Row::default();
         loop {
             let page = OrderPage::read(&self.live.reader, after).await?;
             let (last, as_of, is_last) = (page.last, page.as_of, page.is_last);
-            for difference in self.compare_page(after + 1, page).await? {
+            for difference in self.compare_page(after.following(), page).await? {
                 send(found, difference).await?;
             }
-            send(found, Finding::Progress(last, as_of)).await?;
+            send(found, Finding::Progress(last.0, as_of)).await?;
             if is_last {
                 return Ok(());
             }
@@ -75,7 +76,7 @@ impl Verifier {
     ///
     /// An order that changed between all [`MAX_COMPARISONS`] is not reported: the index received
     /// each change.
-    async fn compare_page(&self, first: u64, page: OrderPage) -> Result<Vec<Difference>, Error> {
+    async fn compare_page(&self, first: Row, page: OrderPage) -> Result<Vec<Difference>, Error> {
         let OrderPage {
             mut documents,
             last,
@@ -83,7 +84,7 @@ impl Verifier {
             ..
         } = page;
         let (reader, index) = (&self.live.reader, self.live.indexer.progress());
-        let mut suspects: Option<Vec<u64>> = None;
+        let mut suspects: Option<Vec<Row>> = None;
         let mut certain = Vec::new();
         for comparison in 1..=MAX_COMPARISONS {
             // The first comparison does not wait for the index: most orders are old and equal in
@@ -133,7 +134,7 @@ impl Verifier {
     async fn describe(
         &self,
         found: Vec<IndexDifference>,
-        orders: &HashMap<u64, Order>,
+        orders: &HashMap<Row, Order>,
     ) -> Result<Vec<Difference>, Error> {
         let mut described = Vec::new();
         for difference in found {

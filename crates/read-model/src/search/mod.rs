@@ -12,6 +12,7 @@ use contract::orders::v1::{Facet, FacetValue, Order};
 use futures_util::future::BoxFuture;
 
 use crate::{
+    Row,
     generations::NextGeneration,
     request::{Cursor, FacetField, MAX_FACET_VALUES, OrderFilter, Sort},
 };
@@ -36,8 +37,8 @@ pub struct IndexCheckpoint {
 /// An order in the form that an engine indexes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {
-    /// The position of the event that created the order: its permanent key in the index.
-    pub row: u64,
+    /// The order's row: its permanent key in the index.
+    pub row: Row,
     /// The order, including its names.
     pub order: Order,
 }
@@ -65,7 +66,7 @@ pub struct SearchRequest {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hits {
     /// The rows of the orders, in the requested order.
-    pub rows: Vec<u64>,
+    pub rows: Vec<Row>,
     /// The cursor of the last row, if more hits follow.
     pub next: Option<Cursor>,
     /// The number of matches over all pages.
@@ -126,17 +127,17 @@ pub struct WriteLimits {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IndexDifference {
     /// The index has no document of this row.
-    Missing(u64),
+    Missing(Row),
     /// The index has a different document of this row.
-    Other(u64),
+    Other(Row),
     /// The index has a document of this row, but no such order exists.
-    Extra(u64),
+    Extra(Row),
 }
 
 impl IndexDifference {
     /// Returns the row that differs.
     #[must_use]
-    pub fn row(&self) -> u64 {
+    pub fn row(&self) -> Row {
         match self {
             Self::Missing(row) | Self::Other(row) | Self::Extra(row) => *row,
         }
@@ -189,8 +190,8 @@ pub trait Engine: fmt::Debug + Send + Sync {
     /// row `first` to row `last`.
     async fn compare(
         &self,
-        first: u64,
-        last: u64,
+        first: Row,
+        last: Row,
         documents: Vec<Document>,
     ) -> Result<Vec<IndexDifference>, Error>;
 }
@@ -231,7 +232,7 @@ fn facet(field: FacetField, counts: impl IntoIterator<Item = (String, u64)>) -> 
 
 /// Compares the content of an index, by row, with the expected documents.
 fn differences<T>(
-    mut indexed: BTreeMap<u64, T>,
+    mut indexed: BTreeMap<Row, T>,
     documents: &[Document],
     is_equal: impl Fn(&T, &Document) -> bool,
 ) -> Vec<IndexDifference> {

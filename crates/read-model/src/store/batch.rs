@@ -6,6 +6,7 @@ use contract::orders::v1::{AggregateType, RecordedEvent, recorded_event::Payload
 
 use super::statistics::Deltas;
 use crate::{
+    Row,
     projection::{self, evolve},
     search::Document,
 };
@@ -16,7 +17,7 @@ pub(super) struct Batch<'a> {
     /// Documents without names, by order id.
     pub(super) orders: HashMap<String, Document>,
     /// The products of the created orders, with the orders' rows.
-    pub(super) products: BTreeSet<(String, u64)>,
+    pub(super) products: BTreeSet<(String, Row)>,
     pub(super) customer_names: BTreeMap<&'a str, Name<'a>>,
     pub(super) product_names: BTreeMap<&'a str, Name<'a>>,
     pub(super) statistics: Deltas,
@@ -110,7 +111,7 @@ impl<'a> Batch<'a> {
         }
         let (row, mut order) = match self.orders.remove(id) {
             Some(Document { row, order }) => (row, Some(order)),
-            None => (event.position, None),
+            None => (Row(event.position), None),
         };
         let created = order.is_none();
         if let Err(error) = evolve(&mut order, event) {

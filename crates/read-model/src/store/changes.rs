@@ -3,16 +3,27 @@
 use std::collections::HashSet;
 
 use super::{Error, Reader};
-use crate::search::Document;
+use crate::{Row, search::Document};
 
 /// A position in the sequence of changes. The default is the beginning.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ChangeCursor {
     /// Every change up to this position has been returned.
     pub position: u64,
-    /// Orders up to this row have been returned for the name that the next event gave; 0 if none
-    /// has.
-    pub row: u64,
+    /// Orders up to this row have been returned for the name that the next event gave; row 0 if
+    /// none has.
+    pub row: Row,
+}
+
+impl ChangeCursor {
+    /// Returns the cursor of a caller that has every change up to this position.
+    #[must_use]
+    pub fn at(position: u64) -> Self {
+        Self {
+            position,
+            row: Row::default(),
+        }
+    }
 }
 
 /// One step through the changes.
@@ -75,16 +86,16 @@ impl Reader {
                 as_of,
             });
         }
-        let window = if after.row > 0 {
+        let window = if after.row > Row::default() {
             1
         } else {
             limit.max(1) as u64
         };
         let end = as_of.min(after.position.saturating_add(window));
-        let mut changed: Vec<(i64, i64, i64)> = sqlx::query_as(SELECT_CHANGES)
+        let mut changed: Vec<(i64, i64, Row)> = sqlx::query_as(SELECT_CHANGES)
             .bind(after.position.cast_signed())
             .bind(end.cast_signed())
-            .bind(after.row.cast_signed())
+            .bind(after.row)
             .bind(limit.max(1) as i64 + 1)
             .fetch_all(snapshot.connection())
             .await?;
@@ -92,13 +103,10 @@ impl Reader {
         let next = truncate(&mut changed, limit.max(1), end);
         // A document comes only with the change whose position it shows. A later change returns it
         // later, so no order comes twice or in an older state.
-        let rows: Vec<_> = changed
-            .iter()
-            .map(|(_, _, row)| row.cast_unsigned())
-            .collect();
+        let rows: Vec<_> = changed.iter().map(|(_, _, row)| *row).collect();
         let shown: HashSet<_> = changed
             .iter()
-            .map(|(position, _, row)| (position.cast_unsigned(), row.cast_unsigned()))
+            .map(|(position, _, row)| (position.cast_unsigned(), *row))
             .collect();
         let mut documents = snapshot.documents_by_rows(&rows).await?;
         documents.retain(|document| shown.contains(&(document.order.position, document.row)));
@@ -112,21 +120,15 @@ impl Reader {
 }
 
 /// Truncates the changes to `limit`, and returns the cursor of the next step.
-fn truncate(changed: &mut Vec<(i64, i64, i64)>, limit: usize, end: u64) -> ChangeCursor {
+fn truncate(changed: &mut Vec<(i64, i64, Row)>, limit: usize, end: u64) -> ChangeCursor {
     let more = changed.get(limit).map(|(position, ..)| *position);
     changed.truncate(limit);
     match (changed.last(), more) {
         (Some((position, _, row)), Some(more)) if *position == more => ChangeCursor {
             position: position.cast_unsigned() - 1,
-            row: row.cast_unsigned(),
+            row: *row,
         },
-        (Some((position, ..)), Some(_)) => ChangeCursor {
-            position: position.cast_unsigned(),
-            row: 0,
-        },
-        _ => ChangeCursor {
-            position: end,
-            row: 0,
-        },
+        (Some((position, ..)), Some(_)) => ChangeCursor::at(position.cast_unsigned()),
+        _ => ChangeCursor::at(end),
     }
 }

@@ -9,7 +9,10 @@ use super::{
     reader::Snapshot,
     statistics::Scope,
 };
-use crate::request::{Cursor, FacetField, MAX_FACET_VALUES, OrderFilter, Sort};
+use crate::{
+    Row,
+    request::{Cursor, FacetField, MAX_FACET_VALUES, OrderFilter, Sort},
+};
 
 /// A page of orders.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,17 +48,14 @@ impl Reader {
         let all = summarised(&mut snapshot, &OrderFilter::default()).await?;
         let access = Access::choose(total, all, limit);
         // One row more than the page holds shows whether another page follows.
-        let mut rows: Vec<(i64, i64, Vec<u8>)> = page(filter, sort, after, limit + 1, access)
+        let mut rows: Vec<(Row, i64, Vec<u8>)> = page(filter, sort, after, limit + 1, access)
             .build_query_as()
             .fetch_all(snapshot.connection())
             .await?;
         let more = rows.len() > limit;
         rows.truncate(limit);
         let last = rows.last().filter(|_| more);
-        let next = last.map(|&(row, key, _)| Cursor {
-            key,
-            row: row.cast_unsigned(),
-        });
+        let next = last.map(|&(row, key, _)| Cursor { key, row: row.0 });
         let rows = rows.into_iter().map(|(row, _, body)| (row, body));
         let documents = snapshot.documents(rows.collect()).await?;
         let mut counts = Vec::with_capacity(facets.len());
@@ -96,10 +96,7 @@ pub(super) fn page(
     if let Some(after) = after {
         query.push(" AND (").push(free).push(column).push(", row)");
         query.push(beyond).push_bind(after.key);
-        query
-            .push(", ")
-            .push_bind(after.row.cast_signed())
-            .push(")");
+        query.push(", ").push_bind(Row(after.row)).push(")");
     }
     query
         .push(" ORDER BY ")

@@ -26,6 +26,8 @@ use sqlite::Durability;
 use sqlx::{SqliteConnection, migrate::Migrator};
 pub use writer::Writer;
 
+use crate::Row;
+
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/read_model");
 
 /// Commits without a sync, because the log can rebuild the documents. Many batches change the same
@@ -71,7 +73,7 @@ pub enum Error {
     #[error("the document in row {row} is damaged: {error}")]
     Damaged {
         /// The document's row.
-        row: u64,
+        row: Row,
         /// The decoder's error.
         #[source]
         error: prost::DecodeError,

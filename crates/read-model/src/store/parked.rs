@@ -4,7 +4,7 @@ use contract::orders::v1::RecordedEvent;
 use tokio::sync::watch;
 
 use super::{Error, Reader, Writer, batch::Batch, json, script::Script};
-use crate::search::Document;
+use crate::{Row, search::Document};
 
 /// The projection that parked an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,8 +55,7 @@ pub struct ReindexBatch {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow, serde::Serialize)]
 pub struct ReindexEntry {
     /// The order's row.
-    #[sqlx(try_from = "i64")]
-    pub row: u64,
+    pub row: Row,
     /// How often the order was queued. A higher number in the queue means that the order changed
     /// since this entry was read, so the order stays in the queue.
     #[sqlx(rename = "times")]
@@ -214,7 +213,7 @@ impl Writer {
     /// [`Error::Sqlite`]: the file cannot be written.
     pub async fn retry_indexing(&mut self, order_id: &str) -> Result<(), Error> {
         self.roll_back().await?;
-        let row: Option<i64> = sqlx::query_scalar("SELECT row FROM orders WHERE order_id = ?")
+        let row: Option<Row> = sqlx::query_scalar("SELECT row FROM orders WHERE order_id = ?")
             .bind(order_id)
             .fetch_optional(&mut self.connection)
             .await?;
@@ -222,8 +221,7 @@ impl Writer {
         script
             .unpark(Projection::Search, order_id)
             .map_err(sqlx::Error::Encode)?;
-        let rows = row.map(i64::cast_unsigned);
-        script.queue_reindex(rows).map_err(sqlx::Error::Encode)?;
+        script.queue_reindex(row).map_err(sqlx::Error::Encode)?;
         self.run(script.commit()).await?;
         self.reindex.send_replace(());
         Ok(())

@@ -19,7 +19,7 @@ use super::{
     batch::{Batch, Name, ParkedChange},
     statistics::Deltas,
 };
-use crate::search::Document;
+use crate::{Row, search::Document};
 
 /// A transaction as one text. Each call is a round trip to SQLite's thread, so one text costs one.
 #[derive(Default)]
@@ -74,7 +74,7 @@ impl Script {
 
     pub(super) fn queue_reindex(
         &mut self,
-        rows: impl IntoIterator<Item = u64>,
+        rows: impl IntoIterator<Item = Row>,
     ) -> Result<(), BoxDynError> {
         let on_conflict = " ON CONFLICT (row) DO UPDATE SET times = times + 1";
         self.insert(
@@ -83,7 +83,7 @@ impl Script {
             on_conflict,
             rows,
             |script, row| {
-                script.bind(row.cast_signed())?;
+                script.bind(row)?;
                 script.bind(1)
             },
         )
@@ -147,7 +147,7 @@ impl Script {
             batch.products,
             |script, (product_id, row)| {
                 script.bind(product_id)?;
-                script.bind(row.cast_signed())
+                script.bind(row)
             },
         )?;
         self.upsert_names(
@@ -270,7 +270,7 @@ fn bind_order(script: &mut Script, Document { row, order }: Document) -> Result<
     let body = order.encode_to_vec();
     let Money { currency_code, .. } = order.total_amount.clone().unwrap_or_default();
     let total = order.total_amount.as_ref().and_then(convert::amount);
-    script.bind(row.cast_signed())?;
+    script.bind(row)?;
     script.bind(order.order_id)?;
     script.bind(order.customer_id)?;
     script.bind(order.status)?;

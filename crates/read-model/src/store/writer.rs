@@ -17,7 +17,7 @@ use super::{
     reader::{Pool, decode},
     script::Script,
 };
-use crate::{projection::SCHEMA, search::Document};
+use crate::{Row, projection::SCHEMA, search::Document};
 
 /// Caches up to 32 MiB of pages, because a batch changes a page of almost every index for each of
 /// its orders.
@@ -181,7 +181,7 @@ impl Writer {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
+        let rows: Vec<(Row, Vec<u8>)> = sqlx::query_as(
             "SELECT row, body FROM orders WHERE order_id IN (SELECT value FROM json_each(?))",
         )
         .bind(json(&ids)?)

@@ -5,6 +5,7 @@ use contract::orders::v1::{Facet, FacetValue, OrderStatus};
 use super::{
     Document, Fixture, SearchRequest, document, everything, filled, item, search, with_words,
 };
+use crate::Row;
 use crate::request::{FacetField, MAX_FACET_VALUES, OrderFilter, Sort, SortField};
 
 fn facet(field: &str, values: &[(&str, u64)]) -> Facet {
@@ -64,7 +65,7 @@ pub(crate) async fn facets_count_all_matches_on_every_page(fixture: &dyn Fixture
         assert_eq!((&page.facets[..], page.total), (&expected[..], 4));
         request.after = page.next;
         let page = search(&*engine, request.clone()).await;
-        assert_eq!((page.rows, page.total), (vec![second], 4));
+        assert_eq!((page.rows, page.total), (vec![Row(second)], 4));
         assert_eq!(page.facets, expected);
     }
 }

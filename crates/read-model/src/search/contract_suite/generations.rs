@@ -1,6 +1,11 @@
 //! Generations: an index next to the live one, and the swap.
 
-use super::{Fixture, IndexCheckpoint, NextGeneration, checkpoint, customer, filled, found, write};
+use std::sync::Arc;
+
+use super::{
+    Engine, Fixture, IndexCheckpoint, LiveIndex, NextGeneration, checkpoint, customer, filled,
+    found, write,
+};
 
 fn of_generation(generation: u64, position: u64) -> IndexCheckpoint {
     IndexCheckpoint {
@@ -9,23 +14,21 @@ fn of_generation(generation: u64, position: u64) -> IndexCheckpoint {
     }
 }
 
+async fn open_next(engine: &dyn LiveIndex, next: NextGeneration) -> Option<Arc<dyn Engine>> {
+    engine.open_next(next).await.unwrap()
+}
+
 pub(crate) async fn g9_a_switch_replaces_the_live_generation_and_can_be_rolled_back(
     fixture: &dyn Fixture,
 ) {
     let engine = filled(fixture, vec![customer(1, "Berlin")]).await;
     assert!(
-        engine
-            .open_next(NextGeneration::Previous)
+        open_next(&*engine, NextGeneration::Previous)
             .await
-            .unwrap()
             .is_none()
     );
 
-    let new = engine
-        .open_next(NextGeneration::New)
-        .await
-        .unwrap()
-        .unwrap();
+    let new = open_next(&*engine, NextGeneration::New).await.unwrap();
     assert_eq!(new.claim().await.unwrap().checkpoint, None);
     write(&*new, vec![customer(1, "London")], of_generation(2, 2)).await;
     assert_eq!(found(&*engine, "berlin").await, [1], "the old one answers");
@@ -39,11 +42,7 @@ pub(crate) async fn g9_a_switch_replaces_the_live_generation_and_can_be_rolled_b
 
     let engine = fixture.open().await;
     assert_eq!(found(&*engine, "london").await, [2, 1]);
-    let previous = engine
-        .open_next(NextGeneration::Previous)
-        .await
-        .unwrap()
-        .unwrap();
+    let previous = open_next(&*engine, NextGeneration::Previous).await.unwrap();
     assert_eq!(
         previous.claim().await.unwrap().checkpoint,
         Some(checkpoint(1))
@@ -59,37 +58,25 @@ pub(crate) async fn g9_a_switch_replaces_the_live_generation_and_can_be_rolled_b
 
 pub(crate) async fn g9_an_unfinished_generation_is_removed_at_restart(fixture: &dyn Fixture) {
     let engine = filled(fixture, vec![customer(1, "Berlin")]).await;
-    let new = engine
-        .open_next(NextGeneration::New)
-        .await
-        .unwrap()
-        .unwrap();
+    let new = open_next(&*engine, NextGeneration::New).await.unwrap();
     new.claim().await.unwrap();
     write(&*new, vec![customer(1, "London")], of_generation(2, 2)).await;
     drop((new, engine));
     let engine = fixture.open().await;
     assert_eq!(found(&*engine, "berlin").await, [1]);
     assert!(
-        engine
-            .open_next(NextGeneration::Previous)
+        open_next(&*engine, NextGeneration::Previous)
             .await
-            .unwrap()
             .is_none()
     );
 
-    let new = engine
-        .open_next(NextGeneration::New)
-        .await
-        .unwrap()
-        .unwrap();
+    let new = open_next(&*engine, NextGeneration::New).await.unwrap();
     new.claim().await.unwrap();
     drop(new);
     engine.discard_next().await.unwrap();
     assert!(
-        engine
-            .open_next(NextGeneration::Previous)
+        open_next(&*engine, NextGeneration::Previous)
             .await
-            .unwrap()
             .is_none()
     );
     assert_eq!(found(&*engine, "berlin").await, [1]);

@@ -15,7 +15,7 @@ use contract::orders::v1::{Order, OrderItem, OrderStatus};
 use wire::convert;
 
 use super::{Document, Engine, Hits, IndexCheckpoint, LiveIndex, SearchRequest};
-use crate::{generations::NextGeneration, request::OrderFilter};
+use crate::{Row, generations::NextGeneration, request::OrderFilter};
 
 /// The storage of one index, empty at first.
 #[async_trait::async_trait]
@@ -105,7 +105,7 @@ macro_rules! cases {
 pub(crate) use cases;
 
 /// Creates an order in this row; its times and its total grow with the row.
-fn document(row: u64, fill: impl FnOnce(&mut Order)) -> Document {
+pub(crate) fn document(row: u64, fill: impl FnOnce(&mut Order)) -> Document {
     let number = i64::try_from(row).unwrap();
     let mut order = Order {
         order_id: format!("q{row}"),
@@ -117,6 +117,7 @@ fn document(row: u64, fill: impl FnOnce(&mut Order)) -> Document {
         ..Order::default()
     };
     fill(&mut order);
+    let row = Row(row);
     Document { row, order }
 }
 
@@ -132,7 +133,7 @@ fn item(product_id: &str, product_name: &str) -> OrderItem {
     }
 }
 
-fn checkpoint(position: u64) -> IndexCheckpoint {
+pub(crate) fn checkpoint(position: u64) -> IndexCheckpoint {
     IndexCheckpoint {
         log_id: "log".into(),
         position,
@@ -148,7 +149,7 @@ async fn filled(fixture: &dyn Fixture, documents: Vec<Document>) -> Box<dyn Live
 }
 
 /// Requests every order, the best or newest first.
-fn everything() -> SearchRequest {
+pub(crate) fn everything() -> SearchRequest {
     SearchRequest {
         query: String::new(),
         filter: OrderFilter::default(),
@@ -167,7 +168,11 @@ fn with_words(query: &str) -> SearchRequest {
     }
 }
 
-async fn write(engine: &dyn Engine, documents: Vec<Document>, checkpoint: IndexCheckpoint) {
+pub(crate) async fn write(
+    engine: &dyn Engine,
+    documents: Vec<Document>,
+    checkpoint: IndexCheckpoint,
+) {
     let applied = engine.write(documents, checkpoint).await.unwrap();
     applied.await.unwrap();
 }
@@ -177,7 +182,7 @@ async fn search(engine: &dyn Engine, request: SearchRequest) -> Hits {
 }
 
 /// Returns the rows found for these words, the best first.
-async fn found(engine: &dyn Engine, query: &str) -> Vec<u64> {
+async fn found(engine: &dyn Engine, query: &str) -> Vec<Row> {
     let hits = search(engine, with_words(query)).await;
     assert_eq!(hits.total, hits.rows.len() as u64, "{query:?}");
     assert_eq!(hits.next, None, "{query:?}");

@@ -8,10 +8,11 @@ use super::{
     Document, Engine, Fixture, SearchRequest, checkpoint, customer, document, everything, filled,
     search, with_words, write,
 };
+use crate::Row;
 use crate::request::{Sort, SortField};
 
 /// Returns the rows of all pages from here on, and the number of pages.
-async fn pages(engine: &dyn Engine, mut request: SearchRequest) -> (Vec<u64>, usize) {
+async fn pages(engine: &dyn Engine, mut request: SearchRequest) -> (Vec<Row>, usize) {
     let mut rows = Vec::new();
     for count in 1.. {
         let hits = search(engine, request.clone()).await;
@@ -22,7 +23,7 @@ async fn pages(engine: &dyn Engine, mut request: SearchRequest) -> (Vec<u64>, us
         };
         assert_eq!(hits.rows.len(), request.limit, "only the last is short");
         if request.sort.is_some() {
-            assert_eq!(hits.rows.last(), Some(&next.row));
+            assert_eq!(hits.rows.last(), Some(&Row(next.row)));
         }
         request.after = Some(next);
     }
@@ -86,8 +87,8 @@ pub(crate) async fn pages_by_score_join_to_the_whole(fixture: &dyn Fixture) {
         limit: 5,
         ..with_words("lima")
     };
-    documents.retain(|document| document.row % 3 != 2);
-    documents.sort_by_key(|document| (document.row % 3, Reverse(document.row)));
+    documents.retain(|document| document.row.0 % 3 != 2);
+    documents.sort_by_key(|document| (document.row.0 % 3, Reverse(document.row)));
     let expected: Vec<_> = documents.iter().map(|document| document.row).collect();
     assert_eq!(pages(&*engine, request).await, (expected, 3), "by score");
 }
@@ -117,7 +118,7 @@ async fn pages_while_orders_come(engine: &dyn Engine, request: SearchRequest) {
         ..request
     };
     let (mut rows, _) = pages(engine, after).await;
-    rows.retain(|row| *row < 100);
+    rows.retain(|row| row.0 < 100);
     assert_eq!([page.rows, rows].concat(), before);
 }
 

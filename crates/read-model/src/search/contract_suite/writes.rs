@@ -9,6 +9,7 @@ use super::{
     Fixture, IndexCheckpoint, checkpoint, customer, everything, filled, found, search, with_words,
     write,
 };
+use crate::Row;
 
 pub(crate) async fn a_document_replaces_the_one_of_its_row(fixture: &dyn Fixture) {
     let documents = vec![customer(1, "Berlin"), customer(2, "Berlin")];
@@ -144,16 +145,16 @@ pub(crate) async fn comparing_names_each_difference(fixture: &dyn Fixture) {
         customer(4, "Lyon"),
         customer(5, "Missing"),
     ];
-    let mut differences = engine.compare(2, 8, should).await.unwrap();
+    let mut differences = engine.compare(Row(2), Row(8), should).await.unwrap();
     differences.sort_by_key(|difference| format!("{difference:?}"));
     assert_eq!(
         differences,
         [
-            IndexDifference::Extra(6),
-            IndexDifference::Missing(5),
-            IndexDifference::Other(4)
+            IndexDifference::Extra(Row(6)),
+            IndexDifference::Missing(Row(5)),
+            IndexDifference::Other(Row(4))
         ]
     );
     let same = vec![customer(9, "outside")];
-    assert_eq!(engine.compare(9, 9, same).await.unwrap(), []);
+    assert_eq!(engine.compare(Row(9), Row(9), same).await.unwrap(), []);
 }

@@ -7,6 +7,7 @@ use contract::orders::v1::Order;
 use prost::Message as _;
 
 use crate::{
+    Row,
     digest::digest64,
     search::{Document, IndexDifference, differences},
 };
@@ -18,10 +19,10 @@ pub(super) fn digest(order: &Order) -> u64 {
 
 /// Compares the rows and digests in the index with the expected documents.
 pub(super) fn compare(
-    indexed: impl IntoIterator<Item = (u64, u64)>,
+    indexed: impl IntoIterator<Item = (Row, u64)>,
     documents: &[Document],
 ) -> Vec<IndexDifference> {
-    let mut digests = BTreeMap::<u64, Vec<u64>>::new();
+    let mut digests = BTreeMap::<Row, Vec<u64>>::new();
     for (row, digest) in indexed {
         digests.entry(row).or_default().push(digest);
     }

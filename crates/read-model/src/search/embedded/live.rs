@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use super::TantivyIndex;
+use crate::Row;
 use crate::generations::{Generation, Generations, NextGeneration};
 use crate::search::{
     Applied, Claimed, Document, Engine, Error, Hits, IndexCheckpoint, IndexDifference, LiveIndex,
@@ -101,8 +102,8 @@ impl Engine for EmbeddedIndex {
 
     async fn compare(
         &self,
-        first: u64,
-        last: u64,
+        first: Row,
+        last: Row,
         documents: Vec<Document>,
     ) -> Result<Vec<IndexDifference>, Error> {
         self.live().compare(first, last, documents).await

@@ -36,6 +36,7 @@ use super::{
     Applied, Claimed, Document, Engine, Error, Hits, IndexCheckpoint, IndexDifference,
     SearchRequest, WriteLimits, tokens,
 };
+use crate::Row;
 
 /// Bounds the memory in which the writer gathers a segment, in bytes: the minimum of tantivy.
 const WRITER_MEMORY_BYTES: usize = 15_000_000;
@@ -279,8 +280,8 @@ impl Engine for TantivyIndex {
 
     async fn compare(
         &self,
-        first: u64,
-        last: u64,
+        first: Row,
+        last: Row,
         documents: Vec<Document>,
     ) -> Result<Vec<IndexDifference>, Error> {
         self.blocking(move |state| {

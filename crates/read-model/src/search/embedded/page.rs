@@ -8,6 +8,7 @@ use tantivy::columnar::ColumnValues;
 use tantivy::{DocId, Score, SegmentOrdinal, SegmentReader};
 
 use super::schema;
+use crate::Row;
 use crate::request::{Cursor, Sort};
 use crate::search::SearchRequest;
 
@@ -20,7 +21,7 @@ pub(super) struct PageCollector {
 
 /// The collected page.
 pub(super) struct Page {
-    pub(super) rows: Vec<u64>,
+    pub(super) rows: Vec<Row>,
     pub(super) next: Option<Cursor>,
     pub(super) total: u64,
 }
@@ -109,7 +110,7 @@ impl Collector for PageCollector {
         let next = next.map(|last| cursor(self.sort, *last));
         let rows = positions
             .iter()
-            .map(|sort_position| cursor(self.sort, *sort_position).row);
+            .map(|sort_position| Row(cursor(self.sort, *sort_position).row));
         let rows = rows.collect();
         Ok(Page { rows, next, total })
     }

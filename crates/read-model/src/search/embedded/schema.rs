@@ -12,6 +12,7 @@ use wire::convert;
 
 use super::digest::digest;
 use super::tokens;
+use crate::Row;
 use crate::request::{FacetField, SortField};
 use crate::search::Document;
 
@@ -32,7 +33,7 @@ pub(super) struct TextField {
 
 /// The fields of the index.
 pub(super) struct Fields {
-    pub(super) row: Field,
+    row: Field,
     digest: Field,
     pub(super) order_id: Field,
     pub(super) customer_id: Field,
@@ -104,14 +105,14 @@ impl Fields {
     }
 
     /// Returns the term that only the document of this row has.
-    pub(super) fn key(&self, row: u64) -> Term {
-        Term::from_field_u64(self.row, row)
+    pub(super) fn key(&self, row: Row) -> Term {
+        Term::from_field_u64(self.row, row.0)
     }
 
     /// Builds the tantivy document of an order.
     pub(super) fn document(&self, Document { row, order }: &Document) -> TantivyDocument {
         let mut document = TantivyDocument::new();
-        document.add_u64(self.row, *row);
+        document.add_u64(self.row, row.0);
         document.add_u64(self.digest, digest(order));
         self.add_values(&mut document, order);
         self.add_texts(&mut document, order);

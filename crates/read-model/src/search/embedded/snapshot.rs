@@ -4,10 +4,11 @@ use std::ops::Bound::Included;
 
 use tantivy::collector::DocSetCollector;
 use tantivy::query::{AllQuery, BooleanQuery, Query, RangeQuery};
-use tantivy::{IndexReader, Searcher, TantivyError, Term};
+use tantivy::{IndexReader, Searcher, TantivyError};
 
 use super::schema::Fields;
 use super::{facets, filter, page, payload, schema, text, tokens};
+use crate::Row;
 use crate::search::{Hits, IndexCheckpoint, SearchRequest};
 
 /// The documents of a commit together with its checkpoint.
@@ -50,10 +51,10 @@ impl IndexSnapshot {
     pub(super) fn digests(
         &self,
         fields: &Fields,
-        first: u64,
-        last: u64,
-    ) -> tantivy::Result<Vec<(u64, u64)>> {
-        let row = |row| Included(Term::from_field_u64(fields.row, row));
+        first: Row,
+        last: Row,
+    ) -> tantivy::Result<Vec<(Row, u64)>> {
+        let row = |row| Included(fields.key(row));
         let range = RangeQuery::new(row(first), row(last));
         let found = self.searcher.search(&range, &DocSetCollector)?;
         let found = found.into_iter().map(|address| {
@@ -65,7 +66,10 @@ impl IndexSnapshot {
                 let column = columns.u64(column)?;
                 Ok::<_, TantivyError>(column.first(address.doc_id).unwrap_or_default())
             };
-            Ok((value(schema::ROW_COLUMN)?, value(schema::DIGEST_COLUMN)?))
+            Ok((
+                Row(value(schema::ROW_COLUMN)?),
+                value(schema::DIGEST_COLUMN)?,
+            ))
         });
         found.collect()
     }

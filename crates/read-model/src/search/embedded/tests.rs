@@ -3,15 +3,16 @@
 use std::fs;
 use std::path::Path;
 
-use contract::orders::v1::Order;
 use tantivy::{IndexWriter, TantivyError};
 use tempfile::TempDir;
 
 use super::{EmbeddedIndex, State, TantivyIndex, WriterSlot};
+use crate::Row;
 use crate::generations::NextGeneration;
-use crate::request::OrderFilter;
-use crate::search::contract_suite::{Fixture, contract_suite, spelling_suite};
-use crate::search::{Document, Engine, IndexCheckpoint, LiveIndex, SearchRequest};
+use crate::search::contract_suite::{
+    self, Fixture, checkpoint, contract_suite, everything, spelling_suite, write,
+};
+use crate::search::{Document, Engine, LiveIndex};
 
 struct Folder(TempDir);
 
@@ -32,44 +33,18 @@ contract_suite!(Folder::new());
 spelling_suite!(Folder::new());
 
 fn document(row: u64) -> Document {
-    let order = Order {
-        order_id: format!("q{row}"),
-        ..Order::default()
-    };
-    Document { row, order }
+    contract_suite::document(row, |_| ())
 }
 
-fn checkpoint(position: u64) -> IndexCheckpoint {
-    IndexCheckpoint {
-        log_id: "log".into(),
-        position,
-        answers: position,
-        generation: 1,
-    }
-}
-
-async fn write(index: &TantivyIndex, documents: Vec<Document>, checkpoint: IndexCheckpoint) {
-    let applied = index.write(documents, checkpoint).await.unwrap();
-    applied.await.unwrap();
-}
-
-async fn rows(index: &TantivyIndex) -> Vec<u64> {
-    let request = SearchRequest {
-        query: String::new(),
-        filter: OrderFilter::default(),
-        sort: None,
-        after: None,
-        limit: 1000,
-        facets: Vec::new(),
-        newest: u64::MAX,
-    };
-    index.search(request).await.unwrap().rows
+async fn rows(index: &TantivyIndex) -> Vec<Row> {
+    index.search(everything()).await.unwrap().rows
 }
 
 /// Returns the rows and the checkpoint's position.
 async fn content(index: &TantivyIndex) -> (Vec<u64>, Option<u64>) {
     let checkpoint = index.checkpoint().await.unwrap();
-    (rows(index).await, checkpoint.map(|c| c.position))
+    let rows = rows(index).await.iter().map(|row| row.0).collect();
+    (rows, checkpoint.map(|c| c.position))
 }
 
 fn take(state: &State) -> IndexWriter {

@@ -11,7 +11,10 @@ use contract::orders::v1::Order;
 use serde::{Deserialize, Serialize};
 use wire::convert;
 
-use crate::search::{Document, tokens};
+use crate::{
+    Row,
+    search::{Document, tokens},
+};
 
 /// The field of the primary key.
 pub(super) const PRIMARY_KEY: &str = "id";
@@ -20,7 +23,7 @@ pub(super) const PRIMARY_KEY: &str = "id";
 pub(super) struct Indexed {
     /// The row in decimal digits.
     pub(super) id: String,
-    pub(super) row: u64,
+    pub(super) row: Row,
     order_id: String,
     tracking_number: String,
     customer_name: String,

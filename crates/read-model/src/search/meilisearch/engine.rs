@@ -12,6 +12,7 @@ use super::{
     ownership::{self, Claim, Owner},
     stored::{Entry, StoredCheckpoint, empty_checkpoint},
 };
+use crate::Row;
 use crate::search::{
     Applied, Claimed, Document, Engine, Error, Hits, IndexCheckpoint, IndexDifference,
     SearchRequest, WriteLimits, differences,
@@ -119,8 +120,8 @@ impl Engine for MeilisearchIndex {
 
     async fn compare(
         &self,
-        first: u64,
-        last: u64,
+        first: Row,
+        last: Row,
         documents: Vec<Document>,
     ) -> Result<Vec<IndexDifference>, Error> {
         let url = format!("{}/indexes/{}/documents/fetch", self.server.url, self.uid);

@@ -21,6 +21,7 @@ use super::{
     stored::StoredCheckpoint,
 };
 use crate::{
+    Row,
     request::FacetField,
     search::{self, Error, Hits, IndexCheckpoint, SearchRequest},
 };
@@ -138,8 +139,8 @@ impl MeilisearchIndex {
         };
         let more = hits.len() > limit;
         hits.truncate(limit);
-        let rows = hits.iter().map(|hit| hit.id.parse());
-        let rows: Vec<u64> = rows.collect::<Result<_, _>>().map_err(Error::failed)?;
+        let rows = hits.iter().map(|hit| hit.id.parse().map(Row));
+        let rows: Vec<Row> = rows.collect::<Result<_, _>>().map_err(Error::failed)?;
         let next = match (hits.last(), rows.last()) {
             (Some(hit), Some(row)) if more => Some(query.behind(&hit.numbers, *row)),
             _ => None,

@@ -12,6 +12,7 @@ use super::{
     http::Http,
 };
 use crate::{
+    Row,
     request::{Bound, Cursor, FacetField, OrderFilter, Sort, SortField},
     search::{SearchRequest, tokens},
 };
@@ -130,12 +131,12 @@ impl Query {
 
     /// Returns the cursor at the end of a page: the last order's number and row. By relevance, it
     /// is the number of hits so far and the newest row of the first page.
-    pub(super) fn behind(&self, numbers: &HashMap<String, i64>, row: u64) -> Cursor {
+    pub(super) fn behind(&self, numbers: &HashMap<String, i64>, row: Row) -> Cursor {
         let number = |name: &String| numbers.get(name).copied().unwrap_or(0);
         match self.sort.map(halves_of) {
             Some([high, low]) => Cursor {
                 key: number(&high) << 32 | number(&low),
-                row,
+                row: row.0,
             },
             None => Cursor {
                 key: i64::try_from(self.offset + self.limit).unwrap_or(i64::MAX),

@@ -118,7 +118,9 @@ impl Log {
                 Payload::ProductRenamed(product) => &product.name,
                 _ => {
                     let before = orders.remove(id);
-                    let row = before.as_ref().map_or(event.position, |before| before.row);
+                    let row = before
+                        .as_ref()
+                        .map_or(Row(event.position), |before| before.row);
                     let mut order = before.map(|before| before.order);
                     evolve(&mut order, event).unwrap();
                     let order = order.unwrap();

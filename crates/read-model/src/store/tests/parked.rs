@@ -103,7 +103,11 @@ async fn a_retried_order_is_projected_and_queued_for_reindexing() {
     assert!(told.has_changed().unwrap());
     assert_eq!(parked(&store).await, []);
     let documents = whole.documents(6);
-    let (orders, position) = store.reader.documents_by_rows(&[1, 2]).await.unwrap();
+    let (orders, position) = store
+        .reader
+        .documents_by_rows(&[Row(1), Row(2)])
+        .await
+        .unwrap();
     assert_eq!((&orders, position), (&documents, 6));
     let queued = store.reader.reindex_queue(10).await.unwrap();
     assert_eq!(queued.documents, documents[..1]);
@@ -146,7 +150,11 @@ async fn an_order_whose_first_event_failed_is_created_by_the_retry() {
         .map(|index: usize| whole.events[index].clone())
         .into();
     assert!(store.writer.retry("bad", &bad).await.unwrap());
-    let (orders, _) = store.reader.documents_by_rows(&[1, 2]).await.unwrap();
+    let (orders, _) = store
+        .reader
+        .documents_by_rows(&[Row(1), Row(2)])
+        .await
+        .unwrap();
     assert_eq!(orders, whole.documents(6));
     let filter = OrderFilter {
         product_ids: vec!["p1".into()],
