@@ -335,7 +335,7 @@ fn watch(bytes: &[u8]) {
     };
     let mut violations = Violations::default();
     let wait = Wait::new(request.min_position, request.max_wait, &mut violations);
-    let filter = check::watch(request.clone(), &mut violations);
+    let filter = check::filter(request.clone(), &mut violations);
     if let Err(error) = violations.finish() {
         return is_told(error);
     }

@@ -4,7 +4,8 @@
 use std::{sync::Arc, time::Duration};
 
 use read_model::{
-    search::{self, Checkpoint, Live},
+    progress::Progress,
+    search::{self, IndexCheckpoint, LiveIndex},
     store::{self, Reader},
 };
 use telemetry::metrics;
@@ -14,40 +15,39 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use read_model::progress::Progress;
-
 use crate::{
-    Traces, documents,
-    fill::{Error, Fill},
-    retry::Retry,
+    backoff::Backoff,
+    documents::DocumentsHandle,
+    index_updater::{Error, IndexUpdater},
+    traces::Traces,
 };
 
 /// Interval between checks of the stored checkpoint. An index may have been wiped or restored, or
 /// another process may have written it.
-const LOOK: Duration = Duration::from_secs(2);
+const CHECKPOINT_VERIFY_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Interval at which a process that does not write reads the checkpoint of the index.
-const GLANCE: Duration = Duration::from_millis(200);
+const CHECKPOINT_READ_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Generation number of an index that has never been rebuilt.
-const FIRST: u64 = 1;
+const FIRST_GENERATION: u64 = 1;
 
 /// Keeps the search index current. The process that writes the index sends it each changed
 /// document; any other process follows its checkpoint.
 #[derive(Debug)]
-pub struct Indexer {
+pub(crate) struct Indexer {
     documents: Reader,
-    engine: Arc<dyn Live>,
-    control: documents::Control,
+    engine: Arc<dyn LiveIndex>,
+    documents_handle: DocumentsHandle,
     progress: Progress,
     traces: Traces,
-    requests: mpsc::Receiver<TakeOver>,
+    requests: mpsc::Receiver<IndexSwitch>,
     state: watch::Sender<State>,
     /// The error that ended the writing, if another process has claimed the index.
     superseded: Option<String>,
 }
 
-/// The state that a [`Control`] reads.
+/// The state that an [`IndexerHandle`] reads.
 #[derive(Debug, Clone, Copy)]
 struct State {
     /// True if this process writes the index.
@@ -56,38 +56,43 @@ struct State {
     outdated: bool,
 }
 
-/// A request to swap the live index with another one that has almost caught up.
+/// A switch to the next generation, which has almost caught up with the live one.
 #[derive(Debug)]
-struct TakeOver {
-    fill: Fill,
-    taken_over: oneshot::Sender<Result<(), Error>>,
+struct IndexSwitch {
+    updater: IndexUpdater,
+    switched: oneshot::Sender<Result<(), Error>>,
 }
 
-/// Sends requests to the index's writer.
+/// Sends requests to the indexer, and reports its progress.
 #[derive(Debug, Clone)]
-pub struct Control {
-    requests: mpsc::Sender<TakeOver>,
+pub(crate) struct IndexerHandle {
+    requests: mpsc::Sender<IndexSwitch>,
     state: watch::Receiver<State>,
+    progress: Progress,
 }
 
-impl Control {
-    /// Swaps the live index with another one that has almost caught up. Returns after the swap.
-    pub(crate) async fn take_over(&self, fill: Fill) -> Result<(), Error> {
-        let (taken_over, answered) = oneshot::channel();
-        let request = TakeOver { fill, taken_over };
+impl IndexerHandle {
+    /// Returns the progress of the index.
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Switches to the next generation, which `updater` writes. Returns after the switch.
+    pub(crate) async fn switch(&self, updater: IndexUpdater) -> Result<(), Error> {
+        let (switched, answered) = oneshot::channel();
+        let request = IndexSwitch { updater, switched };
         let sent = self.requests.send(request).await;
         sent.map_err(|_| store::Error::Stopped)?;
         answered.await.map_err(|_| store::Error::Stopped)?
     }
 
     /// Returns whether this process writes the index.
-    #[must_use]
-    pub fn writes(&self) -> bool {
+    pub(crate) fn writes(&self) -> bool {
         self.state.borrow().writes
     }
 
     /// Waits until the indexer finds that another version made the index.
-    pub async fn is_outdated(&self) {
+    pub(crate) async fn wait_for_outdated(&self) {
         let mut state = self.state.clone();
         // The indexer has ended, and the process ends soon. Never return, since the index is not
         // known to be outdated.
@@ -100,51 +105,47 @@ impl Control {
 impl Indexer {
     /// Creates the indexer, which resumes at the checkpoint of the index. `writes` is true if this
     /// process writes the index. `traces` are those of the documents.
-    pub fn new(
+    pub(crate) fn new(
         documents: Reader,
-        engine: Arc<dyn Live>,
-        control: documents::Control,
+        engine: Arc<dyn LiveIndex>,
+        documents_handle: DocumentsHandle,
         writes: bool,
         traces: Traces,
-    ) -> (Self, Control) {
+    ) -> (Self, IndexerHandle) {
         let (sender, requests) = mpsc::channel(1);
-        let (state, told) = watch::channel(State {
+        let progress = Progress::new(String::new(), 0, FIRST_GENERATION);
+        let (state, observed) = watch::channel(State {
             writes,
             outdated: false,
         });
         let indexer = Self {
             documents,
             engine,
-            control,
-            progress: Progress::new(String::new(), 0, FIRST),
+            documents_handle,
+            progress: progress.clone(),
             traces,
             requests,
             state,
             superseded: None,
         };
-        let control = Control {
+        let handle = IndexerHandle {
             requests: sender,
-            state: told,
+            state: observed,
+            progress,
         };
-        (indexer, control)
-    }
-
-    /// Returns the progress of the index.
-    #[must_use]
-    pub fn progress(&self) -> Progress {
-        self.progress.clone()
+        (indexer, handle)
     }
 
     /// Runs until `stop` is cancelled.
-    pub async fn run(mut self, stop: CancellationToken) {
-        let mut retry = Retry::new("search");
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let mut backoff = Backoff::new();
         while !stop.is_cancelled() {
             let writes = self.state.borrow().writes;
             let worked = async {
                 if writes {
-                    self.write(&mut retry).await
+                    self.write(&mut backoff).await
                 } else {
-                    self.look().await
+                    self.follow().await
                 }
             };
             let Some(Err(error)) = stop.run_until_cancelled(worked).await else {
@@ -157,7 +158,9 @@ impl Indexer {
                 self.superseded = Some(error.to_string());
                 self.state.send_modify(|state| state.writes = false);
             }
-            retry.after(&error, &self.progress, &stop).await;
+            backoff
+                .after_failure("search", &error, &self.progress, &stop)
+                .await;
         }
     }
 
@@ -177,107 +180,110 @@ impl Indexer {
 
     /// Claims the index for this process. Clears an index of another log. Returns `None` if another
     /// version made the index.
-    async fn claim(&self, log_id: &str) -> Result<Option<Fill>, Error> {
+    async fn claim(&self, log_id: &str) -> Result<Option<IndexUpdater>, Error> {
         let claimed = self.engine.claim().await?;
-        let nothing = Checkpoint {
+        let empty = IndexCheckpoint {
             log_id: log_id.to_owned(),
             position: 0,
             answers: 0,
-            generation: FIRST,
+            generation: FIRST_GENERATION,
         };
         let from = match claimed.checkpoint {
             Some(made) if made.log_id == log_id => made,
             Some(_) => {
-                tracing::warn!("the search index is of other documents: it is made again");
+                tracing::warn!("another log made the search index: it is cleared and filled again");
                 self.engine.clear().await?;
-                nothing
+                empty
             }
-            None => nothing,
+            None => empty,
         };
-        self.progress.is_of(from.generation);
-        self.tell(&from);
+        self.progress.record_generation(from.generation);
+        self.report(&from);
         if claimed.outdated {
-            tracing::warn!("the search index is of another version: it is made again");
+            tracing::warn!("another version made the search index: it is rebuilt");
             self.state.send_modify(|state| state.outdated = true);
             return Ok(None);
         }
         let engine: Arc<dyn search::Engine> = self.engine.clone();
-        let (documents, control) = (self.documents.clone(), self.control.clone());
-        Ok(Some(Fill::new(documents, engine, control, from)))
+        let (documents, handle) = (self.documents.clone(), self.documents_handle.clone());
+        Ok(Some(IndexUpdater::new(documents, engine, handle, from)))
     }
 
-    async fn write(&mut self, retry: &mut Retry) -> Result<(), Error> {
+    async fn write(&mut self, backoff: &mut Backoff) -> Result<(), Error> {
         let log_id = self.log_id().await?;
-        let mut fill = self.claim(&log_id).await?;
+        let mut updater = self.claim(&log_id).await?;
         let mut position = self.documents.subscribe();
-        let mut again = self.documents.subscribe_again();
-        again.mark_changed();
-        let mut asked = None;
-        let mut looked = Instant::now();
+        let mut reindex = self.documents.subscribe_reindex();
+        reindex.mark_changed();
+        let mut received = None;
+        let mut verified = Instant::now();
         loop {
-            let request = match asked.take() {
+            let request = match received.take() {
                 Some(request) => Some(request),
-                None if fill.is_none() => self.requests.recv().await,
+                None if updater.is_none() => self.requests.recv().await,
                 None => self.requests.try_recv().ok(),
             };
             if let Some(request) = request {
-                fill = Some(self.take_over(fill, request).await?);
+                updater = Some(self.switch(updater, request).await?);
             }
-            let Some(fill) = &mut fill else {
+            let Some(updater) = &mut updater else {
                 return Err(store::Error::Stopped.into());
             };
-            if looked.elapsed() >= LOOK {
-                fill.look().await?;
-                looked = Instant::now();
+            if verified.elapsed() >= CHECKPOINT_VERIFY_INTERVAL {
+                updater.verify_checkpoint().await?;
+                verified = Instant::now();
             }
-            if again.has_changed().unwrap_or(false) {
-                again.mark_unchanged();
-                fill.again().await?;
+            if reindex.has_changed().unwrap_or(false) {
+                reindex.mark_unchanged();
+                updater.reindex_queued().await?;
             }
-            if fill.step().await? {
-                self.tell(fill.settled());
-                retry.succeeded();
+            let has_more = updater.step().await?;
+            self.report(updater.applied());
+            backoff.reset();
+            if has_more {
                 continue;
             }
-            self.tell(fill.settled());
-            retry.succeeded();
-            let reached = fill.settled().position;
+            let reached = updater.applied().position;
             tokio::select! {
                 moved = past(&mut position, reached) => {
                     moved?;
-                    self.progress.heard(self.documents.position());
+                    self.progress.record_head(self.documents.position());
                 }
-                changed = again.changed() => {
+                changed = reindex.changed() => {
                     changed.map_err(|_| store::Error::Stopped)?;
-                    again.mark_changed();
+                    reindex.mark_changed();
                 }
-                Some(request) = self.requests.recv() => asked = Some(request),
-                () = sleep(LOOK) => {}
+                Some(request) = self.requests.recv() => received = Some(request),
+                () = sleep(CHECKPOINT_VERIFY_INTERVAL) => {}
             }
         }
     }
 
-    /// Swaps the live index with another one. The other index first reaches the documents'
-    /// position, so that no reader sees an older state than before.
-    async fn take_over(&self, live: Option<Fill>, request: TakeOver) -> Result<Fill, Error> {
-        let TakeOver {
-            mut fill,
-            taken_over,
+    /// Switches to the next generation. It first reaches the documents' position, so that no reader
+    /// sees an older state than before.
+    async fn switch(
+        &self,
+        live: Option<IndexUpdater>,
+        request: IndexSwitch,
+    ) -> Result<IndexUpdater, Error> {
+        let IndexSwitch {
+            updater: mut next,
+            switched,
         } = request;
-        let taken = async {
+        let result = async {
             if let Some(mut live) = live {
-                live.rest().await?;
+                live.finish_writes().await?;
             }
-            fill.reach(self.documents.position()).await?;
+            next.reach(self.documents.position()).await?;
             self.engine.switch().await?;
             Ok::<_, Error>(())
         };
-        let taken = taken.await;
-        if taken.is_ok() {
-            self.progress.is_of(fill.settled().generation);
+        let result = result.await;
+        if result.is_ok() {
+            self.progress.record_generation(next.applied().generation);
             self.state.send_modify(|state| state.outdated = false);
         }
-        let told = match &taken {
+        let reported = match &result {
             Ok(()) => Ok(()),
             Err(Error::Engine(search::Error::Failed(error))) => {
                 Err(search::Error::Failed(error.to_string().into()).into())
@@ -285,14 +291,14 @@ impl Indexer {
             Err(error) => Err(search::Error::Failed(error.to_string().into()).into()),
         };
         // Sending fails if the caller no longer waits.
-        let _ = taken_over.send(told);
-        taken?;
-        fill.engine = self.engine.clone();
-        Ok(fill)
+        let _ = switched.send(reported);
+        result?;
+        next.engine = self.engine.clone();
+        Ok(next)
     }
 
     /// Follows the checkpoint of an index that another process writes, and reports its progress.
-    async fn look(&mut self) -> Result<(), Error> {
+    async fn follow(&mut self) -> Result<(), Error> {
         self.state.send_modify(|state| state.writes = false);
         let log_id = self.log_id().await?;
         loop {
@@ -301,28 +307,29 @@ impl Indexer {
                 Some(made) if made.log_id == log_id => {
                     (made.generation, made.position, made.answers)
                 }
-                _ => (FIRST, 0, 0),
+                _ => (FIRST_GENERATION, 0, 0),
             };
-            self.progress.is_of(generation);
+            self.progress.record_generation(generation);
             let head = self.documents.position();
-            self.progress.reached(&log_id, position, answers, head);
+            self.progress
+                .record_position(&log_id, position, answers, head);
             if let Some(error) = &self.superseded {
-                self.progress.failed(error);
+                self.progress.record_error(error);
             }
             tokio::select! {
                 Some(request) = self.requests.recv() => {
                     // Sending fails if the caller no longer waits.
-                    let _ = request.taken_over.send(Err(search::Error::Superseded.into()));
+                    let _ = request.switched.send(Err(search::Error::Superseded.into()));
                 }
-                () = sleep(GLANCE) => {}
+                () = sleep(CHECKPOINT_READ_INTERVAL) => {}
             }
         }
     }
 
-    fn tell(&self, made: &Checkpoint) {
+    fn report(&self, made: &IndexCheckpoint) {
         let head = self.documents.position();
         self.progress
-            .reached(&made.log_id, made.position, made.answers, head);
+            .record_position(&made.log_id, made.position, made.answers, head);
         self.traces.searchable(made.answers);
     }
 }

@@ -51,7 +51,7 @@ impl Nodes {
     }
 
     /// Records a failure of the current node and moves on to the next one.
-    pub(crate) fn turn(&self) {
+    pub(crate) fn turn_to_next(&self) {
         self.failures.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -18,18 +18,18 @@ use wire::Connection;
 use crate::Nodes;
 
 /// Maximum number of events in one response: the `max_batch_size` of the subscription.
-const BATCH: u32 = 500;
+const MAX_RESPONSE_EVENTS: u32 = 500;
 
 /// Number of events after which [`Stream::next`] stops joining responses. The last response may
 /// exceed it.
-const MOST: usize = 8000;
+const MAX_JOINED_EVENTS: usize = 8000;
 
 /// Maximum number of decoded responses that wait for the projection.
-const AHEAD: usize = 16;
+const DECODED_CAPACITY: usize = 16;
 
 /// Maximum silence of a stream: three missed heartbeats of 10 s. The stream then fails with
 /// [`Error::Silent`].
-const SILENCE: Duration = Duration::from_secs(30);
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -62,17 +62,17 @@ impl Stream {
         let request = SubscribeRequest {
             after_position,
             follow,
-            max_batch_size: BATCH,
+            max_batch_size: MAX_RESPONSE_EVENTS,
             log_id: after.map(|made| made.log_id.clone()).unwrap_or_default(),
             filter: None,
         };
         let name = nodes.name().to_owned();
-        let stream = timeout(SILENCE, subscribe(nodes.connection(), request))
+        let stream = timeout(SILENCE_TIMEOUT, subscribe(nodes.connection(), request))
             .await
             .map_err(|_| Error::Silent(name.clone()))?
             .map_err(|status| Error::Failed(name.clone(), status))?;
-        tracing::info!(node = name, after_position, "following");
-        let (sender, responses) = mpsc::channel(AHEAD);
+        tracing::info!(node = name, after_position, "the projector follows the log");
+        let (sender, responses) = mpsc::channel(DECODED_CAPACITY);
         let receiver = tokio::spawn(receive(name.clone(), stream, sender));
         Ok(Self {
             responses,
@@ -82,7 +82,7 @@ impl Stream {
         })
     }
 
-    /// Waits for a response, and joins arrived ones to it until it has [`MOST`] events.
+    /// Waits for a response, and joins arrived ones to it until it has [`MAX_JOINED_EVENTS`] events.
     ///
     /// Cancel safe: dropping the future loses no response.
     pub(crate) async fn next(&mut self) -> Result<SubscribeResponse, Error> {
@@ -91,7 +91,7 @@ impl Stream {
         }
         let next = self.responses.recv().await;
         let mut response = next.unwrap_or_else(|| Err(Error::Ended(self.name.clone())))?;
-        while response.events.len() < MOST && self.failed.is_none() {
+        while response.events.len() < MAX_JOINED_EVENTS && self.failed.is_none() {
             match self.responses.try_recv() {
                 Ok(Ok(more)) => join(&mut response, more),
                 Ok(Err(error)) => self.failed = Some(error),
@@ -174,7 +174,7 @@ async fn receive(
     responses: mpsc::Sender<Result<SubscribeResponse, Error>>,
 ) {
     loop {
-        let next = match timeout(SILENCE, stream.message()).await {
+        let next = match timeout(SILENCE_TIMEOUT, stream.message()).await {
             Ok(Ok(Some(response))) => {
                 decoded(&response).map_err(|status| Error::Failed(name.clone(), status))
             }

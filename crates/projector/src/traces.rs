@@ -11,15 +11,15 @@ use telemetry::trace;
 
 /// Bounds the events that wait until they are searchable. Beyond it, the oldest events get no
 /// `index` span.
-const MOST: usize = 4096;
+const MAX_WAITING_EVENTS: usize = 4096;
 
 /// Maximum age of an event that gets spans: catching up on old events records none.
-const RECENT: Duration = Duration::from_secs(60);
+const MAX_EVENT_AGE: Duration = Duration::from_secs(60);
 
 /// Records the spans of events from the log until they are searchable. Does nothing while trace
 /// collection is off.
 #[derive(Debug, Clone, Default)]
-pub struct Traces(Arc<Mutex<VecDeque<Traced>>>);
+pub(crate) struct Traces(Arc<Mutex<VecDeque<Traced>>>);
 
 #[derive(Debug)]
 struct Traced {
@@ -47,7 +47,7 @@ impl Traces {
             let now = SystemTime::now();
             trace::record("project", &event.traceparent, (began, now), &attributes);
             let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if waiting.len() == MOST {
+            if waiting.len() == MAX_WAITING_EVENTS {
                 waiting.pop_front();
             }
             waiting.push_back(Traced {
@@ -74,7 +74,7 @@ impl Traces {
 /// documents.
 fn traced(events: &[RecordedEvent]) -> impl Iterator<Item = &RecordedEvent> {
     let events = if trace::is_on() { events } else { &[] };
-    let since = SystemTime::now() - RECENT;
+    let since = SystemTime::now() - MAX_EVENT_AGE;
     events
         .iter()
         .filter(move |event| !event.traceparent.is_empty() && recorded(event) > since)

@@ -5,23 +5,23 @@ use contract::{
     orders::v1::{OrderStatus, SearchOrdersRequest, WatchOrdersRequest},
 };
 use prost_types::Timestamp;
-use read_model::request::{Bound, FacetField, Filter, Sort, SortField};
+use read_model::request::{Bound, FacetField, OrderFilter, Sort, SortField};
 use wire::Violations;
 
 /// Maximum number of entries in each list of a filter.
-const ENTRIES: usize = 1000;
+const MAX_ENTRIES: usize = 1000;
 
 /// Maximum number of characters of free text.
-const QUERY: usize = 500;
+const MAX_QUERY_CHARS: usize = 500;
 
 /// Maximum number of words of free text: the engine searches each word in every field.
-const WORDS: usize = 40;
+const MAX_QUERY_WORDS: usize = 40;
 
 /// Default number of orders on a page.
-const PAGE: u32 = 50;
+const DEFAULT_PAGE_SIZE: u32 = 50;
 
 /// Maximum number of orders on a page.
-const MOST_ON_A_PAGE: u32 = 500;
+const MAX_PAGE_SIZE: u32 = 500;
 
 /// A validated SearchOrders request, without its wait and page token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct Search {
     /// The free text, empty for filters only.
     pub query: String,
     /// The conditions on the orders.
-    pub filter: Filter,
+    pub filter: OrderFilter,
     /// The sort order. `None` selects the default of the kind of search.
     pub sort: Option<Sort>,
     /// The number of orders on a page.
@@ -40,25 +40,28 @@ pub struct Search {
 
 /// Converts a SearchOrders request, and adds each invalid field to `violations`.
 pub fn search(request: SearchOrdersRequest, violations: &mut Violations) -> Search {
-    violations.at_most("query", &request.query, QUERY);
+    violations.at_most("query", &request.query, MAX_QUERY_CHARS);
     // Splits words as the search engine does: at every character that is not a letter or digit.
     let words = request
         .query
         .split(|character: char| !character.is_alphanumeric())
         .filter(|word| !word.is_empty())
         .count();
-    violations.check(words <= WORDS, "query", "must have at most 40 words");
+    violations.check(
+        words <= MAX_QUERY_WORDS,
+        "query",
+        "must have at most 40 words",
+    );
     let sort = sort(&request.order_by, violations);
-    let within = request.page_size <= MOST_ON_A_PAGE;
+    let within = request.page_size <= MAX_PAGE_SIZE;
     violations.check(within, "page_size", "must be at most 500");
     let limit = if request.page_size == 0 {
-        PAGE
+        DEFAULT_PAGE_SIZE
     } else {
         request.page_size
     };
     let facets = facets(&request.facets, violations);
-    let conditions = Conditions {
-        order_ids: Vec::new(),
+    let conditions = WatchOrdersRequest {
         customer_ids: request.customer_ids,
         statuses: request.statuses,
         product_ids: request.product_ids,
@@ -66,8 +69,9 @@ pub fn search(request: SearchOrdersRequest, violations: &mut Violations) -> Sear
         created_to: request.created_to,
         min_total: request.min_total,
         max_total: request.max_total,
+        ..WatchOrdersRequest::default()
     };
-    let filter = conditions.check(violations);
+    let filter = filter(conditions, violations);
     Search {
         query: request.query,
         filter,
@@ -77,60 +81,33 @@ pub fn search(request: SearchOrdersRequest, violations: &mut Violations) -> Sear
     }
 }
 
-/// Converts the filter of a WatchOrders request, and adds each invalid field to `violations`.
-pub fn watch(request: WatchOrdersRequest, violations: &mut Violations) -> Filter {
-    let conditions = Conditions {
-        order_ids: request.order_ids,
-        customer_ids: request.customer_ids,
-        statuses: request.statuses,
-        product_ids: request.product_ids,
-        created_from: request.created_from,
-        created_to: request.created_to,
-        min_total: request.min_total,
-        max_total: request.max_total,
-    };
-    conditions.check(violations)
-}
-
-/// The filter fields that both requests have.
-struct Conditions {
-    order_ids: Vec<String>,
-    customer_ids: Vec<String>,
-    statuses: Vec<i32>,
-    product_ids: Vec<String>,
-    created_from: Option<Timestamp>,
-    created_to: Option<Timestamp>,
-    min_total: Option<Money>,
-    max_total: Option<Money>,
-}
-
-impl Conditions {
-    fn check(self, violations: &mut Violations) -> Filter {
-        Filter {
-            order_ids: ids("order_ids", self.order_ids, violations),
-            customer_ids: ids("customer_ids", self.customer_ids, violations),
-            statuses: statuses(&self.statuses, violations),
-            product_ids: ids("product_ids", self.product_ids, violations),
-            created_from: time("created_from", self.created_from, violations),
-            created_to: time("created_to", self.created_to, violations),
-            min_total: bound("min_total", self.min_total, violations),
-            max_total: bound("max_total", self.max_total, violations),
-        }
+/// Converts the filter of a WatchOrders request, which has every condition of a SearchOrders request
+/// too. Adds each invalid field to `violations`.
+pub fn filter(request: WatchOrdersRequest, violations: &mut Violations) -> OrderFilter {
+    OrderFilter {
+        order_ids: ids("order_ids", request.order_ids, violations),
+        customer_ids: ids("customer_ids", request.customer_ids, violations),
+        statuses: statuses(&request.statuses, violations),
+        product_ids: ids("product_ids", request.product_ids, violations),
+        created_from: time("created_from", request.created_from, violations),
+        created_to: time("created_to", request.created_to, violations),
+        min_total: bound("min_total", request.min_total, violations),
+        max_total: bound("max_total", request.max_total, violations),
     }
 }
 
 fn ids(field: &str, ids: Vec<String>, violations: &mut Violations) -> Vec<String> {
-    violations.entries(field, &ids, ENTRIES);
-    for (index, id) in ids.iter().enumerate().take(ENTRIES) {
+    violations.entries(field, &ids, MAX_ENTRIES);
+    for (index, id) in ids.iter().enumerate().take(MAX_ENTRIES) {
         violations.id(format!("{field}[{index}]"), id);
     }
     ids
 }
 
 fn statuses(statuses: &[i32], violations: &mut Violations) -> Vec<OrderStatus> {
-    violations.entries("statuses", statuses, ENTRIES);
+    violations.entries("statuses", statuses, MAX_ENTRIES);
     let mut known = Vec::new();
-    for (index, status) in statuses.iter().enumerate().take(ENTRIES) {
+    for (index, status) in statuses.iter().enumerate().take(MAX_ENTRIES) {
         match OrderStatus::try_from(*status) {
             Ok(status) if status != OrderStatus::Unspecified => known.push(status),
             _ => violations.add(format!("statuses[{index}]"), "must be a state of an order"),

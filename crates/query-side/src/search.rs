@@ -5,7 +5,7 @@ use std::time::Duration;
 use contract::orders::v1::{SearchOrdersRequest, SearchOrdersResponse};
 use read_model::{
     request::{Cursor, Sort, SortField},
-    search::Request,
+    search::SearchRequest,
 };
 use tokio::time::sleep;
 use wire::{Error, Violations};
@@ -16,7 +16,7 @@ use crate::{check, check::Search, queries::Queries, token, wait::Wait};
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The default order without free text: newest first.
-const NEWEST: Sort = Sort {
+const NEWEST_FIRST: Sort = Sort {
     field: SortField::CreatedAt,
     descending: true,
 };
@@ -57,7 +57,7 @@ impl Queries {
             facets,
             ..
         } = search;
-        let sort = sort.unwrap_or(NEWEST);
+        let sort = sort.unwrap_or(NEWEST_FIRST);
         let listing = self
             .documents
             .list(&filter, sort, after, limit, &facets)
@@ -107,7 +107,7 @@ impl Queries {
             limit,
             facets,
         } = search;
-        let request = Request {
+        let request = SearchRequest {
             query,
             filter: filter.clone(),
             sort,
@@ -117,7 +117,7 @@ impl Queries {
             newest: self.documents.position(),
         };
         let searches = self.searches.try_acquire();
-        let _place = searches.map_err(|_| Error::Overloaded("too many searches"))?;
+        let _permit = searches.map_err(|_| Error::Overloaded("too many searches"))?;
         let hits = self.engine.search(request).await.map_err(|error| {
             tracing::error!(%error, "the search engine failed");
             Error::SearchUnavailable

@@ -73,7 +73,7 @@ impl QueryService for Queries {
         let request = request.into_inner();
         let mut violations = Violations::default();
         let wait = Wait::new(request.min_position, request.max_wait, &mut violations);
-        let filter = check::watch(request, &mut violations);
+        let filter = check::filter(request, &mut violations);
         violations.finish()?;
         self.reached(wait).await?;
         Ok(Response::new(Box::pin(self.watch(filter)?)))

@@ -2,8 +2,7 @@
 
 use contract::orders::v1::SearchOrdersRequest;
 use prost::Message as _;
-use read_model::request::Cursor;
-use sha2::{Digest as _, Sha256};
+use read_model::{digest::digest64, request::Cursor};
 use wire::Error;
 
 /// Returns a hash of the request without page size, page token, `min_position` and `max_wait`.
@@ -17,11 +16,7 @@ pub fn fingerprint(request: &SearchOrdersRequest) -> u64 {
         max_wait: None,
         ..request.clone()
     };
-    let digest = Sha256::digest(request.encode_to_vec());
-    digest
-        .iter()
-        .take(8)
-        .fold(0, |number, byte| number << 8 | u64::from(*byte))
+    digest64(request.encode_to_vec())
 }
 
 /// Returns the token of a page that ends at `cursor`: three numbers of 16 hex digits each.
@@ -65,7 +60,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_token_says_where_it_was_and_only_to_its_request(key: i64, row: u64, one: u64, other: u64) {
+        fn a_token_returns_its_cursor_only_to_its_request(key: i64, row: u64, one: u64, other: u64) {
             let cursor = Cursor { key, row };
             let token = write(one, cursor);
             prop_assert_eq!(read(one, &token), Ok(Some(cursor)));
@@ -75,7 +70,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_read_was_written_to_the_letter(request in "[0-9a-f]{16}", rest in "[0-9a-fA-F]{32}") {
+        fn only_the_exact_text_of_a_token_is_accepted(request in "[0-9a-f]{16}", rest in "[0-9a-fA-F]{32}") {
             let fingerprint = u64::from_str_radix(&request, 16).unwrap();
             let token = format!("{request}{rest}");
             match read(fingerprint, &token) {
@@ -85,13 +80,13 @@ mod tests {
         }
 
         #[test]
-        fn anything_else_is_no_token(text in "\\PC+") {
+        fn any_other_text_is_rejected(text in "\\PC+") {
             prop_assert_eq!(read(7, &text), Err(Error::InvalidPageToken));
         }
     }
 
     #[test]
-    fn a_request_may_go_on_with_another_page_size_but_not_with_another_filter() {
+    fn a_fingerprint_ignores_the_page_size_but_not_the_filter() {
         let request = SearchOrdersRequest {
             query: "tea".into(),
             ..Default::default()

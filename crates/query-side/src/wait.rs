@@ -7,10 +7,10 @@ use tokio::time::{Instant, timeout_at};
 use wire::{Error, Violations};
 
 /// Default time that a query waits.
-const USUAL: Duration = Duration::from_secs(5);
+const DEFAULT_WAIT: Duration = Duration::from_secs(5);
 
 /// Maximum time that a query waits. Longer requests are shortened to it.
-const LONGEST: Duration = Duration::from_secs(30);
+const MAX_WAIT: Duration = Duration::from_secs(30);
 
 /// The position that a query waits for, and its deadline.
 #[derive(Debug, Clone, Copy)]
@@ -25,9 +25,9 @@ impl Wait {
     /// Validates `min_position` and `max_wait`. The time starts now.
     #[must_use]
     pub fn new(min_position: u64, max_wait: Option<Given>, violations: &mut Violations) -> Self {
-        let wait = max_wait.map_or(Some(USUAL), duration);
+        let wait = max_wait.map_or(Some(DEFAULT_WAIT), duration);
         violations.check(wait.is_some(), "max_wait", "must not be negative");
-        let wait = wait.unwrap_or(USUAL).min(LONGEST);
+        let wait = wait.unwrap_or(DEFAULT_WAIT).min(MAX_WAIT);
         Self {
             position: min_position,
             deadline: Instant::now() + wait,
@@ -73,13 +73,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_time_to_wait_ends_soon_or_is_refused(seconds in edge(), nanos: i32) {
+        fn every_max_wait_is_bounded_or_rejected(seconds in edge(), nanos: i32) {
             let mut violations = Violations::default();
             let before = Instant::now();
             let wait = Wait::new(7, Some(Given { seconds, nanos }), &mut violations);
             prop_assert_eq!(violations.finish().is_err(), seconds < 0 || nanos < 0);
             prop_assert!(wait.deadline >= before);
-            prop_assert!(wait.deadline <= Instant::now() + LONGEST);
+            prop_assert!(wait.deadline <= Instant::now() + MAX_WAIT);
         }
     }
 }

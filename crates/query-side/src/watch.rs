@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use contract::orders::v1::{Order, WatchOrdersResponse};
 use prost::Message as _;
 use read_model::{
-    request::{Cursor, Filter, Sort, SortField},
+    request::{Cursor, OrderFilter, Sort, SortField},
     store::{ChangeCursor, Reader},
 };
 use tokio::{
@@ -20,14 +20,14 @@ use wire::Error;
 use crate::queries::Queries;
 
 /// Maximum number of orders read in one call, and so in one response.
-const PAGE: usize = 200;
+const MAX_PAGE_ORDERS: usize = 200;
 
 /// Maximum bytes of orders in a response, unless one order is larger. A client's default limit is 4
 /// MiB.
-const MOST_BYTES: usize = 1 << 20;
+const MAX_RESPONSE_BYTES: usize = 1 << 20;
 
 /// Maximum silence of a stream: a heartbeat follows after 10 s.
-const HEARTBEAT: Duration = Duration::from_secs(10);
+const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The order of the initial list. New orders come after those already listed.
 const OLDEST_FIRST: Sort = Sort {
@@ -46,9 +46,9 @@ enum End {
 impl Queries {
     pub(crate) fn watch(
         &self,
-        filter: Filter,
+        filter: OrderFilter,
     ) -> Result<ReceiverStream<Result<WatchOrdersResponse, Status>>, Error> {
-        let place = Arc::clone(&self.watchers)
+        let permit = Arc::clone(&self.watchers)
             .try_acquire_owned()
             .map_err(|_| Error::Overloaded("too many watch orders"))?;
         // A client that does not read holds two responses: one in the channel and one in
@@ -70,7 +70,7 @@ impl Queries {
                 // Sending fails if the client has left.
                 let _ = responses.send(Err(error.into())).await;
             }
-            drop(place);
+            drop(permit);
         };
         tokio::spawn(stream.in_current_span());
         Ok(ReceiverStream::new(sent))
@@ -79,24 +79,21 @@ impl Queries {
 
 struct Watcher {
     documents: Reader,
-    filter: Filter,
+    filter: OrderFilter,
 }
 
 impl Watcher {
     async fn run(&self, responses: &Responses) -> Result<(), End> {
         let mut position = self.documents.subscribe();
-        let mut told = self.present(responses).await?;
-        let mut cursor = ChangeCursor {
-            position: told,
-            row: 0,
-        };
-        let mut heartbeat = Instant::now() + HEARTBEAT;
+        let mut reported = self.present(responses).await?;
+        let mut cursor = ChangeCursor::at(reported);
+        let mut heartbeat = Instant::now() + HEARTBEAT_INTERVAL;
         loop {
             // Marks the position as seen before the read, so that any later change ends the wait.
             position.mark_unchanged();
             let changes = self
                 .documents
-                .changed_since(cursor, PAGE)
+                .changed_since(cursor, MAX_PAGE_ORDERS)
                 .await
                 .map_err(failed)?;
             cursor = changes.next;
@@ -104,21 +101,21 @@ impl Watcher {
             // more. Its newest state comes later, so the reported position does not advance.
             let is_all = cursor.position >= changes.as_of;
             let before = WatchOrdersResponse {
-                as_of_position: told,
+                as_of_position: reported,
                 caught_up: true,
                 ..WatchOrdersResponse::default()
             };
             if is_all {
-                told = cursor.position;
+                reported = cursor.position;
             }
             let response = self.changed(
                 changes.documents.into_iter().map(|document| document.order),
-                told,
+                reported,
             );
             let is_silent = response.orders.is_empty() && response.left_order_ids.is_empty();
             if !is_silent || Instant::now() >= heartbeat {
                 send(responses, response, before).await?;
-                heartbeat = Instant::now() + HEARTBEAT;
+                heartbeat = Instant::now() + HEARTBEAT_INTERVAL;
             }
             if is_all {
                 match timeout_at(heartbeat, position.changed()).await {
@@ -136,7 +133,7 @@ impl Watcher {
         loop {
             let listing = self
                 .documents
-                .list(&self.filter, OLDEST_FIRST, after, PAGE, &[])
+                .list(&self.filter, OLDEST_FIRST, after, MAX_PAGE_ORDERS, &[])
                 .await;
             let listing = listing.map_err(failed)?;
             let position = *from.get_or_insert(listing.as_of);
@@ -159,7 +156,7 @@ impl Watcher {
     }
 
     fn changed(&self, orders: impl Iterator<Item = Order>, position: u64) -> WatchOrdersResponse {
-        let in_any_state = Filter {
+        let in_any_state = OrderFilter {
             statuses: Vec::new(),
             ..self.filter.clone()
         };
@@ -192,7 +189,7 @@ async fn send(
     let mut orders = Vec::new();
     for order in std::mem::take(&mut response.orders) {
         bytes += order.encoded_len();
-        if bytes > MOST_BYTES && !orders.is_empty() {
+        if bytes > MAX_RESPONSE_BYTES && !orders.is_empty() {
             bytes = order.encoded_len();
             let orders = std::mem::take(&mut orders);
             let piece = WatchOrdersResponse {

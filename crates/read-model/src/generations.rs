@@ -13,16 +13,25 @@ use std::{
 };
 
 /// The suffixes of the files that SQLite keeps next to a database.
-const SIDES: [&str; 2] = ["-wal", "-shm"];
+const SQLITE_SUFFIXES: [&str; 2] = ["-wal", "-shm"];
 
 /// The suffix of the empty file that marks an unfinished generation.
-const MARK: &str = ".unfinished";
+const UNFINISHED_SUFFIX: &str = ".unfinished";
 
 /// The generations of one name, in a folder that only this process uses.
 #[derive(Debug, Clone)]
 pub struct Generations {
     folder: PathBuf,
     name: &'static str,
+}
+
+/// Selects the generation that a rebuild fills.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NextGeneration {
+    /// A new, empty generation.
+    New,
+    /// The generation that was live before.
+    Previous,
 }
 
 /// One generation.
@@ -45,10 +54,10 @@ impl Generations {
             folder: folder.to_owned(),
             name,
         };
-        generations.adopt()?;
+        generations.create_link()?;
         let live = generations.live()?;
         for other in generations.all()? {
-            let mark = marked(&other.path);
+            let mark = unfinished_mark(&other.path);
             if !mark.exists() {
                 continue;
             }
@@ -94,22 +103,27 @@ impl Generations {
         Ok(self.generation(number))
     }
 
-    /// Returns the generation that was live before, if it still exists.
+    /// Returns the generation that a rebuild fills. A new one is unfinished, and replaces every other
+    /// one except the live generation. Returns `None` if there is no previous one.
     ///
     /// # Errors
-    /// The folder or the link cannot be read.
-    pub fn previous(&self) -> io::Result<Option<Generation>> {
+    /// The folder or the link cannot be read or changed.
+    pub fn open_next(&self, next: NextGeneration) -> io::Result<Option<Generation>> {
+        match next {
+            NextGeneration::New => self.begin().map(Some),
+            NextGeneration::Previous => self.previous(),
+        }
+    }
+
+    /// Returns the generation that was live before, if it still exists.
+    fn previous(&self) -> io::Result<Option<Generation>> {
         let live = self.live()?;
         let mut others = self.all()?;
-        others.retain(|other| *other != live && !marked(&other.path).exists());
+        others.retain(|other| *other != live && !unfinished_mark(&other.path).exists());
         Ok(others.pop())
     }
 
-    /// Starts a new, unfinished generation. Removes every other one except the live generation.
-    ///
-    /// # Errors
-    /// The folder cannot be read or changed.
-    pub fn begin(&self) -> io::Result<Generation> {
+    fn begin(&self) -> io::Result<Generation> {
         let live = self.live()?;
         let all = self.all()?;
         let newest = all.last().map_or(live.number, |last| last.number);
@@ -117,7 +131,7 @@ impl Generations {
             self.discard(&other)?;
         }
         let new = self.generation(newest.max(live.number) + 1);
-        File::create(marked(&new.path))?.sync_all()?;
+        File::create(unfinished_mark(&new.path))?.sync_all()?;
         Ok(new)
     }
 
@@ -133,19 +147,26 @@ impl Generations {
         // The new generation is live from here on, whatever fails. A removal cannot be undone, so
         // the folder is synced first.
         let synced = File::open(&self.folder).and_then(|folder| folder.sync_all());
-        if let Err(error) = synced.and_then(|()| remove_file(&marked(&to.path))) {
-            tracing::warn!(%error, path = %to.path.display(), "a change of places was not tidied up");
+        if let Err(error) = synced.and_then(|()| remove_file(&unfinished_mark(&to.path))) {
+            tracing::warn!(%error, path = %to.path.display(), "the switched generation could not be marked as finished");
         }
         Ok(())
     }
 
-    /// Removes a generation that is not live.
+    /// Removes a generation that has never been live. Keeps any other one.
     ///
     /// # Errors
-    /// The generation cannot be removed.
-    pub fn discard(&self, other: &Generation) -> io::Result<()> {
+    /// The folder or the link cannot be read, or the generation cannot be removed.
+    pub fn discard_unfinished(&self, generation: &Generation) -> io::Result<()> {
+        if *generation == self.live()? || !unfinished_mark(&generation.path).exists() {
+            return Ok(());
+        }
+        self.discard(generation)
+    }
+
+    fn discard(&self, other: &Generation) -> io::Result<()> {
         remove(&other.path)?;
-        remove_file(&marked(&other.path))
+        remove_file(&unfinished_mark(&other.path))
     }
 
     fn link(&self) -> PathBuf {
@@ -176,7 +197,7 @@ impl Generations {
             let name = entry?.file_name();
             let name = name
                 .to_str()
-                .map(|name| name.strip_suffix(MARK).unwrap_or(name));
+                .map(|name| name.strip_suffix(UNFINISHED_SUFFIX).unwrap_or(name));
             numbers.extend(name.and_then(|name| self.number(name)));
         }
         numbers.sort_unstable();
@@ -188,16 +209,16 @@ impl Generations {
     ///
     /// Older versions kept the file itself at the path of the link: it becomes generation 1. The
     /// link then leads to the newest finished generation, or to generation 1 if none exists.
-    fn adopt(&self) -> io::Result<()> {
+    fn create_link(&self) -> io::Result<()> {
         let link = self.link();
         match fs::symlink_metadata(&link) {
             Ok(there) if there.is_symlink() => return Ok(()),
             Ok(_) => {
                 let first = self.generation(1).path;
-                for side in SIDES {
-                    let from = beside(&link, side);
+                for side in SQLITE_SUFFIXES {
+                    let from = with_suffix(&link, side);
                     if from.exists() {
-                        fs::rename(from, beside(&first, side))?;
+                        fs::rename(from, with_suffix(&first, side))?;
                     }
                 }
                 fs::rename(&link, first)?;
@@ -206,20 +227,20 @@ impl Generations {
             Err(error) => return Err(error),
         }
         let mut whole = self.all()?;
-        whole.retain(|generation| !marked(&generation.path).exists());
+        whole.retain(|generation| !unfinished_mark(&generation.path).exists());
         let live = whole.pop().unwrap_or_else(|| self.generation(1));
         self.switch(&live)
     }
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
-fn marked(path: &Path) -> PathBuf {
-    beside(path, MARK)
+fn unfinished_mark(path: &Path) -> PathBuf {
+    with_suffix(path, UNFINISHED_SUFFIX)
 }
 
 /// Removes a folder, or a file with the files that SQLite keeps next to it. A missing path is no
@@ -232,8 +253,8 @@ pub fn remove(path: &Path) -> io::Result<()> {
         return fs::remove_dir_all(path);
     }
     remove_file(path)?;
-    for side in SIDES {
-        remove_file(&beside(path, side))?;
+    for side in SQLITE_SUFFIXES {
+        remove_file(&with_suffix(path, side))?;
     }
     Ok(())
 }
@@ -275,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn g9_at_any_step_one_generation_is_used_and_what_was_being_made_is_removed() {
+    fn g9_one_generation_is_live_at_every_step_and_unfinished_ones_are_removed() {
         let folder = tempfile::tempdir().unwrap();
         let open = || Generations::open(folder.path(), "read.db").unwrap();
         let first = open().live().unwrap();
@@ -284,7 +305,7 @@ mod tests {
         let second = open().begin().unwrap();
         assert_eq!(second.number, 2);
         fs::write(&second.path, "half").unwrap();
-        fs::write(beside(&second.path, "-wal"), "half").unwrap();
+        fs::write(with_suffix(&second.path, "-wal"), "half").unwrap();
         assert_eq!(open().live().unwrap(), first);
         assert_eq!(names(folder.path()), ["read-1.db", "read.db"]);
 
@@ -294,7 +315,7 @@ mod tests {
             .switch(&second)
             .unwrap();
         // The process ends before it removes the mark.
-        fs::write(marked(&second.path), "").unwrap();
+        fs::write(unfinished_mark(&second.path), "").unwrap();
         let generations = open();
         assert_eq!(generations.live().unwrap(), second);
         assert_eq!(generations.previous().unwrap(), Some(first.clone()));

@@ -16,14 +16,18 @@
 //! - [`store::Reader::list`] answers a list from `read.db`. [`search::Engine::search`] answers a
 //!   free-text search with rows, and [`store::Reader::orders_by_rows`] reads their documents.
 //!
-//! [`generations`] keeps several builds of a file or folder. [`store::Writer::succeed`] and
+//! [`generations`] keeps several builds of a file or folder. [`store::Writer::replace_live`] and
 //! [`search::Live::switch`] swap a rebuilt generation for the live one.
 //!
 //! This crate knows events only through the contract, never the log that stores them.
 
+pub mod digest;
 pub mod generations;
 pub mod progress;
 pub mod projection;
 pub mod request;
+mod row;
 pub mod search;
 pub mod store;
+
+pub use row::Row;

@@ -23,9 +23,9 @@ pub struct Report {
     pub answers: u64,
     /// The newest log position known to the projection.
     pub head: u64,
-    /// The head at the first call of [`Progress::reached`]. Once `answers` is here, the projection
+    /// The head at the first call of [`Progress::record_position`]. Once `answers` is here, the projection
     /// has caught up with the events from before its start. `None` before that call.
-    pub goal: Option<u64>,
+    pub initial_head: Option<u64>,
     /// The last time the projection was known to be at the head; initially its start.
     pub at_head: Instant,
     /// The generation of the read model that the projection writes.
@@ -44,7 +44,7 @@ impl Progress {
             position,
             answers: position,
             head: position,
-            goal: None,
+            initial_head: None,
             at_head: Instant::now(),
             generation,
             log_id,
@@ -74,21 +74,25 @@ impl Progress {
         let _ = report.wait_for(|report| report.answers >= position).await;
     }
 
-    /// Waits, without a timeout, until `answers` reaches `goal`, and returns `goal`.
-    pub async fn made_up(&self) -> u64 {
+    /// Waits, without a timeout, until `answers` reaches `initial_head`, and returns `initial_head`.
+    pub async fn wait_until_caught_up(&self) -> u64 {
         let mut report = self.report.subscribe();
-        let up = |report: &Report| report.goal.is_some_and(|goal| report.answers >= goal);
+        let up = |report: &Report| {
+            report
+                .initial_head
+                .is_some_and(|initial_head| report.answers >= initial_head)
+        };
         // `self` holds the sender, so the channel stays open.
         report
             .wait_for(up)
             .await
             .ok()
-            .and_then(|up| up.goal)
+            .and_then(|up| up.initial_head)
             .unwrap_or_default()
     }
 
     /// Records a new head. A projection that was at the previous head was there until now.
-    pub fn heard(&self, head: u64) {
+    pub fn record_head(&self, head: u64) {
         self.report.send_modify(|report| {
             if report.position >= report.head {
                 report.at_head = Instant::now();
@@ -100,7 +104,7 @@ impl Progress {
     }
 
     /// Records the log, the position, the complete answers and the head, and clears the error.
-    pub fn reached(&self, log_id: &str, position: u64, answers: u64, head: u64) {
+    pub fn record_position(&self, log_id: &str, position: u64, answers: u64, head: u64) {
         self.report.send_modify(|report| {
             if report.log_id != log_id {
                 log_id.clone_into(&mut report.log_id);
@@ -108,7 +112,7 @@ impl Progress {
             report.position = position;
             report.answers = answers;
             report.head = head.max(position);
-            report.goal.get_or_insert(report.head);
+            report.initial_head.get_or_insert(report.head);
             if position >= head {
                 report.at_head = Instant::now();
             }
@@ -117,13 +121,13 @@ impl Progress {
     }
 
     /// Records the generation that the projection writes from now on.
-    pub fn is_of(&self, generation: u64) {
+    pub fn record_generation(&self, generation: u64) {
         self.report
             .send_modify(|report| report.generation = generation);
     }
 
     /// Records the error that stops the projection.
-    pub fn failed(&self, error: &str) {
+    pub fn record_error(&self, error: &str) {
         self.report
             .send_modify(|report| report.error = Some(error.to_owned()));
     }
@@ -134,16 +138,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_that_was_at_the_head_until_it_heard_of_more_is_behind_since_then_only() {
+    fn lag_counts_from_the_first_head_that_the_projection_did_not_reach() {
         let progress = Progress::new("log".into(), 7, 1);
         let started = progress.report().at_head;
-        progress.heard(8);
-        let heard = progress.report().at_head;
-        assert!(heard > started);
-        progress.heard(8);
-        assert_eq!(progress.report().at_head, heard, "it did not get there");
-        progress.reached("log", 8, 8, 9);
-        progress.heard(9);
-        assert_eq!(progress.report().at_head, heard, "it is behind already");
+        progress.record_head(8);
+        let record_head = progress.report().at_head;
+        assert!(record_head > started);
+        progress.record_head(8);
+        assert_eq!(
+            progress.report().at_head,
+            record_head,
+            "it did not get there"
+        );
+        progress.record_position("log", 8, 8, 9);
+        progress.record_head(9);
+        assert_eq!(
+            progress.report().at_head,
+            record_head,
+            "it is behind already"
+        );
     }
 }

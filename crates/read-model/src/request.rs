@@ -6,7 +6,7 @@ use wire::convert;
 
 /// Conditions that must all hold; an empty list or `None` is no condition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
+pub struct OrderFilter {
     /// Matches any of these orders.
     pub order_ids: Vec<String>,
     /// Matches the orders of any of these customers.
@@ -34,7 +34,7 @@ pub struct Bound {
     pub currency: Option<String>,
 }
 
-impl Filter {
+impl OrderFilter {
     /// Returns whether an order meets every condition.
     #[must_use]
     pub fn matches(&self, order: &Order) -> bool {
@@ -126,4 +126,4 @@ impl FacetField {
 }
 
 /// Limits the values in a facet of an answer: the largest counts first, and equal counts by value.
-pub const FACET_VALUES: usize = 100;
+pub const MAX_FACET_VALUES: usize = 100;

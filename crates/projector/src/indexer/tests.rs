@@ -6,7 +6,11 @@ use contract::orders::v1::{
     AggregateType, OrderCreated, OrderDelivered, RecordedEvent, recorded_event::Payload,
 };
 use read_model::{
-    search::{Appetite, Applied, Beside, Claimed, Difference, Document, Engine, Hits, Request},
+    Row,
+    generations::NextGeneration,
+    search::{
+        Applied, Claimed, Document, Engine, Hits, IndexDifference, SearchRequest, WriteLimits,
+    },
     store::{Parked, Writer},
 };
 use tokio::sync::Semaphore;
@@ -18,16 +22,16 @@ use super::*;
 #[derive(Debug)]
 struct Gated {
     writes: Arc<Semaphore>,
-    checkpoint: watch::Sender<Option<Checkpoint>>,
-    appetite: Appetite,
+    checkpoint: watch::Sender<Option<IndexCheckpoint>>,
+    write_limits: WriteLimits,
     /// The row of the document that the engine refuses.
-    refuses: Option<u64>,
-    rows: Mutex<Vec<u64>>,
+    refuses: Option<Row>,
+    rows: Mutex<Vec<Row>>,
 }
 
 #[async_trait::async_trait]
 impl Engine for Gated {
-    async fn checkpoint(&self) -> Result<Option<Checkpoint>, search::Error> {
+    async fn checkpoint(&self) -> Result<Option<IndexCheckpoint>, search::Error> {
         Ok(self.checkpoint.borrow().clone())
     }
 
@@ -41,7 +45,7 @@ impl Engine for Gated {
     async fn write(
         &self,
         documents: Vec<Document>,
-        checkpoint: Checkpoint,
+        checkpoint: IndexCheckpoint,
     ) -> Result<Applied, search::Error> {
         let rows: Vec<_> = documents.iter().map(|document| document.row).collect();
         if self.refuses.is_some_and(|refused| rows.contains(&refused)) {
@@ -57,8 +61,8 @@ impl Engine for Gated {
         }))
     }
 
-    fn appetite(&self) -> Appetite {
-        self.appetite
+    fn write_limits(&self) -> WriteLimits {
+        self.write_limits
     }
 
     async fn clear(&self) -> Result<(), search::Error> {
@@ -66,23 +70,23 @@ impl Engine for Gated {
         Ok(())
     }
 
-    async fn search(&self, _: Request) -> Result<Hits, search::Error> {
+    async fn search(&self, _: SearchRequest) -> Result<Hits, search::Error> {
         unreachable!("nobody searches")
     }
 
     async fn compare(
         &self,
-        _: u64,
-        _: u64,
+        _: Row,
+        _: Row,
         _: Vec<Document>,
-    ) -> Result<Vec<Difference>, search::Error> {
+    ) -> Result<Vec<IndexDifference>, search::Error> {
         unreachable!("nobody compares")
     }
 }
 
 #[async_trait::async_trait]
-impl Live for Gated {
-    async fn beside(&self, _: Beside) -> Result<Option<Arc<dyn Engine>>, search::Error> {
+impl LiveIndex for Gated {
+    async fn open_next(&self, _: NextGeneration) -> Result<Option<Arc<dyn Engine>>, search::Error> {
         unreachable!("nobody rebuilds")
     }
 
@@ -90,7 +94,7 @@ impl Live for Gated {
         unreachable!("nobody rebuilds")
     }
 
-    async fn abandon(&self) -> Result<(), search::Error> {
+    async fn discard_next(&self) -> Result<(), search::Error> {
         unreachable!("nobody rebuilds")
     }
 }
@@ -118,8 +122,8 @@ fn created() -> Payload {
 async fn indexer(
     folder: &Path,
     events: &[RecordedEvent],
-    appetite: Appetite,
-    refuses: Option<u64>,
+    write_limits: WriteLimits,
+    refuses: Option<Row>,
 ) -> (Indexer, Arc<Gated>, Writer, mpsc::Receiver<Parked>) {
     let file = folder.join("read.db");
     let mut writer = Writer::open(&file, 1).await.unwrap();
@@ -128,18 +132,41 @@ async fn indexer(
     let engine = Arc::new(Gated {
         writes: Arc::new(Semaphore::new(0)),
         checkpoint: watch::Sender::new(None),
-        appetite,
+        write_limits,
         refuses,
         rows: Mutex::default(),
     });
     let reader = writer.reader(1).await.unwrap();
-    let (control, parked) = documents::Control::that_parks();
-    let (indexer, _) = Indexer::new(reader, engine.clone(), control, true, Traces::default());
+    let (documents, parked) = DocumentsHandle::that_only_parks();
+    let (indexer, _) = Indexer::new(reader, engine.clone(), documents, true, Traces::default());
     (indexer, engine, writer, parked)
 }
 
+/// An indexer that runs until [`Running::stop`].
+struct Running {
+    progress: Progress,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    fn start(indexer: Indexer) -> Self {
+        let stop = CancellationToken::new();
+        Self {
+            progress: indexer.progress.clone(),
+            task: tokio::spawn(indexer.run(stop.clone())),
+            stop,
+        }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+}
+
 #[tokio::test]
-async fn g8_an_index_on_its_way_answers_from_nowhere_until_it_is_whole() {
+async fn g8_an_index_that_catches_up_answers_from_position_0_until_it_is_complete() {
     let events = [
         event(1, "a", 1, created()),
         event(2, "b", 1, created()),
@@ -148,12 +175,10 @@ async fn g8_an_index_on_its_way_answers_from_nowhere_until_it_is_whole() {
     ];
     let (documents, writes) = (2, 1);
     let folder = tempfile::tempdir().unwrap();
-    let appetite = Appetite { documents, writes };
-    let (indexer, engine, _writer, _) = indexer(folder.path(), &events, appetite, None).await;
+    let write_limits = WriteLimits { documents, writes };
+    let (indexer, engine, _writer, _) = indexer(folder.path(), &events, write_limits, None).await;
     let mut checkpoint = engine.checkpoint.subscribe();
-    let progress = indexer.progress();
-    let stop = CancellationToken::new();
-    let running = tokio::spawn(indexer.run(stop.clone()));
+    let running = Running::start(indexer);
 
     // The first write contains b and c, up to position 3. Order a was created at 1, but changed at
     // 4, so it comes with that change.
@@ -162,30 +187,27 @@ async fn g8_an_index_on_its_way_answers_from_nowhere_until_it_is_whole() {
     let written = written.unwrap();
     assert!(written.position < 4, "{written:?}");
     assert_eq!(written.answers, 0);
-    let mut report = progress.subscribe();
-    let on_its_way = report.wait_for(|report| report.position > 0).await;
-    assert_eq!(on_its_way.unwrap().answers, 0);
+    let mut report = running.progress.subscribe();
+    let catching_up = report.wait_for(|report| report.position > 0).await;
+    assert_eq!(catching_up.unwrap().answers, 0);
 
     engine.writes.add_permits(10);
-    progress.wait_for(4).await;
-    assert_eq!(progress.report().position, 4);
-    stop.cancel();
-    running.await.unwrap();
+    running.progress.wait_for(4).await;
+    assert_eq!(running.progress.report().position, 4);
+    running.stop().await;
 }
 
 #[tokio::test]
-async fn g7_the_checkpoint_of_writes_that_overlap_is_that_of_the_ones_that_have_been_applied() {
+async fn g7_overlapping_writes_store_only_the_checkpoint_that_has_been_applied() {
     let events: Vec<_> = (1..=6)
         .map(|position| event(position, &format!("o{position}"), 1, created()))
         .collect();
     let (documents, writes) = (2, 3);
     let folder = tempfile::tempdir().unwrap();
-    let appetite = Appetite { documents, writes };
-    let (indexer, engine, _writer, _) = indexer(folder.path(), &events, appetite, None).await;
+    let write_limits = WriteLimits { documents, writes };
+    let (indexer, engine, _writer, _) = indexer(folder.path(), &events, write_limits, None).await;
     let mut checkpoint = engine.checkpoint.subscribe();
-    let progress = indexer.progress();
-    let stop = CancellationToken::new();
-    let running = tokio::spawn(indexer.run(stop.clone()));
+    let running = Running::start(indexer);
     // The first write stores its own checkpoint. Later writes overlap, so each stores only the
     // checkpoint that has been applied: losing one must not skip its documents.
     let mut positions = Vec::new();
@@ -196,26 +218,23 @@ async fn g7_the_checkpoint_of_writes_that_overlap_is_that_of_the_ones_that_have_
         positions.push((stored.position, stored.answers));
     }
     assert_eq!(positions, [(2, 0), (0, 0), (0, 0), (6, 6)]);
-    progress.wait_for(6).await;
-    stop.cancel();
-    running.await.unwrap();
+    running.progress.wait_for(6).await;
+    running.stop().await;
 }
 
 #[tokio::test]
-async fn a_document_that_the_engine_refuses_is_looked_for_and_parked_and_no_other() {
+async fn only_the_document_that_the_engine_refuses_is_parked() {
     let events: Vec<_> = (1..=40)
         .map(|position| event(position, &format!("o{position}"), 1, created()))
         .collect();
     let folder = tempfile::tempdir().unwrap();
     let (documents, writes) = (16, 3);
-    let appetite = Appetite { documents, writes };
+    let write_limits = WriteLimits { documents, writes };
     let (indexer, engine, _writer, mut parked) =
-        indexer(folder.path(), &events, appetite, Some(23)).await;
+        indexer(folder.path(), &events, write_limits, Some(Row(23))).await;
     engine.writes.add_permits(1000);
-    let progress = indexer.progress();
-    let stop = CancellationToken::new();
-    let running = tokio::spawn(indexer.run(stop.clone()));
-    progress.wait_for(40).await;
+    let running = Running::start(indexer);
+    running.progress.wait_for(40).await;
     let refused = parked.recv().await.unwrap();
     assert_eq!((&refused.order_id[..], refused.position), ("o23", 23));
     assert_eq!(refused.error, "too long");
@@ -223,8 +242,7 @@ async fn a_document_that_the_engine_refuses_is_looked_for_and_parked_and_no_othe
     let mut rows = engine.rows.lock().unwrap().clone();
     rows.sort_unstable();
     rows.dedup();
-    let others: Vec<_> = (1..=40).filter(|row| *row != 23).collect();
+    let others: Vec<_> = (1..=40).filter(|row| *row != 23).map(Row).collect();
     assert_eq!(rows, others);
-    stop.cancel();
-    running.await.unwrap();
+    running.stop().await;
 }

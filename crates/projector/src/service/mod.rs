@@ -4,80 +4,49 @@
 mod operations;
 mod parked;
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{pin::Pin, time::Duration};
 
 use contract::orders::v1::{
-    GetHeadRequest, GetStatusRequest, GetStatusResponse, ListParkedRequest, ListParkedResponse,
-    ProjectionState, ProjectionStatus, RebuildRequest, RebuildResponse, RetryParkedRequest,
-    RetryParkedResponse, VerifyRequest, VerifyResponse,
-    projection_service_server::ProjectionService,
+    GetStatusRequest, GetStatusResponse, ListParkedRequest, ListParkedResponse, ProjectionState,
+    ProjectionStatus, RebuildRequest, RebuildResponse, RetryParkedRequest, RetryParkedResponse,
+    VerifyRequest, VerifyResponse, projection_service_server::ProjectionService,
 };
-use read_model::{
-    progress::{Progress, Report},
-    store::{Projection, Reader},
-};
+use read_model::{progress::Report, store::Projection};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use crate::{Nodes, Rebuilds, Verifier, documents::Control};
-
-/// Maximum time for a node to return the head of the log.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
+use crate::ProjectorHandle;
 
 /// Maximum lag of a live projection. It lets a projection that keeps up with steady appends count
 /// as live.
-const LIVE: Duration = Duration::from_secs(1);
+const MAX_LIVE_LAG: Duration = Duration::from_secs(1);
 
 /// The error of a projection while no node returns the log's head.
-const UNKNOWN: &str = "where the log ends is not known";
+const UNKNOWN_HEAD: &str = "where the log ends is not known";
 
 /// Implements ProjectionService for the projections of this node.
 #[derive(Debug, Clone)]
-pub struct Projections(Arc<Projected>);
-
-/// The parts of a node that the service uses.
-#[derive(Debug)]
-pub struct Projected {
-    /// Progress of the documents.
-    pub documents: Progress,
-    /// Progress of the search index.
-    pub search: Progress,
-    /// The nodes that stream the log.
-    pub nodes: Nodes,
-    /// The live documents.
-    pub reader: Reader,
-    /// Sends requests to the documents' writer.
-    pub control: Control,
-    /// Rebuilds projections.
-    pub rebuilds: Rebuilds,
-    /// Verifies the log, the documents and the index.
-    pub verifier: Arc<Verifier>,
+pub struct Projections {
+    projector: ProjectorHandle,
     /// Ends the streams at shutdown.
-    pub stop: CancellationToken,
+    stop: CancellationToken,
 }
 
 impl Projections {
-    /// Creates the service.
+    /// Creates the service. `stop` ends its streams.
     #[must_use]
-    pub fn new(projected: Projected) -> Self {
-        Self(Arc::new(projected))
-    }
-
-    /// Returns the log's present head, since a projection that has stopped does not learn of it.
-    /// `None` if the node does not answer.
-    async fn head(&self) -> Option<u64> {
-        let mut node = self.0.nodes.current();
-        let head = tokio::time::timeout(HEAD_TIMEOUT, node.get_head(GetHeadRequest {})).await;
-        Some(head.ok()?.ok()?.into_inner().position)
+    pub fn new(projector: ProjectorHandle, stop: CancellationToken) -> Self {
+        Self { projector, stop }
     }
 
     /// Returns the status of both projections, and the id of their log.
     pub async fn all(&self) -> ([ProjectionStatus; 2], String) {
-        let head = self.head().await;
-        let documents = self.0.documents.report();
+        let live = &self.projector.live;
+        let head = self.projector.head().await;
+        let documents = live.documents.progress().report();
         let log_id = documents.log_id.clone();
-        let mut search = self.0.search.report();
+        let mut search = live.indexer.progress().report();
         // The index learns of the head from the documents, so it is not at the head while they are
         // behind.
         search.at_head = search.at_head.min(documents.at_head);
@@ -94,7 +63,7 @@ impl Projections {
         mut report: Report,
         head: Option<u64>,
     ) -> ProjectionStatus {
-        let parked = self.0.reader.parked_count(projection).await;
+        let parked = self.projector.live.reader.parked_count(projection).await;
         let parked_count = parked.unwrap_or_else(|error| {
             // Reports the failure: an unreadable file stops the projection too.
             report.error.get_or_insert(error.to_string());
@@ -115,11 +84,11 @@ fn status(name: &str, report: Report, head: Option<u64>) -> ProjectionStatus {
         Some(_) if lag_events == 0 => Duration::ZERO,
         _ => report.at_head.elapsed(),
     };
-    let unknown = || head.is_none().then(|| UNKNOWN.to_owned());
+    let unknown = || head.is_none().then(|| UNKNOWN_HEAD.to_owned());
     let error = report.error.or_else(unknown);
     let state = match &error {
         Some(_) => ProjectionState::Failing,
-        None if lag < LIVE => ProjectionState::Live,
+        None if lag < MAX_LIVE_LAG => ProjectionState::Live,
         None => ProjectionState::CatchingUp,
     };
     ProjectionStatus {
@@ -157,7 +126,7 @@ impl ProjectionService for Projections {
         &self,
         request: Request<RebuildRequest>,
     ) -> Result<Response<Self::RebuildStream>, Status> {
-        let (rebuilds, stop) = (self.0.rebuilds.clone(), self.0.stop.clone());
+        let (rebuilds, stop) = (self.projector.rebuilds.clone(), self.stop.clone());
         let steps = operations::rebuild(request.into_inner(), rebuilds, stop)?;
         Ok(Response::new(Box::pin(steps)))
     }
@@ -166,7 +135,7 @@ impl ProjectionService for Projections {
         &self,
         request: Request<VerifyRequest>,
     ) -> Result<Response<Self::VerifyStream>, Status> {
-        let (verifier, stop) = (Arc::clone(&self.0.verifier), self.0.stop.clone());
+        let (verifier, stop) = (self.projector.verifier.clone(), self.stop.clone());
         let found = operations::verify(request.into_inner(), verifier, stop)?;
         Ok(Response::new(Box::pin(found)))
     }
@@ -175,7 +144,7 @@ impl ProjectionService for Projections {
         &self,
         request: Request<ListParkedRequest>,
     ) -> Result<Response<ListParkedResponse>, Status> {
-        let listed = parked::list(request.into_inner(), &self.0.reader).await?;
+        let listed = parked::list(request.into_inner(), &self.projector.live.reader).await?;
         Ok(Response::new(listed))
     }
 
@@ -183,8 +152,8 @@ impl ProjectionService for Projections {
         &self,
         request: Request<RetryParkedRequest>,
     ) -> Result<Response<RetryParkedResponse>, Status> {
-        let (reader, control) = (&self.0.reader, &self.0.control);
-        let retried = parked::retry(request.into_inner(), reader, control).await?;
+        let live = &self.projector.live;
+        let retried = parked::retry(request.into_inner(), &live.reader, &live.documents).await?;
         Ok(Response::new(retried))
     }
 }

@@ -1,14 +1,11 @@
 //! Rebuild and Verify: long operations that stream their progress.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use contract::orders::v1::{
     Difference, RebuildRequest, RebuildResponse, RebuildStage, VerifyRequest, VerifyResponse,
 };
-use read_model::{search::Beside, store::Projection};
+use read_model::{generations::NextGeneration, store::Projection};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -16,13 +13,16 @@ use tonic::Status;
 use tracing::Instrument as _;
 use wire::{Error, Violations};
 
-use crate::{Finding, Part, Rebuilds, Stage, Step, Verifier, rebuild, verify as verifying};
+use crate::{
+    rebuild::{self, RebuildProgress, Rebuilds, Stage},
+    verify::{self as verifying, Finding, Part, Verifier},
+};
 
 /// Minimum interval between two messages that only report progress.
-const PACE: Duration = Duration::from_millis(200);
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);
 
 /// Maximum number of differences in one message.
-const DIFFERENCES: usize = 500;
+const MAX_DIFFERENCES: usize = 500;
 
 const PROJECTIONS: [(&str, Projection); 2] = [
     ("documents", Projection::Documents),
@@ -65,23 +65,25 @@ pub(super) fn rebuild(
     let names = &request.projections;
     let chosen = chosen("projections", names, &PROJECTIONS, &mut violations);
     violations.finish()?;
-    let which = if request.rollback {
-        Beside::Previous
+    let next = if request.rollback {
+        NextGeneration::Previous
     } else {
-        Beside::New
+        NextGeneration::New
     };
     let (responses, sent) = mpsc::channel(16);
     // The rebuild ends when its client leaves, or at shutdown. A swap that has begun completes.
     let stream = async move {
         for (_, projection) in chosen {
             let mut last = None;
-            let told = responses.clone();
-            let tell = move |step: Step| {
-                let is_news = step.stage != Stage::Filling;
-                if is_news || last.is_none_or(|last: Instant| last.elapsed() >= PACE) {
+            let sender = responses.clone();
+            let report = move |progress: RebuildProgress| {
+                let is_new_stage = progress.stage != Stage::Filling;
+                if is_new_stage
+                    || last.is_none_or(|last: Instant| last.elapsed() >= PROGRESS_INTERVAL)
+                {
                     last = Some(Instant::now());
                     // A full channel drops this message: the next one reports later progress.
-                    let _ = told.try_send(Ok(message(step)));
+                    let _ = sender.try_send(Ok(message(progress)));
                 }
             };
             let (gone, ends) = (responses.clone(), stop.clone());
@@ -91,7 +93,7 @@ pub(super) fn rebuild(
                     () = ends.cancelled() => {}
                 }
             };
-            let run = rebuilds.run(projection, which, tell, cancelled);
+            let run = rebuilds.run(projection, next, report, cancelled);
             if let Err(error) = run.await {
                 let error = failed_rebuild(projection, error);
                 // Sending fails if the client has left.
@@ -104,19 +106,19 @@ pub(super) fn rebuild(
     Ok(ReceiverStream::new(sent))
 }
 
-fn message(step: Step) -> RebuildResponse {
-    let stage = match step.stage {
+fn message(progress: RebuildProgress) -> RebuildResponse {
+    let stage = match progress.stage {
         Stage::Filling => RebuildStage::Filling,
         Stage::Checking => RebuildStage::Checking,
         Stage::Switching => RebuildStage::Switching,
         Stage::Done => RebuildStage::Done,
     };
     RebuildResponse {
-        projection: step.projection.name().to_owned(),
+        projection: progress.projection.name().to_owned(),
         stage: stage.into(),
-        done_position: step.done,
-        total_position: step.total,
-        generation: step.generation,
+        done_position: progress.done,
+        total_position: progress.total,
+        generation: progress.generation,
     }
 }
 
@@ -142,7 +144,7 @@ fn failed_rebuild(projection: Projection, error: rebuild::Error) -> Error {
 
 pub(super) fn verify(
     request: VerifyRequest,
-    verifier: Arc<Verifier>,
+    verifier: Verifier,
     stop: CancellationToken,
 ) -> Result<ReceiverStream<Result<VerifyResponse, Status>>, Error> {
     let mut violations = Violations::default();
@@ -175,24 +177,24 @@ async fn verify_part(
     verifier: &Verifier,
     responses: &mpsc::Sender<Result<VerifyResponse, Status>>,
 ) -> Result<(), verifying::Error> {
-    let (found, findings) = mpsc::channel(DIFFERENCES);
-    let looked = async {
-        let looked = verifier.run(part, &found).await;
+    let (found, findings) = mpsc::channel(MAX_DIFFERENCES);
+    let verified = async {
+        let verified = verifier.run(part, &found).await;
         drop(found);
-        looked
+        verified
     };
-    let told = tell_findings(name, findings, responses);
-    let (looked, told) = tokio::join!(looked, told);
-    looked?;
+    let sent = send_findings(name, findings, responses);
+    let (verified, unsent) = tokio::join!(verified, sent);
+    verified?;
     let finished = VerifyResponse {
         finished: true,
-        ..told?
+        ..unsent?
     };
     send(responses, finished).await
 }
 
 /// Sends the findings until they end, and returns the response with the unsent rest.
-async fn tell_findings(
+async fn send_findings(
     name: &'static str,
     mut findings: mpsc::Receiver<Finding>,
     responses: &mpsc::Sender<Result<VerifyResponse, Status>>,
@@ -212,13 +214,13 @@ async fn tell_findings(
                 problem: difference.problem,
             }),
         }
-        if response.differences.len() >= DIFFERENCES || last.elapsed() >= PACE {
+        if response.differences.len() >= MAX_DIFFERENCES || last.elapsed() >= PROGRESS_INTERVAL {
             last = Instant::now();
-            let told = VerifyResponse {
+            let response_part = VerifyResponse {
                 differences: std::mem::take(&mut response.differences),
                 ..response.clone()
             };
-            send(responses, told).await?;
+            send(responses, response_part).await?;
         }
     }
     Ok(response)
@@ -233,7 +235,7 @@ async fn send(
 }
 
 fn failed_verification(error: &verifying::Error) -> Error {
-    tracing::error!(%error, "not verified to the end");
+    tracing::error!(%error, "the verification failed");
     match error {
         verifying::Error::Log(_) | verifying::Error::Stream(_) => Error::StoreUnavailable,
         verifying::Error::Store(error) => Error::from(error),

@@ -6,19 +6,19 @@ use contract::orders::v1::{
 use read_model::store::{Parked, Projection, Reader};
 use wire::{Error, Violations};
 
-use crate::documents::{Control, RetryError};
+use crate::documents::{DocumentsHandle, RetryError};
 
 /// Default number of orders on a page.
-const PAGE: u32 = 100;
+const DEFAULT_PAGE_SIZE: u32 = 100;
 
 /// Maximum number of orders on a page, and of ids in a request.
-const MOST: usize = 1000;
+const MAX_ORDERS: usize = 1000;
 
-const BOTH: [Projection; 2] = [Projection::Documents, Projection::Search];
+const PROJECTIONS: [Projection; 2] = [Projection::Documents, Projection::Search];
 
 /// Returns the projections that a request names. An empty name selects both.
 fn projections(name: &str, violations: &mut Violations) -> Vec<Projection> {
-    let named = BOTH
+    let named = PROJECTIONS
         .into_iter()
         .filter(|it| name.is_empty() || it.name() == name);
     let named: Vec<_> = named.collect();
@@ -36,11 +36,11 @@ pub(super) async fn list(
 ) -> Result<ListParkedResponse, Error> {
     let mut violations = Violations::default();
     let projections = projections(&request.projection, &mut violations);
-    let within = request.page_size as usize <= MOST;
+    let within = request.page_size as usize <= MAX_ORDERS;
     violations.check(within, "page_size", "must be at most 1000");
     violations.finish()?;
     let limit = match request.page_size {
-        0 => PAGE,
+        0 => DEFAULT_PAGE_SIZE,
         size => size,
     };
     // A page token is the projection and the id of the last order on the page.
@@ -88,12 +88,12 @@ fn message(projection: Projection, parked: Parked) -> ParkedAggregate {
 pub(super) async fn retry(
     request: RetryParkedRequest,
     reader: &Reader,
-    control: &Control,
+    documents: &DocumentsHandle,
 ) -> Result<RetryParkedResponse, Error> {
     let mut violations = Violations::default();
     let projections = projections(&request.projection, &mut violations);
-    violations.entries("order_ids", &request.order_ids, MOST);
-    for (index, id) in request.order_ids.iter().enumerate().take(MOST) {
+    violations.entries("order_ids", &request.order_ids, MAX_ORDERS);
+    for (index, id) in request.order_ids.iter().enumerate().take(MAX_ORDERS) {
         violations.id(format!("order_ids[{index}]"), id);
     }
     violations.finish()?;
@@ -101,7 +101,7 @@ pub(super) async fn retry(
     for projection in projections {
         let mut after = String::new();
         loop {
-            let page = reader.parked(projection, &after, PAGE).await;
+            let page = reader.parked(projection, &after, DEFAULT_PAGE_SIZE).await;
             let page = page.map_err(|error| Error::from(&error))?;
             let Some(last) = page.last() else { break };
             after.clone_from(&last.order_id);
@@ -109,7 +109,7 @@ pub(super) async fn retry(
                 |id: &String| request.order_ids.is_empty() || request.order_ids.contains(id);
             let ids: Vec<_> = page.into_iter().map(|parked| parked.order_id).collect();
             let ids: Vec<_> = ids.into_iter().filter(wanted).collect();
-            let (recovered, parked) = again(projection, ids, control).await?;
+            let (recovered, parked) = retry_orders(projection, ids, documents).await?;
             response.recovered_count += recovered;
             response.parked_count += parked;
         }
@@ -119,17 +119,17 @@ pub(super) async fn retry(
 
 /// Retries parked orders. Returns the number that recovered and the number still parked. Orders of
 /// the index are only queued, and all count as recovered.
-async fn again(
+async fn retry_orders(
     projection: Projection,
     ids: Vec<String>,
-    control: &Control,
+    documents: &DocumentsHandle,
 ) -> Result<(u64, u64), Error> {
     match projection {
         Projection::Documents => {
-            let retried = control.retry(ids).await.map_err(|error| match error {
+            let retried = documents.retry(ids).await.map_err(|error| match error {
                 RetryError::Store(error) => Error::from(&error),
                 error @ RetryError::Log(..) => {
-                    tracing::error!(%error, "parked orders were not tried again");
+                    tracing::error!(%error, "parked orders are not retried");
                     Error::StoreUnavailable
                 }
             })?;
@@ -137,8 +137,8 @@ async fn again(
         }
         Projection::Search => {
             let count = ids.len() as u64;
-            let offered = control.offer_again(ids).await;
-            offered.map_err(|error| Error::from(&error))?;
+            let queued = documents.retry_indexing(ids).await;
+            queued.map_err(|error| Error::from(&error))?;
             Ok((count, 0))
         }
     }

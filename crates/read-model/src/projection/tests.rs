@@ -112,7 +112,7 @@ fn a_created_order_is_a_new_document() {
 }
 
 #[test]
-fn a_shipped_order_shows_where_to_and_when() {
+fn a_shipped_order_shows_address_and_time() {
     let after = Order {
         status: OrderStatus::Shipped.into(),
         shipping_address: "1 Main St".into(),
@@ -127,7 +127,7 @@ fn a_shipped_order_shows_where_to_and_when() {
 }
 
 #[test]
-fn a_delivered_order_keeps_what_shipping_said() {
+fn a_delivered_order_keeps_its_shipping_details() {
     let before = given(&[created(), shipped()]);
     let after = Order {
         status: OrderStatus::Delivered.into(),
@@ -141,7 +141,7 @@ fn a_delivered_order_keeps_what_shipping_said() {
 }
 
 #[test]
-fn a_cancelled_order_shows_why_and_when() {
+fn a_cancelled_order_shows_reason_and_time() {
     let after = Order {
         status: OrderStatus::Cancelled.into(),
         cancellation_reason: "changed my mind".into(),

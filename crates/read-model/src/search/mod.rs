@@ -6,16 +6,20 @@ pub mod embedded;
 pub mod meilisearch;
 mod tokens;
 
-use std::{cmp::Reverse, fmt, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeMap, fmt, sync::Arc};
 
 use contract::orders::v1::{Facet, FacetValue, Order};
 use futures_util::future::BoxFuture;
 
-use crate::request::{Cursor, FACET_VALUES, FacetField, Filter, Sort};
+use crate::{
+    Row,
+    generations::NextGeneration,
+    request::{Cursor, FacetField, MAX_FACET_VALUES, OrderFilter, Sort},
+};
 
 /// The state of an index in terms of the log. The index stores it together with its documents.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checkpoint {
+pub struct IndexCheckpoint {
     /// The log whose events made the documents.
     pub log_id: String,
     /// The log position up to which changes have been written. An order that changed later still is
@@ -33,19 +37,19 @@ pub struct Checkpoint {
 /// An order in the form that an engine indexes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Document {
-    /// The position of the event that created the order: its permanent key in the index.
-    pub row: u64,
+    /// The order's row: its permanent key in the index.
+    pub row: Row,
     /// The order, including its names.
     pub order: Order,
 }
 
 /// A search.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Request {
+pub struct SearchRequest {
     /// The words, each of which must match. Every order matches a query without words.
     pub query: String,
     /// Exact conditions that must hold as well.
-    pub filter: Filter,
+    pub filter: OrderFilter,
     /// The sort order. `None` puts the best matches first, and equally good ones newest first.
     pub sort: Option<Sort>,
     /// Returns only hits after this cursor.
@@ -62,7 +66,7 @@ pub struct Request {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hits {
     /// The rows of the orders, in the requested order.
-    pub rows: Vec<u64>,
+    pub rows: Vec<Row>,
     /// The cursor of the last row, if more hits follow.
     pub next: Option<Cursor>,
     /// The number of matches over all pages.
@@ -74,7 +78,7 @@ pub struct Hits {
     pub degraded: bool,
     /// The checkpoint of the searched state. `None` if the index has none, or was wiped or replaced
     /// during the search.
-    pub checkpoint: Option<Checkpoint>,
+    pub checkpoint: Option<IndexCheckpoint>,
 }
 
 /// A reason why an engine did not do what it was asked.
@@ -101,7 +105,7 @@ impl Error {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claimed {
     /// The index's checkpoint; `None` while it is empty.
-    pub checkpoint: Option<Checkpoint>,
+    pub checkpoint: Option<IndexCheckpoint>,
     /// Whether another version made the index from other documents. Such an index still answers,
     /// but must be rebuilt.
     pub outdated: bool,
@@ -110,33 +114,34 @@ pub struct Claimed {
 /// Completes when a write has been applied, so that searches find it, or has failed.
 pub type Applied = BoxFuture<'static, Result<(), Error>>;
 
-/// Limits of what an engine accepts at a time.
+/// Limits of the writes that an engine accepts at a time.
 #[derive(Debug, Clone, Copy)]
-pub struct Appetite {
+pub struct WriteLimits {
     /// The maximum number of documents in a write.
     pub documents: usize,
     /// The maximum number of writes in flight.
     pub writes: usize,
 }
 
-/// Selects the index to continue with next to the live one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Beside {
-    /// A new, empty index.
-    New,
-    /// The index that was live before.
-    Previous,
-}
-
 /// One way in which the index differs from the given documents.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Difference {
+pub enum IndexDifference {
     /// The index has no document of this row.
-    Missing(u64),
+    Missing(Row),
     /// The index has a different document of this row.
-    Other(u64),
+    Other(Row),
     /// The index has a document of this row, but no such order exists.
-    Extra(u64),
+    Extra(Row),
+}
+
+impl IndexDifference {
+    /// Returns the row that differs.
+    #[must_use]
+    pub fn row(&self) -> Row {
+        match self {
+            Self::Missing(row) | Self::Other(row) | Self::Extra(row) => *row,
+        }
+    }
 }
 
 /// A search engine that holds the newest state of every order.
@@ -149,7 +154,7 @@ pub trait Engine: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`Error::Superseded`]: another process has claimed the index since.
-    async fn checkpoint(&self) -> Result<Option<Checkpoint>, Error>;
+    async fn checkpoint(&self) -> Result<Option<IndexCheckpoint>, Error>;
 
     /// Makes the caller the writer, and prepares the index for its writes.
     ///
@@ -169,45 +174,46 @@ pub trait Engine: fmt::Debug + Send + Sync {
     async fn write(
         &self,
         documents: Vec<Document>,
-        checkpoint: Checkpoint,
+        checkpoint: IndexCheckpoint,
     ) -> Result<Applied, Error>;
 
     /// Returns the limits of a write.
-    fn appetite(&self) -> Appetite;
+    fn write_limits(&self) -> WriteLimits;
 
     /// Removes all documents and the checkpoint.
     async fn clear(&self) -> Result<(), Error>;
 
     /// Searches the index.
-    async fn search(&self, request: Request) -> Result<Hits, Error>;
+    async fn search(&self, request: SearchRequest) -> Result<Hits, Error>;
 
     /// Returns each difference between the index and the given documents, which are all orders from
     /// row `first` to row `last`.
     async fn compare(
         &self,
-        first: u64,
-        last: u64,
+        first: Row,
+        last: Row,
         documents: Vec<Document>,
-    ) -> Result<Vec<Difference>, Error>;
+    ) -> Result<Vec<IndexDifference>, Error>;
 }
 
-/// The live index. Another index can be open next to it, to be filled and then swapped with it.
+/// The live generation of an index. A rebuild opens and fills the next generation, and then switches
+/// to it.
 #[async_trait::async_trait]
-pub trait Live: Engine {
-    /// Opens the other index. `None` if there is no previous one; a new one replaces what exists
-    /// there.
-    async fn beside(&self, which: Beside) -> Result<Option<Arc<dyn Engine>>, Error>;
+pub trait LiveIndex: Engine {
+    /// Opens the next generation. Returns `None` if there is no previous one. A new one replaces the
+    /// previous and any unfinished one.
+    async fn open_next(&self, next: NextGeneration) -> Result<Option<Arc<dyn Engine>>, Error>;
 
-    /// Swaps the other index for the live one, in one step for all readers.
+    /// Makes the next generation the live one, in one step for all readers.
     ///
-    /// The live index becomes the previous one. No write may be in flight in either.
+    /// The live generation becomes the previous one. No write may be in flight in either.
     ///
     /// # Errors
-    /// [`Error::Failed`]: no other index is open, or the swap failed.
+    /// [`Error::Failed`]: no next generation is open, or the switch failed.
     async fn switch(&self) -> Result<(), Error>;
 
-    /// Removes a new index that has never been live.
-    async fn abandon(&self) -> Result<(), Error>;
+    /// Closes the next generation, and removes it if it has never been live.
+    async fn discard_next(&self) -> Result<(), Error>;
 }
 
 /// Builds a facet: the largest counts first, and equal counts by value.
@@ -217,9 +223,29 @@ fn facet(field: FacetField, counts: impl IntoIterator<Item = (String, u64)>) -> 
         .map(|(value, count)| FacetValue { value, count })
         .collect();
     values.sort_unstable_by(|a, b| (Reverse(a.count), &a.value).cmp(&(Reverse(b.count), &b.value)));
-    values.truncate(FACET_VALUES);
+    values.truncate(MAX_FACET_VALUES);
     Facet {
         field: field.name().to_owned(),
         values,
     }
+}
+
+/// Compares the content of an index, by row, with the expected documents.
+fn differences<T>(
+    mut indexed: BTreeMap<Row, T>,
+    documents: &[Document],
+    is_equal: impl Fn(&T, &Document) -> bool,
+) -> Vec<IndexDifference> {
+    let mut differences = Vec::new();
+    for document in documents {
+        match indexed.remove(&document.row) {
+            None => differences.push(IndexDifference::Missing(document.row)),
+            Some(indexed) if !is_equal(&indexed, document) => {
+                differences.push(IndexDifference::Other(document.row));
+            }
+            Some(_) => {}
+        }
+    }
+    differences.extend(indexed.into_keys().map(IndexDifference::Extra));
+    differences
 }

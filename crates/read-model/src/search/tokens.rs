@@ -13,14 +13,16 @@ use unicode_normalization::UnicodeNormalization;
 
 /// The analyzer's name in the schema. Raise its number with every change to the words of a text, so
 /// that an index of the old analyzer has another schema.
-pub(super) const ANALYZER: &str = "words-1";
+pub(super) const ANALYZER_NAME: &str = "words-1";
 
 /// Excludes longer words from the index: a word of this many bytes is the first to be left out.
-const TOO_LONG: usize = 256;
+const WORD_BYTES_LIMIT: usize = 256;
 
 /// Returns the analyzer of the indexed fields.
 pub(super) fn analyzer() -> TextAnalyzer {
-    folding().filter(RemoveLongFilter::limit(TOO_LONG)).build()
+    folding()
+        .filter(RemoveLongFilter::limit(WORD_BYTES_LIMIT))
+        .build()
 }
 
 /// Returns the words of a query. A word too long for the index stays, so that it finds nothing

@@ -6,6 +6,7 @@ use contract::orders::v1::{AggregateType, RecordedEvent, recorded_event::Payload
 
 use super::statistics::Deltas;
 use crate::{
+    Row,
     projection::{self, evolve},
     search::Document,
 };
@@ -16,17 +17,17 @@ pub(super) struct Batch<'a> {
     /// Documents without names, by order id.
     pub(super) orders: HashMap<String, Document>,
     /// The products of the created orders, with the orders' rows.
-    pub(super) products: BTreeSet<(String, u64)>,
+    pub(super) products: BTreeSet<(String, Row)>,
     pub(super) customer_names: BTreeMap<&'a str, Name<'a>>,
     pub(super) product_names: BTreeMap<&'a str, Name<'a>>,
     pub(super) statistics: Deltas,
     /// Parked orders, with the changes of this batch.
-    pub(super) parked: BTreeMap<String, Aside>,
+    pub(super) parked: BTreeMap<String, ParkedChange>,
 }
 
 /// The changes of a batch to a parked order.
 #[derive(Debug, Default)]
-pub(super) struct Aside {
+pub(super) struct ParkedChange {
     /// The reason, if this batch parked the order.
     pub(super) error: Option<projection::Error>,
     /// The number of the batch's events that could not be projected.
@@ -62,7 +63,7 @@ impl<'a> Batch<'a> {
         let mut batch = Self::default();
         batch
             .parked
-            .extend(parked.into_iter().map(|id| (id, Aside::default())));
+            .extend(parked.into_iter().map(|id| (id, ParkedChange::default())));
         for document in stored {
             batch.statistics.remove(&document.order);
             let id = document.order.order_id.clone();
@@ -104,18 +105,19 @@ impl<'a> Batch<'a> {
 
     fn order(&mut self, event: &RecordedEvent) {
         let id = &event.aggregate_id;
-        if let Some(aside) = self.parked.get_mut(id) {
-            aside.events += 1;
+        if let Some(change) = self.parked.get_mut(id) {
+            change.events += 1;
             return;
         }
         let (row, mut order) = match self.orders.remove(id) {
             Some(Document { row, order }) => (row, Some(order)),
-            None => (event.position, None),
+            None => (Row(event.position), None),
         };
         let created = order.is_none();
         if let Err(error) = evolve(&mut order, event) {
             let error = Some(error);
-            self.parked.insert(id.clone(), Aside { error, events: 1 });
+            self.parked
+                .insert(id.clone(), ParkedChange { error, events: 1 });
         }
         if let Some(order) = order {
             if created {

@@ -1,16 +1,29 @@
 //! Returns the orders that changed after a position: newest states only, in steps of bounded size.
 
+use std::collections::HashSet;
+
 use super::{Error, Reader};
-use crate::search::Document;
+use crate::{Row, search::Document};
 
 /// A position in the sequence of changes. The default is the beginning.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ChangeCursor {
     /// Every change up to this position has been returned.
     pub position: u64,
-    /// Orders up to this row have been returned for the name that the next event gave; 0 if none
-    /// has.
-    pub row: u64,
+    /// Orders up to this row have been returned for the name that the next event gave; row 0 if
+    /// none has.
+    pub row: Row,
+}
+
+impl ChangeCursor {
+    /// Returns the cursor of a caller that has every change up to this position.
+    #[must_use]
+    pub fn at(position: u64) -> Self {
+        Self {
+            position,
+            row: Row::default(),
+        }
+    }
 }
 
 /// One step through the changes.
@@ -29,10 +42,10 @@ pub struct Changes {
 ///
 /// The kinds are an event of the order itself and a new name; each kind of name yields at most ?4
 /// rows. An order created after a name was given has always shown it, so the name did not change
-/// that order. ?3 is the cursor's row. `place` and `row` follow the index within one event, so that
+/// that order. ?3 is the cursor's row. `created_at` and `row` follow the index within one event, so that
 /// a step reads no more than it returns.
-const CHANGED: &str = "
-    SELECT position AS mark, 0 AS place, row FROM orders
+const SELECT_CHANGES: &str = "
+    SELECT position AS changed_at, 0 AS created_at, row FROM orders
         WHERE row > ?1 AND row <= ?2 AND position = row
     UNION ALL
     SELECT position, 0, row FROM orders
@@ -73,33 +86,30 @@ impl Reader {
                 as_of,
             });
         }
-        let window = if after.row > 0 {
+        let window = if after.row > Row::default() {
             1
         } else {
             limit.max(1) as u64
         };
         let end = as_of.min(after.position.saturating_add(window));
-        let mut changed: Vec<(i64, i64, i64)> = sqlx::query_as(CHANGED)
+        let mut changed: Vec<(i64, i64, Row)> = sqlx::query_as(SELECT_CHANGES)
             .bind(after.position.cast_signed())
             .bind(end.cast_signed())
-            .bind(after.row.cast_signed())
+            .bind(after.row)
             .bind(limit.max(1) as i64 + 1)
             .fetch_all(snapshot.connection())
             .await?;
         changed.sort_unstable();
-        let next = step(&mut changed, limit.max(1), end);
+        let next = truncate(&mut changed, limit.max(1), end);
         // A document comes only with the change whose position it shows. A later change returns it
         // later, so no order comes twice or in an older state.
-        let rows: Vec<_> = changed
+        let rows: Vec<_> = changed.iter().map(|(_, _, row)| *row).collect();
+        let shown: HashSet<_> = changed
             .iter()
-            .map(|(_, _, row)| row.cast_unsigned())
-            .collect();
-        let marks: std::collections::HashSet<_> = changed
-            .iter()
-            .map(|(mark, _, row)| (mark.cast_unsigned(), row.cast_unsigned()))
+            .map(|(position, _, row)| (position.cast_unsigned(), *row))
             .collect();
         let mut documents = snapshot.documents_by_rows(&rows).await?;
-        documents.retain(|document| marks.contains(&(document.order.position, document.row)));
+        documents.retain(|document| shown.contains(&(document.order.position, document.row)));
         documents.sort_by_key(|document| document.order.position);
         Ok(Changes {
             documents,
@@ -110,21 +120,15 @@ impl Reader {
 }
 
 /// Truncates the changes to `limit`, and returns the cursor of the next step.
-fn step(changed: &mut Vec<(i64, i64, i64)>, limit: usize, end: u64) -> ChangeCursor {
-    let more = changed.get(limit).map(|(mark, ..)| *mark);
+fn truncate(changed: &mut Vec<(i64, i64, Row)>, limit: usize, end: u64) -> ChangeCursor {
+    let more = changed.get(limit).map(|(position, ..)| *position);
     changed.truncate(limit);
     match (changed.last(), more) {
-        (Some((mark, _, row)), Some(more)) if *mark == more => ChangeCursor {
-            position: mark.cast_unsigned() - 1,
-            row: row.cast_unsigned(),
+        (Some((position, _, row)), Some(more)) if *position == more => ChangeCursor {
+            position: position.cast_unsigned() - 1,
+            row: *row,
         },
-        (Some((mark, ..)), Some(_)) => ChangeCursor {
-            position: mark.cast_unsigned(),
-            row: 0,
-        },
-        _ => ChangeCursor {
-            position: end,
-            row: 0,
-        },
+        (Some((position, ..)), Some(_)) => ChangeCursor::at(position.cast_unsigned()),
+        _ => ChangeCursor::at(end),
     }
 }

@@ -21,7 +21,7 @@ pub struct Difference {
 
 /// Queries that each return the subject and problem of every difference; `truth` is the rebuilt
 /// copy. Each query reads in the order of a key and holds one row of either side.
-const DIFFERENCES: [&str; 13] = [
+const SELECT_DIFFERENCES: [&str; 13] = [
     "SELECT 'order ' || t.order_id, 'is missing' FROM truth.orders t
         LEFT JOIN main.orders m ON m.row = t.row WHERE m.row IS NULL",
     "SELECT 'order ' || m.order_id, 'is not in the log' FROM main.orders m
@@ -78,7 +78,7 @@ const DIFFERENCES: [&str; 13] = [
 ];
 
 /// Selects the documents with different bodies.
-const BODIES: &str = "SELECT t.order_id, m.body, t.body
+const SELECT_DIFFERENT_BODIES: &str = "SELECT t.order_id, m.body, t.body
     FROM truth.orders t JOIN main.orders m ON m.row = t.row WHERE m.body <> t.body";
 
 /// A snapshot of the documents, attached to a rebuilt copy.
@@ -121,17 +121,20 @@ impl Comparison {
     /// Sends every difference. Unreadable data counts as a difference.
     ///
     /// # Errors
-    /// [`Gone`]: the receiver has been dropped.
-    pub async fn run<T: From<Difference>>(mut self, found: &mpsc::Sender<T>) -> Result<(), Gone> {
+    /// [`ReceiverClosed`]: the receiver has been dropped.
+    pub async fn run<T: From<Difference>>(
+        mut self,
+        found: &mpsc::Sender<T>,
+    ) -> Result<(), ReceiverClosed> {
         let integrity = sqlx::query_scalar("PRAGMA main.integrity_check(100)")
             .fetch(&mut self.connection)
             .try_filter(|problem: &String| ready(problem != "ok"))
             .map_ok(|problem| ("read.db".to_owned(), problem));
         send_all(integrity.boxed(), found).await?;
-        for sql in DIFFERENCES {
+        for sql in SELECT_DIFFERENCES {
             send_all(sqlx::query_as(sql).fetch(&mut self.connection), found).await?;
         }
-        let bodies = sqlx::query_as::<_, (String, Vec<u8>, Vec<u8>)>(BODIES);
+        let bodies = sqlx::query_as::<_, (String, Vec<u8>, Vec<u8>)>(SELECT_DIFFERENT_BODIES);
         let bodies = bodies
             .fetch(&mut self.connection)
             .map_ok(|(order_id, is, should)| {
@@ -144,12 +147,12 @@ impl Comparison {
 
 /// The receiver of the differences has been dropped.
 #[derive(Debug)]
-pub struct Gone;
+pub struct ReceiverClosed;
 
 async fn send_all<T: From<Difference>>(
     mut rows: BoxStream<'_, Result<(String, String), sqlx::Error>>,
     found: &mpsc::Sender<T>,
-) -> Result<(), Gone> {
+) -> Result<(), ReceiverClosed> {
     loop {
         let (difference, is_last) = match rows.try_next().await {
             Ok(None) => return Ok(()),
@@ -162,7 +165,10 @@ async fn send_all<T: From<Difference>>(
                 (difference, true)
             }
         };
-        found.send(difference.into()).await.map_err(|_| Gone)?;
+        found
+            .send(difference.into())
+            .await
+            .map_err(|_| ReceiverClosed)?;
         if is_last {
             return Ok(());
         }

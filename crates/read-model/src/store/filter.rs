@@ -2,7 +2,7 @@
 
 use sqlx::{Encode, QueryBuilder, Sqlite, Type};
 
-use crate::request::{Bound, Filter, SortField};
+use crate::request::{Bound, OrderFilter, SortField};
 
 /// The way to find a page's orders. SQLite knows neither the number of matches nor their
 /// distribution, so the query decides. A `+` before a column keeps SQLite from using its index.
@@ -50,7 +50,7 @@ enum Leading {
 }
 
 impl Leading {
-    fn of(filter: &Filter, sort: Option<SortField>) -> Option<Self> {
+    fn of(filter: &OrderFilter, sort: Option<SortField>) -> Option<Self> {
         match (sort, filter.customer_ids.len(), filter.statuses.len()) {
             (Some(SortField::CreatedAt), 1, _) => Some(Self::Customer),
             (Some(SortField::CreatedAt), _, 1) => Some(Self::Status),
@@ -62,7 +62,7 @@ impl Leading {
 /// Appends ` AND ...` for each condition on a row of `orders`.
 pub(super) fn push_conditions(
     query: &mut QueryBuilder<Sqlite>,
-    filter: &Filter,
+    filter: &OrderFilter,
     access: Access,
     sort: Option<SortField>,
 ) {
@@ -160,7 +160,7 @@ fn push_bound(
 }
 
 /// Returns the numbers of a filter's statuses.
-pub(super) fn statuses(filter: &Filter) -> Vec<i32> {
+pub(super) fn statuses(filter: &OrderFilter) -> Vec<i32> {
     filter
         .statuses
         .iter()

@@ -9,7 +9,10 @@ use super::{
     reader::Snapshot,
     statistics::Scope,
 };
-use crate::request::{Cursor, FACET_VALUES, FacetField, Filter, Sort};
+use crate::{
+    Row,
+    request::{Cursor, FacetField, MAX_FACET_VALUES, OrderFilter, Sort},
+};
 
 /// A page of orders.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,7 +37,7 @@ impl Reader {
     /// - [`Error::Damaged`]: a stored document cannot be decoded.
     pub async fn list(
         &self,
-        filter: &Filter,
+        filter: &OrderFilter,
         sort: Sort,
         after: Option<Cursor>,
         limit: usize,
@@ -42,20 +45,17 @@ impl Reader {
     ) -> Result<Listing, Error> {
         let mut snapshot = self.snapshot().await?;
         let total = total(&mut snapshot, filter).await?;
-        let all = summarised(&mut snapshot, &Filter::default()).await?;
+        let all = summarised(&mut snapshot, &OrderFilter::default()).await?;
         let access = Access::choose(total, all, limit);
         // One row more than the page holds shows whether another page follows.
-        let mut rows: Vec<(i64, i64, Vec<u8>)> = page(filter, sort, after, limit + 1, access)
+        let mut rows: Vec<(Row, i64, Vec<u8>)> = page(filter, sort, after, limit + 1, access)
             .build_query_as()
             .fetch_all(snapshot.connection())
             .await?;
         let more = rows.len() > limit;
         rows.truncate(limit);
         let last = rows.last().filter(|_| more);
-        let next = last.map(|&(row, key, _)| Cursor {
-            key,
-            row: row.cast_unsigned(),
-        });
+        let next = last.map(|&(row, key, _)| Cursor { key, row: row.0 });
         let rows = rows.into_iter().map(|(row, _, body)| (row, body));
         let documents = snapshot.documents(rows.collect()).await?;
         let mut counts = Vec::with_capacity(facets.len());
@@ -77,7 +77,7 @@ impl Reader {
 
 /// Builds the query for the rows, sort keys and bodies of a page.
 pub(super) fn page(
-    filter: &Filter,
+    filter: &OrderFilter,
     sort: Sort,
     after: Option<Cursor>,
     limit: usize,
@@ -96,10 +96,7 @@ pub(super) fn page(
     if let Some(after) = after {
         query.push(" AND (").push(free).push(column).push(", row)");
         query.push(beyond).push_bind(after.key);
-        query
-            .push(", ")
-            .push_bind(after.row.cast_signed())
-            .push(")");
+        query.push(", ").push_bind(Row(after.row)).push(")");
     }
     query
         .push(" ORDER BY ")
@@ -111,7 +108,7 @@ pub(super) fn page(
     query
 }
 
-async fn total(snapshot: &mut Snapshot, filter: &Filter) -> Result<u64, Error> {
+async fn total(snapshot: &mut Snapshot, filter: &OrderFilter) -> Result<u64, Error> {
     if is_summarised(filter) {
         return summarised(snapshot, filter).await;
     }
@@ -125,16 +122,16 @@ async fn total(snapshot: &mut Snapshot, filter: &Filter) -> Result<u64, Error> {
 }
 
 /// Returns whether the statistics hold the counts of a filter, so that no order must be counted.
-fn is_summarised(filter: &Filter) -> bool {
+fn is_summarised(filter: &OrderFilter) -> bool {
     *filter
-        == Filter {
+        == OrderFilter {
             customer_ids: filter.customer_ids.clone(),
             statuses: filter.statuses.clone(),
-            ..Filter::default()
+            ..OrderFilter::default()
         }
 }
 
-async fn summarised(snapshot: &mut Snapshot, filter: &Filter) -> Result<u64, Error> {
+async fn summarised(snapshot: &mut Snapshot, filter: &OrderFilter) -> Result<u64, Error> {
     let mut query = QueryBuilder::new("SELECT coalesce(sum(orders), 0) FROM statistics");
     let scope = if filter.customer_ids.is_empty() {
         Scope::All
@@ -149,7 +146,7 @@ async fn summarised(snapshot: &mut Snapshot, filter: &Filter) -> Result<u64, Err
     Ok(count.cast_unsigned())
 }
 
-fn push_summarised(query: &mut QueryBuilder<Sqlite>, filter: &Filter, scope: Scope) {
+fn push_summarised(query: &mut QueryBuilder<Sqlite>, filter: &OrderFilter, scope: Scope) {
     query.push(" WHERE scope = ").push_bind(scope as i64);
     push_in(query, "subject", &filter.customer_ids);
     push_in(query, "status", &statuses(filter));
@@ -157,12 +154,12 @@ fn push_summarised(query: &mut QueryBuilder<Sqlite>, filter: &Filter, scope: Sco
 
 async fn facet(
     snapshot: &mut Snapshot,
-    filter: &Filter,
+    filter: &OrderFilter,
     field: FacetField,
 ) -> Result<Facet, Error> {
     let mut query = counts(filter, field);
     query.push(" GROUP BY value ORDER BY count DESC, value LIMIT ");
-    query.push_bind(FACET_VALUES as i64);
+    query.push_bind(MAX_FACET_VALUES as i64);
     let values: Vec<(String, i64)> = query
         .build_query_as()
         .fetch_all(snapshot.connection())
@@ -197,7 +194,7 @@ fn status_name(number: &str) -> String {
 }
 
 /// Builds the SELECT of `value, count` for a facet, up to its conditions.
-fn counts(filter: &Filter, field: FacetField) -> QueryBuilder<Sqlite> {
+fn counts(filter: &OrderFilter, field: FacetField) -> QueryBuilder<Sqlite> {
     let (column, scope) = match field {
         FacetField::Status if filter.customer_ids.is_empty() => ("status", Scope::All),
         FacetField::Status => ("status", Scope::Customer),
@@ -222,10 +219,10 @@ fn counts(filter: &Filter, field: FacetField) -> QueryBuilder<Sqlite> {
     query
 }
 
-fn product_counts(filter: &Filter) -> QueryBuilder<Sqlite> {
+fn product_counts(filter: &OrderFilter) -> QueryBuilder<Sqlite> {
     let mut query =
         QueryBuilder::new("SELECT product_id AS value, count(*) AS count FROM order_products");
-    if *filter != Filter::default() {
+    if *filter != OrderFilter::default() {
         query.push(" WHERE row IN (SELECT row FROM orders WHERE true");
         push_conditions(&mut query, filter, Access::Gather, None);
         query.push(")");

@@ -11,20 +11,22 @@ mod filter;
 mod list;
 mod parked;
 mod reader;
+mod rebuild;
 mod script;
 mod statistics;
-mod succession;
 mod writer;
 
 pub use changes::{ChangeCursor, Changes};
-pub use comparison::{Comparison, Difference, Gone};
+pub use comparison::{Comparison, Difference, ReceiverClosed};
 pub use list::Listing;
-pub use parked::{Again, Parked, Projection};
+pub use parked::{Parked, Projection, ReindexBatch, ReindexEntry};
 pub use reader::Reader;
+pub use rebuild::TotalsCheck;
 use sqlite::Durability;
 use sqlx::{SqliteConnection, migrate::Migrator};
-pub use succession::Totals;
 pub use writer::Writer;
+
+use crate::Row;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/read_model");
 
@@ -52,8 +54,8 @@ pub enum Error {
         /// The log of the documents.
         actual: String,
     },
-    /// The events do not continue at the checkpoint without a gap, or a successor is at another
-    /// position.
+    /// The events do not continue at the checkpoint without a gap, or the two generations of a
+    /// switch are at different positions.
     #[error("event {expected} of the log is missing: the next one given is {given}")]
     Gap {
         /// The position that must come next.
@@ -61,7 +63,7 @@ pub enum Error {
         /// The position that was given instead.
         given: u64,
     },
-    /// The counts or sums of a successor differ from those of the live documents.
+    /// The counts or sums of the next generation differ from those of the live one.
     #[error("the generations differ: there are {0}")]
     Differs(String),
     /// The files of the generations cannot be synced or swapped.
@@ -71,7 +73,7 @@ pub enum Error {
     #[error("the document in row {row} is damaged: {error}")]
     Damaged {
         /// The document's row.
-        row: u64,
+        row: Row,
         /// The decoder's error.
         #[source]
         error: prost::DecodeError,

@@ -1,10 +1,10 @@
-//! Parked orders, and the queue of orders to index a second time.
+//! Parked orders, and the queue of orders to index once more (the table `again`).
 
 use contract::orders::v1::RecordedEvent;
 use tokio::sync::watch;
 
 use super::{Error, Reader, Writer, batch::Batch, json, script::Script};
-use crate::search::Document;
+use crate::{Row, search::Document};
 
 /// The projection that parked an order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,14 +42,24 @@ pub struct Parked {
     pub events: u64,
 }
 
-/// Orders to index a second time.
+/// The next orders of the reindex queue.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Again {
+pub struct ReindexBatch {
     /// The newest state of the orders.
     pub documents: Vec<Document>,
-    /// The row and the queue counter of each order, for [`Writer::brought`]. An order that is
-    /// queued a second time has a higher counter, so it stays in the queue.
-    pub marks: Vec<(u64, i64)>,
+    /// The queue entry of each order, for [`Writer::remove_reindexed`].
+    pub entries: Vec<ReindexEntry>,
+}
+
+/// An order in the reindex queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow, serde::Serialize)]
+pub struct ReindexEntry {
+    /// The order's row.
+    pub row: Row,
+    /// How often the order was queued. A higher number in the queue means that the order changed
+    /// since this entry was read, so the order stays in the queue.
+    #[sqlx(rename = "times")]
+    pub attempt: i64,
 }
 
 impl Reader {
@@ -110,28 +120,25 @@ impl Reader {
     /// # Errors
     /// - [`Error::Sqlite`]: the file cannot be read.
     /// - [`Error::Damaged`]: a stored document cannot be decoded.
-    pub async fn again(&self, limit: u32) -> Result<Again, Error> {
+    pub async fn reindex_queue(&self, limit: u32) -> Result<ReindexBatch, Error> {
         let mut snapshot = self.snapshot().await?;
-        let marks: Vec<(i64, i64)> =
+        let entries: Vec<ReindexEntry> =
             sqlx::query_as("SELECT row, times FROM again ORDER BY row LIMIT ?")
                 .bind(limit)
                 .fetch_all(snapshot.connection())
                 .await?;
-        let marks = marks
-            .into_iter()
-            .map(|(row, times)| (row.cast_unsigned(), times));
-        let marks: Vec<_> = marks.collect();
-        let rows: Vec<_> = marks.iter().map(|(row, _)| *row).collect();
-        Ok(Again {
+        let rows: Vec<_> = entries.iter().map(|entry| entry.row).collect();
+        Ok(ReindexBatch {
             documents: snapshot.documents_by_rows(&rows).await?,
-            marks,
+            entries,
         })
     }
 
-    /// Returns a receiver that is notified when [`Reader::again`] may return more orders.
+    /// Returns a receiver that is notified when [`Reader::reindex_queue`] may return more
+    /// orders.
     #[must_use]
-    pub fn subscribe_again(&self) -> watch::Receiver<()> {
-        self.again.clone()
+    pub fn subscribe_reindex(&self) -> watch::Receiver<()> {
+        self.reindex.clone()
     }
 }
 
@@ -151,7 +158,7 @@ impl Writer {
         order_id: &str,
         history: &[RecordedEvent],
     ) -> Result<bool, Error> {
-        self.settle().await?;
+        self.roll_back().await?;
         let reached = self.checkpoint.as_ref().map_or(0, |made| made.position);
         let stored = self.stored(&history.iter().collect::<Vec<_>>()).await?;
         let version = stored.first().map_or(0, |document| document.order.version);
@@ -166,10 +173,10 @@ impl Writer {
         script
             .unpark(Projection::Documents, order_id)
             .map_err(sqlx::Error::Encode)?;
-        script.again(rows).map_err(sqlx::Error::Encode)?;
+        script.queue_reindex(rows).map_err(sqlx::Error::Encode)?;
         let script = script.with(batch, None).map_err(sqlx::Error::Encode)?;
         self.run(script).await?;
-        self.again.send_replace(());
+        self.reindex.send_replace(());
         Ok(done)
     }
 
@@ -192,7 +199,7 @@ impl Writer {
     /// # Errors
     /// [`Error::Sqlite`]: the file cannot be written.
     pub async fn park(&mut self, refused: &Parked) -> Result<(), Error> {
-        self.settle().await?;
+        self.roll_back().await?;
         let mut script = Script::begin();
         script
             .park([(Projection::Search, refused.clone())])
@@ -204,9 +211,9 @@ impl Writer {
     ///
     /// # Errors
     /// [`Error::Sqlite`]: the file cannot be written.
-    pub async fn offer_again(&mut self, order_id: &str) -> Result<(), Error> {
-        self.settle().await?;
-        let row: Option<i64> = sqlx::query_scalar("SELECT row FROM orders WHERE order_id = ?")
+    pub async fn retry_indexing(&mut self, order_id: &str) -> Result<(), Error> {
+        self.roll_back().await?;
+        let row: Option<Row> = sqlx::query_scalar("SELECT row FROM orders WHERE order_id = ?")
             .bind(order_id)
             .fetch_optional(&mut self.connection)
             .await?;
@@ -214,25 +221,24 @@ impl Writer {
         script
             .unpark(Projection::Search, order_id)
             .map_err(sqlx::Error::Encode)?;
-        let rows = row.map(i64::cast_unsigned);
-        script.again(rows).map_err(sqlx::Error::Encode)?;
+        script.queue_reindex(row).map_err(sqlx::Error::Encode)?;
         self.run(script.commit()).await?;
-        self.again.send_replace(());
+        self.reindex.send_replace(());
         Ok(())
     }
 
-    /// Removes indexed orders from the queue of [`Reader::again`]. An order that was queued since
-    /// then stays.
+    /// Removes indexed orders from the reindex queue. An order that was queued since its entry was
+    /// read stays.
     ///
     /// # Errors
     /// [`Error::Sqlite`]: the file cannot be written.
-    pub async fn brought(&mut self, brought: &[(u64, i64)]) -> Result<(), Error> {
-        self.settle().await?;
+    pub async fn remove_reindexed(&mut self, entries: &[ReindexEntry]) -> Result<(), Error> {
+        self.roll_back().await?;
         sqlx::query(
             "DELETE FROM again WHERE (row, times) IN \
-             (SELECT value ->> 0, value ->> 1 FROM json_each(?))",
+             (SELECT value ->> 'row', value ->> 'attempt' FROM json_each(?))",
         )
-        .bind(json(brought)?)
+        .bind(json(entries)?)
         .execute(&mut self.connection)
         .await?;
         Ok(())

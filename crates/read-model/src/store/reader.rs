@@ -13,7 +13,7 @@ use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::{runtime::Handle, sync::watch};
 
 use super::{Checkpoint, Error, json};
-use crate::search::Document;
+use crate::{Row, search::Document};
 
 /// Read connections to the live file.
 #[derive(Debug, Clone)]
@@ -35,7 +35,7 @@ impl Pool {
     }
 
     /// Opens the same number of connections to another file, on the same runtime.
-    pub(super) async fn open_beside(&self, path: &Path) -> Result<SqlitePool, Error> {
+    pub(super) async fn open_another(&self, path: &Path) -> Result<SqlitePool, Error> {
         let (path, connections) = (path.to_owned(), self.connections);
         let opening = self
             .runtime
@@ -61,19 +61,19 @@ impl Pool {
 pub struct Reader {
     pool: Pool,
     position: watch::Receiver<u64>,
-    pub(super) again: watch::Receiver<()>,
+    pub(super) reindex: watch::Receiver<()>,
 }
 
 impl Reader {
     pub(super) fn new(
         pool: Pool,
         position: watch::Receiver<u64>,
-        again: watch::Receiver<()>,
+        reindex: watch::Receiver<()>,
     ) -> Self {
         Self {
             pool,
             position,
-            again,
+            reindex,
         }
     }
 
@@ -138,7 +138,7 @@ impl Reader {
     /// # Errors
     /// - [`Error::Sqlite`]: the file cannot be read.
     /// - [`Error::Damaged`]: a stored document cannot be decoded.
-    pub async fn orders_by_rows(&self, rows: &[u64]) -> Result<(Vec<Order>, u64), Error> {
+    pub async fn orders_by_rows(&self, rows: &[Row]) -> Result<(Vec<Order>, u64), Error> {
         let (documents, as_of) = self.documents_by_rows(rows).await?;
         let orders = documents.into_iter().map(|document| document.order);
         Ok((orders.collect(), as_of))
@@ -149,7 +149,7 @@ impl Reader {
     /// # Errors
     /// - [`Error::Sqlite`]: the file cannot be read.
     /// - [`Error::Damaged`]: a stored document cannot be decoded.
-    pub async fn documents_by_rows(&self, rows: &[u64]) -> Result<(Vec<Document>, u64), Error> {
+    pub async fn documents_by_rows(&self, rows: &[Row]) -> Result<(Vec<Document>, u64), Error> {
         let mut snapshot = self.snapshot().await?;
         let documents = snapshot.documents_by_rows(rows).await?;
         Ok((documents, snapshot.as_of))
@@ -160,11 +160,11 @@ impl Reader {
     /// # Errors
     /// - [`Error::Sqlite`]: the file cannot be read.
     /// - [`Error::Damaged`]: a stored document cannot be decoded.
-    pub async fn orders_after(&self, row: u64, limit: u32) -> Result<(Vec<Document>, u64), Error> {
+    pub async fn orders_after(&self, row: Row, limit: u32) -> Result<(Vec<Document>, u64), Error> {
         let mut snapshot = self.snapshot().await?;
         let rows =
             sqlx::query_as("SELECT row, body FROM orders WHERE row > ? ORDER BY row LIMIT ?")
-                .bind(row.cast_signed())
+                .bind(row)
                 .bind(limit)
                 .fetch_all(snapshot.connection())
                 .await?;
@@ -197,16 +197,16 @@ impl Snapshot {
     }
 
     /// Returns the documents of rows, in the given sequence. A row without an order is left out.
-    pub(super) async fn documents_by_rows(&mut self, rows: &[u64]) -> Result<Vec<Document>, Error> {
-        let found: Vec<(i64, Vec<u8>)> = sqlx::query_as(
+    pub(super) async fn documents_by_rows(&mut self, rows: &[Row]) -> Result<Vec<Document>, Error> {
+        let found: Vec<(Row, Vec<u8>)> = sqlx::query_as(
             "SELECT row, body FROM orders WHERE row IN (SELECT value FROM json_each(?))",
         )
         .bind(json(rows)?)
         .fetch_all(self.connection())
         .await?;
-        let mut found: HashMap<u64, _> = found
+        let mut found: HashMap<Row, _> = found
             .into_iter()
-            .map(|(row, body)| (row.cast_unsigned(), (row, body)))
+            .map(|(row, body)| (row, (row, body)))
             .collect();
         let wanted = rows.iter().filter_map(|row| found.remove(row));
         self.documents(wanted.collect()).await
@@ -215,7 +215,7 @@ impl Snapshot {
     /// Decodes documents, and adds their names.
     pub(super) async fn documents(
         &mut self,
-        rows: Vec<(i64, Vec<u8>)>,
+        rows: Vec<(Row, Vec<u8>)>,
     ) -> Result<Vec<Document>, Error> {
         let mut documents = rows
             .into_iter()
@@ -286,8 +286,7 @@ impl Names {
 }
 
 /// Decodes a stored document, which has no names.
-pub(super) fn decode(row: i64, body: &[u8]) -> Result<Document, Error> {
-    let row = row.cast_unsigned();
+pub(super) fn decode(row: Row, body: &[u8]) -> Result<Document, Error> {
     let order = Order::decode(body).map_err(|error| Error::Damaged { row, error })?;
     Ok(Document { row, order })
 }

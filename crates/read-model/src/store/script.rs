@@ -1,6 +1,6 @@
 //! Builds a write transaction as one SQL text with its parameters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use contract::google::r#type::Money;
 use prost::Message as _;
@@ -16,9 +16,10 @@ use wire::convert;
 
 use super::{
     Checkpoint, Parked, Projection,
-    batch::{Batch, Name},
+    batch::{Batch, Name, ParkedChange},
+    statistics::Deltas,
 };
-use crate::search::Document;
+use crate::{Row, search::Document};
 
 /// A transaction as one text. Each call is a round trip to SQLite's thread, so one text costs one.
 #[derive(Default)]
@@ -71,15 +72,18 @@ impl Script {
         self.bind(order_id.to_owned())
     }
 
-    pub(super) fn again(&mut self, rows: impl IntoIterator<Item = u64>) -> Result<(), BoxDynError> {
-        let again = " ON CONFLICT (row) DO UPDATE SET times = times + 1";
+    pub(super) fn queue_reindex(
+        &mut self,
+        rows: impl IntoIterator<Item = Row>,
+    ) -> Result<(), BoxDynError> {
+        let on_conflict = " ON CONFLICT (row) DO UPDATE SET times = times + 1";
         self.insert(
             "INSERT INTO again (row, times) ",
             2,
-            again,
+            on_conflict,
             rows,
             |script, row| {
-                script.bind(row.cast_signed())?;
+                script.bind(row)?;
                 script.bind(1)
             },
         )
@@ -102,11 +106,11 @@ impl Script {
         rows: impl IntoIterator<Item = T>,
         mut bind: impl FnMut(&mut Self, T) -> Result<(), BoxDynError>,
     ) -> Result<(), BoxDynError> {
-        let most = sqlite::MAX_PARAMETERS / columns;
+        let max_rows = sqlite::MAX_PARAMETERS / columns;
         let mut rows = rows.into_iter().peekable();
         while rows.peek().is_some() {
             let mut count = 0;
-            for row in rows.by_ref().take(most) {
+            for row in rows.by_ref().take(max_rows) {
                 bind(self, row)?;
                 count += 1;
             }
@@ -135,50 +139,71 @@ impl Script {
         batch: Batch<'_>,
         checkpoint: Option<&Checkpoint>,
     ) -> Result<Self, BoxDynError> {
-        let script = &mut self;
-        let mut orders: Vec<_> = batch.orders.into_values().collect();
-        orders.sort_unstable_by_key(|document| document.row);
-        script.insert(
-        "INSERT INTO orders (row, order_id, customer_id, status, created_at, updated_at, total, \
-         currency, position, body) ",
-        10,
-        " ON CONFLICT (row) DO UPDATE SET status = excluded.status, \
-         updated_at = excluded.updated_at, position = excluded.position, body = excluded.body",
-        orders,
-        bind_order,
-    )?;
-        script.insert(
+        self.upsert_orders(batch.orders)?;
+        self.insert(
             "INSERT INTO order_products (product_id, row) ",
             2,
             "",
             batch.products,
             |script, (product_id, row)| {
                 script.bind(product_id)?;
-                script.bind(row.cast_signed())
+                script.bind(row)
             },
         )?;
-        insert_names(
-            script,
+        self.upsert_names(
             "INSERT INTO customers (customer_id, name, position) ",
             " ON CONFLICT (customer_id) DO UPDATE SET name = excluded.name, \
-         position = excluded.position",
+             position = excluded.position",
             batch.customer_names,
         )?;
-        insert_names(
-            script,
+        self.upsert_names(
             "INSERT INTO products (product_id, name, position) ",
             " ON CONFLICT (product_id) DO UPDATE SET name = excluded.name, \
-         position = excluded.position",
+             position = excluded.position",
             batch.product_names,
         )?;
-        script.insert(
+        self.add_statistics(batch.statistics)?;
+        self.set_checkpoint(checkpoint)?;
+        self.update_parked(batch.parked)?;
+        Ok(self.commit())
+    }
+
+    fn upsert_orders(&mut self, orders: HashMap<String, Document>) -> Result<(), BoxDynError> {
+        let mut orders: Vec<_> = orders.into_values().collect();
+        orders.sort_unstable_by_key(|document| document.row);
+        self.insert(
+            "INSERT INTO orders (row, order_id, customer_id, status, created_at, updated_at, \
+             total, currency, position, body) ",
+            10,
+            " ON CONFLICT (row) DO UPDATE SET status = excluded.status, \
+             updated_at = excluded.updated_at, position = excluded.position, body = excluded.body",
+            orders,
+            bind_order,
+        )
+    }
+
+    fn upsert_names(
+        &mut self,
+        into: &'static str,
+        on_conflict: &'static str,
+        names: BTreeMap<&str, Name<'_>>,
+    ) -> Result<(), BoxDynError> {
+        self.insert(into, 3, on_conflict, names, |script, (id, name)| {
+            script.bind(id.to_owned())?;
+            script.bind(name.text.to_owned())?;
+            script.bind(name.position.cast_signed())
+        })
+    }
+
+    fn add_statistics(&mut self, deltas: Deltas) -> Result<(), BoxDynError> {
+        self.insert(
             "INSERT INTO statistics (scope, subject, currency, status, orders, high, low) ",
             7,
             " ON CONFLICT (scope, subject, currency, status) DO UPDATE SET \
-         orders = orders + excluded.orders, \
-         high = high + excluded.high + ((low + excluded.low) >> 32), \
-         low = (low + excluded.low) & 4294967295",
-            batch.statistics.into_changes(),
+             orders = orders + excluded.orders, \
+             high = high + excluded.high + ((low + excluded.low) >> 32), \
+             low = (low + excluded.low) & 4294967295",
+            deltas.into_changes(),
             |script, (key, orders, sum)| {
                 script.bind(key.scope as i64)?;
                 script.bind(key.subject)?;
@@ -188,8 +213,11 @@ impl Script {
                 script.bind(sum.high)?;
                 script.bind(sum.low)
             },
-        )?;
-        script.insert(
+        )
+    }
+
+    fn set_checkpoint(&mut self, checkpoint: Option<&Checkpoint>) -> Result<(), BoxDynError> {
+        self.insert(
             "INSERT INTO checkpoint (id, log_id, position, generation, schema) ",
             5,
             " ON CONFLICT (id) DO UPDATE SET position = excluded.position",
@@ -201,32 +229,38 @@ impl Script {
                 script.bind(checkpoint.generation.cast_signed())?;
                 script.bind(checkpoint.schema)
             },
-        )?;
-        let (new, waiting): (Vec<_>, Vec<_>) = batch
-            .parked
+        )
+    }
+
+    /// Parks the orders with an error, and counts the new events of orders parked before.
+    fn update_parked(
+        &mut self,
+        changes: BTreeMap<String, ParkedChange>,
+    ) -> Result<(), BoxDynError> {
+        let (new, waiting): (Vec<_>, Vec<_>) = changes
             .into_iter()
-            .filter(|(_, aside)| aside.events > 0)
-            .partition(|(_, aside)| aside.error.is_some());
-        let new = new.into_iter().filter_map(|(order_id, aside)| {
-            let error = aside.error?;
+            .filter(|(_, change)| change.events > 0)
+            .partition(|(_, change)| change.error.is_some());
+        let new = new.into_iter().filter_map(|(order_id, change)| {
+            let error = change.error?;
             let parked = Parked {
                 order_id,
                 position: error.position,
                 error: error.fault.to_string(),
-                events: aside.events,
+                events: change.events,
             };
             Some((Projection::Documents, parked))
         });
-        script.park(new)?;
-        for (order_id, aside) in waiting {
-            script.sql.push_str(
+        self.park(new)?;
+        for (order_id, change) in waiting {
+            self.sql.push_str(
                 "UPDATE parked SET events = events + ? WHERE projection = ? AND order_id = ?;",
             );
-            script.bind(aside.events.cast_signed())?;
-            script.bind(Projection::Documents.name())?;
-            script.bind(order_id)?;
+            self.bind(change.events.cast_signed())?;
+            self.bind(Projection::Documents.name())?;
+            self.bind(order_id)?;
         }
-        Ok(self.commit())
+        Ok(())
     }
 }
 
@@ -236,7 +270,7 @@ fn bind_order(script: &mut Script, Document { row, order }: Document) -> Result<
     let body = order.encode_to_vec();
     let Money { currency_code, .. } = order.total_amount.clone().unwrap_or_default();
     let total = order.total_amount.as_ref().and_then(convert::amount);
-    script.bind(row.cast_signed())?;
+    script.bind(row)?;
     script.bind(order.order_id)?;
     script.bind(order.customer_id)?;
     script.bind(order.status)?;
@@ -246,17 +280,4 @@ fn bind_order(script: &mut Script, Document { row, order }: Document) -> Result<
     script.bind(currency_code)?;
     script.bind(order.position.cast_signed())?;
     script.bind(body)
-}
-
-fn insert_names(
-    script: &mut Script,
-    into: &'static str,
-    on_conflict: &'static str,
-    names: BTreeMap<&str, Name<'_>>,
-) -> Result<(), BoxDynError> {
-    script.insert(into, 3, on_conflict, names, |script, (id, name)| {
-        script.bind(id.to_owned())?;
-        script.bind(name.text.to_owned())?;
-        script.bind(name.position.cast_signed())
-    })
 }

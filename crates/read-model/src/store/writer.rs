@@ -17,11 +17,11 @@ use super::{
     reader::{Pool, decode},
     script::Script,
 };
-use crate::{projection::SCHEMA, search::Document};
+use crate::{Row, projection::SCHEMA, search::Document};
 
 /// Caches up to 32 MiB of pages, because a batch changes a page of almost every index for each of
 /// its orders.
-const CACHE: &str = "PRAGMA cache_size = -32768";
+const SET_CACHE_SIZE: &str = "PRAGMA cache_size = -32768";
 
 /// Applies events to the documents.
 #[derive(Debug)]
@@ -32,10 +32,10 @@ pub struct Writer {
     /// Whether an order may be parked. False saves a query for each batch.
     pub(super) has_parked: bool,
     /// Whether a transaction may still be open, after an error or a dropped future.
-    pub(super) unsettled: bool,
+    pub(super) rollback_pending: bool,
     pub(super) position: watch::Sender<u64>,
-    pub(super) again: watch::Sender<()>,
-    /// The readers' connections, which a successor replaces by connections to its own file.
+    pub(super) reindex: watch::Sender<()>,
+    /// The readers' connections. A switch replaces them by connections to the next generation.
     pub(super) pools: Arc<Mutex<Vec<Pool>>>,
     pub(super) path: PathBuf,
     /// The statements that create the indexes which an unfinished file lacks.
@@ -58,14 +58,16 @@ impl Writer {
             generation,
             checkpoint: None,
             has_parked: false,
-            unsettled: false,
+            rollback_pending: false,
             position: watch::Sender::new(0),
-            again: watch::Sender::new(()),
+            reindex: watch::Sender::new(()),
             pools: Arc::default(),
             path: path.to_owned(),
             indexes: Vec::new(),
         };
-        sqlx::raw_sql(CACHE).execute(&mut writer.connection).await?;
+        sqlx::raw_sql(SET_CACHE_SIZE)
+            .execute(&mut writer.connection)
+            .await?;
         writer.load_checkpoint().await?;
         Ok(writer)
     }
@@ -77,13 +79,13 @@ impl Writer {
     /// [`Error::File`]: the file cannot be opened.
     pub fn reader(&self, connections: u32) -> impl Future<Output = Result<Reader, Error>> + use<> {
         let path = self.path.clone();
-        let (position, again) = (self.position.subscribe(), self.again.subscribe());
+        let (position, reindex) = (self.position.subscribe(), self.reindex.subscribe());
         let pools = Arc::clone(&self.pools);
         async move {
             let pool = Pool::open(&path, connections).await?;
             let mut pools = pools.lock().unwrap_or_else(PoisonError::into_inner);
             pools.push(pool.clone());
-            Ok(Reader::new(pool, position, again))
+            Ok(Reader::new(pool, position, reindex))
         }
     }
 
@@ -125,7 +127,7 @@ impl Writer {
         events: &[RecordedEvent],
         position: u64,
     ) -> Result<(), Error> {
-        self.settle().await?;
+        self.roll_back().await?;
         let done = match &self.checkpoint {
             Some(checkpoint) if checkpoint.log_id != log_id => {
                 return Err(Error::LogMismatch {
@@ -151,8 +153,8 @@ impl Writer {
         let stored = self.stored(&new).await?;
         let parked = self.parked(&new).await?;
         let batch = Batch::new(stored, parked, &new);
-        for (order_id, aside) in &batch.parked {
-            if let Some(error) = &aside.error {
+        for (order_id, change) in &batch.parked {
+            if let Some(error) = &change.error {
                 tracing::error!(order_id, %error, "the order is parked");
             }
         }
@@ -179,7 +181,7 @@ impl Writer {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
+        let rows: Vec<(Row, Vec<u8>)> = sqlx::query_as(
             "SELECT row, body FROM orders WHERE order_id IN (SELECT value FROM json_each(?))",
         )
         .bind(json(&ids)?)
@@ -207,25 +209,25 @@ impl Writer {
     }
 
     pub(super) async fn run(&mut self, script: Script) -> Result<(), Error> {
-        self.unsettled = true;
+        self.rollback_pending = true;
         if let Err(error) = script.run(&mut self.connection).await {
             // If the rollback fails too, the next batch repeats it.
-            let _ = self.settle().await;
+            let _ = self.roll_back().await;
             return Err(error.into());
         }
-        self.unsettled = false;
+        self.rollback_pending = false;
         Ok(())
     }
 
     /// Rolls back an open transaction, and reloads the checkpoint that was committed.
-    pub(super) async fn settle(&mut self) -> Result<(), Error> {
-        if self.unsettled {
+    pub(super) async fn roll_back(&mut self) -> Result<(), Error> {
+        if self.rollback_pending {
             // The rollback fails if no transaction is open, which is equally good.
             let _ = sqlx::raw_sql("ROLLBACK")
                 .execute(&mut self.connection)
                 .await;
             self.load_checkpoint().await?;
-            self.unsettled = false;
+            self.rollback_pending = false;
         }
         Ok(())
     }

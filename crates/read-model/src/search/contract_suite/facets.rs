@@ -2,8 +2,11 @@
 
 use contract::orders::v1::{Facet, FacetValue, OrderStatus};
 
-use super::{Document, Fixture, Request, document, everything, filled, item, search, with_words};
-use crate::request::{FACET_VALUES, FacetField, Filter, Sort, SortField};
+use super::{
+    Document, Fixture, SearchRequest, document, everything, filled, item, search, with_words,
+};
+use crate::Row;
+use crate::request::{FacetField, MAX_FACET_VALUES, OrderFilter, Sort, SortField};
 
 fn facet(field: &str, values: &[(&str, u64)]) -> Facet {
     let value = |(value, count): &(&str, u64)| FacetValue {
@@ -32,9 +35,9 @@ fn orders() -> Vec<Document> {
     ]
 }
 
-pub(crate) async fn facets_count_all_matches_whatever_the_page(fixture: &dyn Fixture) {
+pub(crate) async fn facets_count_all_matches_on_every_page(fixture: &dyn Fixture) {
     let engine = filled(fixture, orders()).await;
-    let mut request = Request {
+    let mut request = SearchRequest {
         limit: 1,
         facets: vec![
             FacetField::CustomerId,
@@ -62,24 +65,24 @@ pub(crate) async fn facets_count_all_matches_whatever_the_page(fixture: &dyn Fix
         assert_eq!((&page.facets[..], page.total), (&expected[..], 4));
         request.after = page.next;
         let page = search(&*engine, request.clone()).await;
-        assert_eq!((page.rows, page.total), (vec![second], 4));
+        assert_eq!((page.rows, page.total), (vec![Row(second)], 4));
         assert_eq!(page.facets, expected);
     }
 }
 
 pub(crate) async fn facets_count_only_what_matches(fixture: &dyn Fixture) {
     let engine = filled(fixture, orders()).await;
-    let request = Request {
-        filter: Filter {
+    let request = SearchRequest {
+        filter: OrderFilter {
             statuses: vec![OrderStatus::Shipped],
-            ..Filter::default()
+            ..OrderFilter::default()
         },
         facets: vec![FacetField::CustomerId],
         ..with_words("tofu")
     };
     let hits = search(&*engine, request).await;
     assert_eq!(hits.facets, [facet("customer_id", &[("b", 1), ("c", 1)])]);
-    let request = Request {
+    let request = SearchRequest {
         facets: vec![FacetField::ProductId],
         ..with_words("nothing")
     };
@@ -92,7 +95,7 @@ pub(crate) async fn a_product_on_two_lines_counts_once(fixture: &dyn Fixture) {
         order.items = vec![item("p", ""), item("q", ""), item("p", "")];
     });
     let engine = filled(fixture, vec![order]).await;
-    let request = Request {
+    let request = SearchRequest {
         facets: vec![FacetField::ProductId],
         ..everything()
     };
@@ -100,8 +103,8 @@ pub(crate) async fn a_product_on_two_lines_counts_once(fixture: &dyn Fixture) {
     assert_eq!(hits.facets, [facet("product_id", &[("p", 1), ("q", 1)])]);
 }
 
-pub(crate) async fn facets_tell_the_largest_values_only(fixture: &dyn Fixture) {
-    let count = FACET_VALUES as u64 + 5;
+pub(crate) async fn facets_contain_only_the_largest_values(fixture: &dyn Fixture) {
+    let count = MAX_FACET_VALUES as u64 + 5;
     let mut documents: Vec<_> = (1..=count)
         .map(|row| document(row, |order| order.customer_id = format!("c{row:03}")))
         .collect();
@@ -109,14 +112,14 @@ pub(crate) async fn facets_tell_the_largest_values_only(fixture: &dyn Fixture) {
         order.customer_id = format!("c{count:03}");
     }));
     let engine = filled(fixture, documents).await;
-    let request = Request {
+    let request = SearchRequest {
         facets: vec![FacetField::CustomerId],
         ..everything()
     };
     let hits = search(&*engine, request).await;
     let values = &hits.facets[0].values;
-    assert_eq!(values.len(), FACET_VALUES);
+    assert_eq!(values.len(), MAX_FACET_VALUES);
     assert_eq!((values[0].value.as_str(), values[0].count), ("c105", 2));
     assert_eq!(values[1].value, "c001");
-    assert_eq!(values[FACET_VALUES - 1].value, "c099");
+    assert_eq!(values[MAX_FACET_VALUES - 1].value, "c099");
 }

@@ -4,9 +4,10 @@ use contract::orders::v1::OrderStatus;
 use wire::convert::{self, UNIT};
 
 use super::{
-    Document, Fixture, Request, customer, document, everything, filled, item, search, with_words,
+    Document, Fixture, SearchRequest, customer, document, everything, filled, item, search,
+    with_words,
 };
-use crate::request::{Bound, FacetField, Filter};
+use crate::request::{Bound, FacetField, OrderFilter};
 
 fn bound(amount: i64, currency: Option<&str>) -> Option<Bound> {
     Some(Bound {
@@ -35,55 +36,60 @@ fn different() -> Vec<Document> {
     (1..=8).map(different).collect()
 }
 
-pub(crate) async fn each_filter_finds_what_it_says(fixture: &dyn Fixture) {
-    let documents = different();
-    let engine = filled(fixture, documents.clone()).await;
-    let filter = Filter::default();
+/// Returns filters that each match some, but not all, of the orders of [`different`].
+fn selective_filters() -> [OrderFilter; 10] {
+    let filter = OrderFilter::default();
     let time = |number: i64| Some(1_700_000_000_000_000_000 + number);
-    for filter in [
-        Filter {
+    [
+        OrderFilter {
             order_ids: vec!["Order_2".into(), "Order_5".into(), "other".into()],
             ..filter.clone()
         },
-        Filter {
+        OrderFilter {
             customer_ids: vec!["C-1".into(), "C-2".into()],
             ..filter.clone()
         },
-        Filter {
+        OrderFilter {
             statuses: vec![OrderStatus::Shipped],
             ..filter.clone()
         },
-        Filter {
+        OrderFilter {
             product_ids: vec!["P-1".into(), "P-3".into()],
             ..filter.clone()
         },
-        Filter {
+        OrderFilter {
             created_from: time(3),
             ..filter.clone()
         },
-        Filter {
+        OrderFilter {
             created_to: time(3),
             ..filter.clone()
         },
-        Filter {
+        OrderFilter {
             created_from: time(3),
             created_to: time(6),
             ..filter.clone()
         },
-        Filter {
+        OrderFilter {
             min_total: bound(UNIT, None),
             ..filter.clone()
         },
-        Filter {
+        OrderFilter {
             max_total: bound(-UNIT, None),
             ..filter.clone()
         },
-        Filter {
+        OrderFilter {
             min_total: bound(-UNIT + 1, Some("EUR")),
             max_total: bound(4 * UNIT, Some("EUR")),
             ..filter.clone()
         },
-    ] {
+    ]
+}
+
+pub(crate) async fn each_filter_matches_exactly_its_orders(fixture: &dyn Fixture) {
+    let documents = different();
+    let engine = filled(fixture, documents.clone()).await;
+    for filter in selective_filters() {
         let mut rows: Vec<_> = documents
             .iter()
             .filter(|document| filter.matches(&document.order))
@@ -91,7 +97,7 @@ pub(crate) async fn each_filter_finds_what_it_says(fixture: &dyn Fixture) {
             .collect();
         rows.reverse();
         assert!((1..8).contains(&rows.len()), "tells nothing: {filter:?}");
-        let request = Request {
+        let request = SearchRequest {
             filter: filter.clone(),
             ..everything()
         };
@@ -105,47 +111,47 @@ pub(crate) async fn filters_combine_with_each_other_and_with_words(fixture: &dyn
     let mut documents = different();
     documents[3].order.customer_name = "Ernst".into();
     let engine = filled(fixture, documents).await;
-    let filter = Filter {
+    let filter = OrderFilter {
         customer_ids: vec!["C-1".into(), "C-2".into()],
         statuses: vec![OrderStatus::Created],
-        ..Filter::default()
+        ..OrderFilter::default()
     };
-    let request = |query| Request {
+    let request = |query| SearchRequest {
         filter: filter.clone(),
         ..with_words(query)
     };
     assert_eq!(search(&*engine, request("")).await.rows, [8, 4, 2]);
     assert_eq!(search(&*engine, request("lima")).await.rows, [8, 2]);
-    let contradiction = Filter {
+    let contradiction = OrderFilter {
         min_total: bound(-100 * UNIT, Some("EUR")),
         max_total: bound(100 * UNIT, Some("USD")),
-        ..Filter::default()
+        ..OrderFilter::default()
     };
-    let request = Request {
+    let request = SearchRequest {
         filter: contradiction,
         ..everything()
     };
     assert_eq!(search(&*engine, request).await.total, 0);
 }
 
-pub(crate) async fn a_filter_does_not_change_which_match_is_better(fixture: &dyn Fixture) {
+pub(crate) async fn a_filter_does_not_change_the_ranking(fixture: &dyn Fixture) {
     let documents = vec![
         customer(1, "Lima"),
         customer(2, "Limassol"),
         customer(3, "Ernst"),
     ];
     let engine = filled(fixture, documents).await;
-    let plain = Request {
+    let plain = SearchRequest {
         limit: 1,
         ..with_words("lima")
     };
-    let filtered = Request {
-        filter: Filter {
+    let filtered = SearchRequest {
+        filter: OrderFilter {
             customer_ids: vec!["anyone".into()],
             statuses: vec![OrderStatus::Created],
             created_from: Some(0),
             min_total: bound(0, Some("EUR")),
-            ..Filter::default()
+            ..OrderFilter::default()
         },
         ..plain.clone()
     };
@@ -154,7 +160,7 @@ pub(crate) async fn a_filter_does_not_change_which_match_is_better(fixture: &dyn
     assert_eq!(search(&*engine, filtered).await, plain);
 }
 
-pub(crate) async fn filters_tell_ids_apart_that_differ_in_case_only(fixture: &dyn Fixture) {
+pub(crate) async fn filters_distinguish_ids_that_differ_only_in_case(fixture: &dyn Fixture) {
     let order = |row, id: &str| {
         document(row, |order| {
             order.order_id = id.into();
@@ -167,22 +173,22 @@ pub(crate) async fn filters_tell_ids_apart_that_differ_in_case_only(fixture: &dy
     let engine = filled(fixture, documents.collect()).await;
     for (row, id) in (1..).zip(ids) {
         let only = || vec![id.to_owned()];
-        let filter = Filter::default();
+        let filter = OrderFilter::default();
         for filter in [
-            Filter {
+            OrderFilter {
                 order_ids: only(),
                 ..filter.clone()
             },
-            Filter {
+            OrderFilter {
                 customer_ids: only(),
                 ..filter.clone()
             },
-            Filter {
+            OrderFilter {
                 product_ids: only(),
                 ..filter
             },
         ] {
-            let request = Request {
+            let request = SearchRequest {
                 filter,
                 facets: vec![FacetField::CustomerId, FacetField::ProductId],
                 ..everything()
@@ -197,7 +203,7 @@ pub(crate) async fn filters_tell_ids_apart_that_differ_in_case_only(fixture: &dy
     }
 }
 
-pub(crate) async fn a_filter_of_anything_is_a_value(fixture: &dyn Fixture) {
+pub(crate) async fn a_filter_value_is_never_parsed_as_an_operator(fixture: &dyn Fixture) {
     let engine = filled(fixture, vec![customer(1, "Lima")]).await;
     for id in [
         "\" OR row > 0 OR customer = \"",
@@ -205,10 +211,10 @@ pub(crate) async fn a_filter_of_anything_is_a_value(fixture: &dyn Fixture) {
         "\\\"] OR row > 0",
         "*",
     ] {
-        let request = Request {
-            filter: Filter {
+        let request = SearchRequest {
+            filter: OrderFilter {
                 customer_ids: vec![id.to_owned()],
-                ..Filter::default()
+                ..OrderFilter::default()
             },
             ..with_words("lima")
         };

@@ -5,13 +5,14 @@ use std::cmp::Reverse;
 use wire::convert;
 
 use super::{
-    Document, Engine, Fixture, Request, checkpoint, customer, document, everything, filled, search,
-    with_words, write,
+    Document, Engine, Fixture, SearchRequest, checkpoint, customer, document, everything, filled,
+    search, with_words, write,
 };
+use crate::Row;
 use crate::request::{Sort, SortField};
 
 /// Returns the rows of all pages from here on, and the number of pages.
-async fn pages(engine: &dyn Engine, mut request: Request) -> (Vec<u64>, usize) {
+async fn pages(engine: &dyn Engine, mut request: SearchRequest) -> (Vec<Row>, usize) {
     let mut rows = Vec::new();
     for count in 1.. {
         let hits = search(engine, request.clone()).await;
@@ -22,7 +23,7 @@ async fn pages(engine: &dyn Engine, mut request: Request) -> (Vec<u64>, usize) {
         };
         assert_eq!(hits.rows.len(), request.limit, "only the last is short");
         if request.sort.is_some() {
-            assert_eq!(hits.rows.last(), Some(&next.row));
+            assert_eq!(hits.rows.last(), Some(&Row(next.row)));
         }
         request.after = Some(next);
     }
@@ -68,7 +69,7 @@ pub(crate) async fn pages_of_every_order_join_to_the_whole(fixture: &dyn Fixture
                 documents.reverse();
             }
             let expected: Vec<_> = documents.iter().map(|document| document.row).collect();
-            let request = Request {
+            let request = SearchRequest {
                 sort: Some(sort),
                 limit: 5,
                 ..everything()
@@ -82,19 +83,19 @@ pub(crate) async fn pages_of_every_order_join_to_the_whole(fixture: &dyn Fixture
 pub(crate) async fn pages_by_score_join_to_the_whole(fixture: &dyn Fixture) {
     let mut documents = alike(1..24);
     let engine = filled(fixture, documents.clone()).await;
-    let request = Request {
+    let request = SearchRequest {
         limit: 5,
         ..with_words("lima")
     };
-    documents.retain(|document| document.row % 3 != 2);
-    documents.sort_by_key(|document| (document.row % 3, Reverse(document.row)));
+    documents.retain(|document| document.row.0 % 3 != 2);
+    documents.sort_by_key(|document| (document.row.0 % 3, Reverse(document.row)));
     let expected: Vec<_> = documents.iter().map(|document| document.row).collect();
     assert_eq!(pages(&*engine, request).await, (expected, 3), "by score");
 }
 
 pub(crate) async fn the_last_page_may_be_full(fixture: &dyn Fixture) {
     let engine = filled(fixture, alike(1..11)).await;
-    let request = Request {
+    let request = SearchRequest {
         limit: 5,
         ..everything()
     };
@@ -104,7 +105,7 @@ pub(crate) async fn the_last_page_may_be_full(fixture: &dyn Fixture) {
 
 /// Reads a page, adds and replaces orders, and reads the other pages. The other pages must contain
 /// the orders from before, and may contain new ones.
-async fn pages_while_orders_come(engine: &dyn Engine, request: Request) {
+async fn pages_while_orders_come(engine: &dyn Engine, request: SearchRequest) {
     let (before, _) = pages(engine, request.clone()).await;
     let page = search(engine, request.clone()).await;
     for number in 0..9 {
@@ -112,18 +113,18 @@ async fn pages_while_orders_come(engine: &dyn Engine, request: Request) {
         documents.extend(alike(1 + number..3 + number));
         write(engine, documents, checkpoint(2 + number)).await;
     }
-    let after = Request {
+    let after = SearchRequest {
         after: page.next,
         ..request
     };
     let (mut rows, _) = pages(engine, after).await;
-    rows.retain(|row| *row < 100);
+    rows.retain(|row| row.0 < 100);
     assert_eq!([page.rows, rows].concat(), before);
 }
 
 pub(crate) async fn pages_by_time_stay_right_while_orders_come(fixture: &dyn Fixture) {
     let engine = filled(fixture, alike(1..24)).await;
-    let request = Request {
+    let request = SearchRequest {
         sort: Some(Sort {
             field: SortField::CreatedAt,
             descending: true,
@@ -138,7 +139,7 @@ pub(crate) async fn pages_by_score_stay_right_while_orders_come(fixture: &dyn Fi
     let mut documents = alike(1..24);
     documents.push(customer(24, "Ernst"));
     let engine = filled(fixture, documents).await;
-    let request = Request {
+    let request = SearchRequest {
         limit: 5,
         newest: 24,
         ..with_words("lima")

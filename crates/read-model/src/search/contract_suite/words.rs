@@ -77,7 +77,7 @@ pub(crate) async fn an_order_is_found_while_its_id_is_being_typed(fixture: &dyn 
     }
 }
 
-pub(crate) async fn every_word_may_be_a_beginning(fixture: &dyn Fixture) {
+pub(crate) async fn every_word_matches_as_a_prefix(fixture: &dyn Fixture) {
     let documents = vec![customer(1, "Toms Spezialitäten"), customer(2, "Tomson")];
     let engine = filled(fixture, documents).await;
     assert_eq!(found(&*engine, "tom spezi").await, [1]);
@@ -130,7 +130,7 @@ pub(crate) async fn ids_and_words_with_digits_forgive_no_typo(fixture: &dyn Fixt
     }
 }
 
-pub(crate) async fn every_word_must_be_found_in_whichever_field(fixture: &dyn Fixture) {
+pub(crate) async fn every_word_must_match_in_some_field(fixture: &dyn Fixture) {
     let order = |row, name: &str, address: &str| {
         document(row, |order| {
             order.customer_name = name.into();

@@ -2,12 +2,14 @@
 
 use crate::{
     request::{Sort, SortField},
-    search::{Difference, Request},
+    search::{IndexDifference, SearchRequest},
 };
 
 use super::{
-    Checkpoint, Fixture, checkpoint, customer, everything, filled, found, search, with_words, write,
+    Fixture, IndexCheckpoint, checkpoint, customer, everything, filled, found, search, with_words,
+    write,
 };
+use crate::Row;
 
 pub(crate) async fn a_document_replaces_the_one_of_its_row(fixture: &dyn Fixture) {
     let documents = vec![customer(1, "Berlin"), customer(2, "Berlin")];
@@ -33,11 +35,13 @@ pub(crate) async fn an_empty_index_has_no_checkpoint(fixture: &dyn Fixture) {
     assert_eq!((hits.total, hits.checkpoint), (0, None));
 }
 
-pub(crate) async fn g8_a_search_tells_the_checkpoint_of_what_it_searched(fixture: &dyn Fixture) {
+pub(crate) async fn g8_a_search_returns_the_checkpoint_of_the_searched_state(
+    fixture: &dyn Fixture,
+) {
     let engine = filled(fixture, vec![customer(1, "Berlin")]).await;
     let documents = vec![customer(1, "London"), customer(2, "Berlin")];
     write(&*engine, documents, checkpoint(7)).await;
-    let sorted = Request {
+    let sorted = SearchRequest {
         sort: Some(Sort {
             field: SortField::CreatedAt,
             descending: true,
@@ -46,7 +50,7 @@ pub(crate) async fn g8_a_search_tells_the_checkpoint_of_what_it_searched(fixture
         ..everything()
     };
     let first = search(&*engine, sorted.clone()).await;
-    let second = Request {
+    let second = SearchRequest {
         after: first.next,
         ..sorted
     };
@@ -62,7 +66,7 @@ pub(crate) async fn g8_a_search_tells_the_checkpoint_of_what_it_searched(fixture
 pub(crate) async fn a_checkpoint_comes_back_as_it_was_written(fixture: &dyn Fixture) {
     let engine = fixture.open().await;
     for position in [7, u64::MAX] {
-        let written = Checkpoint {
+        let written = IndexCheckpoint {
             log_id: "a log, \"this\" one".into(),
             position,
             answers: position / 2,
@@ -109,7 +113,7 @@ pub(crate) async fn clearing_empties_the_index_for_good(fixture: &dyn Fixture) {
     assert_eq!(found(&*engine, "").await, [2]);
 }
 
-pub(crate) async fn writes_that_are_under_way_together_are_applied_in_order(fixture: &dyn Fixture) {
+pub(crate) async fn overlapping_writes_are_applied_in_order(fixture: &dyn Fixture) {
     let engine = filled(fixture, vec![customer(1, "Berlin")]).await;
     let mut under_way = Vec::new();
     for position in 2..6 {
@@ -141,16 +145,16 @@ pub(crate) async fn comparing_names_each_difference(fixture: &dyn Fixture) {
         customer(4, "Lyon"),
         customer(5, "Missing"),
     ];
-    let mut differences = engine.compare(2, 8, should).await.unwrap();
+    let mut differences = engine.compare(Row(2), Row(8), should).await.unwrap();
     differences.sort_by_key(|difference| format!("{difference:?}"));
     assert_eq!(
         differences,
         [
-            Difference::Extra(6),
-            Difference::Missing(5),
-            Difference::Other(4)
+            IndexDifference::Extra(Row(6)),
+            IndexDifference::Missing(Row(5)),
+            IndexDifference::Other(Row(4))
         ]
     );
     let same = vec![customer(9, "outside")];
-    assert_eq!(engine.compare(9, 9, same).await.unwrap(), []);
+    assert_eq!(engine.compare(Row(9), Row(9), same).await.unwrap(), []);
 }

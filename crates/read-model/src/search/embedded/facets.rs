@@ -10,14 +10,14 @@ use tantivy::{DocId, Score, SegmentOrdinal, SegmentReader};
 use crate::{request::FacetField, search};
 
 /// The collector of the counts.
-pub(super) struct Count {
+pub(super) struct FacetCollector {
     pub(super) fields: Vec<FacetField>,
 }
 
 /// The number of matches with each value of a field.
 type Counts = HashMap<String, u64>;
 
-impl Collector for Count {
+impl Collector for FacetCollector {
     type Fruit = Vec<Facet>;
     type Child = SegmentCount;
 

@@ -7,10 +7,10 @@ use tantivy::query::{ConstScoreQuery, Query, RangeQuery, TermSetQuery};
 use tantivy::schema::Field;
 
 use super::schema::Fields;
-use crate::request::{Bound, Filter};
+use crate::request::{Bound, OrderFilter};
 
 /// Builds one query for each condition. Each scores 0, because it decides only which orders match.
-pub(super) fn conditions(fields: &Fields, filter: &Filter) -> Vec<Box<dyn Query>> {
+pub(super) fn conditions(fields: &Fields, filter: &OrderFilter) -> Vec<Box<dyn Query>> {
     let mut conditions = Conditions::default();
     let statuses = filter.statuses.iter().map(|status| status.as_str_name());
     conditions.any(fields.status, statuses);

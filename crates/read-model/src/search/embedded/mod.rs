@@ -4,10 +4,10 @@
 //! if the process crashes. Each search answers from the state of the last commit.
 
 mod digest;
+mod directory;
 mod facets;
 mod filter;
-mod folder;
-mod indexes;
+mod live;
 mod page;
 mod payload;
 mod schema;
@@ -28,50 +28,51 @@ use tantivy::tokenizer::TokenizerManager;
 use tantivy::{IndexReader, IndexSettings, IndexWriter, ReloadPolicy, TantivyError};
 use tokio::sync::{Mutex, Semaphore, watch};
 
-use self::folder::Folder;
-pub use self::indexes::Indexes;
+use self::directory::UnsyncedDirectory;
+pub use self::live::EmbeddedIndex;
 use self::schema::Fields;
-use self::snapshot::Snapshot;
+use self::snapshot::IndexSnapshot;
 use super::{
-    Appetite, Applied, Checkpoint, Claimed, Difference, Document, Engine, Error, Hits, Request,
-    tokens,
+    Applied, Claimed, Document, Engine, Error, Hits, IndexCheckpoint, IndexDifference,
+    SearchRequest, WriteLimits, tokens,
 };
+use crate::Row;
 
 /// Bounds the memory in which the writer gathers a segment, in bytes: the minimum of tantivy.
-const WRITER_MEMORY: usize = 15_000_000;
+const WRITER_MEMORY_BYTES: usize = 15_000_000;
 
 /// Merges smaller segments as if each had this many documents.
-const SMALL_SEGMENT: u32 = 1_000;
+const MIN_SEGMENT_DOCUMENTS: u32 = 1_000;
 
 /// Merges a segment to drop its replaced documents once they exceed this share.
-const REPLACED_SHARE: f32 = 0.3;
+const MAX_REPLACED_SHARE: f32 = 0.3;
 
 /// A search index in a folder.
 #[derive(Clone)]
-pub struct Index {
+pub struct TantivyIndex {
     state: Arc<State>,
     /// The permits to search: one for each processor.
-    turns: Arc<Semaphore>,
+    search_permits: Arc<Semaphore>,
 }
 
 struct State {
     fields: Fields,
     index: tantivy::Index,
     reader: IndexReader,
-    writer: Mutex<Slot>,
-    newest: watch::Sender<Arc<Snapshot>>,
+    writer: Mutex<WriterSlot>,
+    newest: watch::Sender<Arc<IndexSnapshot>>,
 }
 
 /// The slot of the writer. A write takes the writer out and returns it on success. A writer that
 /// failed is dropped together with its uncommitted changes.
-enum Slot {
+enum WriterSlot {
     Ready(Box<IndexWriter>),
     Taken,
     /// The index accepts no more writes.
     Closed,
 }
 
-impl Index {
+impl TantivyIndex {
     /// Opens the index in a folder, which only this index uses, or creates it. Blocks.
     ///
     /// The log can refill the index. If the content is damaged or of another version, the whole
@@ -90,10 +91,10 @@ impl Index {
             remove_content(folder)?;
             State::open(folder)
         })?;
-        let turns = thread::available_parallelism().map_or(1, usize::from);
+        let search_permits = thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             state: Arc::new(state),
-            turns: Arc::new(Semaphore::new(turns)),
+            search_permits: Arc::new(Semaphore::new(search_permits)),
         })
     }
 
@@ -101,7 +102,7 @@ impl Index {
     async fn close(&self) -> Result<(), Error> {
         self.blocking(|state| {
             let mut slot = state.writer.blocking_lock();
-            if let Slot::Ready(writer) = std::mem::replace(&mut *slot, Slot::Closed) {
+            if let WriterSlot::Ready(writer) = std::mem::replace(&mut *slot, WriterSlot::Closed) {
                 // Unmerged segments are valid as they are.
                 let _ = writer.wait_merging_threads();
             }
@@ -138,13 +139,13 @@ fn remove_content(folder: &Path) -> io::Result<()> {
 
 impl State {
     fn open(folder: &Path) -> tantivy::Result<Self> {
-        let directory = Folder::open(folder)?;
+        let directory = UnsyncedDirectory::open(folder)?;
         // The lock comes first: the unfinished files of another process must not pass for damaged
         // ones.
         drop(directory.acquire_lock(&INDEX_WRITER_LOCK)?);
         let (fields, schema) = Fields::new();
         let tokenizers = TokenizerManager::default();
-        tokenizers.register(tokens::ANALYZER, tokens::analyzer());
+        tokenizers.register(tokens::ANALYZER_NAME, tokens::analyzer());
         let index = tantivy::Index::builder()
             .schema(schema)
             .tokenizers(tokenizers)
@@ -154,36 +155,36 @@ impl State {
                 ..IndexSettings::default()
             })
             .open_or_create(directory)?;
-        folder::check(folder, &index)?;
+        directory::check(folder, &index)?;
         let reader = index
             .reader_builder()
             .reload_policy(ReloadPolicy::Manual)
             .try_into()?;
         Ok(Self {
             fields,
-            writer: Mutex::new(Slot::Ready(Box::new(writer(&index)?))),
-            newest: watch::Sender::new(Arc::new(Snapshot::take(&reader)?)),
+            writer: Mutex::new(WriterSlot::Ready(Box::new(writer(&index)?))),
+            newest: watch::Sender::new(Arc::new(IndexSnapshot::take(&reader)?)),
             index,
             reader,
         })
     }
 
-    fn newest(&self) -> Arc<Snapshot> {
+    fn newest(&self) -> Arc<IndexSnapshot> {
         Arc::clone(&self.newest.borrow())
     }
 
     /// Commits a change together with the checkpoint, and shows both to searches.
     fn commit(
         &self,
-        checkpoint: Option<&Checkpoint>,
+        checkpoint: Option<&IndexCheckpoint>,
         change: impl FnOnce(&IndexWriter) -> tantivy::Result<()>,
     ) -> tantivy::Result<()> {
         let mut slot = self.writer.blocking_lock();
-        let mut writer = match std::mem::replace(&mut *slot, Slot::Taken) {
-            Slot::Ready(writer) => writer,
-            Slot::Taken => Box::new(writer(&self.index)?),
-            Slot::Closed => {
-                *slot = Slot::Closed;
+        let mut writer = match std::mem::replace(&mut *slot, WriterSlot::Taken) {
+            WriterSlot::Ready(writer) => writer,
+            WriterSlot::Taken => Box::new(writer(&self.index)?),
+            WriterSlot::Closed => {
+                *slot = WriterSlot::Closed;
                 return Err(TantivyError::SystemError("the index is closed".into()));
             }
         };
@@ -193,8 +194,8 @@ impl State {
             commit.set_payload(&payload::encode(checkpoint));
         }
         commit.commit()?;
-        *slot = Slot::Ready(writer);
-        let snapshot = Snapshot::take(&self.reader)?;
+        *slot = WriterSlot::Ready(writer);
+        let snapshot = IndexSnapshot::take(&self.reader)?;
         self.newest.send_replace(Arc::new(snapshot));
         Ok(())
     }
@@ -212,19 +213,19 @@ fn writer(index: &tantivy::Index) -> tantivy::Result<IndexWriter> {
     let options = IndexWriterOptions::builder()
         .num_worker_threads(1)
         .num_merge_threads(1)
-        .memory_budget_per_thread(WRITER_MEMORY)
+        .memory_budget_per_thread(WRITER_MEMORY_BYTES)
         .build();
     let writer = index.writer_with_options(options)?;
     let mut policy = LogMergePolicy::default();
-    policy.set_min_layer_size(SMALL_SEGMENT);
-    policy.set_del_docs_ratio_before_merge(REPLACED_SHARE);
+    policy.set_min_layer_size(MIN_SEGMENT_DOCUMENTS);
+    policy.set_del_docs_ratio_before_merge(MAX_REPLACED_SHARE);
     writer.set_merge_policy(Box::new(policy));
     Ok(writer)
 }
 
 #[async_trait::async_trait]
-impl Engine for Index {
-    async fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
+impl Engine for TantivyIndex {
+    async fn checkpoint(&self) -> Result<Option<IndexCheckpoint>, Error> {
         Ok(self.state.newest().checkpoint.clone())
     }
 
@@ -239,7 +240,7 @@ impl Engine for Index {
     async fn write(
         &self,
         documents: Vec<Document>,
-        checkpoint: Checkpoint,
+        checkpoint: IndexCheckpoint,
     ) -> Result<Applied, Error> {
         self.blocking(move |state| {
             state.commit(Some(&checkpoint), |writer| {
@@ -250,8 +251,8 @@ impl Engine for Index {
         Ok(ready(Ok(())).boxed())
     }
 
-    fn appetite(&self) -> Appetite {
-        Appetite {
+    fn write_limits(&self) -> WriteLimits {
+        WriteLimits {
             documents: 5_000,
             writes: 1,
         }
@@ -264,14 +265,14 @@ impl Engine for Index {
         .await
     }
 
-    async fn search(&self, request: Request) -> Result<Hits, Error> {
+    async fn search(&self, request: SearchRequest) -> Result<Hits, Error> {
         // Each search occupies a processor, so more searches at once would only slow each other
         // down.
-        let turn = Arc::clone(&self.turns).acquire_owned().await;
-        let turn = turn.map_err(Error::failed)?;
+        let permit = Arc::clone(&self.search_permits).acquire_owned().await;
+        let permit = permit.map_err(Error::failed)?;
         self.blocking(move |state| {
             // The search keeps its permit even if the caller drops the future.
-            let _turn = turn;
+            let _permit = permit;
             state.newest().search(&state.fields, request)
         })
         .await
@@ -279,10 +280,10 @@ impl Engine for Index {
 
     async fn compare(
         &self,
-        first: u64,
-        last: u64,
+        first: Row,
+        last: Row,
         documents: Vec<Document>,
-    ) -> Result<Vec<Difference>, Error> {
+    ) -> Result<Vec<IndexDifference>, Error> {
         self.blocking(move |state| {
             let there = state.newest().digests(&state.fields, first, last)?;
             Ok(digest::compare(there, &documents))
@@ -291,9 +292,11 @@ impl Engine for Index {
     }
 }
 
-impl fmt::Debug for Index {
+impl fmt::Debug for TantivyIndex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Index").field(&self.state.index).finish()
+        f.debug_tuple("TantivyIndex")
+            .field(&self.state.index)
+            .finish()
     }
 }
 

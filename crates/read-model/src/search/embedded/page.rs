@@ -8,67 +8,68 @@ use tantivy::columnar::ColumnValues;
 use tantivy::{DocId, Score, SegmentOrdinal, SegmentReader};
 
 use super::schema;
+use crate::Row;
 use crate::request::{Cursor, Sort};
-use crate::search::Request;
+use crate::search::SearchRequest;
 
 /// The collector of a page.
-pub(super) struct Collect {
+pub(super) struct PageCollector {
     sort: Option<Sort>,
-    after: Option<Place>,
+    after: Option<SortPosition>,
     limit: usize,
 }
 
 /// The collected page.
 pub(super) struct Page {
-    pub(super) rows: Vec<u64>,
+    pub(super) rows: Vec<Row>,
     pub(super) next: Option<Cursor>,
     pub(super) total: u64,
 }
 
 /// The sort position of a match; smaller ones come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+struct SortPosition {
     key: i64,
     row: u64,
 }
 
-impl Collect {
-    pub(super) fn new(request: &Request) -> Self {
+impl PageCollector {
+    pub(super) fn new(request: &SearchRequest) -> Self {
         let sort = request.sort;
         Self {
             sort,
-            after: request.after.map(|cursor| place(sort, cursor)),
+            after: request.after.map(|cursor| sort_position(sort, cursor)),
             limit: request.limit,
         }
     }
 
     /// Collects one match more than the page holds, to know whether more follow.
-    fn first(&self) -> First {
-        First {
-            places: BinaryHeap::new(),
+    fn top(&self) -> TopMatches {
+        TopMatches {
+            positions: BinaryHeap::new(),
             count: self.limit.saturating_add(1),
         }
     }
 }
 
-fn place(sort: Option<Sort>, Cursor { key, row }: Cursor) -> Place {
+fn sort_position(sort: Option<Sort>, Cursor { key, row }: Cursor) -> SortPosition {
     // `!` reverses the order of integers, and is its own inverse.
     if sort.is_none_or(|sort| sort.descending) {
-        Place {
+        SortPosition {
             key: !key,
             row: !row,
         }
     } else {
-        Place { key, row }
+        SortPosition { key, row }
     }
 }
 
-fn cursor(sort: Option<Sort>, Place { key, row }: Place) -> Cursor {
-    let Place { key, row } = place(sort, Cursor { key, row });
+fn cursor(sort: Option<Sort>, SortPosition { key, row }: SortPosition) -> Cursor {
+    let SortPosition { key, row } = sort_position(sort, Cursor { key, row });
     Cursor { key, row }
 }
 
-impl Collector for Collect {
+impl Collector for PageCollector {
     type Fruit = Page;
     type Child = SegmentPage;
 
@@ -86,8 +87,8 @@ impl Collector for Collect {
             sort: self.sort,
             after: self.after,
             keys,
-            rows: columns.column_first_or_default(schema::ROW)?,
-            first: self.first(),
+            rows: columns.column_first_or_default(schema::ROW_COLUMN)?,
+            top: self.top(),
             total: 0,
         })
     }
@@ -96,18 +97,20 @@ impl Collector for Collect {
         self.sort.is_none()
     }
 
-    fn merge_fruits(&self, segments: Vec<(First, u64)>) -> tantivy::Result<Page> {
+    fn merge_fruits(&self, segments: Vec<(TopMatches, u64)>) -> tantivy::Result<Page> {
         let total = segments.iter().map(|(_, total)| total).sum();
-        let mut first = self.first();
-        for place in segments.into_iter().flat_map(|(first, _)| first.places) {
-            first.add(place);
+        let mut top = self.top();
+        for sort_position in segments.into_iter().flat_map(|(top, _)| top.positions) {
+            top.add(sort_position);
         }
-        let mut places = first.places.into_sorted_vec();
-        let more = places.len() > self.limit;
-        places.truncate(self.limit);
-        let next = places.last().filter(|_| more);
+        let mut positions = top.positions.into_sorted_vec();
+        let more = positions.len() > self.limit;
+        positions.truncate(self.limit);
+        let next = positions.last().filter(|_| more);
         let next = next.map(|last| cursor(self.sort, *last));
-        let rows = places.iter().map(|place| cursor(self.sort, *place).row);
+        let rows = positions
+            .iter()
+            .map(|sort_position| Row(cursor(self.sort, *sort_position).row));
         let rows = rows.collect();
         Ok(Page { rows, next, total })
     }
@@ -116,16 +119,16 @@ impl Collector for Collect {
 /// The page of one segment.
 pub(super) struct SegmentPage {
     sort: Option<Sort>,
-    after: Option<Place>,
+    after: Option<SortPosition>,
     /// The column of the sort field; `None` sorts by score.
     keys: Option<Arc<dyn ColumnValues<i64>>>,
     rows: Arc<dyn ColumnValues<u64>>,
-    first: First,
+    top: TopMatches,
     total: u64,
 }
 
 impl SegmentCollector for SegmentPage {
-    type Fruit = (First, u64);
+    type Fruit = (TopMatches, u64);
 
     fn collect(&mut self, document: DocId, score: Score) {
         self.total += 1;
@@ -135,31 +138,31 @@ impl SegmentCollector for SegmentPage {
             None => score as i64,
         };
         let row = self.rows.get_val(document);
-        let place = place(self.sort, Cursor { key, row });
-        if self.after.is_none_or(|after| place > after) {
-            self.first.add(place);
+        let sort_position = sort_position(self.sort, Cursor { key, row });
+        if self.after.is_none_or(|after| sort_position > after) {
+            self.top.add(sort_position);
         }
     }
 
-    fn harvest(self) -> (First, u64) {
-        (self.first, self.total)
+    fn harvest(self) -> (TopMatches, u64) {
+        (self.top, self.total)
     }
 }
 
 /// The first `count` matches.
-pub(super) struct First {
-    places: BinaryHeap<Place>,
+pub(super) struct TopMatches {
+    positions: BinaryHeap<SortPosition>,
     count: usize,
 }
 
-impl First {
-    fn add(&mut self, place: Place) {
-        if self.places.len() < self.count {
-            self.places.push(place);
-        } else if let Some(mut last) = self.places.peek_mut()
-            && place < *last
+impl TopMatches {
+    fn add(&mut self, sort_position: SortPosition) {
+        if self.positions.len() < self.count {
+            self.positions.push(sort_position);
+        } else if let Some(mut last) = self.positions.peek_mut()
+            && sort_position < *last
         {
-            *last = place;
+            *last = sort_position;
         }
     }
 }

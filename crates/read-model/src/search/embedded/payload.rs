@@ -2,10 +2,10 @@
 
 use tantivy::TantivyError;
 
-use crate::search::Checkpoint;
+use crate::search::IndexCheckpoint;
 
-pub(super) fn encode(checkpoint: &Checkpoint) -> String {
-    let Checkpoint {
+pub(super) fn encode(checkpoint: &IndexCheckpoint) -> String {
+    let IndexCheckpoint {
         log_id,
         position,
         answers,
@@ -14,12 +14,12 @@ pub(super) fn encode(checkpoint: &Checkpoint) -> String {
     format!("{position} {answers} {generation} {log_id}")
 }
 
-pub(super) fn decode(payload: &str) -> tantivy::Result<Checkpoint> {
+pub(super) fn decode(payload: &str) -> tantivy::Result<IndexCheckpoint> {
     let checkpoint = || {
         let (position, rest) = payload.split_once(' ')?;
         let (answers, rest) = rest.split_once(' ')?;
         let (generation, log_id) = rest.split_once(' ')?;
-        Some(Checkpoint {
+        Some(IndexCheckpoint {
             log_id: log_id.to_owned(),
             position: position.parse().ok()?,
             answers: answers.parse().ok()?,

@@ -12,14 +12,15 @@ use wire::convert;
 
 use super::digest::digest;
 use super::tokens;
+use crate::Row;
 use crate::request::{FacetField, SortField};
 use crate::search::Document;
 
 /// The column of the rows.
-pub(super) const ROW: &str = "row";
+pub(super) const ROW_COLUMN: &str = "row";
 
 /// The column of the digests.
-pub(super) const DIGEST: &str = "digest";
+pub(super) const DIGEST_COLUMN: &str = "digest";
 
 /// A field that is searched by words.
 pub(super) struct TextField {
@@ -32,7 +33,7 @@ pub(super) struct TextField {
 
 /// The fields of the index.
 pub(super) struct Fields {
-    pub(super) row: Field,
+    row: Field,
     digest: Field,
     pub(super) order_id: Field,
     pub(super) customer_id: Field,
@@ -62,7 +63,7 @@ impl Fields {
     /// Builds the fields and their schema.
     pub(super) fn new() -> (Self, Schema) {
         let indexing = TextFieldIndexing::default()
-            .set_tokenizer(tokens::ANALYZER)
+            .set_tokenizer(tokens::ANALYZER_NAME)
             .set_index_option(IndexRecordOption::Basic)
             .set_fieldnorms(false);
         let words = TextOptions::default().set_indexing_options(indexing);
@@ -78,8 +79,8 @@ impl Fields {
             customer_name: text("customer_name", 3, false),
             product_name: text("product_name", 2, false),
             shipping_address: text("shipping_address", 1, false),
-            row: schema.add_u64_field(ROW, FAST | INDEXED),
-            digest: schema.add_u64_field(DIGEST, FAST),
+            row: schema.add_u64_field(ROW_COLUMN, FAST | INDEXED),
+            digest: schema.add_u64_field(DIGEST_COLUMN, FAST),
             order_id: schema.add_text_field("order_id", STRING),
             currency: schema.add_text_field("currency", STRING),
             customer_id: schema.add_text_field(FacetField::CustomerId.name(), STRING | FAST),
@@ -104,14 +105,14 @@ impl Fields {
     }
 
     /// Returns the term that only the document of this row has.
-    pub(super) fn key(&self, row: u64) -> Term {
-        Term::from_field_u64(self.row, row)
+    pub(super) fn key(&self, row: Row) -> Term {
+        Term::from_field_u64(self.row, row.0)
     }
 
     /// Builds the tantivy document of an order.
     pub(super) fn document(&self, Document { row, order }: &Document) -> TantivyDocument {
         let mut document = TantivyDocument::new();
-        document.add_u64(self.row, *row);
+        document.add_u64(self.row, row.0);
         document.add_u64(self.digest, digest(order));
         self.add_values(&mut document, order);
         self.add_texts(&mut document, order);

@@ -4,19 +4,20 @@ use std::ops::Bound::Included;
 
 use tantivy::collector::DocSetCollector;
 use tantivy::query::{AllQuery, BooleanQuery, Query, RangeQuery};
-use tantivy::{IndexReader, Searcher, TantivyError, Term};
+use tantivy::{IndexReader, Searcher, TantivyError};
 
 use super::schema::Fields;
 use super::{facets, filter, page, payload, schema, text, tokens};
-use crate::search::{Checkpoint, Hits, Request};
+use crate::Row;
+use crate::search::{Hits, IndexCheckpoint, SearchRequest};
 
 /// The documents of a commit together with its checkpoint.
-pub(super) struct Snapshot {
+pub(super) struct IndexSnapshot {
     searcher: Searcher,
-    pub(super) checkpoint: Option<Checkpoint>,
+    pub(super) checkpoint: Option<IndexCheckpoint>,
 }
 
-impl Snapshot {
+impl IndexSnapshot {
     /// Takes the state of the last commit. The caller must prevent a concurrent commit.
     pub(super) fn take(reader: &IndexReader) -> tantivy::Result<Self> {
         reader.reload()?;
@@ -29,10 +30,10 @@ impl Snapshot {
         })
     }
 
-    pub(super) fn search(&self, fields: &Fields, request: Request) -> tantivy::Result<Hits> {
+    pub(super) fn search(&self, fields: &Fields, request: SearchRequest) -> tantivy::Result<Hits> {
         let query = query(fields, &request);
-        let page = page::Collect::new(&request);
-        let facets = facets::Count {
+        let page = page::PageCollector::new(&request);
+        let facets = facets::FacetCollector {
             fields: request.facets,
         };
         let (page, facets) = self.searcher.search(&query, &(page, facets))?;
@@ -50,10 +51,10 @@ impl Snapshot {
     pub(super) fn digests(
         &self,
         fields: &Fields,
-        first: u64,
-        last: u64,
-    ) -> tantivy::Result<Vec<(u64, u64)>> {
-        let row = |row| Included(Term::from_field_u64(fields.row, row));
+        first: Row,
+        last: Row,
+    ) -> tantivy::Result<Vec<(Row, u64)>> {
+        let row = |row| Included(fields.key(row));
         let range = RangeQuery::new(row(first), row(last));
         let found = self.searcher.search(&range, &DocSetCollector)?;
         let found = found.into_iter().map(|address| {
@@ -65,14 +66,17 @@ impl Snapshot {
                 let column = columns.u64(column)?;
                 Ok::<_, TantivyError>(column.first(address.doc_id).unwrap_or_default())
             };
-            Ok((value(schema::ROW)?, value(schema::DIGEST)?))
+            Ok((
+                Row(value(schema::ROW_COLUMN)?),
+                value(schema::DIGEST_COLUMN)?,
+            ))
         });
         found.collect()
     }
 }
 
 /// Builds a query that requires every word and every condition.
-fn query(fields: &Fields, request: &Request) -> Box<dyn Query> {
+fn query(fields: &Fields, request: &SearchRequest) -> Box<dyn Query> {
     let words = tokens::words(&request.query);
     let mut clauses = filter::conditions(fields, &request.filter);
     clauses.extend(words.iter().map(|word| text::matches(fields, word)));

@@ -3,14 +3,16 @@
 use std::fs;
 use std::path::Path;
 
-use contract::orders::v1::Order;
 use tantivy::{IndexWriter, TantivyError};
 use tempfile::TempDir;
 
-use super::{Index, Indexes, Slot, State};
-use crate::request::Filter;
-use crate::search::contract_suite::{Fixture, contract_suite, spelling_suite};
-use crate::search::{Beside, Checkpoint, Document, Engine, Live, Request};
+use super::{EmbeddedIndex, State, TantivyIndex, WriterSlot};
+use crate::Row;
+use crate::generations::NextGeneration;
+use crate::search::contract_suite::{
+    self, Fixture, checkpoint, contract_suite, everything, spelling_suite, write,
+};
+use crate::search::{Document, Engine, LiveIndex};
 
 struct Folder(TempDir);
 
@@ -22,8 +24,8 @@ impl Folder {
 
 #[async_trait::async_trait]
 impl Fixture for Folder {
-    async fn open(&self) -> Box<dyn Live> {
-        Box::new(Indexes::open(self.0.path()).unwrap())
+    async fn open(&self) -> Box<dyn LiveIndex> {
+        Box::new(EmbeddedIndex::open(self.0.path()).unwrap())
     }
 }
 
@@ -31,64 +33,38 @@ contract_suite!(Folder::new());
 spelling_suite!(Folder::new());
 
 fn document(row: u64) -> Document {
-    let order = Order {
-        order_id: format!("q{row}"),
-        ..Order::default()
-    };
-    Document { row, order }
+    contract_suite::document(row, |_| ())
 }
 
-fn checkpoint(position: u64) -> Checkpoint {
-    Checkpoint {
-        log_id: "log".into(),
-        position,
-        answers: position,
-        generation: 1,
-    }
-}
-
-async fn write(index: &Index, documents: Vec<Document>, checkpoint: Checkpoint) {
-    let applied = index.write(documents, checkpoint).await.unwrap();
-    applied.await.unwrap();
-}
-
-async fn rows(index: &Index) -> Vec<u64> {
-    let request = Request {
-        query: String::new(),
-        filter: Filter::default(),
-        sort: None,
-        after: None,
-        limit: 1000,
-        facets: Vec::new(),
-        newest: u64::MAX,
-    };
-    index.search(request).await.unwrap().rows
+async fn rows(index: &TantivyIndex) -> Vec<Row> {
+    index.search(everything()).await.unwrap().rows
 }
 
 /// Returns the rows and the checkpoint's position.
-async fn content(index: &Index) -> (Vec<u64>, Option<u64>) {
+async fn content(index: &TantivyIndex) -> (Vec<u64>, Option<u64>) {
     let checkpoint = index.checkpoint().await.unwrap();
-    (rows(index).await, checkpoint.map(|c| c.position))
+    let rows = rows(index).await.iter().map(|row| row.0).collect();
+    (rows, checkpoint.map(|c| c.position))
 }
 
 fn take(state: &State) -> IndexWriter {
-    match std::mem::replace(&mut *state.writer.blocking_lock(), Slot::Taken) {
-        Slot::Ready(writer) => *writer,
-        Slot::Taken | Slot::Closed => panic!("nobody writes"),
+    match std::mem::replace(&mut *state.writer.blocking_lock(), WriterSlot::Taken) {
+        WriterSlot::Ready(writer) => *writer,
+        WriterSlot::Taken | WriterSlot::Closed => panic!("nobody writes"),
     }
 }
 
 /// Creates an index with one document, and closes it.
 async fn fill(folder: &Path) {
-    let index = Index::open(folder).unwrap();
+    let index = TantivyIndex::open(folder).unwrap();
     write(&index, vec![document(1)], checkpoint(1)).await;
 }
 
 #[tokio::test]
-async fn a_crash_before_the_commit_leaves_the_last_one() {
+async fn a_crash_before_the_commit_keeps_the_previous_commit() {
     let folder = tempfile::tempdir().unwrap();
     fill(folder.path()).await;
-    let index = Index::open(folder.path()).unwrap();
+    let index = TantivyIndex::open(folder.path()).unwrap();
     let state = index.state.clone();
     let dies = move || {
         let mut writer = take(&state);
@@ -98,15 +74,15 @@ async fn a_crash_before_the_commit_leaves_the_last_one() {
     };
     tokio::task::spawn_blocking(dies).await.unwrap();
     drop(index);
-    let index = Index::open(folder.path()).unwrap();
+    let index = TantivyIndex::open(folder.path()).unwrap();
     assert_eq!(content(&index).await, (vec![1], Some(1)));
 }
 
 #[tokio::test]
-async fn a_write_that_fails_leaves_nothing_for_the_next_one() {
+async fn a_failed_write_leaves_no_changes_for_the_next_one() {
     let folder = tempfile::tempdir().unwrap();
     fill(folder.path()).await;
-    let index = Index::open(folder.path()).unwrap();
+    let index = TantivyIndex::open(folder.path()).unwrap();
     let failing = index.blocking(|state| {
         state.commit(Some(&checkpoint(2)), |writer| {
             state.replace(writer, &[document(2)])?;
@@ -127,20 +103,20 @@ async fn a_write_that_fails_leaves_nothing_for_the_next_one() {
 }
 
 #[tokio::test]
-async fn an_open_index_is_neither_opened_again_nor_emptied() {
+async fn an_open_index_cannot_be_opened_a_second_time() {
     let folder = tempfile::tempdir().unwrap();
-    let index = Index::open(folder.path()).unwrap();
+    let index = TantivyIndex::open(folder.path()).unwrap();
     write(&index, vec![document(1)], checkpoint(1)).await;
     fs::write(folder.path().join("meta.json"), "broken").unwrap();
-    assert!(Index::open(folder.path()).is_err());
+    assert!(TantivyIndex::open(folder.path()).is_err());
     write(&index, vec![document(2)], checkpoint(2)).await;
     drop(index);
-    let index = Index::open(folder.path()).unwrap();
+    let index = TantivyIndex::open(folder.path()).unwrap();
     assert_eq!(content(&index).await, (vec![2, 1], Some(2)));
 }
 
 #[tokio::test]
-async fn g7_a_file_that_no_commit_names_is_no_damage() {
+async fn g7_an_uncommitted_file_is_removed_and_is_not_damage() {
     let folder = tempfile::tempdir().unwrap();
     fill(folder.path()).await;
     let meta = fs::read_to_string(folder.path().join("meta.json")).unwrap();
@@ -156,14 +132,14 @@ async fn g7_a_file_that_no_commit_names_is_no_damage() {
         )
         .unwrap();
     }
-    let index = Index::open(folder.path()).unwrap();
+    let index = TantivyIndex::open(folder.path()).unwrap();
     assert_eq!(content(&index).await, (vec![1], Some(1)));
     write(&index, vec![document(1), document(2)], checkpoint(2)).await;
     assert_eq!(content(&index).await, (vec![2, 1], Some(2)));
 }
 
 #[tokio::test]
-async fn what_is_broken_becomes_an_empty_index() {
+async fn a_damaged_index_is_emptied() {
     type Break = fn(&Path);
     let breaks: [(&str, Break); 6] = [
         ("no JSON", |folder| {
@@ -211,20 +187,20 @@ async fn what_is_broken_becomes_an_empty_index() {
         fill(folder.path()).await;
         break_it(folder.path());
         fs::create_dir(folder.path().join("folder")).unwrap();
-        let index = Index::open(folder.path()).unwrap();
+        let index = TantivyIndex::open(folder.path()).unwrap();
         assert_eq!(content(&index).await, (vec![], None), "{name}");
         assert!(!folder.path().join("folder").exists(), "{name}");
         write(&index, vec![document(2)], checkpoint(2)).await;
         drop(index);
-        let index = Index::open(folder.path()).unwrap();
+        let index = TantivyIndex::open(folder.path()).unwrap();
         assert_eq!(content(&index).await, (vec![2], Some(2)), "{name}");
     }
 }
 
 #[tokio::test]
-async fn small_writes_do_not_pile_up_segments() {
+async fn small_writes_are_merged_into_few_segments() {
     let folder = tempfile::tempdir().unwrap();
-    let index = Index::open(folder.path()).unwrap();
+    let index = TantivyIndex::open(folder.path()).unwrap();
     for row in 1..=100 {
         write(&index, vec![document(row)], checkpoint(row)).await;
     }
@@ -242,17 +218,21 @@ async fn small_writes_do_not_pile_up_segments() {
 #[tokio::test]
 async fn g9_an_index_is_removed_while_its_segments_are_merged() {
     let folder = tempfile::tempdir().unwrap();
-    let indexes = Indexes::open(folder.path()).unwrap();
+    let indexes = EmbeddedIndex::open(folder.path()).unwrap();
     for _ in 0..20 {
-        let beside = indexes.beside(Beside::New).await.unwrap().unwrap();
+        let next = indexes
+            .open_next(NextGeneration::New)
+            .await
+            .unwrap()
+            .unwrap();
         // Writes enough segments to start a merge in the background.
         for row in 1..=16 {
             let documents = (row * 200..(row + 1) * 200).map(document).collect();
-            let applied = beside.write(documents, checkpoint(row)).await.unwrap();
+            let applied = next.write(documents, checkpoint(row)).await.unwrap();
             applied.await.unwrap();
         }
-        drop(beside);
-        indexes.abandon().await.unwrap();
+        drop(next);
+        indexes.discard_next().await.unwrap();
         let mut left = fs::read_dir(folder.path()).unwrap();
         let left = left.find(|entry| entry.as_ref().unwrap().file_name() == "search-2");
         assert!(left.is_none(), "{left:?}");

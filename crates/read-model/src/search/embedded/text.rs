@@ -10,13 +10,13 @@ use super::schema::{Fields, TextField};
 // match scores more than the best prefix, and the worst prefix more than the best typo. The factors
 // are constant, so a document has the same score in every state of the index, and pages by score
 // fit together. The factors are small integers, so sums need no rounding.
-const EXACT: u16 = 25;
-const PREFIX: u16 = 5;
-const TYPO: u16 = 1;
+const EXACT_FACTOR: u16 = 25;
+const PREFIX_FACTOR: u16 = 5;
+const TYPO_FACTOR: u16 = 1;
 
 /// Bounds the length, in characters, of words that are searched with typos, because the cost grows
 /// with the length.
-const LONGEST_WITH_TYPOS: usize = 64;
+const MAX_TYPO_WORD_CHARS: usize = 64;
 
 /// Builds a query for the orders with this word in any field: exactly, as a prefix, or with typos.
 /// The best of an order's matches counts.
@@ -37,12 +37,12 @@ fn matches_in(text: &TextField, word: &str) -> Vec<Box<dyn Query>> {
     let begins = |typos| FuzzyTermQuery::new_prefix(term.clone(), typos, true);
     let exact = TermQuery::new(term.clone(), IndexRecordOption::Basic);
     let mut matches = vec![
-        scored(Box::new(exact), EXACT),
-        scored(Box::new(begins(0)), PREFIX),
+        scored(Box::new(exact), EXACT_FACTOR),
+        scored(Box::new(begins(0)), PREFIX_FACTOR),
     ];
     let typos = typos(word);
     if typos > 0 && !text.is_id {
-        matches.push(scored(Box::new(begins(typos)), TYPO));
+        matches.push(scored(Box::new(begins(typos)), TYPO_FACTOR));
     }
     matches
 }
@@ -54,7 +54,7 @@ fn typos(word: &str) -> u8 {
     }
     match word.chars().count() {
         5..9 => 1,
-        9..=LONGEST_WITH_TYPOS => 2,
+        9..=MAX_TYPO_WORD_CHARS => 2,
         _ => 0,
     }
 }

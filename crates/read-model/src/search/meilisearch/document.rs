@@ -11,16 +11,19 @@ use contract::orders::v1::Order;
 use serde::{Deserialize, Serialize};
 use wire::convert;
 
-use crate::search::{Document, tokens};
+use crate::{
+    Row,
+    search::{Document, tokens},
+};
 
 /// The field of the primary key.
-pub(super) const KEY: &str = "id";
+pub(super) const PRIMARY_KEY: &str = "id";
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Indexed {
     /// The row in decimal digits.
     pub(super) id: String,
-    pub(super) row: u64,
+    pub(super) row: Row,
     order_id: String,
     tracking_number: String,
     customer_name: String,

@@ -15,14 +15,15 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::{
-    Index, document, failed,
+    MeilisearchIndex, document, failed,
     http::Http,
     query::{self, Query},
-    stored::Stored,
+    stored::StoredCheckpoint,
 };
 use crate::{
+    Row,
     request::FacetField,
-    search::{self, Checkpoint, Error, Hits, Request},
+    search::{self, Error, Hits, IndexCheckpoint, SearchRequest},
 };
 
 /// The number of words of a query that Meilisearch evaluates.
@@ -34,7 +35,7 @@ const MAX_ATTEMPTS: usize = 3;
 
 /// Finds only the checkpoint. An index without our settings rejects this filter and so the whole
 /// call.
-const CHECKPOINT: &str = "row NOT EXISTS";
+const CHECKPOINT_FILTER: &str = "row NOT EXISTS";
 
 /// The answers to all searches of a call.
 #[derive(Debug, Deserialize)]
@@ -72,14 +73,14 @@ struct Hit {
 /// The answers of a call, with the checkpoint before and after them.
 struct Searched {
     found: Vec<Found>,
-    before: Option<Stored>,
-    after: Option<Stored>,
+    before: Option<StoredCheckpoint>,
+    after: Option<StoredCheckpoint>,
 }
 
 impl Searched {
     /// Returns whether the index, its owner and its epoch stayed the same during the call.
     fn is_of_one_index(&self) -> bool {
-        let held = |stored: &Option<Stored>| {
+        let held = |stored: &Option<StoredCheckpoint>| {
             let stored = stored.clone()?;
             Some((stored.created, stored.epoch, stored.owner))
         };
@@ -88,7 +89,7 @@ impl Searched {
 
     /// Returns the older of the two checkpoints; `None` if the index or its owner changed during
     /// the call.
-    fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
+    fn checkpoint(&self) -> Result<Option<IndexCheckpoint>, Error> {
         let (Some(before), Some(after)) = (&self.before, &self.after) else {
             return Ok(None);
         };
@@ -105,13 +106,13 @@ impl Searched {
     }
 }
 
-impl Index {
+impl MeilisearchIndex {
     /// Answers a search.
-    pub(super) async fn hits(&self, request: Request) -> Result<Hits, Error> {
+    pub(super) async fn hits(&self, request: SearchRequest) -> Result<Hits, Error> {
         let (limit, facets) = (request.limit, request.facets.clone());
         // The filter of a later page excludes the earlier hits, so a second search counts all
         // matches.
-        let counted = request.sort.and(request.after).map(|_| Request {
+        let counted = request.sort.and(request.after).map(|_| SearchRequest {
             after: None,
             limit: 0,
             ..request.clone()
@@ -138,8 +139,8 @@ impl Index {
         };
         let more = hits.len() > limit;
         hits.truncate(limit);
-        let rows = hits.iter().map(|hit| hit.id.parse());
-        let rows: Vec<u64> = rows.collect::<Result<_, _>>().map_err(Error::failed)?;
+        let rows = hits.iter().map(|hit| hit.id.parse().map(Row));
+        let rows: Vec<Row> = rows.collect::<Result<_, _>>().map_err(Error::failed)?;
         let next = match (hits.last(), rows.last()) {
             (Some(hit), Some(row)) if more => Some(query.behind(&hit.numbers, *row)),
             _ => None,
@@ -160,20 +161,20 @@ impl Index {
 
     /// Runs all searches in one call; the server runs them in sequence.
     async fn search_all(&self, queries: &[&Query]) -> Result<Searched, Error> {
-        let (client, uid) = (&self.connection.client, &*self.uid);
+        let (client, uid) = (&self.server.client, &*self.uid);
         let index = client.index(uid);
         let mut checkpoint = SearchQuery::new(&index);
-        checkpoint.with_filter(CHECKPOINT).with_limit(1);
+        checkpoint.with_filter(CHECKPOINT_FILTER).with_limit(1);
         let checkpoint = in_index(uid, &checkpoint)?;
         let mut all = vec![checkpoint.clone()];
         for query in queries {
             all.push(query.with(client, uid, |query| in_index(uid, query))?);
         }
         all.push(checkpoint);
-        let url = format!("{}/multi-search", self.connection.url);
+        let url = format!("{}/multi-search", self.server.url);
         let body = serde_json::json!({ "queries": all });
         let post = Method::<(), _>::Post { query: (), body };
-        let answers = self.connection.searches.request(&url, post, 200).await;
+        let answers = self.server.searches.request(&url, post, 200).await;
         let Answers { results } = answers.map_err(failed)?;
         let mut results = results.into_iter();
         let mut before = results.next().ok_or_else(unanswered)?;

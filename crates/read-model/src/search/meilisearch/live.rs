@@ -5,63 +5,64 @@ use std::sync::{Arc, PoisonError};
 use meilisearch_sdk::client::SwapIndexes;
 
 use super::{
-    Index, failed,
+    MeilisearchIndex, failed,
     ownership::Ownership,
     settings::settings,
-    stored::{Entry, Stored},
+    stored::{Entry, StoredCheckpoint},
 };
-use crate::search::{Beside, Engine, Error, Live};
+use crate::generations::NextGeneration;
+use crate::search::{Engine, Error, LiveIndex};
 
 #[async_trait::async_trait]
-impl Live for Index {
-    async fn beside(&self, which: Beside) -> Result<Option<Arc<dyn Engine>>, Error> {
-        let other = self.other(which == Beside::New);
-        match which {
-            Beside::New => other.delete().await?,
-            Beside::Previous if other.stored().await?.is_none() => return Ok(None),
-            Beside::Previous => {}
+impl LiveIndex for MeilisearchIndex {
+    async fn open_next(&self, next: NextGeneration) -> Result<Option<Arc<dyn Engine>>, Error> {
+        let other = self.other(next == NextGeneration::New);
+        match next {
+            NextGeneration::New => other.delete().await?,
+            NextGeneration::Previous if other.stored().await?.is_none() => return Ok(None),
+            NextGeneration::Previous => {}
         }
         let other = Arc::new(other);
-        self.slot(|slot| *slot = Some(Arc::clone(&other)));
+        self.with_next(|slot| *slot = Some(Arc::clone(&other)));
         Ok(Some(other))
     }
 
     async fn switch(&self) -> Result<(), Error> {
-        let other = self.slot(|slot| slot.clone());
+        let other = self.with_next(|slot| slot.clone());
         let other = other.ok_or_else(|| Error::failed("there is no index to switch to"))?;
         other.finish().await?;
         let swap = SwapIndexes {
             indexes: (self.uid.clone(), other.uid.clone()),
             rename: None,
         };
-        let task = self.connection.client.swap_indexes([&swap]).await;
+        let task = self.server.client.swap_indexes([&swap]).await;
         let task = task.map_err(failed)?.task_uid;
-        let theirs = other.owned(|owned| owned.clone());
+        let theirs = other.ownership(|ownership| ownership.clone());
         self.switched(task, &theirs).await?;
-        self.owned(|owned| {
-            *owned = theirs;
-            owned.last = Some(task);
+        self.ownership(|ownership| {
+            *ownership = theirs;
+            ownership.last = Some(task);
         });
-        self.slot(|slot| *slot = None);
+        self.with_next(|slot| *slot = None);
         Ok(())
     }
 
-    async fn abandon(&self) -> Result<(), Error> {
-        self.slot(|slot| *slot = None);
+    async fn discard_next(&self) -> Result<(), Error> {
+        self.with_next(|slot| *slot = None);
         self.remove_unfinished().await
     }
 }
 
-impl Index {
+impl MeilisearchIndex {
     /// Rewrites the checkpoint without its `unfinished` flag.
     async fn finish(&self) -> Result<(), Error> {
         let stored = self.stored().await?;
         let stored = stored.ok_or_else(|| Error::failed("the new index is gone"))?;
-        let finished = Entry::Checkpoint(Stored {
+        let finished = Entry::Checkpoint(StoredCheckpoint {
             unfinished: false,
             ..stored
         });
-        self.hand_over(&[finished], 0).await?.await
+        self.submit(&[finished], 0).await?.await
     }
 
     /// Waits until the server has run a swap of the indexes, and checks the result.
@@ -73,13 +74,13 @@ impl Index {
         if self.is_held_by(theirs).await? {
             return Ok(());
         }
-        let index = self.connection.client.index(&self.uid);
+        let index = self.server.client.index(&self.uid);
         let later = index.set_settings(&settings()).await.map_err(failed)?;
-        self.connection.done(later.task_uid).await?;
+        self.server.wait_for_task(later.task_uid).await?;
         if self.is_held_by(theirs).await? {
             return Ok(());
         }
-        self.connection.not_failed(swap).await?;
+        self.server.check_not_failed(swap).await?;
         Err(Error::failed("the server has lost the swap of the indexes"))
     }
 
@@ -90,8 +91,8 @@ impl Index {
 
     /// Removes an unfinished index before a claim of the live one, unless this process is building
     /// it.
-    pub(super) async fn tidy(&self) -> Result<(), Error> {
-        if self.slot(|slot| slot.is_some()) {
+    pub(super) async fn remove_unfinished_unless_open(&self) -> Result<(), Error> {
+        if self.with_next(|slot| slot.is_some()) {
             return Ok(());
         }
         self.remove_unfinished().await
@@ -109,7 +110,7 @@ impl Index {
         Ok(())
     }
 
-    fn slot<T>(&self, look: impl FnOnce(&mut Option<Arc<Self>>) -> T) -> T {
-        look(&mut self.beside.lock().unwrap_or_else(PoisonError::into_inner))
+    fn with_next<T>(&self, access: impl FnOnce(&mut Option<Arc<Self>>) -> T) -> T {
+        access(&mut self.next.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -23,30 +23,30 @@ pub(super) struct Ownership {
     /// The epoch of the claim; `None` without a claim.
     claim: Option<u64>,
     /// An epoch that the claim must exceed.
-    least: u64,
+    min_epoch: u64,
     /// The newest task of this process, which its next task must follow directly.
     pub(super) last: Option<u32>,
     /// The time at which the server created the index.
     pub(super) created: String,
     /// The lowest position at which this process claimed the index. An earlier writer had reached
     /// at least this position, so its late tasks contain only documents that changed after it.
-    floor: Option<u64>,
+    claimed_from: Option<u64>,
     /// The number of tasks that the server may have accepted without a confirmation. With it comes
     /// a position up to which the index was complete before the first of them.
-    doubts: Option<(u32, u64)>,
+    unconfirmed: Option<(u32, u64)>,
     /// The position from which to rewrite after a foreign task.
     rewind: Option<u64>,
 }
 
 /// The owner of an index, as seen by this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Held {
+pub(super) enum Owner {
     /// This process owns the index, or does not write.
-    Ours,
+    ThisProcess,
     /// The owner is older than the claim: a process wrote without knowing of it.
-    Before,
+    Older,
     /// Another process has claimed the index since.
-    After,
+    Newer,
 }
 
 /// The outcome of a claim.
@@ -74,28 +74,28 @@ impl Ownership {
     ///
     /// The claim there must be newer than the one here, so that the writer here stops after the
     /// swap.
-    pub(super) fn beside(&self) -> Self {
+    pub(super) fn of_next_generation(&self) -> Self {
         Self {
             name: self.name.clone(),
-            least: self.claim.unwrap_or(0),
+            min_epoch: self.claim.unwrap_or(0),
             ..Self::default()
         }
     }
 
     /// Compares the checkpoint's owner with this process. Drops the claim if another process has
     /// one at least as new, and records interference by an older one.
-    pub(super) fn look(&mut self, epoch: u64, owner: &str) -> Held {
+    pub(super) fn compare(&mut self, epoch: u64, owner: &str) -> Owner {
         match self.claim {
-            Some(_) if self.name == owner => Held::Ours,
+            Some(_) if self.name == owner => Owner::ThisProcess,
             Some(ours) if epoch >= ours => {
                 self.claim = None;
-                Held::After
+                Owner::Newer
             }
             Some(_) => {
-                self.interfered(false);
-                Held::Before
+                self.record_interference(false);
+                Owner::Older
             }
-            None => Held::Ours,
+            None => Owner::ThisProcess,
         }
     }
 
@@ -106,36 +106,39 @@ impl Ownership {
     /// Claims the index from the owner that the checkpoint names.
     pub(super) fn take(&mut self, held: Option<(u64, &str)>, now: u64) -> Claim {
         let (epoch, owner) = held.unwrap_or((0, ""));
-        if held.is_some() && self.look(epoch, owner) == Held::After {
+        if held.is_some() && self.compare(epoch, owner) == Owner::Newer {
             return Claim::Superseded;
         }
-        let newest = epoch.max(self.claim.unwrap_or(0)).max(self.least);
+        let newest = epoch.max(self.claim.unwrap_or(0)).max(self.min_epoch);
         self.claim = Some(now.max(newest + 1));
         self.rewind.map_or(Claim::Resume, Claim::RewindTo)
     }
 
     /// Records that the index contains the claim, at this position.
-    pub(super) fn claimed(&mut self, position: u64) {
+    pub(super) fn record_claim(&mut self, position: u64) {
         self.rewind = None;
-        self.floor = Some(self.floor.map_or(position, |floor| floor.min(position)));
+        self.claimed_from = Some(
+            self.claimed_from
+                .map_or(position, |claimed_from| claimed_from.min(position)),
+        );
     }
 
     /// Records a task sent from this position without a confirmation.
-    pub(super) fn doubt(&mut self, position: u64) {
-        let (count, from) = self.doubts.unwrap_or((0, position));
-        self.doubts = Some((count + 1, from.min(position)));
+    pub(super) fn record_unconfirmed(&mut self, position: u64) {
+        let (count, from) = self.unconfirmed.unwrap_or((0, position));
+        self.unconfirmed = Some((count + 1, from.min(position)));
     }
 
     /// Records a task between two of ours: an unconfirmed one of ours, or one of another process.
     /// `removed` tells whether it may have removed documents.
-    pub(super) fn interfered(&mut self, removed: bool) {
-        let to = match self.doubts.take() {
+    pub(super) fn record_interference(&mut self, removed: bool) {
+        let to = match self.unconfirmed.take() {
             _ if removed => 0,
             Some((count, from)) => {
-                self.doubts = (count > 1).then_some((count - 1, from));
+                self.unconfirmed = (count > 1).then_some((count - 1, from));
                 from
             }
-            None => self.floor.unwrap_or(0),
+            None => self.claimed_from.unwrap_or(0),
         };
         self.rewind = Some(self.rewind.map_or(to, |earlier| earlier.min(to)));
     }
@@ -146,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_finds_a_newer_epoch_stops() {
+    fn a_writer_stops_when_it_finds_a_newer_epoch() {
         let (mut first, mut second) = (Ownership::new(), Ownership::new());
         first.take(None, 10);
         let (epoch, owner) = first.claim().unwrap();
@@ -155,20 +158,20 @@ mod tests {
         assert!(newer > epoch);
         assert_eq!(first.take(Some((newer, &other)), 10), Claim::Superseded);
         // A late write of the first does not stop the second, which then rewrites.
-        assert_eq!(second.look(epoch, &owner), Held::Before);
+        assert_eq!(second.compare(epoch, &owner), Owner::Older);
         assert_eq!(second.take(Some((epoch, &owner)), 10), Claim::RewindTo(0));
-        assert_eq!(second.look(newer, &other), Held::Ours);
+        assert_eq!(second.compare(newer, &other), Owner::ThisProcess);
     }
 
     #[test]
-    fn g7_whoever_claims_after_a_wipe_is_newer_than_whoever_claimed_before() {
+    fn g7_a_claim_after_a_wipe_is_newer_than_every_earlier_claim() {
         let (mut lost, mut first) = (Ownership::new(), Ownership::new());
         lost.take(Some((40, "another")), 10);
         let (epoch, owner) = lost.claim().unwrap();
         assert_eq!(epoch, 41);
         first.take(None, 50);
         // The old copy is restored.
-        assert_eq!(first.look(epoch, &owner), Held::Before);
+        assert_eq!(first.compare(epoch, &owner), Owner::Older);
         assert_eq!(first.take(Some((epoch, &owner)), 51), Claim::RewindTo(0));
         // The epoch of a process never falls, even if its clock does.
         let (before, _) = first.claim().unwrap();
@@ -177,24 +180,24 @@ mod tests {
     }
 
     #[test]
-    fn what_another_process_wrote_in_between_is_written_again_from_the_claim_on() {
+    fn interference_of_another_process_rewinds_to_the_claim() {
         let mut owned = Ownership::new();
         owned.take(None, 10);
-        owned.claimed(7);
-        owned.interfered(false);
+        owned.record_claim(7);
+        owned.record_interference(false);
         let (epoch, owner) = owned.claim().unwrap();
         assert_eq!(owned.take(Some((epoch, &owner)), 10), Claim::RewindTo(7));
-        owned.claimed(7);
+        owned.record_claim(7);
         assert_eq!(owned.take(Some((epoch, &owner)), 10), Claim::Resume);
     }
 
     #[test]
-    fn what_a_task_of_ours_wrote_late_is_written_again_from_its_position_on() {
+    fn an_unconfirmed_task_rewinds_to_its_position() {
         let mut owned = Ownership::new();
         owned.take(None, 10);
-        owned.claimed(7);
-        owned.doubt(70);
-        owned.interfered(false);
+        owned.record_claim(7);
+        owned.record_unconfirmed(70);
+        owned.record_interference(false);
         let (epoch, owner) = owned.claim().unwrap();
         assert_eq!(owned.take(Some((epoch, &owner)), 10), Claim::RewindTo(70));
     }

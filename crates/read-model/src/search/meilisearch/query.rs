@@ -8,12 +8,13 @@ use meilisearch_sdk::{
 };
 
 use super::{
-    document::{KEY, halves, key},
+    document::{PRIMARY_KEY, halves, key},
     http::Http,
 };
 use crate::{
-    request::{Bound, Cursor, FacetField, Filter, Sort, SortField},
-    search::{Request, tokens},
+    Row,
+    request::{Bound, Cursor, FacetField, OrderFilter, Sort, SortField},
+    search::{SearchRequest, tokens},
 };
 
 /// A search in the form that the server receives.
@@ -46,8 +47,8 @@ pub(super) fn facet(field: FacetField) -> &'static str {
     }
 }
 
-impl From<Request> for Query {
-    fn from(request: Request) -> Self {
+impl From<SearchRequest> for Query {
+    fn from(request: SearchRequest) -> Self {
         // The first page, and pages by score, count all matches. A later page of a sort excludes
         // earlier hits, so another search counts.
         let counts = request.after.is_none() || request.sort.is_none();
@@ -102,7 +103,7 @@ impl Query {
             .iter()
             .flatten()
             .map(String::as_str)
-            .chain([KEY])
+            .chain([PRIMARY_KEY])
             .collect();
         let mut query = SearchQuery::new(&index);
         query
@@ -130,12 +131,12 @@ impl Query {
 
     /// Returns the cursor at the end of a page: the last order's number and row. By relevance, it
     /// is the number of hits so far and the newest row of the first page.
-    pub(super) fn behind(&self, numbers: &HashMap<String, i64>, row: u64) -> Cursor {
+    pub(super) fn behind(&self, numbers: &HashMap<String, i64>, row: Row) -> Cursor {
         let number = |name: &String| numbers.get(name).copied().unwrap_or(0);
         match self.sort.map(halves_of) {
             Some([high, low]) => Cursor {
                 key: number(&high) << 32 | number(&low),
-                row,
+                row: row.0,
             },
             None => Cursor {
                 key: i64::try_from(self.offset + self.limit).unwrap_or(i64::MAX),
@@ -183,7 +184,7 @@ fn compared(by: &str, strictly: char, or_equal: bool, number: i64) -> String {
     )
 }
 
-fn conditions(filter: &Filter) -> Vec<String> {
+fn conditions(filter: &OrderFilter) -> Vec<String> {
     let mut conditions = Vec::new();
     let mut any = |field: &str, values: Vec<String>| {
         if !values.is_empty() {

@@ -3,9 +3,9 @@
 use test_support::meilisearch::shared;
 use uuid::Uuid;
 
-use super::Index;
+use super::MeilisearchIndex;
 use crate::search::{
-    Engine as _, Live,
+    Engine as _, LiveIndex,
     contract_suite::{Fixture, contract_suite},
 };
 
@@ -25,8 +25,8 @@ impl Server {
 
 #[async_trait::async_trait]
 impl Fixture for Server {
-    async fn open(&self) -> Box<dyn Live> {
-        let index = Index::named(&self.url, self.key.as_deref(), &self.name).unwrap();
+    async fn open(&self) -> Box<dyn LiveIndex> {
+        let index = MeilisearchIndex::named(&self.url, self.key.as_deref(), &self.name).unwrap();
         index.claim().await.unwrap();
         Box::new(index)
     }

@@ -6,24 +6,23 @@ use meilisearch_sdk::settings::{
     FacetSortValue, FacetingSettings, MinWordSizeForTypos, PaginationSetting, Settings,
     TypoToleranceSettings,
 };
-use sha2::{Digest as _, Sha256};
 
-use crate::{projection::SCHEMA, request::FACET_VALUES};
+use crate::{digest::digest64, projection::SCHEMA, request::MAX_FACET_VALUES};
 
 /// The version of the documents in the index. Raise it with every change of [`super::document`], so
 /// that every index is rebuilt.
-const MAPPING: u32 = 1;
+const MAPPING_VERSION: u32 = 1;
 
 /// Bounds a search in the server, in milliseconds, after which it returns a degraded result. The
 /// bound is below the timeout of a search, so that a slow search still has an answer.
-const CUT_OFF: u64 = 500;
+const SEARCH_CUTOFF_MILLIS: u64 = 500;
 
 /// Bounds the hits that pages can reach. The bound exceeds any number of orders; the server's
 /// default is 1,000.
-const MOST_HITS: usize = u32::MAX as usize;
+const MAX_TOTAL_HITS: usize = u32::MAX as usize;
 
 /// The fields that are searched by words. A match in an earlier field ranks higher.
-const SEARCHED: [&str; 5] = [
+const SEARCHABLE_FIELDS: [&str; 5] = [
     "order_id",
     "tracking_number",
     "customer_name",
@@ -31,10 +30,10 @@ const SEARCHED: [&str; 5] = [
     "shipping_address",
 ];
 
-/// The fields of [`SEARCHED`] that hold ids, and so tolerate no typos.
-const IDS: [&str; 2] = ["order_id", "tracking_number"];
+/// The fields of [`SEARCHABLE_FIELDS`] that hold ids, and so tolerate no typos.
+const ID_FIELDS: [&str; 2] = ["order_id", "tracking_number"];
 
-const FILTERED: [&str; 12] = [
+const FILTERABLE_FIELDS: [&str; 12] = [
     "row",
     "order",
     "customer",
@@ -49,7 +48,7 @@ const FILTERED: [&str; 12] = [
     "total_low",
 ];
 
-const SORTED: [&str; 7] = [
+const SORTABLE_FIELDS: [&str; 7] = [
     "row",
     "created_high",
     "created_low",
@@ -61,7 +60,7 @@ const SORTED: [&str; 7] = [
 
 /// The ranking rules. A requested sort order comes before all others, and equally good matches come
 /// newest first.
-const RANKING: [&str; 7] = [
+const RANKING_RULES: [&str; 7] = [
     "sort",
     "words",
     "typo",
@@ -78,13 +77,13 @@ const RANKING: [&str; 7] = [
 pub(super) fn settings() -> Settings {
     let by_count = BTreeMap::from([("*".to_owned(), FacetSortValue::Count)]);
     Settings::new()
-        .with_searchable_attributes(SEARCHED)
-        .with_filterable_attributes(FILTERED)
-        .with_sortable_attributes(SORTED)
-        .with_ranking_rules(RANKING)
+        .with_searchable_attributes(SEARCHABLE_FIELDS)
+        .with_filterable_attributes(FILTERABLE_FIELDS)
+        .with_sortable_attributes(SORTABLE_FIELDS)
+        .with_ranking_rules(RANKING_RULES)
         .with_typo_tolerance(TypoToleranceSettings {
             enabled: Some(true),
-            disable_on_attributes: Some(IDS.map(str::to_owned).to_vec()),
+            disable_on_attributes: Some(ID_FIELDS.map(str::to_owned).to_vec()),
             disable_on_words: Some(Vec::new()),
             min_word_size_for_typos: Some(MinWordSizeForTypos {
                 one_typo: Some(5),
@@ -93,19 +92,19 @@ pub(super) fn settings() -> Settings {
             disable_on_numbers: None,
         })
         .with_pagination(PaginationSetting {
-            max_total_hits: MOST_HITS,
+            max_total_hits: MAX_TOTAL_HITS,
         })
         .with_faceting(FacetingSettings {
-            max_values_per_facet: 10 * FACET_VALUES,
+            max_values_per_facet: 10 * MAX_FACET_VALUES,
             sort_facet_values_by: Some(by_count),
         })
-        .with_search_cutoff(CUT_OFF)
+        .with_search_cutoff(SEARCH_CUTOFF_MILLIS)
 }
 
 /// Returns a digest of the settings and of the versions of the documents.
 pub(super) fn schema() -> Result<String, serde_json::Error> {
     // A `serde_json::Value` has its keys in a fixed order, so equal settings have equal text.
     let settings = serde_json::to_value(settings())?;
-    let digest = Sha256::digest(format!("{MAPPING} {SCHEMA} {settings}"));
-    Ok(digest.iter().take(8).map(|b| format!("{b:02x}")).collect())
+    let digest = digest64(format!("{MAPPING_VERSION} {SCHEMA} {settings}"));
+    Ok(format!("{digest:016x}"))
 }

@@ -3,12 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::document::Indexed;
-use crate::search::{Checkpoint, Error};
+use crate::search::{Error, IndexCheckpoint};
 
 /// The checkpoint as the index holds it. Positions are text, because a double is exact only to
 /// 2^53.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Stored {
+pub(super) struct StoredCheckpoint {
     pub(super) id: String,
     pub(super) log_id: String,
     pub(super) position: String,
@@ -26,9 +26,9 @@ pub(super) struct Stored {
     pub(super) created: String,
 }
 
-impl Stored {
+impl StoredCheckpoint {
     /// Returns the checkpoint; `None` while no batch has been written.
-    pub(super) fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
+    pub(super) fn checkpoint(&self) -> Result<Option<IndexCheckpoint>, Error> {
         if self.log_id.is_empty() {
             return Ok(None);
         }
@@ -36,7 +36,7 @@ impl Stored {
             text.parse()
                 .map_err(|_| Error::failed(format!("{text:?} in the checkpoint is no number")))
         };
-        Ok(Some(Checkpoint {
+        Ok(Some(IndexCheckpoint {
             log_id: self.log_id.clone(),
             position: number(&self.position)?,
             answers: number(&self.answers)?,
@@ -50,12 +50,12 @@ impl Stored {
 #[serde(untagged)]
 pub(super) enum Entry {
     Order(Indexed),
-    Checkpoint(Stored),
+    Checkpoint(StoredCheckpoint),
 }
 
 /// Returns the checkpoint of an empty index.
-pub(super) fn nothing() -> Checkpoint {
-    Checkpoint {
+pub(super) fn empty_checkpoint() -> IndexCheckpoint {
+    IndexCheckpoint {
         log_id: String::new(),
         position: 0,
         answers: 0,

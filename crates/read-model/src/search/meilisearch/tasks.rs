@@ -8,11 +8,13 @@ use std::time::Duration;
 use meilisearch_sdk::request::{HttpClient as _, Method};
 use serde::Deserialize;
 
-use super::{Connection, failed};
+use super::{failed, index::ServerClient};
 use crate::search::Error;
 
-/// The first and the longest interval between two requests for a task's state.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(200));
+/// The first and the longest interval between two requests for a task's state. Each interval is half
+/// as long again as the one before.
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(5);
+const MAX_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Deserialize)]
 struct Tasks {
@@ -25,11 +27,11 @@ struct Task {
     status: String,
     #[serde(default, rename = "type")]
     kind: String,
-    error: Option<Fault>,
+    error: Option<TaskError>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Fault {
+struct TaskError {
     message: String,
     #[serde(rename = "type")]
     kind: String,
@@ -37,7 +39,7 @@ struct Fault {
 
 /// A reason why a task is not done.
 #[derive(Debug)]
-pub(super) enum Undone {
+pub(super) enum TaskFailure {
     /// A foreign task wrote in between, or removed documents.
     Interference {
         /// Whether the foreign task may have removed documents.
@@ -49,15 +51,15 @@ pub(super) enum Undone {
     Failed(Error),
 }
 
-impl Connection {
+impl ServerClient {
     /// Waits for a task. The task must be the first one after `previous` that writes or removes
     /// documents of the index.
-    pub(super) async fn written(
+    pub(super) async fn wait_for_write(
         &self,
         uid: &str,
         previous: Option<u32>,
         task: u32,
-    ) -> Result<(), Undone> {
+    ) -> Result<(), TaskFailure> {
         let from = previous.map_or(task, |previous| previous.saturating_add(1));
         let url = format!(
             "{}/tasks?indexUids={uid}&types=documentAdditionOrUpdate,documentEdition,\
@@ -68,16 +70,18 @@ impl Connection {
     }
 
     /// Waits for any task.
-    pub(super) async fn done(&self, task: u32) -> Result<(), Error> {
+    pub(super) async fn wait_for_task(&self, task: u32) -> Result<(), Error> {
         let url = format!("{}/tasks?uids={task}", self.url);
-        self.wait(&url, task).await.map_err(|undone| match undone {
-            Undone::Failed(error) => error,
-            Undone::Lost | Undone::Interference { .. } => lost(task),
-        })
+        self.wait(&url, task)
+            .await
+            .map_err(|failure| match failure {
+                TaskFailure::Failed(error) => error,
+                TaskFailure::Lost | TaskFailure::Interference { .. } => lost(task),
+            })
     }
 
     /// Returns the error of a failed task. Succeeds also if the key cannot see the task.
-    pub(super) async fn not_failed(&self, task: u32) -> Result<(), Error> {
+    pub(super) async fn check_not_failed(&self, task: u32) -> Result<(), Error> {
         let url = format!("{}/tasks?uids={task}", self.url);
         let get = Method::<(), ()>::Get { query: () };
         let tasks: Tasks = self.writes.request(&url, get, 200).await.map_err(failed)?;
@@ -87,28 +91,28 @@ impl Connection {
         }
     }
 
-    async fn wait(&self, url: &str, task: u32) -> Result<(), Undone> {
-        let (mut pause, longest) = PAUSES;
+    async fn wait(&self, url: &str, task: u32) -> Result<(), TaskFailure> {
+        let mut interval = MIN_POLL_INTERVAL;
         loop {
             let tasks: Tasks = self
                 .writes
                 .request(url, Method::<(), ()>::Get { query: () }, 200)
                 .await
-                .map_err(|error| Undone::Failed(failed(error)))?;
+                .map_err(|error| TaskFailure::Failed(failed(error)))?;
             match tasks.results.into_iter().next() {
                 Some(found) if found.uid < task => {
                     let removed = found.kind != "documentAdditionOrUpdate";
-                    return Err(Undone::Interference { removed });
+                    return Err(TaskFailure::Interference { removed });
                 }
                 Some(found) if found.uid == task => {
                     if let Some(ended) = ended(found) {
-                        return ended.map_err(Undone::Failed);
+                        return ended.map_err(TaskFailure::Failed);
                     }
                 }
-                _ => return Err(Undone::Lost),
+                _ => return Err(TaskFailure::Lost),
             }
-            tokio::time::sleep(pause).await;
-            pause = longest.min(pause * 3 / 2);
+            tokio::time::sleep(interval).await;
+            interval = MAX_POLL_INTERVAL.min(interval * 3 / 2);
         }
     }
 }
@@ -123,7 +127,9 @@ fn ended(task: Task) -> Option<Result<(), Error>> {
         "enqueued" | "processing" => None,
         "succeeded" => Some(Ok(())),
         "failed" => Some(Err(match task.error {
-            Some(Fault { message, kind }) if kind == "invalid_request" => Error::Refused(message),
+            Some(TaskError { message, kind }) if kind == "invalid_request" => {
+                Error::Refused(message)
+            }
             error => {
                 let message = error.map(|error| error.message).unwrap_or_default();
                 Error::failed(format!("task {} failed: {message}", task.uid))
@@ -140,10 +146,10 @@ mod tests {
         net::TcpListener,
     };
 
-    use super::{super::Index, *};
+    use super::{super::MeilisearchIndex, *};
 
     /// Starts a server that gives one answer to every call.
-    async fn answering(body: &'static str) -> Connection {
+    async fn answering(body: &'static str) -> ServerClient {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {
@@ -158,22 +164,22 @@ mod tests {
                 let _ = stream.write_all(answer.as_bytes()).await;
             }
         });
-        Index::new(&format!("http://{address}"), None)
+        MeilisearchIndex::new(&format!("http://{address}"), None)
             .unwrap()
-            .connection
+            .server
     }
 
     async fn told(body: &'static str) -> String {
-        let connection = answering(body).await;
-        match connection.written("orders", Some(5), 7).await {
+        let server = answering(body).await;
+        match server.wait_for_write("orders", Some(5), 7).await {
             Ok(()) => "done".to_owned(),
-            Err(Undone::Failed(error)) => error.to_string(),
-            Err(undone) => format!("{undone:?}"),
+            Err(TaskFailure::Failed(error)) => error.to_string(),
+            Err(failure) => format!("{failure:?}"),
         }
     }
 
     #[tokio::test]
-    async fn only_a_task_that_succeeded_is_done() {
+    async fn only_a_succeeded_task_counts_as_done() {
         for (body, what) in [
             (
                 r#"{"results":[{"uid":7,"status":"succeeded","error":null}]}"#,

@@ -17,7 +17,7 @@ async fn everything(store: &Store) -> impl PartialEq + std::fmt::Debug + use<> {
         field: SortField::CreatedAt,
         descending: true,
     };
-    let filter = Filter::default();
+    let filter = OrderFilter::default();
     let list = store.reader.list(&filter, newest, None, 100, &[]);
     (
         list.await.unwrap(),
@@ -90,7 +90,7 @@ async fn g7_a_batch_that_fails_in_the_file_changes_neither_documents_nor_checkpo
 }
 
 #[tokio::test]
-async fn g7_a_batch_given_again_changes_nothing() {
+async fn g7_a_repeated_batch_changes_nothing() {
     let log = three_events();
     let mut store = Store::holding(&log).await;
     let before = everything(&store).await;
@@ -141,7 +141,7 @@ async fn g7_a_batch_with_a_gap_is_refused() {
 }
 
 #[tokio::test]
-async fn g7_what_was_applied_is_found_when_the_file_is_opened_again() {
+async fn g7_applied_events_are_kept_when_the_file_is_reopened() {
     let Store {
         dir,
         writer,
@@ -165,7 +165,7 @@ async fn g7_what_was_applied_is_found_when_the_file_is_opened_again() {
 }
 
 #[tokio::test]
-async fn g7_a_call_that_nobody_waits_for_leaves_the_old_or_the_new_and_the_writer_usable() {
+async fn g7_a_cancelled_apply_leaves_the_old_or_new_state_and_a_usable_writer() {
     let mut log = Log::default();
     for index in 0..200 {
         log.create(&format!("o{index}"), "c1", &["p1"], (1, "EUR"), 0);
@@ -219,7 +219,7 @@ async fn more_rows_than_one_statement_takes_are_written() {
 }
 
 #[tokio::test]
-async fn readers_are_told_the_position_and_can_wait_for_it() {
+async fn readers_learn_the_position_and_can_wait_for_it() {
     let mut store = Store::new().await;
     let reader = store.reader.clone();
     let waiting = tokio::spawn(async move { reader.wait_for(3).await.map(|()| reader.position()) });

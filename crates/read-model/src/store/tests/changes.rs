@@ -7,15 +7,15 @@ use super::*;
 /// Follows the changes from a cursor, and keeps the newest state of each order.
 struct Follower {
     at: ChangeCursor,
-    told: BTreeMap<u64, Order>,
+    orders: BTreeMap<Row, Order>,
     times: usize,
 }
 
 impl Follower {
     fn after(position: u64) -> Self {
         Self {
-            at: ChangeCursor { position, row: 0 },
-            told: BTreeMap::new(),
+            at: ChangeCursor::at(position),
+            orders: BTreeMap::new(),
             times: 0,
         }
     }
@@ -28,7 +28,7 @@ impl Follower {
         assert!(positions.is_sorted_by_key(|document| document.order.position));
         self.times += changes.documents.len();
         for document in changes.documents {
-            self.told.insert(document.row, document.order);
+            self.orders.insert(document.row, document.order);
         }
         let moved = changes.next != self.at;
         self.at = changes.next;
@@ -42,7 +42,7 @@ impl Follower {
     }
 }
 
-fn changed_since(documents: &[Document], position: u64) -> BTreeMap<u64, Order> {
+fn changed_since(documents: &[Document], position: u64) -> BTreeMap<Row, Order> {
     documents
         .iter()
         .filter(|document| document.order.position > position)
@@ -54,7 +54,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn from_any_position_every_later_change_is_told_once_in_its_newest_state(
+    fn every_change_after_a_position_is_returned_once_in_its_newest_state(
         log in logs(50),
         limit in 1_usize..6,
     ) {
@@ -66,14 +66,14 @@ proptest! {
                 follower.catch_up(&store.reader, limit).await;
                 let expected = changed_since(&documents, position);
                 prop_assert_eq!(follower.times, expected.len());
-                prop_assert_eq!(follower.told, expected);
+                prop_assert_eq!(follower.orders, expected);
             }
             Ok(())
         })?;
     }
 
     #[test]
-    fn whoever_follows_while_events_are_applied_ends_with_the_documents(
+    fn following_changes_during_writes_ends_with_the_documents(
         log in logs(50),
         limit in 1_usize..6,
         paces in proptest::collection::vec((1_usize..6, 0_usize..4), 60),
@@ -101,12 +101,12 @@ proptest! {
                 let start = if index == 0 { 0 } else { follower.at.position };
                 follower.catch_up(&store.reader, limit).await;
                 if index == 0 {
-                    prop_assert_eq!(&follower.told, &newest);
+                    prop_assert_eq!(&follower.orders, &newest);
                 }
                 for (row, order) in changed_since(&documents, start) {
-                    prop_assert_eq!(follower.told.get(&row), Some(&order));
+                    prop_assert_eq!(follower.orders.get(&row), Some(&order));
                 }
-                for (row, order) in follower.told {
+                for (row, order) in follower.orders {
                     prop_assert_eq!(newest.get(&row), Some(&order));
                 }
             }
@@ -116,7 +116,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn a_name_on_many_orders_comes_in_bounded_steps() {
+async fn a_rename_of_many_orders_is_returned_in_bounded_steps() {
     for of_customer in [true, false] {
         let mut log = Log::default();
         for index in 0..25 {
@@ -135,8 +135,8 @@ async fn a_name_on_many_orders_comes_in_bounded_steps() {
             assert_eq!(follower.at.position, 25, "not past it before it is whole");
             assert_eq!(follower.times, steps * 10);
         }
-        let rows: BTreeSet<_> = follower.told.into_keys().collect();
-        assert_eq!(rows, (1..=25).collect());
+        let rows: BTreeSet<_> = follower.orders.into_keys().collect();
+        assert_eq!(rows, (1..=25).map(Row).collect());
         assert_eq!((steps, follower.times), (2, 25));
     }
 }
@@ -144,10 +144,7 @@ async fn a_name_on_many_orders_comes_in_bounded_steps() {
 #[tokio::test]
 async fn a_cursor_ahead_of_the_documents_stays_where_it_is() {
     let store = Store::new().await;
-    let ahead = ChangeCursor {
-        position: 9,
-        row: 0,
-    };
+    let ahead = ChangeCursor::at(9);
     let changes = store.reader.changed_since(ahead, 10).await.unwrap();
     assert_eq!((changes.next, changes.as_of), (ahead, 0));
     assert!(changes.documents.is_empty());

@@ -36,68 +36,87 @@ async fn found_after(change: &str) -> Vec<(String, String)> {
     told
 }
 
+/// Changes of the tables, each with the subject and the problem of the difference that it makes.
+const CHANGES: [(&str, &str, &str); 14] = [
+    (
+        "DELETE FROM orders WHERE order_id = 'o2'",
+        "order o2",
+        "is missing",
+    ),
+    (
+        "INSERT INTO orders SELECT 99, 'o9', customer_id, status, created_at, updated_at, total,
+            currency, position, body FROM orders WHERE order_id = 'o2'",
+        "order o9",
+        "is not in the log",
+    ),
+    (
+        "UPDATE orders SET total = total + 1 WHERE order_id = 'o1'",
+        "order o1",
+        "is found by something else than it shows",
+    ),
+    (
+        "UPDATE orders SET body = (SELECT body FROM orders WHERE order_id = 'o2')
+            WHERE order_id = 'o1'",
+        "order o1",
+        "is wrong in order_id, customer_id, status, items, total_amount, item_count, \
+         shipping_address, tracking_number, updated_at, shipped_at, version, position",
+    ),
+    (
+        "UPDATE orders SET body = X'FF' WHERE order_id = 'o1'",
+        "order o1",
+        "cannot be decoded",
+    ),
+    (
+        "DELETE FROM order_products WHERE product_id = 'p2'",
+        "order o1",
+        "is not found by product p2",
+    ),
+    (
+        "INSERT INTO order_products VALUES ('p9', 1)",
+        "product p9",
+        "finds the order of event 1, which has none",
+    ),
+    (
+        "UPDATE customers SET name = 'Bob'",
+        "customer c1",
+        "is called Bob since event 4, instead of Ann since event 4",
+    ),
+    (
+        "INSERT INTO customers VALUES ('c9', 'x', 9)",
+        "customer c9",
+        "is not in the log",
+    ),
+    (
+        "DELETE FROM products",
+        "product p1",
+        "has no name, instead of Tea since event 5",
+    ),
+    (
+        "INSERT INTO products VALUES ('p9', 'x', 9)",
+        "product p9",
+        "is not in the log",
+    ),
+    (
+        "UPDATE statistics SET low = low + 10000 WHERE scope = 1 AND subject = 'c2'",
+        "statistics of customer c2",
+        "count 1 orders in state 1 and EUR, with a sum of 1.02, instead of 1 with 0.02",
+    ),
+    (
+        "INSERT INTO statistics VALUES (0, '', 'USD', 1, 5, 0, 0)",
+        "statistics of all orders",
+        "count 5 orders in state 1 and USD, where there are none",
+    ),
+    (
+        "INSERT INTO parked VALUES ('documents', 'o1', 2, 'x', 1)",
+        "order o1",
+        "is parked, and could be projected",
+    ),
+];
+
 #[tokio::test]
 async fn g10_each_table_is_compared_and_each_difference_named() {
     assert_eq!(found_after("").await, []);
-    for (change, subject, problem) in [
-        ("DELETE FROM orders WHERE order_id = 'o2'", "order o2", "is missing"),
-        (
-            "INSERT INTO orders SELECT 99, 'o9', customer_id, status, created_at, updated_at, total,
-                currency, position, body FROM orders WHERE order_id = 'o2'",
-            "order o9",
-            "is not in the log",
-        ),
-        (
-            "UPDATE orders SET total = total + 1 WHERE order_id = 'o1'",
-            "order o1",
-            "is found by something else than it shows",
-        ),
-        (
-            "UPDATE orders SET body = (SELECT body FROM orders WHERE order_id = 'o2')
-                WHERE order_id = 'o1'",
-            "order o1",
-            "is wrong in order_id, customer_id, status, items, total_amount, item_count, \
-             shipping_address, tracking_number, updated_at, shipped_at, version, position",
-        ),
-        ("UPDATE orders SET body = X'FF' WHERE order_id = 'o1'", "order o1", "cannot be decoded"),
-        (
-            "DELETE FROM order_products WHERE product_id = 'p2'",
-            "order o1",
-            "is not found by product p2",
-        ),
-        (
-            "INSERT INTO order_products VALUES ('p9', 1)",
-            "product p9",
-            "finds the order of event 1, which has none",
-        ),
-        (
-            "UPDATE customers SET name = 'Bob'",
-            "customer c1",
-            "is called Bob since event 4, instead of Ann since event 4",
-        ),
-        ("INSERT INTO customers VALUES ('c9', 'x', 9)", "customer c9", "is not in the log"),
-        (
-            "DELETE FROM products",
-            "product p1",
-            "has no name, instead of Tea since event 5",
-        ),
-        ("INSERT INTO products VALUES ('p9', 'x', 9)", "product p9", "is not in the log"),
-        (
-            "UPDATE statistics SET low = low + 10000 WHERE scope = 1 AND subject = 'c2'",
-            "statistics of customer c2",
-            "count 1 orders in state 1 and EUR, with a sum of 1.02, instead of 1 with 0.02",
-        ),
-        (
-            "INSERT INTO statistics VALUES (0, '', 'USD', 1, 5, 0, 0)",
-            "statistics of all orders",
-            "count 5 orders in state 1 and USD, where there are none",
-        ),
-        (
-            "INSERT INTO parked VALUES ('documents', 'o1', 2, 'x', 1)",
-            "order o1",
-            "is parked, and could be projected",
-        ),
-    ] {
+    for (change, subject, problem) in CHANGES {
         let told = found_after(change).await;
         let expected = (subject.to_owned(), problem.to_owned());
         assert!(told.contains(&expected), "{change}: {told:?}");

@@ -22,7 +22,7 @@ fn key(order: &Order, field: SortField) -> i64 {
 }
 
 /// Filters and sorts the orders one by one.
-fn matching(documents: &[Document], filter: &Filter, sort: Sort) -> Vec<Order> {
+fn matching(documents: &[Document], filter: &OrderFilter, sort: Sort) -> Vec<Order> {
     let mut matching: Vec<_> = documents
         .iter()
         .filter(|document| filter.matches(&document.order))
@@ -71,7 +71,7 @@ fn any_sort() -> impl Strategy<Value = Sort> {
 }
 
 /// Generates filters. Each condition is present in one of three cases, so a filter has few or many.
-fn any_filter() -> impl Strategy<Value = Filter> {
+fn any_filter() -> impl Strategy<Value = OrderFilter> {
     fn ids(letter: char, count: u8) -> impl Strategy<Value = Vec<String>> {
         let id = (0..count).prop_map(move |index| format!("{letter}{index}"));
         some(proptest::collection::vec(id, 1..4)).prop_map(Option::unwrap_or_default)
@@ -96,7 +96,7 @@ fn any_filter() -> impl Strategy<Value = Filter> {
             |(
                 (order_ids, customer_ids, product_ids, statuses),
                 (created_from, created_to, min_total, max_total),
-            )| Filter {
+            )| OrderFilter {
                 order_ids,
                 customer_ids,
                 statuses: statuses.unwrap_or_default(),
@@ -113,7 +113,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn any_filter_sort_page_and_facet_is_what_a_look_at_every_order_gives(
+    fn every_list_equals_a_scan_of_all_orders(
         log in logs(60),
         asked in proptest::collection::vec((any_filter(), any_sort(), 1_usize..8), 8),
     ) {
@@ -162,12 +162,16 @@ async fn pages_stay_right_while_orders_are_created() {
             field: SortField::CreatedAt,
             descending,
         };
-        let expected = matching(&log.documents(log.events.len()), &Filter::default(), sort);
+        let expected = matching(
+            &log.documents(log.events.len()),
+            &OrderFilter::default(),
+            sort,
+        );
         let old = log.head();
         let mut found = Vec::new();
         let mut after = None;
         loop {
-            let filter = Filter::default();
+            let filter = OrderFilter::default();
             let page = store
                 .reader
                 .list(&filter, sort, after, 3, &[])
@@ -196,7 +200,7 @@ async fn pages_stay_right_while_orders_are_created() {
 }
 
 #[tokio::test]
-async fn a_facet_has_at_most_a_hundred_values_with_the_most_orders_first() {
+async fn a_facet_has_at_most_100_values_largest_counts_first() {
     let mut log = Log::default();
     for index in 0..150 {
         for time in 0..=u8::from(index >= 100) {
@@ -211,11 +215,11 @@ async fn a_facet_has_at_most_a_hundred_values_with_the_most_orders_first() {
     };
     let facets = [FacetField::CustomerId];
     // The first filter takes the counts from the statistics, and the second one from the orders.
-    let counted = Filter {
+    let counted = OrderFilter {
         created_from: Some(0),
-        ..Filter::default()
+        ..OrderFilter::default()
     };
-    for filter in [Filter::default(), counted] {
+    for filter in [OrderFilter::default(), counted] {
         let list = store.reader.list(&filter, sort, None, 1, &facets);
         let facets = list.await.unwrap().facets;
         let values: Vec<_> = facets[0]

@@ -7,8 +7,8 @@ mod list;
 mod names;
 mod parked;
 mod plans;
+mod rebuild;
 mod statistics;
-mod succession;
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ use wire::convert;
 use super::*;
 use crate::{
     projection::evolve,
-    request::{Bound, Cursor, FacetField, Filter, Sort, SortField},
+    request::{Bound, Cursor, FacetField, OrderFilter, Sort, SortField},
     search::Document,
 };
 
@@ -118,7 +118,9 @@ impl Log {
                 Payload::ProductRenamed(product) => &product.name,
                 _ => {
                     let before = orders.remove(id);
-                    let row = before.as_ref().map_or(event.position, |before| before.row);
+                    let row = before
+                        .as_ref()
+                        .map_or(Row(event.position), |before| before.row);
                     let mut order = before.map(|before| before.order);
                     evolve(&mut order, event).unwrap();
                     let order = order.unwrap();

@@ -39,7 +39,11 @@ async fn orders_are_found_by_their_rows_in_the_order_asked_for() {
     }
     log.product("p1", "Pear");
     let store = Store::holding(&log).await;
-    let (orders, as_of) = store.reader.orders_by_rows(&[3, 9, 1, 4]).await.unwrap();
+    let (orders, as_of) = store
+        .reader
+        .orders_by_rows(&[3, 9, 1, 4].map(Row))
+        .await
+        .unwrap();
     let ids: Vec<_> = orders.iter().map(|order| order.order_id.as_str()).collect();
     assert_eq!((ids, as_of), (vec!["o3", "o1"], 4));
     assert_eq!(orders[0].items[0].product_name, "Pear");

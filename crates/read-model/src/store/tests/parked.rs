@@ -51,7 +51,7 @@ async fn an_event_that_cannot_be_projected_parks_its_order_and_no_other() {
 }
 
 #[tokio::test]
-async fn a_parked_order_is_found_parked_after_a_restart_and_its_events_wait() {
+async fn a_parked_order_stays_parked_after_a_restart_and_its_events_wait() {
     let (_, mut log) = with_a_gap();
     let Store { dir, writer, .. } = Store::holding(&log).await;
     writer.close().await;
@@ -75,7 +75,7 @@ async fn a_parked_order_is_found_parked_after_a_restart_and_its_events_wait() {
 }
 
 #[tokio::test]
-async fn a_parked_order_is_right_after_the_retry_and_is_brought_to_the_index_again() {
+async fn a_retried_order_is_projected_and_queued_for_reindexing() {
     let (whole, gap) = with_a_gap();
     let mut store = Store::holding(&gap).await;
     let bad = |log: &Log| {
@@ -97,23 +97,38 @@ async fn a_parked_order_is_right_after_the_retry_and_is_brought_to_the_index_aga
         ..whole.events[3].clone()
     };
     longer.events.push(later);
-    let mut told = store.reader.subscribe_again();
+    let mut told = store.reader.subscribe_reindex();
     told.mark_unchanged();
     assert!(store.writer.retry("bad", &bad(&longer)).await.unwrap());
     assert!(told.has_changed().unwrap());
     assert_eq!(parked(&store).await, []);
     let documents = whole.documents(6);
-    let (orders, position) = store.reader.documents_by_rows(&[1, 2]).await.unwrap();
+    let (orders, position) = store
+        .reader
+        .documents_by_rows(&[Row(1), Row(2)])
+        .await
+        .unwrap();
     assert_eq!((&orders, position), (&documents, 6));
-    let again = store.reader.again(10).await.unwrap();
-    assert_eq!(again.documents, documents[..1]);
+    let queued = store.reader.reindex_queue(10).await.unwrap();
+    assert_eq!(queued.documents, documents[..1]);
     // An order that is queued once more in the meantime stays queued.
-    store.writer.offer_again("bad").await.unwrap();
-    store.writer.brought(&again.marks).await.unwrap();
-    let again = store.reader.again(10).await.unwrap();
-    assert_eq!(again.documents, documents[..1]);
-    store.writer.brought(&again.marks).await.unwrap();
-    assert_eq!(store.reader.again(10).await.unwrap(), Again::default());
+    store.writer.retry_indexing("bad").await.unwrap();
+    store
+        .writer
+        .remove_reindexed(&queued.entries)
+        .await
+        .unwrap();
+    let queued = store.reader.reindex_queue(10).await.unwrap();
+    assert_eq!(queued.documents, documents[..1]);
+    store
+        .writer
+        .remove_reindexed(&queued.entries)
+        .await
+        .unwrap();
+    assert_eq!(
+        store.reader.reindex_queue(10).await.unwrap(),
+        ReindexBatch::default()
+    );
 
     let honest = Store::holding(&whole).await;
     let statistics = |store: &Store| {
@@ -124,7 +139,7 @@ async fn a_parked_order_is_right_after_the_retry_and_is_brought_to_the_index_aga
 }
 
 #[tokio::test]
-async fn an_order_whose_first_event_cannot_be_projected_comes_with_the_retry() {
+async fn an_order_whose_first_event_failed_is_created_by_the_retry() {
     let (whole, _) = with_a_gap();
     let mut gap = whole.clone();
     gap.events[0].occurred_at = None;
@@ -135,11 +150,15 @@ async fn an_order_whose_first_event_cannot_be_projected_comes_with_the_retry() {
         .map(|index: usize| whole.events[index].clone())
         .into();
     assert!(store.writer.retry("bad", &bad).await.unwrap());
-    let (orders, _) = store.reader.documents_by_rows(&[1, 2]).await.unwrap();
+    let (orders, _) = store
+        .reader
+        .documents_by_rows(&[Row(1), Row(2)])
+        .await
+        .unwrap();
     assert_eq!(orders, whole.documents(6));
-    let filter = Filter {
+    let filter = OrderFilter {
         product_ids: vec!["p1".into()],
-        ..Filter::default()
+        ..OrderFilter::default()
     };
     let newest = Sort {
         field: SortField::CreatedAt,
@@ -154,7 +173,7 @@ async fn an_order_whose_first_event_cannot_be_projected_comes_with_the_retry() {
 }
 
 #[tokio::test]
-async fn what_the_index_refuses_is_parked_and_offered_again() {
+async fn a_refused_document_is_parked_and_can_be_retried() {
     let (whole, _) = with_a_gap();
     let mut store = Store::holding(&whole).await;
     let refused = Parked {
@@ -175,13 +194,13 @@ async fn what_the_index_refuses_is_parked_and_offered_again() {
         1
     );
     assert_eq!(parked(&store).await, []);
-    store.writer.offer_again("good").await.unwrap();
+    store.writer.retry_indexing("good").await.unwrap();
     assert_eq!(
         store.reader.parked_count(Projection::Search).await.unwrap(),
         0
     );
     assert_eq!(
-        store.reader.again(10).await.unwrap().documents,
+        store.reader.reindex_queue(10).await.unwrap().documents,
         whole.documents(6)[1..]
     );
 }

@@ -4,7 +4,7 @@ use super::*;
 use crate::store::{filter::Access, list::page};
 
 /// Returns SQLite's plan for a page.
-async fn plan(store: &Store, filter: &Filter, field: SortField, access: Access) -> String {
+async fn plan(store: &Store, filter: &OrderFilter, field: SortField, access: Access) -> String {
     let sort = Sort {
         field,
         descending: true,
@@ -24,21 +24,21 @@ async fn plan(store: &Store, filter: &Filter, field: SortField, access: Access) 
     steps.join("\n")
 }
 
-fn filters() -> [Filter; 4] {
+fn filters() -> [OrderFilter; 4] {
     let ids = |id: &str| vec![id.to_owned()];
     [
-        Filter::default(),
-        Filter {
+        OrderFilter::default(),
+        OrderFilter {
             customer_ids: ids("c1"),
-            ..Filter::default()
+            ..OrderFilter::default()
         },
-        Filter {
+        OrderFilter {
             statuses: vec![OrderStatus::Shipped],
-            ..Filter::default()
+            ..OrderFilter::default()
         },
-        Filter {
+        OrderFilter {
             product_ids: ids("p1"),
-            ..Filter::default()
+            ..OrderFilter::default()
         },
     ]
 }
@@ -72,14 +72,14 @@ async fn a_long_list_follows_an_index_and_sorts_nothing() {
 async fn a_short_list_is_found_by_the_index_of_its_filter() {
     let store = Store::new().await;
     let [_, customer, status, product] = filters();
-    let day = Filter {
+    let day = OrderFilter {
         created_from: Some(0),
         created_to: Some(DAY),
-        ..Filter::default()
+        ..OrderFilter::default()
     };
-    let order = Filter {
+    let order = OrderFilter {
         order_ids: vec!["o1".into(), "o2".into()],
-        ..Filter::default()
+        ..OrderFilter::default()
     };
     for (filter, index) in [
         (customer, "orders_by_customer (customer_id=?)"),

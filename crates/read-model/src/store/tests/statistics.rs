@@ -55,7 +55,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn statistics_are_what_the_documents_add_up_to(log in logs(60), size in 1_usize..20) {
+    fn statistics_equal_the_sums_over_the_documents(log in logs(60), size in 1_usize..20) {
         run(async {
             let mut store = Store::new().await;
             store.follow(&log, size).await;

@@ -1,4 +1,4 @@
-//! Builds new documents, and replaces the live ones with them.
+//! Builds a new generation of the documents, and switches the live one to it.
 
 use std::{
     fs, io,
@@ -12,11 +12,11 @@ use super::{Error, Writer};
 
 /// Speeds up the build of a new file. No part of the file outlives a crash, so writes skip the
 /// journal and the sync.
-const IN_THE_MAKING: &str = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF";
+const BUILD_PRAGMAS: &str = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF";
 
 /// Selects the first count or sum in which the new documents differ from the old ones, as a
 /// sentence.
-const TOTALS: &str = "
+const SELECT_TOTAL_DIFFERENCE: &str = "
     WITH keys AS (
         SELECT currency, status FROM main.statistics WHERE scope = 0
         UNION SELECT currency, status FROM old.statistics WHERE scope = 0)
@@ -41,8 +41,8 @@ const TOTALS: &str = "
 
 /// Copies the state of the search index, which only the old documents know: the queue of orders to
 /// index, and the rejected orders. Orders with a different new document join the queue. Each `times`
-/// rises: the indexer may be writing an old document, whose mark must not clear the new one.
-const INHERIT: &str = "
+/// rises: the indexer may be writing an old document, whose entry must not remove the new one.
+const COPY_SEARCH_STATE: &str = "
     BEGIN IMMEDIATE;
     INSERT INTO main.again SELECT row, times + 1 FROM old.again WHERE true
         ON CONFLICT (row) DO UPDATE SET times = max(times, excluded.times);
@@ -53,15 +53,15 @@ const INHERIT: &str = "
     COMMIT";
 
 /// Restores, for a finished file, the settings of [`super::DURABILITY`].
-const MADE: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL";
+const LIVE_PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL";
 
-/// The requirement on the counts and sums of a successor.
+/// Decides whether a switch compares the counts and sums of both generations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Totals {
-    /// The counts and sums must equal those of the replaced documents.
-    Compared,
+pub enum TotalsCheck {
+    /// The counts and sums must equal those of the live generation.
+    Compare,
     /// The counts and sums may differ, because the new documents have been compared with the log.
-    Proven,
+    Skip,
 }
 
 impl Writer {
@@ -82,7 +82,7 @@ impl Writer {
         )
         .fetch_all(&mut *connection)
         .await?;
-        sqlx::raw_sql(IN_THE_MAKING)
+        sqlx::raw_sql(BUILD_PRAGMAS)
             .execute(&mut *connection)
             .await?;
         for (name, sql) in indexes {
@@ -109,26 +109,29 @@ impl Writer {
         let path = self.path.clone();
         let synced = tokio::task::spawn_blocking(move || fs::File::open(path)?.sync_all());
         synced.await.map_err(io::Error::other)??;
-        sqlx::raw_sql(MADE).execute(&mut self.connection).await?;
+        sqlx::raw_sql(LIVE_PRAGMAS)
+            .execute(&mut self.connection)
+            .await?;
         Ok(())
     }
 
-    /// Replaces the live writer `old`: its readers then read the file of this writer.
+    /// Switches from the live writer `old` to this one: the readers of `old` then read the file of
+    /// this writer.
     ///
-    /// `switch` makes the swap durable. Inherits the search index's queue, and queues every order
-    /// whose document differs.
+    /// `switch` makes this generation the live one on disk. Copies the reindex queue, and queues
+    /// every order whose document differs.
     ///
     /// # Errors
     /// - [`Error::Gap`]: the two writers are at different positions.
-    /// - [`Error::Differs`]: their counts or sums differ, and `totals` is [`Totals::Compared`].
+    /// - [`Error::Differs`]: their counts or sums differ, and `totals` is [`TotalsCheck::Compare`].
     /// - [`Error::Sqlite`] or [`Error::File`]: a file cannot be read or written.
     /// - [`Error::Files`]: `switch` fails.
     ///
-    /// On an error the old writer stays live.
-    pub async fn succeed(
+    /// On an error `old` stays live.
+    pub async fn replace_live(
         &mut self,
         old: &Self,
-        totals: Totals,
+        totals: TotalsCheck,
         switch: impl FnOnce() -> io::Result<()>,
     ) -> Result<(), Error> {
         if self.position() != old.position() {
@@ -137,12 +140,12 @@ impl Writer {
                 given: self.position() + 1,
             });
         }
-        self.settle().await?;
+        self.roll_back().await?;
         sqlx::query("ATTACH ? AS old")
             .bind(old.path.to_string_lossy().into_owned())
             .execute(&mut self.connection)
             .await?;
-        let inherited = self.inherit(totals).await;
+        let copied = self.copy_search_state(totals).await;
         // The rollback fails unless a statement failed inside its transaction and left it open.
         let _ = sqlx::raw_sql("ROLLBACK")
             .execute(&mut self.connection)
@@ -150,7 +153,7 @@ impl Writer {
         sqlx::raw_sql("DETACH old")
             .execute(&mut self.connection)
             .await?;
-        inherited?;
+        copied?;
         let pools = old
             .pools
             .lock()
@@ -158,31 +161,35 @@ impl Writer {
             .clone();
         let mut opened = Vec::new();
         for pool in &pools {
-            opened.push(pool.open_beside(&self.path).await?);
+            opened.push(pool.open_another(&self.path).await?);
         }
         switch()?;
         self.pools = Arc::clone(&old.pools);
         let position = self.position();
         self.position = old.position.clone();
-        self.again = old.again.clone();
+        self.reindex = old.reindex.clone();
         for (pool, opened) in pools.iter().zip(opened) {
             pool.replace(opened);
         }
         self.position.send_replace(position);
-        self.again.send_replace(());
+        self.reindex.send_replace(());
         Ok(())
     }
 
-    async fn inherit(&mut self, totals: Totals) -> Result<(), Error> {
-        if totals == Totals::Compared {
-            let different: Option<String> = sqlx::query_scalar(TOTALS)
+    /// Copies the state of the search index from the attached live documents, after the comparison
+    /// of the totals.
+    async fn copy_search_state(&mut self, totals: TotalsCheck) -> Result<(), Error> {
+        if totals == TotalsCheck::Compare {
+            let different: Option<String> = sqlx::query_scalar(SELECT_TOTAL_DIFFERENCE)
                 .fetch_optional(&mut self.connection)
                 .await?;
             if let Some(different) = different {
                 return Err(Error::Differs(different));
             }
         }
-        sqlx::raw_sql(INHERIT).execute(&mut self.connection).await?;
+        sqlx::raw_sql(COPY_SEARCH_STATE)
+            .execute(&mut self.connection)
+            .await?;
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! Tests of a successor that replaces the live documents.
+//! Tests of the switch to a new generation of the documents.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn log() -> Log {
 }
 
 /// Builds the documents of another generation, up to a position.
-async fn successor(store: &Store, log: &Log, position: usize) -> Writer {
+async fn next_generation(store: &Store, log: &Log, position: usize) -> Writer {
     let path = store.dir.path().join("read-2.db");
     let mut writer = Writer::open(&path, 2).await.unwrap();
     let events = &log.events[..position];
@@ -20,13 +20,13 @@ async fn successor(store: &Store, log: &Log, position: usize) -> Writer {
 }
 
 #[tokio::test]
-async fn g9_readers_read_on_from_the_writer_that_takes_over() {
+async fn g9_readers_read_the_new_generation_after_a_switch() {
     let log = log();
     let mut store = Store::new().await;
     store.writer.apply(LOG, &log.events[..2], 2).await.unwrap();
     let mut position = store.reader.subscribe();
-    let mut new = successor(&store, &log, 2).await;
-    new.succeed(&store.writer, Totals::Compared, || Ok(()))
+    let mut new = next_generation(&store, &log, 2).await;
+    new.replace_live(&store.writer, TotalsCheck::Compare, || Ok(()))
         .await
         .unwrap();
     std::mem::replace(&mut store.writer, new).close().await;
@@ -42,20 +42,21 @@ async fn g9_readers_read_on_from_the_writer_that_takes_over() {
 }
 
 #[tokio::test]
-async fn g9_a_writer_at_another_position_does_not_take_over() {
+async fn g9_a_generation_at_another_position_is_not_switched_to() {
     let log = log();
     for (old, new) in [(2, 3), (3, 2)] {
         let mut store = Store::new().await;
         let events = &log.events[..old];
         store.writer.apply(LOG, events, old as u64).await.unwrap();
-        let mut successor = successor(&store, &log, new).await;
-        let refused = successor.succeed(&store.writer, Totals::Proven, || panic!("switched"));
+        let mut next_generation = next_generation(&store, &log, new).await;
+        let refused =
+            next_generation.replace_live(&store.writer, TotalsCheck::Skip, || panic!("switched"));
         assert!(matches!(refused.await, Err(Error::Gap { .. })));
     }
 }
 
 #[tokio::test]
-async fn g9_a_writer_that_counts_otherwise_takes_over_only_when_it_is_proven() {
+async fn g9_a_generation_with_other_totals_is_switched_to_only_without_the_totals_check() {
     let log = log();
     for (change, told) in [
         (
@@ -85,25 +86,25 @@ async fn g9_a_writer_that_counts_otherwise_takes_over_only_when_it_is_proven() {
     ] {
         let store = Store::holding(&log).await;
         store.change(change).await;
-        let mut new = successor(&store, &log, 3).await;
+        let mut new = next_generation(&store, &log, 3).await;
         let refused = new
-            .succeed(&store.writer, Totals::Compared, || panic!("switched"))
+            .replace_live(&store.writer, TotalsCheck::Compare, || panic!("switched"))
             .await;
         assert!(
             matches!(&refused, Err(Error::Differs(text)) if text == told),
             "{change}: {refused:?}"
         );
-        new.succeed(&store.writer, Totals::Proven, || Ok(()))
+        new.replace_live(&store.writer, TotalsCheck::Skip, || Ok(()))
             .await
             .unwrap();
     }
 }
 
 #[tokio::test]
-async fn g9_what_the_index_is_to_be_brought_is_not_forgotten() {
+async fn g9_a_switch_keeps_the_reindex_queue() {
     let mut log = log();
     let mut store = Store::holding(&log).await;
-    store.writer.offer_again("o2").await.unwrap();
+    store.writer.retry_indexing("o2").await.unwrap();
     let refused = Parked {
         order_id: "o1".into(),
         position: 2,
@@ -116,20 +117,20 @@ async fn g9_what_the_index_is_to_be_brought_is_not_forgotten() {
         panic!("it is created first");
     };
     created.items[0].quantity = 2;
-    let mut new = successor(&store, &log, 3).await;
-    // The successor was live once, and this order was rejected then.
+    let mut new = next_generation(&store, &log, 3).await;
+    // The next_generation was live once, and this order was rejected then.
     let accepted = Parked {
         order_id: "o2".into(),
         ..refused.clone()
     };
     new.park(&accepted).await.unwrap();
-    new.succeed(&store.writer, Totals::Compared, || Ok(()))
+    new.replace_live(&store.writer, TotalsCheck::Compare, || Ok(()))
         .await
         .unwrap();
-    let again = store.reader.again(10).await.unwrap().documents;
-    let rows: Vec<_> = again.iter().map(|document| document.row).collect();
+    let queued = store.reader.reindex_queue(10).await.unwrap().documents;
+    let rows: Vec<_> = queued.iter().map(|document| document.row).collect();
     assert_eq!(rows, [1, 3]);
-    assert_eq!(again[0].order.items[0].quantity, 2);
+    assert_eq!(queued[0].order.items[0].quantity, 2);
     let parked = store
         .reader
         .parked(Projection::Search, "", 10)
@@ -139,33 +140,33 @@ async fn g9_what_the_index_is_to_be_brought_is_not_forgotten() {
 }
 
 #[tokio::test]
-async fn g9_an_old_document_that_is_being_indexed_does_not_clear_the_new_one() {
+async fn g9_indexing_an_old_document_does_not_unqueue_the_new_one() {
     let mut log = log();
     let mut store = Store::holding(&log).await;
-    store.writer.offer_again("o1").await.unwrap();
-    let reading = store.reader.again(10).await.unwrap();
+    store.writer.retry_indexing("o1").await.unwrap();
+    let reading = store.reader.reindex_queue(10).await.unwrap();
     assert_eq!(reading.documents.len(), 1);
     let Some(Payload::OrderCreated(created)) = &mut log.events[0].payload else {
         panic!("it is created first");
     };
     created.items[0].quantity = 2;
-    let mut new = successor(&store, &log, 3).await;
-    new.succeed(&store.writer, Totals::Compared, || Ok(()))
+    let mut new = next_generation(&store, &log, 3).await;
+    new.replace_live(&store.writer, TotalsCheck::Compare, || Ok(()))
         .await
         .unwrap();
-    new.brought(&reading.marks).await.unwrap();
-    let again = store.reader.again(10).await.unwrap().documents;
-    assert_eq!(again.len(), 1);
-    assert_eq!(again[0].order.items[0].quantity, 2);
+    new.remove_reindexed(&reading.entries).await.unwrap();
+    let queued = store.reader.reindex_queue(10).await.unwrap().documents;
+    assert_eq!(queued.len(), 1);
+    assert_eq!(queued[0].order.items[0].quantity, 2);
 }
 
 #[tokio::test]
-async fn g9_where_the_switch_fails_the_old_one_goes_on() {
+async fn g9_after_a_failed_switch_the_old_generation_stays_live() {
     let log = log();
     let mut store = Store::new().await;
     store.writer.apply(LOG, &log.events[..2], 2).await.unwrap();
-    let mut new = successor(&store, &log, 2).await;
-    let failed = new.succeed(&store.writer, Totals::Compared, || {
+    let mut new = next_generation(&store, &log, 2).await;
+    let failed = new.replace_live(&store.writer, TotalsCheck::Compare, || {
         Err(std::io::Error::other("no"))
     });
     assert!(matches!(failed.await, Err(Error::Files(_))));
@@ -176,7 +177,7 @@ async fn g9_where_the_switch_fails_the_old_one_goes_on() {
 }
 
 #[tokio::test]
-async fn g9_what_is_not_right_is_not_sound() {
+async fn g9_a_damaged_generation_fails_its_check() {
     let mut store = Store::holding(&log()).await;
     assert_eq!(store.writer.check().await.unwrap(), None);
     store

@@ -1,21 +1,34 @@
 //! Generations: an index next to the live one, and the swap.
 
-use super::{Beside, Checkpoint, Fixture, checkpoint, customer, filled, found, write};
+use std::sync::Arc;
 
-fn of_generation(generation: u64, position: u64) -> Checkpoint {
-    Checkpoint {
+use super::{
+    Engine, Fixture, IndexCheckpoint, LiveIndex, NextGeneration, checkpoint, customer, filled,
+    found, write,
+};
+
+fn of_generation(generation: u64, position: u64) -> IndexCheckpoint {
+    IndexCheckpoint {
         generation,
         ..checkpoint(position)
     }
 }
 
-pub(crate) async fn g9_the_index_beside_takes_the_place_of_the_one_that_answers(
+async fn open_next(engine: &dyn LiveIndex, next: NextGeneration) -> Option<Arc<dyn Engine>> {
+    engine.open_next(next).await.unwrap()
+}
+
+pub(crate) async fn g9_a_switch_replaces_the_live_generation_and_can_be_rolled_back(
     fixture: &dyn Fixture,
 ) {
     let engine = filled(fixture, vec![customer(1, "Berlin")]).await;
-    assert!(engine.beside(Beside::Previous).await.unwrap().is_none());
+    assert!(
+        open_next(&*engine, NextGeneration::Previous)
+            .await
+            .is_none()
+    );
 
-    let new = engine.beside(Beside::New).await.unwrap().unwrap();
+    let new = open_next(&*engine, NextGeneration::New).await.unwrap();
     assert_eq!(new.claim().await.unwrap().checkpoint, None);
     write(&*new, vec![customer(1, "London")], of_generation(2, 2)).await;
     assert_eq!(found(&*engine, "berlin").await, [1], "the old one answers");
@@ -29,7 +42,7 @@ pub(crate) async fn g9_the_index_beside_takes_the_place_of_the_one_that_answers(
 
     let engine = fixture.open().await;
     assert_eq!(found(&*engine, "london").await, [2, 1]);
-    let previous = engine.beside(Beside::Previous).await.unwrap().unwrap();
+    let previous = open_next(&*engine, NextGeneration::Previous).await.unwrap();
     assert_eq!(
         previous.claim().await.unwrap().checkpoint,
         Some(checkpoint(1))
@@ -43,20 +56,28 @@ pub(crate) async fn g9_the_index_beside_takes_the_place_of_the_one_that_answers(
     );
 }
 
-pub(crate) async fn g9_an_unfinished_index_is_gone_after_a_restart(fixture: &dyn Fixture) {
+pub(crate) async fn g9_an_unfinished_generation_is_removed_at_restart(fixture: &dyn Fixture) {
     let engine = filled(fixture, vec![customer(1, "Berlin")]).await;
-    let new = engine.beside(Beside::New).await.unwrap().unwrap();
+    let new = open_next(&*engine, NextGeneration::New).await.unwrap();
     new.claim().await.unwrap();
     write(&*new, vec![customer(1, "London")], of_generation(2, 2)).await;
     drop((new, engine));
     let engine = fixture.open().await;
     assert_eq!(found(&*engine, "berlin").await, [1]);
-    assert!(engine.beside(Beside::Previous).await.unwrap().is_none());
+    assert!(
+        open_next(&*engine, NextGeneration::Previous)
+            .await
+            .is_none()
+    );
 
-    let new = engine.beside(Beside::New).await.unwrap().unwrap();
+    let new = open_next(&*engine, NextGeneration::New).await.unwrap();
     new.claim().await.unwrap();
     drop(new);
-    engine.abandon().await.unwrap();
-    assert!(engine.beside(Beside::Previous).await.unwrap().is_none());
+    engine.discard_next().await.unwrap();
+    assert!(
+        open_next(&*engine, NextGeneration::Previous)
+            .await
+            .is_none()
+    );
     assert_eq!(found(&*engine, "berlin").await, [1]);
 }

@@ -4,25 +4,26 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use super::Index;
-use crate::generations::{Generation, Generations};
+use super::TantivyIndex;
+use crate::Row;
+use crate::generations::{Generation, Generations, NextGeneration};
 use crate::search::{
-    Appetite, Applied, Beside, Checkpoint, Claimed, Difference, Document, Engine, Error, Hits,
-    Live, Request,
+    Applied, Claimed, Document, Engine, Error, Hits, IndexCheckpoint, IndexDifference, LiveIndex,
+    SearchRequest, WriteLimits,
 };
 
 /// The live index, and other generations of it, each in its own folder.
 #[derive(Debug)]
-pub struct Indexes {
+pub struct EmbeddedIndex {
     generations: Generations,
-    live: RwLock<Index>,
-    beside: Mutex<Option<(Generation, Index)>>,
+    live: RwLock<TantivyIndex>,
+    next: Mutex<Option<(Generation, TantivyIndex)>>,
     /// The index that was live before. Its folder is removed when a new index is begun; until then
     /// its segments may still be merged.
-    previous: Mutex<Option<Index>>,
+    previous: Mutex<Option<TantivyIndex>>,
 }
 
-impl Indexes {
+impl EmbeddedIndex {
     /// Opens the generations in a folder that only this process uses. Blocks.
     ///
     /// # Errors
@@ -33,25 +34,28 @@ impl Indexes {
         let live = generations.live().map_err(Error::failed)?;
         Ok(Self {
             generations,
-            live: RwLock::new(Index::open(&live.path)?),
-            beside: Mutex::default(),
+            live: RwLock::new(TantivyIndex::open(&live.path)?),
+            next: Mutex::default(),
             previous: Mutex::default(),
         })
     }
 
     // Each lock is held for one assignment or copy, so no panic can poison it.
 
-    fn live(&self) -> Index {
+    fn live(&self) -> TantivyIndex {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
         live.clone()
     }
 
-    fn replace_beside(&self, by: Option<(Generation, Index)>) -> Option<(Generation, Index)> {
-        let mut beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut beside, by)
+    fn replace_next(
+        &self,
+        by: Option<(Generation, TantivyIndex)>,
+    ) -> Option<(Generation, TantivyIndex)> {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut next, by)
     }
 
-    fn replace_previous(&self, by: Option<Index>) -> Option<Index> {
+    fn replace_previous(&self, by: Option<TantivyIndex>) -> Option<TantivyIndex> {
         let mut previous = self.previous.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut previous, by)
     }
@@ -67,8 +71,8 @@ impl Indexes {
 }
 
 #[async_trait::async_trait]
-impl Engine for Indexes {
-    async fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
+impl Engine for EmbeddedIndex {
+    async fn checkpoint(&self) -> Result<Option<IndexCheckpoint>, Error> {
         self.live().checkpoint().await
     }
 
@@ -79,61 +83,58 @@ impl Engine for Indexes {
     async fn write(
         &self,
         documents: Vec<Document>,
-        checkpoint: Checkpoint,
+        checkpoint: IndexCheckpoint,
     ) -> Result<Applied, Error> {
         self.live().write(documents, checkpoint).await
     }
 
-    fn appetite(&self) -> Appetite {
-        self.live().appetite()
+    fn write_limits(&self) -> WriteLimits {
+        self.live().write_limits()
     }
 
     async fn clear(&self) -> Result<(), Error> {
         self.live().clear().await
     }
 
-    async fn search(&self, request: Request) -> Result<Hits, Error> {
+    async fn search(&self, request: SearchRequest) -> Result<Hits, Error> {
         self.live().search(request).await
     }
 
     async fn compare(
         &self,
-        first: u64,
-        last: u64,
+        first: Row,
+        last: Row,
         documents: Vec<Document>,
-    ) -> Result<Vec<Difference>, Error> {
+    ) -> Result<Vec<IndexDifference>, Error> {
         self.live().compare(first, last, documents).await
     }
 }
 
 #[async_trait::async_trait]
-impl Live for Indexes {
-    async fn beside(&self, which: Beside) -> Result<Option<Arc<dyn Engine>>, Error> {
+impl LiveIndex for EmbeddedIndex {
+    async fn open_next(&self, next: NextGeneration) -> Result<Option<Arc<dyn Engine>>, Error> {
         // Open indexes are closed before their folders are removed or reopened.
-        let beside = self.replace_beside(None).map(|(_, index)| index);
-        for open in [beside, self.replace_previous(None)].into_iter().flatten() {
+        let opened = self.replace_next(None).map(|(_, index)| index);
+        for open in [opened, self.replace_previous(None)].into_iter().flatten() {
             open.close().await?;
         }
         let opened = self.blocking(move |generations| {
-            let generation = match which {
-                Beside::New => Some(generations.begin()?),
-                Beside::Previous => generations.previous()?,
-            };
+            let generation = generations.open_next(next)?;
             let open = |generation: Generation| {
-                let index = Index::open(&generation.path).map_err(io::Error::other)?;
+                let index = TantivyIndex::open(&generation.path).map_err(io::Error::other)?;
                 Ok::<_, io::Error>((generation, index))
             };
             generation.map(open).transpose()
         });
         let opened = opened.await?;
         let index = opened.as_ref().map(|(_, index)| index.clone());
-        self.replace_beside(opened);
+        self.replace_next(opened);
         Ok(index.map(|index| Arc::new(index) as Arc<dyn Engine>))
     }
 
     async fn switch(&self) -> Result<(), Error> {
         let (generation, index) = self
-            .replace_beside(None)
+            .replace_next(None)
             .ok_or_else(|| Error::failed("there is no index to switch to"))?;
         self.blocking(move |generations| generations.switch(&generation))
             .await?;
@@ -145,16 +146,13 @@ impl Live for Indexes {
         Ok(())
     }
 
-    async fn abandon(&self) -> Result<(), Error> {
-        let Some((generation, index)) = self.replace_beside(None) else {
+    async fn discard_next(&self) -> Result<(), Error> {
+        let Some((generation, index)) = self.replace_next(None) else {
             return Ok(());
         };
         index.close().await?;
         drop(index);
-        self.blocking(move |generations| match generations.previous()? {
-            Some(previous) if previous == generation => Ok(()),
-            _ => generations.discard(&generation),
-        })
-        .await
+        self.blocking(move |generations| generations.discard_unfinished(&generation))
+            .await
     }
 }

@@ -19,12 +19,12 @@ use tantivy::{Index, TantivyError};
 
 /// A folder whose files are mapped into memory for reading.
 #[derive(Debug, Clone)]
-pub(super) struct Folder {
+pub(super) struct UnsyncedDirectory {
     path: PathBuf,
     mapped: MmapDirectory,
 }
 
-impl Folder {
+impl UnsyncedDirectory {
     pub(super) fn open(path: &Path) -> tantivy::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
@@ -62,7 +62,7 @@ fn is_of_segment(name: &Path) -> bool {
     segment.is_some_and(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
-impl Directory for Folder {
+impl Directory for UnsyncedDirectory {
     fn open_write(&self, path: &Path) -> Result<WritePtr, OpenWriteError> {
         let file = OpenOptions::new()
             .write(true)

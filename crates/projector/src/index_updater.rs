@@ -4,24 +4,23 @@ use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
 use prost::Message as _;
 use read_model::{
-    search::{self, Applied, Checkpoint, Document, Engine},
+    search::{self, Applied, Document, Engine, IndexCheckpoint},
     store::{self, ChangeCursor, Parked, Reader},
 };
-
 use telemetry::metrics;
 use tokio::time::{Instant, sleep_until};
 
-use crate::documents::Control;
+use crate::documents::DocumentsHandle;
 
 /// Minimum interval between writes, unless a full write is ready. It bounds the engine's work under
 /// a steady trickle of changes: a write costs more than a document.
-const PACE: Duration = Duration::from_millis(40);
+const WRITE_INTERVAL: Duration = Duration::from_millis(40);
 
 /// Maximum number of log positions, and of changed documents, read in one call.
-const STEP: usize = 500;
+const MAX_READ_CHANGES: usize = 500;
 
 /// Number of document bytes (24 MiB) that fills a write. The last documents read may exceed it.
-const MOST_BYTES: usize = 24 << 20;
+const MAX_WRITE_BYTES: usize = 24 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -31,141 +30,139 @@ pub(crate) enum Error {
     Engine(#[from] search::Error),
 }
 
-/// Fills one index from the documents. Keeps no durable state of its own: the engine stores the
-/// checkpoint, and the documents list the changes since.
+/// Brings one index up to date with the documents. Keeps no durable state of its own: the engine
+/// stores the checkpoint, and the documents list the changes since.
 #[derive(Debug)]
-pub(crate) struct Fill {
+pub(crate) struct IndexUpdater {
     documents: Reader,
     pub(crate) engine: Arc<dyn Engine>,
-    control: Control,
-    /// Every change at or before this cursor has been handed to the engine.
+    handle: DocumentsHandle,
+    /// Every change at or before this cursor has been submitted to the engine.
     cursor: ChangeCursor,
     /// Every write up to this checkpoint has been applied, without a gap.
-    settled: Checkpoint,
-    /// The checkpoint that the index stores. With overlapping writes it lags behind `settled`: a
+    applied: IndexCheckpoint,
+    /// The checkpoint that the index stores. With overlapping writes it lags behind `applied`: a
     /// later write may succeed where an earlier one fails.
-    stored: Checkpoint,
-    under_way: VecDeque<UnderWay>,
-    /// The cursor of `settled`. It may lie among the orders that show one new name.
-    settled_cursor: ChangeCursor,
+    stored: IndexCheckpoint,
+    in_flight: VecDeque<WriteInFlight>,
+    /// The cursor of `applied`. It may lie among the orders that show one new name.
+    applied_cursor: ChangeCursor,
     /// Maximum number of documents in a write: the engine's limit, or less during the search for a
     /// refused document.
-    most: usize,
+    max_documents: usize,
     /// The refused document is at or before this cursor.
-    looked_for: ChangeCursor,
+    refused_until: ChangeCursor,
     /// Earliest time of the next write that is not full.
     next_write: Instant,
 }
 
-/// A write that has been handed to the engine.
-struct UnderWay {
-    /// The value of `settled` once the write is applied.
-    settles: Checkpoint,
+/// A write that has been submitted to the engine.
+struct WriteInFlight {
+    /// The value of `applied` once the write is applied.
+    reaches: IndexCheckpoint,
     next: ChangeCursor,
     /// The checkpoint that the write stores in the index.
-    stores: Checkpoint,
+    stores: IndexCheckpoint,
     /// The document of a write with exactly one document, ready to be parked.
     single: Option<Parked>,
     /// Number of documents in the write.
     count: usize,
     since: Instant,
-    applied: Applied,
+    write: Applied,
 }
 
-impl fmt::Debug for UnderWay {
+impl fmt::Debug for WriteInFlight {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.debug_tuple("UnderWay").field(&self.settles).finish()
+        to.debug_tuple("WriteInFlight")
+            .field(&self.reaches)
+            .finish()
     }
 }
 
 /// The documents of the next write.
 #[derive(Debug, Default)]
-struct Batch {
+struct NextWrite {
     documents: Vec<Document>,
     next: ChangeCursor,
     is_all: bool,
 }
 
-impl Fill {
+impl IndexUpdater {
     /// Resumes at `from`: the checkpoint of the claimed index, or position 0 of an empty one.
     pub(crate) fn new(
         documents: Reader,
         engine: Arc<dyn Engine>,
-        control: Control,
-        from: Checkpoint,
+        handle: DocumentsHandle,
+        from: IndexCheckpoint,
     ) -> Self {
-        let cursor = ChangeCursor {
-            position: from.position,
-            row: 0,
-        };
+        let cursor = ChangeCursor::at(from.position);
         Self {
             documents,
-            most: engine.appetite().documents,
+            max_documents: engine.write_limits().documents,
             engine,
-            control,
+            handle,
             cursor,
-            settled_cursor: cursor,
-            looked_for: ChangeCursor::default(),
-            settled: from.clone(),
+            applied_cursor: cursor,
+            refused_until: ChangeCursor::default(),
+            applied: from.clone(),
             stored: from,
-            under_way: VecDeque::new(),
+            in_flight: VecDeque::new(),
             next_write: Instant::now(),
         }
     }
 
     /// Returns the checkpoint up to which every write has been applied.
-    pub(crate) fn settled(&self) -> &Checkpoint {
-        &self.settled
+    pub(crate) fn applied(&self) -> &IndexCheckpoint {
+        &self.applied
     }
 
-    /// Performs the next action: hands over a write, waits for one, or stores the checkpoint.
+    /// Performs the next action: submits a write, waits for one, or stores the checkpoint.
     /// Returns false if there is nothing to do: the index has every change of the documents.
     ///
     /// After an error, or if the future is dropped, the index must be claimed again.
     pub(crate) async fn step(&mut self) -> Result<bool, Error> {
-        let behind = self
-            .documents
-            .position()
-            .saturating_sub(self.cursor.position);
-        let has_room = self.under_way.len() < self.engine.appetite().writes;
+        let position = self.documents.position();
+        let behind = position.saturating_sub(self.cursor.position);
+        let is_full = behind >= self.max_documents as u64;
+        let has_room = self.in_flight.len() < self.engine.write_limits().writes;
         // Changes that arrive during a write are collected, until they fill a write of their own.
-        if behind > 0 && (self.under_way.is_empty() || has_room && behind >= self.most as u64) {
-            if behind < self.most as u64 {
+        if behind > 0 && (self.in_flight.is_empty() || has_room && is_full) {
+            if !is_full {
                 sleep_until(self.next_write).await;
             }
-            self.next_write = Instant::now() + PACE;
-            let batch = self.gather().await?;
-            self.hand_over(batch).await?;
-        } else if !self.under_way.is_empty() {
-            self.settle().await?;
+            self.next_write = Instant::now() + WRITE_INTERVAL;
+            let write = self.read_next_write().await?;
+            self.submit(write).await?;
+        } else if !self.in_flight.is_empty() {
+            self.wait_for_oldest().await?;
         } else {
             if behind == 0 {
                 // The index has every change of the documents.
-                self.settled.answers = self.settled.position;
+                self.applied.answers = self.applied.position;
             }
-            if self.stored == self.settled {
+            if self.stored == self.applied {
                 return Ok(false);
             }
-            self.store().await?;
+            self.store_checkpoint().await?;
         }
         Ok(true)
     }
 
-    /// Waits until all handed-over writes are applied, and stores the checkpoint.
-    pub(crate) async fn rest(&mut self) -> Result<(), Error> {
-        while !self.under_way.is_empty() {
-            self.settle().await?;
+    /// Waits until all writes in flight are applied, and stores the checkpoint.
+    pub(crate) async fn finish_writes(&mut self) -> Result<(), Error> {
+        while !self.in_flight.is_empty() {
+            self.wait_for_oldest().await?;
         }
-        if self.stored != self.settled {
-            self.store().await?;
+        if self.stored != self.applied {
+            self.store_checkpoint().await?;
         }
         Ok(())
     }
 
     /// Writes until the index answers from `position`, then finishes all writes.
     pub(crate) async fn reach(&mut self, position: u64) -> Result<(), Error> {
-        while self.settled.answers < position && self.step().await? {}
-        self.rest().await
+        while self.applied.answers < position && self.step().await? {}
+        self.finish_writes().await
     }
 
     /// Verifies that the index has the checkpoint that this writer stored last.
@@ -173,42 +170,45 @@ impl Fill {
     /// # Errors
     /// A failure of the engine if the checkpoint differs: the index was wiped, restored, or written
     /// by another process.
-    pub(crate) async fn look(&mut self) -> Result<(), Error> {
+    pub(crate) async fn verify_checkpoint(&mut self) -> Result<(), Error> {
         let found = self.engine.checkpoint().await?;
         let is_fresh = found.is_none() && self.stored.position == 0;
         // A write in progress stores a checkpoint, so any checkpoint is accepted.
-        let is_ours = found.is_some() && !self.under_way.is_empty();
+        let is_ours = found.is_some() && !self.in_flight.is_empty();
         if is_fresh || is_ours || found.as_ref() == Some(&self.stored) {
             return Ok(());
         }
-        let changed = "the index is not as it was left: it is looked at again";
+        let changed = "the index has another checkpoint than this writer stored last";
         Err(search::Error::Failed(changed.into()).into())
     }
 
-    async fn store(&mut self) -> Result<(), Error> {
-        let settled = self.settled.clone();
-        let applied = self.engine.write(Vec::new(), settled.clone()).await?;
-        applied.await?;
-        self.stored = settled;
+    async fn store_checkpoint(&mut self) -> Result<(), Error> {
+        let checkpoint = self.applied.clone();
+        let write = self.engine.write(Vec::new(), checkpoint.clone());
+        write.await?.await?;
+        self.stored = checkpoint;
         Ok(())
     }
 
-    /// Indexes the orders that changed out of turn, until none is left.
-    pub(crate) async fn again(&mut self) -> Result<(), Error> {
-        self.rest().await?;
+    /// Indexes the orders of the reindex queue, until none is left.
+    pub(crate) async fn reindex_queued(&mut self) -> Result<(), Error> {
+        self.finish_writes().await?;
         loop {
-            let again = self.documents.again(STEP as u32).await?;
-            if again.marks.is_empty() {
+            let queued = self
+                .documents
+                .reindex_queue(MAX_READ_CHANGES as u32)
+                .await?;
+            if queued.entries.is_empty() {
                 return Ok(());
             }
-            self.bring(again.documents).await?;
-            self.control.brought(again.marks).await?;
+            self.index(queued.documents).await?;
+            self.handle.remove_reindexed(queued.entries).await?;
         }
     }
 
     /// Indexes documents in one write. If the engine refuses it, writes them one by one and parks
     /// the refused ones. No other write may be in progress.
-    pub(crate) async fn bring(&mut self, documents: Vec<Document>) -> Result<(), Error> {
+    pub(crate) async fn index(&mut self, documents: Vec<Document>) -> Result<(), Error> {
         let write = self.engine.write(documents.clone(), self.stored.clone());
         match write.await?.await {
             Err(search::Error::Refused(_)) => {}
@@ -219,7 +219,7 @@ impl Fill {
             let write = self.engine.write(vec![document], self.stored.clone());
             match write.await?.await {
                 Err(search::Error::Refused(error)) => {
-                    self.control.park(Parked { error, ..single }).await?;
+                    self.handle.park(Parked { error, ..single }).await?;
                 }
                 applied => applied?,
             }
@@ -227,116 +227,115 @@ impl Fill {
         Ok(())
     }
 
-    async fn gather(&mut self) -> Result<Batch, Error> {
-        let mut batch = Batch {
+    async fn read_next_write(&mut self) -> Result<NextWrite, Error> {
+        let mut write = NextWrite {
             next: self.cursor,
-            ..Batch::default()
+            ..NextWrite::default()
         };
         let mut bytes = 0;
         loop {
-            let step = STEP.min(self.most - batch.documents.len());
-            let changes = self.documents.changed_since(batch.next, step).await?;
+            let step = MAX_READ_CHANGES.min(self.max_documents - write.documents.len());
+            let changes = self.documents.changed_since(write.next, step).await?;
             bytes += changes
                 .documents
                 .iter()
                 .map(|document| document.order.encoded_len())
                 .sum::<usize>();
-            batch.next = changes.next;
-            batch.documents.extend(changes.documents);
-            batch.is_all = batch.next.position >= changes.as_of;
-            let is_full = batch.documents.len() >= self.most || bytes >= MOST_BYTES;
+            write.next = changes.next;
+            write.documents.extend(changes.documents);
+            write.is_all = write.next.position >= changes.as_of;
+            let is_full = write.documents.len() >= self.max_documents || bytes >= MAX_WRITE_BYTES;
             // Reads on until the write is full or reaches the documents' present position. An order
             // that changed after an earlier read comes later, and until then `answers` cannot
             // advance.
-            if is_full || batch.is_all {
-                return Ok(batch);
+            if is_full || write.is_all {
+                return Ok(write);
             }
         }
     }
 
-    async fn hand_over(&mut self, batch: Batch) -> Result<(), Error> {
-        let Batch {
+    async fn submit(&mut self, write: NextWrite) -> Result<(), Error> {
+        let NextWrite {
             documents,
             next,
             is_all,
-        } = batch;
-        let settles = Checkpoint {
+        } = write;
+        let reaches = IndexCheckpoint {
             position: next.position,
             answers: if is_all {
                 next.position
             } else {
-                self.settled.answers
+                self.applied.answers
             },
-            ..self.settled.clone()
+            ..self.applied.clone()
         };
-        let is_alone = self.under_way.is_empty();
-        let stores = if is_alone { &settles } else { &self.settled }.clone();
+        let is_alone = self.in_flight.is_empty();
+        let stores = if is_alone { &reaches } else { &self.applied }.clone();
         let single = match documents.as_slice() {
             [document] => Some(parked(document)),
             _ => None,
         };
         let (count, since) = (documents.len(), Instant::now());
-        let applied = self.engine.write(documents, stores.clone()).await?;
+        let write = self.engine.write(documents, stores.clone()).await?;
         self.cursor = next;
-        self.under_way.push_back(UnderWay {
-            settles,
+        self.in_flight.push_back(WriteInFlight {
+            reaches,
             next,
             stores,
             single,
             count,
             since,
-            applied,
+            write,
         });
         Ok(())
     }
 
-    async fn settle(&mut self) -> Result<(), Error> {
-        let Some(oldest) = self.under_way.front_mut() else {
+    async fn wait_for_oldest(&mut self) -> Result<(), Error> {
+        let Some(oldest) = self.in_flight.front_mut() else {
             return Ok(());
         };
-        let applied = (&mut oldest.applied).await;
-        let Some(oldest) = self.under_way.pop_front() else {
+        let applied = (&mut oldest.write).await;
+        let Some(oldest) = self.in_flight.pop_front() else {
             return Ok(());
         };
         match applied {
             Ok(()) => {
                 metrics::indexed(oldest.count, oldest.since.elapsed());
                 self.stored = oldest.stores;
-                let place = |cursor: ChangeCursor| (cursor.position, cursor.row);
-                if place(oldest.next) >= place(self.looked_for) {
-                    self.most = self.engine.appetite().documents;
+                if oldest.next >= self.refused_until {
+                    self.max_documents = self.engine.write_limits().documents;
                 }
             }
             Err(search::Error::Refused(error)) => match oldest.single {
-                Some(single) => self.control.park(Parked { error, ..single }).await?,
-                None => return self.look_closer(oldest.next).await,
+                Some(single) => self.handle.park(Parked { error, ..single }).await?,
+                None => return self.search_refused(oldest.next).await,
             },
             Err(error) => return Err(error.into()),
         }
-        self.settled = Checkpoint {
-            answers: self.settled.answers.max(oldest.settles.answers),
-            ..oldest.settles
+        self.applied = IndexCheckpoint {
+            answers: self.applied.answers.max(oldest.reaches.answers),
+            ..oldest.reaches
         };
-        self.settled_cursor = oldest.next;
+        self.applied_cursor = oldest.next;
         Ok(())
     }
 
-    /// Halves the write size and hands over all documents after `settled` once more: the engine
+    /// Halves the write size and submits all documents after `applied` once more: the engine
     /// refused one document of the oldest write, and therefore the whole write.
-    async fn look_closer(&mut self, refused: ChangeCursor) -> Result<(), Error> {
-        let mut later = std::mem::take(&mut self.under_way);
+    async fn search_refused(&mut self, refused: ChangeCursor) -> Result<(), Error> {
+        let mut later = std::mem::take(&mut self.in_flight);
         while let Some(write) = later.pop_front() {
-            match write.applied.await {
-                // The documents of this write are handed over once more, whether applied or
+            match write.write.await {
+                // The documents of this write are submitted once more, whether applied or
                 // refused.
                 Ok(()) => self.stored = write.stores,
                 Err(search::Error::Refused(_)) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        self.most = (self.most / 2).max(1);
-        self.looked_for = refused;
-        self.cursor = self.settled_cursor;
+        self.max_documents = (self.max_documents / 2).max(1);
+        self.refused_until = refused;
+        self.cursor = self.applied_cursor;
         Ok(())
     }
 }

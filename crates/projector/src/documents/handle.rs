@@ -1,0 +1,147 @@
+//! The handle of the documents' writer, and the requests that it sends.
+
+use read_model::{
+    generations::{Generation, Generations},
+    progress::Progress,
+    store::{self, Parked, ReindexEntry, TotalsCheck, Writer},
+};
+use tokio::sync::{mpsc, oneshot};
+use tonic::Status;
+
+/// A switch to the next generation, which has almost caught up with the live one.
+#[derive(Debug)]
+pub(crate) struct DocumentsSwitch {
+    pub(crate) writer: Writer,
+    pub(crate) generations: Generations,
+    pub(crate) generation: Generation,
+    pub(crate) totals: TotalsCheck,
+}
+
+/// A switch that failed: the error, and the writer of the generation that did not become live.
+pub(crate) type FailedSwitch = (store::Error, Writer);
+
+pub(super) type Switched = oneshot::Sender<Result<(), FailedSwitch>>;
+
+/// A request to the documents' writer.
+#[derive(Debug)]
+pub(super) enum WriterRequest {
+    Switch(Box<DocumentsSwitch>, Switched),
+    Retry {
+        order_ids: Vec<String>,
+        retried: oneshot::Sender<Result<Retried, RetryError>>,
+    },
+    Park(Parked, oneshot::Sender<Result<(), store::Error>>),
+    RetryIndexing(Vec<String>, oneshot::Sender<Result<(), store::Error>>),
+    RemoveReindexed(Vec<ReindexEntry>, oneshot::Sender<Result<(), store::Error>>),
+}
+
+/// The result of a retry of parked orders.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Retried {
+    /// Ids of the orders whose events are all projected now.
+    pub(crate) projected: Vec<String>,
+    /// Ids of the orders that are still parked.
+    pub(crate) parked: Vec<String>,
+}
+
+/// Why a retry of parked orders failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RetryError {
+    /// The documents could not be read or written.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The history of this order could not be read from the log.
+    #[error("the history of order {0} cannot be read: {1}")]
+    Log(String, Status),
+}
+
+/// Sends requests to the documents' writer, and reports its progress.
+#[derive(Debug, Clone)]
+pub(crate) struct DocumentsHandle {
+    requests: mpsc::Sender<WriterRequest>,
+    progress: Progress,
+}
+
+impl DocumentsHandle {
+    pub(super) fn new(requests: mpsc::Sender<WriterRequest>, progress: Progress) -> Self {
+        Self { requests, progress }
+    }
+
+    /// Returns a handle that only parks, and the receiver of the parked orders.
+    #[cfg(test)]
+    pub(crate) fn that_only_parks() -> (Self, mpsc::Receiver<Parked>) {
+        let (sender, mut requests) = mpsc::channel(1);
+        let (parks, parked) = mpsc::channel(10);
+        tokio::spawn(async move {
+            while let Some(WriterRequest::Park(order, done)) = requests.recv().await {
+                parks.send(order).await.unwrap();
+                done.send(Ok(())).unwrap();
+            }
+        });
+        let progress = Progress::new(String::new(), 0, 1);
+        (Self::new(sender, progress), parked)
+    }
+
+    /// Returns the progress of the documents.
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Sends a request to the writer and waits for its answer.
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<T>) -> WriterRequest,
+    ) -> Result<T, store::Error> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self.requests.send(request(answer)).await;
+        sent.map_err(|_| store::Error::Stopped)?;
+        answered.await.map_err(|_| store::Error::Stopped)
+    }
+
+    /// Switches to the next generation. Returns after the switch.
+    ///
+    /// # Errors
+    /// [`store::Error::Stopped`]: the projector has stopped, so the switch did not happen.
+    pub(crate) async fn switch(
+        &self,
+        next: DocumentsSwitch,
+    ) -> Result<Result<(), FailedSwitch>, store::Error> {
+        self.ask(|switched| WriterRequest::Switch(Box::new(next), switched))
+            .await
+    }
+
+    /// Projects the events of the given parked orders from their histories.
+    ///
+    /// # Errors
+    /// - [`RetryError::Log`]: the history of an order cannot be read.
+    /// - [`RetryError::Store`]: the documents cannot be written, or the projector has stopped.
+    ///
+    /// Orders retried before the error stay projected.
+    pub(crate) async fn retry(&self, order_ids: Vec<String>) -> Result<Retried, RetryError> {
+        self.ask(|retried| WriterRequest::Retry { order_ids, retried })
+            .await?
+    }
+
+    /// Queues orders that the index refused, so that the indexer tries them once more.
+    ///
+    /// # Errors
+    /// The documents cannot be written, or the projector has stopped.
+    pub(crate) async fn retry_indexing(&self, order_ids: Vec<String>) -> Result<(), store::Error> {
+        self.ask(|done| WriterRequest::RetryIndexing(order_ids, done))
+            .await?
+    }
+
+    /// Parks an order whose document the index refused.
+    pub(crate) async fn park(&self, refused: Parked) -> Result<(), store::Error> {
+        self.ask(|done| WriterRequest::Park(refused, done)).await?
+    }
+
+    /// Removes indexed orders from the reindex queue.
+    pub(crate) async fn remove_reindexed(
+        &self,
+        entries: Vec<ReindexEntry>,
+    ) -> Result<(), store::Error> {
+        self.ask(|done| WriterRequest::RemoveReindexed(entries, done))
+            .await?
+    }
+}

@@ -1,0 +1,289 @@
+//! The documents: follows the log through EventService and applies its events.
+
+use std::{
+    pin::pin,
+    time::{Duration, SystemTime},
+};
+
+use contract::orders::v1::{GetOrderHistoryRequest, SubscribeResponse};
+use read_model::{
+    progress::Progress,
+    store::{self, Reader, Writer},
+};
+use tokio::{sync::mpsc, time::timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+
+use crate::{
+    Nodes,
+    backoff::Backoff,
+    stream::{self, Stream},
+    traces::Traces,
+};
+
+mod handle;
+
+pub(crate) use handle::{DocumentsHandle, DocumentsSwitch, RetryError};
+use handle::{Retried, Switched, WriterRequest};
+
+/// Maximum time for a node to return the history of an order.
+const HISTORY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Maximum number of parked orders that are retried after a switch.
+const MAX_RETRIED_ORDERS: u32 = 1000;
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Stream(#[from] stream::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// Follows the log and writes the documents.
+#[derive(Debug)]
+pub(crate) struct Documents {
+    nodes: Nodes,
+    writer: Writer,
+    progress: Progress,
+    traces: Traces,
+    requests: mpsc::Receiver<WriterRequest>,
+    /// A switch that happens as soon as both generations are at the same position.
+    pending: Option<(DocumentsSwitch, Switched)>,
+}
+
+impl Documents {
+    /// Creates the projection, which resumes at the documents' checkpoint.
+    pub(crate) fn new(nodes: Nodes, writer: Writer, traces: Traces) -> (Self, DocumentsHandle) {
+        let (log_id, position) = match writer.checkpoint() {
+            Some(made) => (made.log_id.clone(), made.position),
+            None => (String::new(), 0),
+        };
+        let (sender, requests) = mpsc::channel(1);
+        let progress = Progress::new(log_id, position, writer.generation());
+        let handle = DocumentsHandle::new(sender, progress.clone());
+        let documents = Self {
+            nodes,
+            traces,
+            progress,
+            writer,
+            requests,
+            pending: None,
+        };
+        (documents, handle)
+    }
+
+    /// Opens a reader of the live documents with this many connections.
+    pub(crate) fn reader(
+        &self,
+        connections: u32,
+    ) -> impl Future<Output = Result<Reader, store::Error>> + use<> {
+        self.writer.reader(connections)
+    }
+
+    /// Runs until `stop` is cancelled, then closes the documents.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let mut backoff = Backoff::new();
+        while !stop.is_cancelled() {
+            if let Err(error) = self.follow(&stop, &mut backoff).await {
+                match error {
+                    Error::Store(_) => self.fail_switch(),
+                    Error::Stream(_) => self.nodes.turn_to_next(),
+                }
+                let progress = self.progress.clone();
+                let delay = backoff.after_failure("documents", &error, &progress, &stop);
+                self.answer_while(delay).await;
+            }
+        }
+        self.writer.close().await;
+    }
+
+    /// Applies the stream of a node to the generation that is behind. Returns when the other
+    /// generation is behind.
+    async fn follow(
+        &mut self,
+        stop: &CancellationToken,
+        backoff: &mut Backoff,
+    ) -> Result<(), Error> {
+        let generation = self.writer_behind().generation();
+        let made = self.writer_behind().checkpoint().cloned();
+        let nodes = self.nodes.clone();
+        let subscribed = stop.run_until_cancelled(Stream::open(&nodes, made.as_ref(), true));
+        let Some(stream) = self.answer_while(subscribed).await else {
+            return Ok(());
+        };
+        let mut stream = stream?;
+        loop {
+            self.switch_if_level().await;
+            if self.writer_behind().generation() != generation {
+                // The other generation is at another position than the stream.
+                return Ok(());
+            }
+            let request = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                // A closed request channel disables this branch, and the stream goes on.
+                Some(request) = self.requests.recv() => request,
+                response = stream.next() => {
+                    // The body of a `select!` branch is not raced against the others, so nothing
+                    // drops `apply` half-way.
+                    self.apply(response?).await?;
+                    backoff.reset();
+                    continue;
+                }
+            };
+            self.answer(request).await;
+        }
+    }
+
+    /// Returns the writer to apply events to: the one at the lower position, if a switch waits. Both
+    /// must reach the same position before the switch.
+    fn writer_behind(&mut self) -> &mut Writer {
+        match &mut self.pending {
+            Some((next, _)) if next.writer.position() < self.writer.position() => &mut next.writer,
+            _ => &mut self.writer,
+        }
+    }
+
+    /// Answers requests until `work` completes.
+    async fn answer_while<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            let request = tokio::select! {
+                worked = &mut work => return worked,
+                Some(request) = self.requests.recv() => request,
+            };
+            self.answer(request).await;
+        }
+    }
+
+    async fn apply(&mut self, response: SubscribeResponse) -> Result<(), Error> {
+        if let Some((next, _)) = &self.pending {
+            // Applies no event past the higher of the two positions, where the switch happens.
+            let level = self.writer.position().max(next.writer.position());
+            let count = response.events.partition_point(|it| it.position <= level);
+            let position = response.position.min(level);
+            let events = &response.events[..count];
+            let behind = self.writer_behind();
+            behind.apply(&response.log_id, events, position).await?;
+            if !self.switch_if_level().await {
+                return Ok(());
+            }
+        }
+        let (log_id, position) = (&response.log_id, response.position);
+        self.progress
+            .record_head(response.head_position.max(position));
+        self.traces.received(&response.events);
+        let began = SystemTime::now();
+        self.writer
+            .apply(log_id, &response.events, position)
+            .await?;
+        self.traces.projected(&response.events, began);
+        let reached = self.writer.position();
+        self.progress
+            .record_position(log_id, reached, reached, response.head_position);
+        Ok(())
+    }
+
+    /// Performs the waiting switch if both generations are at the same position. Returns whether no
+    /// switch waits any more.
+    async fn switch_if_level(&mut self) -> bool {
+        let position = self.writer.position();
+        let is_level =
+            |(next, _): &mut (DocumentsSwitch, Switched)| next.writer.position() == position;
+        let Some((next, switched)) = self.pending.take_if(is_level) else {
+            return self.pending.is_none();
+        };
+        let DocumentsSwitch {
+            mut writer,
+            generations,
+            generation,
+            totals,
+        } = next;
+        let switch = || generations.switch(&generation);
+        let result = match writer.replace_live(&self.writer, totals, switch).await {
+            Ok(()) => {
+                // The old writer is dropped, not closed: a reader may still use its file.
+                self.writer = writer;
+                self.progress.record_generation(generation.number);
+                self.retry_parked().await;
+                Ok(())
+            }
+            Err(error) => Err((error, writer)),
+        };
+        // Sending fails if the caller no longer waits.
+        let _ = switched.send(result);
+        true
+    }
+
+    /// Fails the waiting switch, and returns its writer to the rebuild.
+    fn fail_switch(&mut self) {
+        if let Some((next, switched)) = self.pending.take() {
+            // Sending fails if the caller no longer waits.
+            let _ = switched.send(Err((store::Error::Stopped, next.writer)));
+        }
+    }
+
+    /// Performs a request. Sending the answer fails if the caller no longer waits.
+    async fn answer(&mut self, request: WriterRequest) {
+        match request {
+            WriterRequest::Switch(next, switched) => self.pending = Some((*next, switched)),
+            WriterRequest::Retry { order_ids, retried } => {
+                let _ = retried.send(self.retry(order_ids).await);
+            }
+            WriterRequest::Park(refused, done) => {
+                let _ = done.send(self.writer.park(&refused).await);
+            }
+            WriterRequest::RetryIndexing(order_ids, done) => {
+                let mut queued = Ok(());
+                for order_id in order_ids {
+                    if queued.is_ok() {
+                        queued = self.writer.retry_indexing(&order_id).await;
+                    }
+                }
+                let _ = done.send(queued);
+            }
+            WriterRequest::RemoveReindexed(entries, done) => {
+                let _ = done.send(self.writer.remove_reindexed(&entries).await);
+            }
+        }
+    }
+
+    /// Retries the orders that the new generation parked while it was filled. The old generation
+    /// may have projected them by a later retry.
+    async fn retry_parked(&mut self) {
+        let parked = match self.writer.parked_orders(MAX_RETRIED_ORDERS).await {
+            Ok(parked) => parked,
+            Err(error) => return tracing::warn!(%error, "parked orders are not retried"),
+        };
+        if let Err(error) = self.retry(parked).await {
+            tracing::warn!(%error, "parked orders are not retried");
+        }
+    }
+
+    async fn retry(&mut self, order_ids: Vec<String>) -> Result<Retried, RetryError> {
+        let mut retried = Retried::default();
+        for order_id in order_ids {
+            let request = GetOrderHistoryRequest {
+                order_id: order_id.clone(),
+            };
+            let mut node = self.nodes.current();
+            let asked = timeout(HISTORY_TIMEOUT, node.get_order_history(request)).await;
+            let late = |_| Err(Status::deadline_exceeded("no answer"));
+            let events = match asked.unwrap_or_else(late) {
+                Ok(history) => history.into_inner().events,
+                // The node cannot read the history, so the order stays parked.
+                Err(status) if status.code() == Code::Internal => {
+                    retried.parked.push(order_id);
+                    continue;
+                }
+                Err(status) => return Err(RetryError::Log(order_id, status)),
+            };
+            if self.writer.retry(&order_id, &events).await? {
+                retried.projected.push(order_id);
+            } else {
+                retried.parked.push(order_id);
+            }
+        }
+        Ok(retried)
+    }
+}
