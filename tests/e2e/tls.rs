@@ -126,3 +126,36 @@ async fn a_new_certificate_is_shown_without_a_restart_and_without_dropping_calls
         reached = stream.message().await.unwrap().unwrap().position;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_ends_when_the_authority_of_its_client_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (authority, clients_authority) = (Authority::new(), Authority::new());
+    let client_ca = folder.path().join("clients");
+    fs::write(&client_ca, clients_authority.pem()).unwrap();
+    let server = start(&folder, &authority, Some(client_ca.clone())).await;
+    let caller = Caller {
+        identity: Some(write(folder.path(), &clients_authority, "shop")),
+        ..trusting(folder.path(), &authority, "ca")
+    };
+    let connected = Clients::connect_as(&server.url(), &caller, "").await;
+    let mut clients = connected.unwrap();
+    let follow = SubscribeRequest {
+        follow: true,
+        ..SubscribeRequest::default()
+    };
+    let stream = clients.events.subscribe(follow).await;
+    let mut stream = stream.unwrap().into_inner();
+    stream.message().await.unwrap().unwrap();
+    // The old authority is still among the new ones: nothing ends.
+    let both = clients_authority.pem() + &Authority::new().pem();
+    fs::write(&client_ca, both).unwrap();
+    clients.events.get_head(GetHeadRequest {}).await.unwrap();
+
+    fs::write(&client_ca, Authority::new().pem()).unwrap();
+    let ended = tokio::time::timeout(test_support::DEADLINE, async {
+        while let Ok(Some(_)) = stream.message().await {}
+    });
+    ended.await.expect("the stream goes on");
+    assert!(!serves(&server, &caller).await);
+}

@@ -61,6 +61,7 @@ pub fn catalogue() -> Vec<Explained> {
             projection: "search",
             why: "one is under way".to_owned(),
         },
+        Error::DeadlineExceeded,
         Error::StoreUnavailable,
         Error::SearchUnavailable,
         Error::ShuttingDown,
@@ -121,6 +122,9 @@ fn case(error: &Error) -> &'static str {
             "A rebuild is under way, there is no previous generation, another node is the indexer, or \
              the log is empty."
         }
+        Error::DeadlineExceeded => {
+            "The call's own deadline, its `grpc-timeout`, is over. The outcome of a command is unknown."
+        }
         Error::StoreUnavailable => {
             "The log or the documents cannot be read or written. The outcome of a command is unknown."
         }
@@ -170,7 +174,7 @@ fn next_step(error: &Error) -> &'static str {
         Error::RebuildNotPossible { .. } => {
             "Remove the cause that `PreconditionFailure` names: wait, or call the node that is the indexer."
         }
-        Error::StoreUnavailable => {
+        Error::DeadlineExceeded | Error::StoreUnavailable => {
             "Send the command again with its `request_id`, and the query as it was."
         }
         Error::SearchUnavailable => "Retry. Queries without text are answered meanwhile.",

@@ -96,6 +96,11 @@ pub enum Error {
     /// that no role allows the call.
     #[error("{}", missing_role(.0))]
     PermissionDenied(Vec<&'static str>),
+    /// The deadline that the client gave the call is over.
+    #[error(
+        "the call's deadline is over; the outcome of a command is unknown then: send it again with its request_id"
+    )]
+    DeadlineExceeded,
     /// The event store does not answer.
     #[error(
         "the store does not answer; the outcome of a command is unknown then: send it again with its request_id"

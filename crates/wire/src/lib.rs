@@ -1,11 +1,13 @@
 //! The code that every service and client shares for the messages of the contract.
 //!
 //! - A client calls a service on a [`Connection`], which sends the credential of its [`Bearer`].
+//! - The access check of a node names the [`Actor`] of a call.
 //! - A service checks the fields of a request with [`Violations`], and collects every violation.
 //! - [`convert`] converts money and times to integers, and back.
 //! - A service returns an [`Error`]. Only its `From` impls make a gRPC status.
 //! - [`catalogue()`] explains each error.
 
+mod actor;
 mod bearer;
 mod catalogue;
 pub mod convert;
@@ -13,6 +15,7 @@ mod error;
 mod status;
 mod violations;
 
+pub use actor::Actor;
 pub use bearer::{Authorization, Bearer, Connection};
 pub use catalogue::{Explained, catalogue};
 pub use error::{Error, Incident, OrderAction, Resource};

@@ -38,6 +38,7 @@ impl Error {
             Self::RebuildNotPossible { .. } => "REBUILD_NOT_POSSIBLE",
             Self::OriginNotAllowed | Self::PermissionDenied(_) => "PERMISSION_DENIED",
             Self::Unauthenticated => "UNAUTHENTICATED",
+            Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
             Self::StoreUnavailable => "STORE_UNAVAILABLE",
             Self::SearchUnavailable => "SEARCH_UNAVAILABLE",
             Self::Overloaded(_) => "OVERLOADED",
@@ -59,7 +60,7 @@ impl Error {
             }
             Self::VersionMismatch { .. } => Code::Aborted,
             Self::PositionBeyondHead { .. } => Code::OutOfRange,
-            Self::ReadModelBehind { .. } => Code::DeadlineExceeded,
+            Self::ReadModelBehind { .. } | Self::DeadlineExceeded => Code::DeadlineExceeded,
             Self::OriginNotAllowed | Self::PermissionDenied(_) => Code::PermissionDenied,
             Self::Unauthenticated => Code::Unauthenticated,
             Self::StoreUnavailable | Self::SearchUnavailable | Self::ShuttingDown => {

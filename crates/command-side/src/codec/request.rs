@@ -3,7 +3,10 @@
 //! A client that is newer than this server may send a field that the server does not know. Plain
 //! decoding would drop the field, and the server would execute the command without it.
 
-use std::collections::HashMap;
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+};
 
 use contract::Raw;
 use prost::{
@@ -60,27 +63,70 @@ fn unknown(raw: &Raw, name: &str) -> Result<Vec<String>, Error> {
         .get_message_by_name(&format!("orders.v1.{name}"))
         .ok_or_else(|| broken(&"there is no such message"))?;
     let mut paths = Vec::new();
-    collect(raw.bytes(), &descriptor, "", &mut paths);
+    collect(
+        raw.bytes(),
+        &descriptor,
+        &Path::ROOT,
+        &mut Scope::default(),
+        &mut paths,
+    );
     Ok(paths)
 }
 
-/// Collects the paths of the unknown fields of a well-formed message, without storing its values.
-fn collect(mut rest: &[u8], message: &MessageDescriptor, path: &str, paths: &mut Vec<String>) {
-    let below = |name: &dyn std::fmt::Display| match path {
-        "" => name.to_string(),
-        path => format!("{path}.{name}"),
+/// The path of a message inside the request. It becomes text only for an unknown field, because a
+/// message may repeat a field a million times.
+struct Path<'a> {
+    parent: Option<&'a Path<'a>>,
+    name: &'a str,
+    index: Option<usize>,
+}
+
+impl Path<'_> {
+    const ROOT: Self = Self {
+        parent: None,
+        name: "",
+        index: None,
     };
-    let mut seen: HashMap<u32, usize> = HashMap::new();
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(parent) = self.parent else {
+            return Ok(());
+        };
+        write!(to, "{parent}{}", self.name)?;
+        match self.index {
+            Some(index) => write!(to, "[{index}]."),
+            None => write!(to, "."),
+        }
+    }
+}
+
+/// The fields of a message at one path that have been seen so far. A field that is no list may be
+/// sent several times, and its parts then have the same path.
+#[derive(Default)]
+struct Scope {
+    unknown: HashSet<u32>,
+    lengths: HashMap<u32, usize>,
+    inside: HashMap<u32, Scope>,
+}
+
+/// Collects the paths of the unknown fields of a well-formed message, without storing its values. The
+/// time is linear in the bytes of the message.
+fn collect(
+    mut rest: &[u8],
+    message: &MessageDescriptor,
+    path: &Path<'_>,
+    scope: &mut Scope,
+    paths: &mut Vec<String>,
+) {
     while let Ok((number, wire_type)) = decode_key(&mut rest) {
         if paths.len() == MAX_NAMED_FIELDS {
             return;
         }
         let field = message.get_field(number);
-        if field.is_none() {
-            let path = below(&number);
-            if !paths.contains(&path) {
-                paths.push(path);
-            }
+        if field.is_none() && scope.unknown.insert(number) {
+            paths.push(format!("{path}{number}"));
         }
         let inside = field.as_ref().map(|field| (field, field.kind()));
         match inside {
@@ -88,14 +134,20 @@ fn collect(mut rest: &[u8], message: &MessageDescriptor, path: &str, paths: &mut
                 let length = decode_varint(&mut rest).unwrap_or_default() as usize;
                 let (bytes, remaining) = rest.split_at_checked(length).unwrap_or_default();
                 rest = remaining;
-                let path = if field.is_list() {
-                    let index = seen.entry(number).or_default();
-                    *index += 1;
-                    below(&format_args!("{}[{}]", field.name(), *index - 1))
-                } else {
-                    below(&field.name())
+                let mut path = Path {
+                    parent: Some(path),
+                    name: field.name(),
+                    index: None,
                 };
-                collect(bytes, &inside, &path, paths);
+                if field.is_list() {
+                    let length = scope.lengths.entry(number).or_default();
+                    path.index = Some(*length);
+                    *length += 1;
+                    collect(bytes, &inside, &path, &mut Scope::default(), paths);
+                } else {
+                    let scope = scope.inside.entry(number).or_default();
+                    collect(bytes, &inside, &path, scope, paths);
+                }
             }
             _ => {
                 if skip_field(wire_type, number, &mut rest, DecodeContext::default()).is_err() {

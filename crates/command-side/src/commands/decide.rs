@@ -201,6 +201,7 @@ impl Decider {
                 request_id: request_id.clone(),
                 correlation_id: origin.correlation_id,
                 traceparent: origin.traceparent,
+                actor: origin.actor,
                 payload: Some(payload),
             };
             self.batch.events.push(NewEvent {

@@ -8,6 +8,7 @@ mod cancel_order;
 mod create_order;
 pub mod decide;
 mod deliver_order;
+mod messages;
 mod register_customer;
 mod register_product;
 mod service;
@@ -76,6 +77,8 @@ pub struct Origin {
     pub correlation_id: String,
     /// The value of `traceparent`, or empty.
     pub traceparent: String,
+    /// The owner of the call's credential, or empty.
+    pub actor: String,
 }
 
 impl Command {

@@ -10,7 +10,6 @@ use contract::{
         DeliverOrderRequest, DeliverOrderResponse, ExecuteCommandsRequest, ExecuteCommandsResponse,
         RegisterCustomerRequest, RegisterCustomerResponse, RegisterProductRequest,
         RegisterProductResponse, ShipOrderRequest, ShipOrderResponse,
-        execute_commands_request::Command as AnyCommand,
         execute_commands_response::Result as AnyReply,
     },
 };
@@ -18,13 +17,14 @@ use telemetry::metrics;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
+use tonic::{Extensions, Request, Response, Status, Streaming, metadata::MetadataMap};
 use tracing::Instrument as _;
-use wire::{Error, Violations};
+use wire::{Actor, Error, Violations};
 
 use super::{
     Command, Origin,
     decide::Outcome,
+    messages::Messages,
     writer::{Job, QUEUE_CAPACITY, Reply, now},
 };
 use crate::codec::request;
@@ -44,6 +44,7 @@ const MAX_CORRELATION_ID_CHARS: usize = 128;
 pub struct Commands {
     jobs: mpsc::Sender<Job>,
     stream_permits: Arc<Semaphore>,
+    messages: Messages,
     /// Ends the streams at shutdown.
     stop: CancellationToken,
 }
@@ -60,6 +61,7 @@ impl Commands {
             jobs,
             stop,
             stream_permits: Arc::new(Semaphore::new(MAX_QUEUED_BY_STREAMS)),
+            messages: Messages::new(),
         }
     }
 
@@ -68,18 +70,22 @@ impl Commands {
         &self,
         request: Request<Raw>,
     ) -> Result<Response<C::Reply>, Status> {
-        let (metadata, _, raw) = request.into_parts();
-        let executed = match request::decode::<C>(&raw, C::MESSAGE) {
-            Ok(command) => self.enqueue(command.into(), &metadata).await,
-            Err(error) => Err(error),
+        let (metadata, extensions, raw) = request.into_parts();
+        let executed = async {
+            let origin = origin(&metadata, &extensions)?;
+            let checked = move |raw: &Raw| {
+                let request = request::decode::<C>(raw, C::MESSAGE)?;
+                Command::new(request.into(), &origin, now())
+            };
+            self.enqueue(self.messages.check(raw, checked).await?).await
         };
+        let executed = executed.await;
         count(C::NAME, &executed);
         let (Outcome { id, version, .. }, position) = executed?;
         Ok(Response::new(C::reply(id, version.get(), position.get())))
     }
 
-    async fn enqueue(&self, command: AnyCommand, metadata: &MetadataMap) -> Reply {
-        let command = Command::new(command, &origin(metadata)?, now())?;
+    async fn enqueue(&self, command: Command) -> Reply {
         let (reply, received) = oneshot::channel();
         let job = Job {
             command,
@@ -107,7 +113,7 @@ impl Commands {
                 () = pending.closed() => return,
                 () = self.stop.cancelled() => Err(Error::ShuttingDown.into()),
                 next = commands.next() => match next {
-                    Some(Ok(command)) => self.queue(&command, &origin).await,
+                    Some(Ok(command)) => self.queue(command, &origin).await,
                     Some(Err(status)) if wire::is_too_large(&status) => {
                         Err(Error::TooLarge.into())
                     }
@@ -122,24 +128,20 @@ impl Commands {
         }
     }
 
-    async fn queue(&self, sent: &Raw, origin: &Origin) -> Result<Pending, Status> {
-        let command = match request::decode(sent, "ExecuteCommandsRequest") {
-            Err(error) => return Ok(Pending::Rejected(error)),
-            Ok(ExecuteCommandsRequest { command: None }) => {
-                let error = Error::invalid_field("command", "is required");
-                return Ok(Pending::Rejected(error));
-            }
-            Ok(ExecuteCommandsRequest {
-                command: Some(command),
-            }) => command,
+    async fn queue(&self, sent: Raw, origin: &Origin) -> Result<Pending, Status> {
+        let origin = origin.clone();
+        let checked = move |sent: &Raw| {
+            let request = request::decode(sent, "ExecuteCommandsRequest")?;
+            let ExecuteCommandsRequest { command } = request;
+            let command = command.ok_or_else(|| Error::invalid_field("command", "is required"))?;
+            let (name, replier) = (command.name(), command.replier());
+            let command = Command::new(command, &origin, now());
+            let command = command.inspect_err(|error| metrics::command(name, error.reason()))?;
+            Ok((name, replier, command))
         };
-        let (name, replier) = (command.name(), command.replier());
-        let command = match Command::new(command, origin, now()) {
-            Ok(command) => command,
-            Err(error) => {
-                metrics::command(name, error.reason());
-                return Ok(Pending::Rejected(error));
-            }
+        let (name, replier, command) = match self.messages.check(sent, checked).await {
+            Ok(checked) => checked,
+            Err(error) => return Ok(Pending::Rejected(error)),
         };
         // The semaphore is never closed, so that every command gets a permit.
         let permit = Arc::clone(&self.stream_permits).acquire_owned().await.ok();
@@ -197,7 +199,7 @@ fn count(name: &'static str, reply: &Reply) {
     metrics::command(name, outcome);
 }
 
-fn origin(metadata: &MetadataMap) -> Result<Origin, Error> {
+fn origin(metadata: &MetadataMap, extensions: &Extensions) -> Result<Origin, Error> {
     let text = |key| {
         metadata
             .get(key)
@@ -210,7 +212,9 @@ fn origin(metadata: &MetadataMap) -> Result<Origin, Error> {
     violations.finish()?;
     // Ignores a malformed trace context (W3C Trace Context, section 4.3).
     let traceparent = Some(text("traceparent")).filter(|value| is_traceparent(value));
+    let actor = extensions.get().map(|Actor(name)| name.to_string());
     Ok(Origin {
+        actor: actor.unwrap_or_default(),
         correlation_id: correlation_id.to_owned(),
         traceparent: traceparent.unwrap_or_default().to_owned(),
     })
@@ -280,7 +284,7 @@ impl CommandService for Commands {
         &self,
         request: Request<Streaming<Raw>>,
     ) -> Result<Response<Self::ExecuteCommandsStream>, Status> {
-        let origin = origin(request.metadata())?;
+        let origin = origin(request.metadata(), request.extensions())?;
         let (pending, queued) = mpsc::channel(MAX_IN_FLIGHT_COMMANDS);
         // The task ends when the client has sent all its commands or no longer reads replies, or at
         // shutdown.

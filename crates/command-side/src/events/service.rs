@@ -28,6 +28,12 @@ use crate::{
 /// Limits the open streams of the service. Past it, calls fail with [`Error::Overloaded`].
 const MAX_STREAMS: usize = 10_000;
 
+/// Limits the verifications of the log that run at a time, each of which reads the whole log.
+const MAX_VERIFICATIONS: usize = 4;
+
+/// Limits the characters of `log_id`. The id of a log is a UUID.
+const MAX_LOG_ID_CHARS: usize = 64;
+
 /// The maximum events of a response if the request's `max_batch_size` is 0.
 const DEFAULT_BATCH_EVENTS: u32 = 1000;
 
@@ -39,6 +45,7 @@ const MAX_BATCH_EVENTS: u32 = 10_000;
 pub struct Events {
     sources: Sources,
     subscribers: Arc<Semaphore>,
+    verifications: Arc<Semaphore>,
 }
 
 impl Events {
@@ -46,6 +53,7 @@ impl Events {
         Self {
             sources,
             subscribers: Arc::new(Semaphore::new(MAX_STREAMS)),
+            verifications: Arc::new(Semaphore::new(MAX_VERIFICATIONS)),
         }
     }
 
@@ -91,6 +99,7 @@ impl Events {
         let mut violations = Violations::default();
         let is_within = max_batch_size <= MAX_BATCH_EVENTS;
         violations.check(is_within, "max_batch_size", "must be at most 10,000");
+        violations.at_most("log_id", &log_id, MAX_LOG_ID_CHARS);
         violations.finish()?;
         let filter = Filter::new(filter.unwrap_or_default())?;
         let actual = self.sources.reader.log_id();
@@ -188,9 +197,9 @@ impl EventService for Events {
         _: Request<VerifyLogRequest>,
     ) -> Result<Response<Self::VerifyLogStream>, Status> {
         self.check_available()?;
-        let permit = Arc::clone(&self.subscribers)
+        let permit = Arc::clone(&self.verifications)
             .try_acquire_owned()
-            .map_err(|_| Error::Overloaded("too many subscribers"))?;
+            .map_err(|_| Error::Overloaded("too many verifications of the log"))?;
         let (responses, sent) = mpsc::channel(1);
         let verification = Verification {
             reader: Arc::clone(&self.sources.reader),

@@ -32,6 +32,14 @@ pub(super) fn details(event: &RecordedEvent) -> String {
     }
 }
 
+/// Describes who sent the event's command. Empty on a node without credentials.
+pub(super) fn by(event: &RecordedEvent) -> String {
+    match event.actor.as_str() {
+        "" => String::new(),
+        actor => format!("  by {actor}"),
+    }
+}
+
 /// Formats the whole event as one line.
 pub(super) fn line(event: &RecordedEvent) -> String {
     let aggregate = match event.aggregate_type() {
@@ -41,13 +49,14 @@ pub(super) fn line(event: &RecordedEvent) -> String {
         AggregateType::Product => "product",
     };
     let line = format!(
-        "{}  {}  {aggregate} {} version {}  {}  {}",
+        "{}  {}  {aggregate} {} version {}  {}  {}{}",
         event.position,
         time::text(event.occurred_at.as_ref()),
         event.aggregate_id,
         event.version,
         kind(event),
-        details(event)
+        details(event),
+        by(event)
     );
     printable(line.trim_end())
 }

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
-use wire::Error;
+use wire::{Actor, Error};
 
 use crate::{
     access::{
@@ -216,6 +216,9 @@ impl Access {
         }
         if let Some(peer) = peer {
             peer.admitted(is_command(path));
+        }
+        if let Some(actor) = &admitted.actor {
+            request.extensions_mut().insert(Actor(Arc::clone(actor)));
         }
     }
 

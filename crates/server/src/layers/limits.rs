@@ -6,14 +6,15 @@ use std::{
 };
 
 use futures_util::future::{Either, FutureExt as _, Map, Ready, ready};
-use http::{Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response};
 use tokio::time::{Timeout, error::Elapsed, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 use wire::Error;
 
-/// Ends calls whose response does not begin within `call_time`, and rejects new calls once
+/// Ends calls whose response does not begin within `call_time` or the client's own deadline, and
+/// rejects new calls once
 /// `shuts_down` is cancelled. Adds error details to a status about a message that is too large.
 #[derive(Debug, Clone)]
 pub(crate) struct Limited {
@@ -43,7 +44,13 @@ pub(crate) struct LimitedService<S> {
 /// serving.
 const HEALTH: &str = "/grpc.health.v1.Health/";
 
+/// The header with the time that a client gives a call.
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
 type Answer<E> = Result<Response<Body>, E>;
+
+/// Makes the answer of a call from its result in time.
+type End<E> = fn(Result<Answer<E>, Elapsed>) -> Answer<E>;
 
 impl<S> Service<Request<Body>> for LimitedService<S>
 where
@@ -51,10 +58,7 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future = Either<
-        Map<Timeout<S::Future>, fn(Result<Answer<S::Error>, Elapsed>) -> Answer<S::Error>>,
-        Ready<Answer<S::Error>>,
-    >;
+    type Future = Either<Map<Timeout<S::Future>, End<S::Error>>, Ready<Answer<S::Error>>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.service.poll_ready(context)
@@ -69,11 +73,44 @@ where
             let refused = Status::from(Error::ShuttingDown).into_http();
             return Either::Right(ready(Ok(refused)));
         }
-        let answer = timeout(*call_time, self.service.call(request));
-        Either::Left(answer.map(|answer| match answer {
-            Ok(answer) => answer.map(told),
-            Err(_) => Ok(Status::from(Error::Overloaded("the call took too long")).into_http()),
-        }))
+        let wanted = request.headers().get(GRPC_TIMEOUT).and_then(duration);
+        let (time, end): (_, End<S::Error>) = match wanted {
+            Some(wanted) if wanted < *call_time => {
+                (wanted, |answer| ended(answer, Error::DeadlineExceeded))
+            }
+            _ => (*call_time, |answer| {
+                ended(answer, Error::Overloaded("the call took too long"))
+            }),
+        };
+        Either::Left(timeout(time, self.service.call(request)).map(end))
+    }
+}
+
+/// Turns the end of a call's time into `error`.
+fn ended<E>(answer: Result<Answer<E>, Elapsed>, error: Error) -> Answer<E> {
+    match answer {
+        Ok(answer) => answer.map(told),
+        Err(_) => Ok(Status::from(error).into_http()),
+    }
+}
+
+/// Parses the time that a client gives a call: at most 8 digits and a unit. Returns `None` for
+/// anything else (gRPC over HTTP/2, "Timeout").
+fn duration(value: &HeaderValue) -> Option<Duration> {
+    let (digits, unit) = value
+        .to_str()
+        .ok()?
+        .split_at_checked(value.len().checked_sub(1)?)?;
+    let is_number = (1..=8).contains(&digits.len()) && digits.bytes().all(|it| it.is_ascii_digit());
+    let number = digits.parse().ok().filter(|_| is_number)?;
+    match unit {
+        "H" => Some(Duration::from_secs(3600 * number)),
+        "M" => Some(Duration::from_secs(60 * number)),
+        "S" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "u" => Some(Duration::from_micros(number)),
+        "n" => Some(Duration::from_nanos(number)),
+        _ => None,
     }
 }
 
@@ -82,5 +119,35 @@ fn told(answer: Response<Body>) -> Response<Body> {
     match Status::from_header_map(answer.headers()) {
         Some(status) if wire::is_too_large(&status) => Status::from(Error::TooLarge).into_http(),
         _ => answer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_deadline_of_a_client_is_a_number_and_a_unit() {
+        let parsed = |text: &'static str| duration(&HeaderValue::from_static(text));
+        assert_eq!(parsed("100m"), Some(Duration::from_millis(100)));
+        assert_eq!(
+            parsed("99999999H"),
+            Some(Duration::from_secs(99_999_999 * 3600))
+        );
+        assert_eq!(parsed("5S"), Some(Duration::from_secs(5)));
+        assert_eq!(parsed("7u"), Some(Duration::from_micros(7)));
+        for wrong in [
+            "",
+            "m",
+            "100",
+            "100 m",
+            "-1m",
+            "+1m",
+            "1.5S",
+            "100000000m",
+            "1x",
+        ] {
+            assert_eq!(parsed(wrong), None, "{wrong:?}");
+        }
     }
 }

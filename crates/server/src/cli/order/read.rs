@@ -131,7 +131,7 @@ fn history(events: &[RecordedEvent]) -> String {
             event.version.to_string(),
             event::kind(event).to_owned(),
             time::text(event.occurred_at.as_ref()),
-            event::details(event),
+            format!("{}{}", event::details(event), event::by(event)),
         ]
     });
     let columns = [
