@@ -225,3 +225,49 @@ fn bearer(value: &HeaderValue) -> Option<&str> {
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token)
 }
+
+#[cfg(test)]
+mod tests {
+    use test_support::Issuer;
+    use tokio::task::JoinSet;
+
+    use super::*;
+    use crate::{listener::strangers::Strangers, settings};
+
+    #[tokio::test]
+    async fn forged_jwts_wait_in_a_bounded_queue_and_a_valid_one_passes_after_it() {
+        let (issuer, forger) = (Issuer::new("key-1"), Issuer::new("key-1"));
+        let settings = settings::Jwt {
+            keys: "keys.json".into(),
+            issuer: Issuer::ISSUER.to_owned(),
+            audience: Issuer::AUDIENCE.to_owned(),
+        };
+        let jwts = Jwts::parse(&issuer.keys().to_string(), &settings).unwrap();
+        let (_sender, jwts) = watch::channel(Arc::new(jwts));
+        let credentials = Credentials::new(None, Some(jwts), Handle::current());
+        let header = |issuer: &Issuer| {
+            let token = issuer.sign(&Issuer::claims(&["query"], 600));
+            HeaderValue::try_from(format!("Bearer {token}")).unwrap()
+        };
+        let rule = Some(rules::METRICS);
+        let strangers = Strangers::new(1000);
+        let address = "10.0.0.1:1".parse().unwrap();
+        let mut checks = JoinSet::new();
+        for _ in 0..200 {
+            let (credentials, shown) = (credentials.clone(), header(&forger));
+            let peer = Peer::arrive(address, &strangers);
+            checks.spawn(async move {
+                let checked = credentials.check(rule, Some(&shown), Some(&peer)).await;
+                checked.unwrap_err().error
+            });
+        }
+        let errors = checks.join_all().await;
+        let count = |reason| errors.iter().filter(|it| it.reason() == reason).count();
+        assert_eq!(count("UNAUTHENTICATED") + count("OVERLOADED"), 200);
+        assert!(count("UNAUTHENTICATED") >= MAX_WAITING_CHECKS, "{errors:?}");
+        assert!(count("OVERLOADED") > 0, "{errors:?}");
+        // The role is not that of the metrics, but the credential is known.
+        let valid = credentials.check(rule, Some(&header(&issuer)), None).await;
+        assert_eq!(valid.unwrap_err().error.reason(), "PERMISSION_DENIED");
+    }
+}

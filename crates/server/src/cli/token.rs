@@ -53,6 +53,7 @@ struct New {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  orderlog token list --tokens tokens")]
 struct List {
     /// The file of the tokens
     #[arg(long, value_name = "FILE")]
@@ -60,6 +61,7 @@ struct List {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "Example:\n  orderlog token revoke shop --tokens tokens")]
 struct Revoke {
     /// The name of the token
     #[arg(value_name = "NAME")]

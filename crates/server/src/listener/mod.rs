@@ -8,7 +8,7 @@ mod connection;
 pub(crate) mod files;
 pub(crate) mod peer;
 mod serve;
-mod strangers;
+pub(crate) mod strangers;
 pub(crate) mod streams;
 pub(crate) mod tls;
 

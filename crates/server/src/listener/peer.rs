@@ -63,7 +63,7 @@ struct Connected {
 
 impl Peer {
     /// Describes a new connection from `address`. The oldest stranger leaves if there are too many.
-    pub(super) fn arrive(address: SocketAddr, strangers: &Strangers) -> Self {
+    pub(crate) fn arrive(address: SocketAddr, strangers: &Strangers) -> Self {
         let (orders, _) = watch::channel(Orders {
             place: Place::Lobby,
             close: None,

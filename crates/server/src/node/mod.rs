@@ -246,6 +246,9 @@ impl Serve {
         let limits = self.settings.limits;
         let places = Places::new(limits.connections);
         if let Some(listener) = self.metrics {
+            let address = listener.local_addr();
+            let address = address.map_err(|error| Error::Listen(self.settings.listen, error))?;
+            tracing::info!(%address, "metrics");
             let observer = Observer::of(sides.write, sides.read, &places);
             // The metrics run on the read runtime, because aggregation takes long.
             let _there = reading.handle().enter();

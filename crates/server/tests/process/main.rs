@@ -19,6 +19,7 @@ mod operations;
 mod readme;
 mod rebuilds;
 mod reflection;
+mod security;
 mod shutdown;
 mod telemetry;
 mod traces;

@@ -109,7 +109,7 @@ fn lines_that_are_no_command_are_told_apart_from_those_that_are() {
 #[test]
 fn what_is_wrong_with_a_line_steers_no_terminal() {
     let lines = lines(r#"{"a\u001b[2J\nb": {}}"#);
-    let expected = "unrecognized field name 'a\u{fffd}[2J\u{fffd}b' (column 16)";
+    let expected = r"unrecognized field name 'a\u{1b}[2J\u{a}b' (column 16)";
     assert_eq!(lines[0].command, Err(expected.to_owned()));
 }
 
