@@ -34,8 +34,8 @@ impl Backoff {
         delay
     }
 
-    /// Logs the error of a projection, records it in the progress, and sleeps for the delay. Returns
-    /// early if `stop` is cancelled.
+    /// Logs the error of a projection, records it in the progress, and sleeps for the delay.
+    /// Returns early if `stop` is cancelled.
     pub(crate) async fn after_failure(
         &mut self,
         projection: &'static str,

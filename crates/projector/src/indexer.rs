@@ -168,8 +168,8 @@ impl Indexer {
     async fn log_id(&self) -> Result<String, Error> {
         let mut position = self.documents.subscribe();
         loop {
-            if let Some(made) = self.documents.checkpoint().await? {
-                return Ok(made.log_id);
+            if let Some(checkpoint) = self.documents.checkpoint().await? {
+                return Ok(checkpoint.log_id);
             }
             position
                 .changed()
@@ -189,7 +189,7 @@ impl Indexer {
             generation: FIRST_GENERATION,
         };
         let from = match claimed.checkpoint {
-            Some(made) if made.log_id == log_id => made,
+            Some(checkpoint) if checkpoint.log_id == log_id => checkpoint,
             Some(_) => {
                 tracing::warn!("another log made the search index: it is cleared and filled again");
                 self.engine.clear().await?;
@@ -302,11 +302,13 @@ impl Indexer {
         self.state.send_modify(|state| state.writes = false);
         let log_id = self.log_id().await?;
         loop {
-            let made = self.engine.checkpoint().await?;
-            let (generation, position, answers) = match made {
-                Some(made) if made.log_id == log_id => {
-                    (made.generation, made.position, made.answers)
-                }
+            let checkpoint = self.engine.checkpoint().await?;
+            let (generation, position, answers) = match checkpoint {
+                Some(checkpoint) if checkpoint.log_id == log_id => (
+                    checkpoint.generation,
+                    checkpoint.position,
+                    checkpoint.answers,
+                ),
                 _ => (FIRST_GENERATION, 0, 0),
             };
             self.progress.record_generation(generation);
@@ -326,11 +328,15 @@ impl Indexer {
         }
     }
 
-    fn report(&self, made: &IndexCheckpoint) {
+    fn report(&self, checkpoint: &IndexCheckpoint) {
         let head = self.documents.position();
-        self.progress
-            .record_position(&made.log_id, made.position, made.answers, head);
-        self.traces.searchable(made.answers);
+        self.progress.record_position(
+            &checkpoint.log_id,
+            checkpoint.position,
+            checkpoint.answers,
+            head,
+        );
+        self.traces.searchable(checkpoint.answers);
     }
 }
 

@@ -5,17 +5,17 @@
 //!
 //! The path of an event:
 //!
-//! 1. [`documents`] subscribes at one of the [`Nodes`] after its checkpoint. The [`stream`] decodes
+//! 1. `documents` subscribes at one of the [`Nodes`] after its checkpoint. The [`stream`] decodes
 //!    events ahead.
-//! 2. [`documents`] applies the events to the documents, batch by batch.
-//! 3. [`indexer`] writes each changed document to the search engine, through [`index_updater`].
-//! 4. [`traces`] records a span for each of these steps.
+//! 2. `documents` applies the events to the documents, batch by batch.
+//! 3. `indexer` writes each changed document to the search engine, through `index_updater`.
+//! 4. `traces` records a span for each of these steps.
 //!
 //! Documents and indexer report their [`Progress`](read_model::progress::Progress) and last error.
 //! Both retry by themselves and resume from their stored checkpoints.
 //!
-//! [`mod@rebuild`] fills the next generation of a projection, checks it and switches to it.
-//! [`verify`] compares the log, the documents and the index. [`Projections`] offers these operations
+//! `rebuild` fills the next generation of a projection, checks it and switches to it.
+//! `verify` compares the log, the documents and the index. [`Projections`] offers these operations
 //! to operators.
 
 mod backoff;

@@ -58,12 +58,14 @@ impl Stream {
         after: Option<&Checkpoint>,
         follow: bool,
     ) -> Result<Self, Error> {
-        let after_position = after.map_or(0, |made| made.position);
+        let after_position = after.map_or(0, |checkpoint| checkpoint.position);
         let request = SubscribeRequest {
             after_position,
             follow,
             max_batch_size: MAX_RESPONSE_EVENTS,
-            log_id: after.map(|made| made.log_id.clone()).unwrap_or_default(),
+            log_id: after
+                .map(|checkpoint| checkpoint.log_id.clone())
+                .unwrap_or_default(),
             filter: None,
         };
         let name = nodes.name().to_owned();
@@ -82,7 +84,8 @@ impl Stream {
         })
     }
 
-    /// Waits for a response, and joins arrived ones to it until it has [`MAX_JOINED_EVENTS`] events.
+    /// Waits for a response, and joins arrived ones to it until it has [`MAX_JOINED_EVENTS`]
+    /// events.
     ///
     /// Cancel safe: dropping the future loses no response.
     pub(crate) async fn next(&mut self) -> Result<SubscribeResponse, Error> {

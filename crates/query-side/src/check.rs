@@ -81,8 +81,8 @@ pub fn search(request: SearchOrdersRequest, violations: &mut Violations) -> Sear
     }
 }
 
-/// Converts the filter of a WatchOrders request, which has every condition of a SearchOrders request
-/// too. Adds each invalid field to `violations`.
+/// Converts the filter of a WatchOrders request, which has every condition of a SearchOrders
+/// request too. Adds each invalid field to `violations`.
 pub fn filter(request: WatchOrdersRequest, violations: &mut Violations) -> OrderFilter {
     OrderFilter {
         order_ids: ids("order_ids", request.order_ids, violations),

@@ -130,8 +130,8 @@ impl Queries {
         let log_id = self.index.report().log_id;
         let answers = hits
             .checkpoint
-            .filter(|made| made.log_id == log_id)
-            .map_or(0, |made| made.answers);
+            .filter(|checkpoint| checkpoint.log_id == log_id)
+            .map_or(0, |checkpoint| checkpoint.answers);
         let response = SearchOrdersResponse {
             orders,
             total_size: hits.total,

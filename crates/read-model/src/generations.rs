@@ -1,9 +1,9 @@
-//! Generations of a file or folder: one is live, and others are built next to it.
+//! Generations of a file or folder: one is live, and a rebuild fills the next one.
 //!
-//! `read.db` is a symbolic link, to `read-3.db` for example. A swap replaces the link in one step,
-//! so one complete generation is live whenever the process dies. An unfinished generation has a
-//! mark, `read-4.db.unfinished`; [`Generations::open`] removes every generation with a mark that is
-//! not live.
+//! `read.db` is a symbolic link, to `read-3.db` for example. A switch replaces the link in one
+//! step, so one complete generation is live whenever the process dies. An unfinished generation has
+//! a mark, `read-4.db.unfinished`; [`Generations::open`] removes every generation with a mark that
+//! is not live.
 
 use std::{
     fs::{self, File},
@@ -103,8 +103,8 @@ impl Generations {
         Ok(self.generation(number))
     }
 
-    /// Returns the generation that a rebuild fills. A new one is unfinished, and replaces every other
-    /// one except the live generation. Returns `None` if there is no previous one.
+    /// Returns the generation that a rebuild fills. A new one is unfinished, and replaces every
+    /// other one except the live generation. Returns `None` if there is no previous one.
     ///
     /// # Errors
     /// The folder or the link cannot be read or changed.

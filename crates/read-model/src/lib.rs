@@ -16,8 +16,8 @@
 //! - [`store::Reader::list`] answers a list from `read.db`. [`search::Engine::search`] answers a
 //!   free-text search with rows, and [`store::Reader::orders_by_rows`] reads their documents.
 //!
-//! [`generations`] keeps several builds of a file or folder. [`store::Writer::replace_live`] and
-//! [`search::Live::switch`] swap a rebuilt generation for the live one.
+//! [`generations`] keeps several generations of a file or folder. A rebuild fills the next one.
+//! [`store::Writer::replace_live`] and [`search::LiveIndex::switch`] then switch to it.
 //!
 //! This crate knows events only through the contract, never the log that stores them.
 

@@ -23,8 +23,8 @@ pub struct Report {
     pub answers: u64,
     /// The newest log position known to the projection.
     pub head: u64,
-    /// The head at the first call of [`Progress::record_position`]. Once `answers` is here, the projection
-    /// has caught up with the events from before its start. `None` before that call.
+    /// The head at the first call of [`Progress::record_position`]. Once `answers` is here, the
+    /// projection has caught up with the events from before its start. `None` before that call.
     pub initial_head: Option<u64>,
     /// The last time the projection was known to be at the head; initially its start.
     pub at_head: Instant,
@@ -74,7 +74,8 @@ impl Progress {
         let _ = report.wait_for(|report| report.answers >= position).await;
     }
 
-    /// Waits, without a timeout, until `answers` reaches `initial_head`, and returns `initial_head`.
+    /// Waits, without a timeout, until `answers` reaches `initial_head`, and returns
+    /// `initial_head`.
     pub async fn wait_until_caught_up(&self) -> u64 {
         let mut report = self.report.subscribe();
         let up = |report: &Report| {

@@ -56,7 +56,7 @@ impl Documents {
     /// Creates the projection, which resumes at the documents' checkpoint.
     pub(crate) fn new(nodes: Nodes, writer: Writer, traces: Traces) -> (Self, DocumentsHandle) {
         let (log_id, position) = match writer.checkpoint() {
-            Some(made) => (made.log_id.clone(), made.position),
+            Some(checkpoint) => (checkpoint.log_id.clone(), checkpoint.position),
             None => (String::new(), 0),
         };
         let (sender, requests) = mpsc::channel(1);
@@ -106,9 +106,9 @@ impl Documents {
         backoff: &mut Backoff,
     ) -> Result<(), Error> {
         let generation = self.writer_behind().generation();
-        let made = self.writer_behind().checkpoint().cloned();
+        let checkpoint = self.writer_behind().checkpoint().cloned();
         let nodes = self.nodes.clone();
-        let subscribed = stop.run_until_cancelled(Stream::open(&nodes, made.as_ref(), true));
+        let subscribed = stop.run_until_cancelled(Stream::open(&nodes, checkpoint.as_ref(), true));
         let Some(stream) = self.answer_while(subscribed).await else {
             return Ok(());
         };
@@ -135,8 +135,8 @@ impl Documents {
         }
     }
 
-    /// Returns the writer to apply events to: the one at the lower position, if a switch waits. Both
-    /// must reach the same position before the switch.
+    /// Returns the writer to apply events to: the one at the lower position, if a switch waits.
+    /// Both must reach the same position before the switch.
     fn writer_behind(&mut self) -> &mut Writer {
         match &mut self.pending {
             Some((next, _)) if next.writer.position() < self.writer.position() => &mut next.writer,

@@ -142,8 +142,8 @@ impl Shared {
         }
     }
 
-    /// Switches to the new generation. If its totals differ from the live ones, compares it with the
-    /// log first, and then switches without the comparison of totals.
+    /// Switches to the new generation. If its totals differ from the live ones, compares it with
+    /// the log first, and then switches without the comparison of totals.
     async fn switch_documents(
         &self,
         mut writer: Writer,

@@ -71,7 +71,7 @@ pub(super) fn rebuild(
         NextGeneration::New
     };
     let (responses, sent) = mpsc::channel(16);
-    // The rebuild ends when its client leaves, or at shutdown. A swap that has begun completes.
+    // The rebuild ends when its client leaves, or at shutdown. A switch that has begun completes.
     let stream = async move {
         for (_, projection) in chosen {
             let mut last = None;

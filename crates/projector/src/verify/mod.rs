@@ -191,15 +191,15 @@ impl Verifier {
     ) -> Result<(), Error> {
         let mut truth = Writer::open_new(scratch, 0).await?;
         let comparison = Comparison::begin(file, scratch).await?;
-        if let Some(made) = comparison.checkpoint() {
+        if let Some(checkpoint) = comparison.checkpoint() {
             let mut stream = Stream::open(&self.live.nodes, None, false).await?;
             let mut reached = 0;
-            while reached < made.position {
+            while reached < checkpoint.position {
                 let mut response = stream.next().await?;
-                let behind = |position| position <= made.position;
+                let behind = |position| position <= checkpoint.position;
                 response.events.retain(|event| behind(event.position));
-                reached = response.position.min(made.position);
-                let applied = truth.apply(&made.log_id, &response.events, reached);
+                reached = response.position.min(checkpoint.position);
+                let applied = truth.apply(&checkpoint.log_id, &response.events, reached);
                 match applied.await {
                     Err(store::Error::Gap { expected, .. }) => {
                         let problem = "is missing in the log: nothing behind it is compared";
@@ -209,7 +209,7 @@ impl Verifier {
                     }
                     applied => applied?,
                 }
-                send(found, Finding::Progress(reached, made.position)).await?;
+                send(found, Finding::Progress(reached, checkpoint.position)).await?;
             }
         }
         truth.close().await;

@@ -196,12 +196,12 @@ pub trait Engine: fmt::Debug + Send + Sync {
     ) -> Result<Vec<IndexDifference>, Error>;
 }
 
-/// The live generation of an index. A rebuild opens and fills the next generation, and then switches
-/// to it.
+/// The live generation of an index. A rebuild opens and fills the next generation, and then
+/// switches to it.
 #[async_trait::async_trait]
 pub trait LiveIndex: Engine {
-    /// Opens the next generation. Returns `None` if there is no previous one. A new one replaces the
-    /// previous and any unfinished one.
+    /// Opens the next generation. Returns `None` if there is no previous one. A new one replaces
+    /// the previous and any unfinished one.
     async fn open_next(&self, next: NextGeneration) -> Result<Option<Arc<dyn Engine>>, Error>;
 
     /// Makes the next generation the live one, in one step for all readers.

@@ -42,8 +42,8 @@ pub struct Changes {
 ///
 /// The kinds are an event of the order itself and a new name; each kind of name yields at most ?4
 /// rows. An order created after a name was given has always shown it, so the name did not change
-/// that order. ?3 is the cursor's row. `created_at` and `row` follow the index within one event, so that
-/// a step reads no more than it returns.
+/// that order. ?3 is the cursor's row. `created_at` and `row` follow the index within one event, so
+/// that a step reads no more than it returns.
 const SELECT_CHANGES: &str = "
     SELECT position AS changed_at, 0 AS created_at, row FROM orders
         WHERE row > ?1 AND row <= ?2 AND position = row

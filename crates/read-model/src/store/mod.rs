@@ -66,7 +66,7 @@ pub enum Error {
     /// The counts or sums of the next generation differ from those of the live one.
     #[error("the generations differ: there are {0}")]
     Differs(String),
-    /// The files of the generations cannot be synced or swapped.
+    /// The files of the generations cannot be synced or switched.
     #[error("the read model's files: {0}")]
     Files(#[from] std::io::Error),
     /// A stored document cannot be decoded.

@@ -159,7 +159,10 @@ impl Writer {
         history: &[RecordedEvent],
     ) -> Result<bool, Error> {
         self.roll_back().await?;
-        let reached = self.checkpoint.as_ref().map_or(0, |made| made.position);
+        let reached = self
+            .checkpoint
+            .as_ref()
+            .map_or(0, |checkpoint| checkpoint.position);
         let stored = self.stored(&history.iter().collect::<Vec<_>>()).await?;
         let version = stored.first().map_or(0, |document| document.order.version);
         let waiting: Vec<_> = history

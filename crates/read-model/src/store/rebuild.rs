@@ -40,8 +40,9 @@ const SELECT_TOTAL_DIFFERENCE: &str = "
     LIMIT 1";
 
 /// Copies the state of the search index, which only the old documents know: the queue of orders to
-/// index, and the rejected orders. Orders with a different new document join the queue. Each `times`
-/// rises: the indexer may be writing an old document, whose entry must not remove the new one.
+/// index, and the rejected orders. Orders with a different new document join the queue. Each
+/// `times` rises: the indexer may be writing an old document, whose entry must not remove the new
+/// one.
 const COPY_SEARCH_STATE: &str = "
     BEGIN IMMEDIATE;
     INSERT INTO main.again SELECT row, times + 1 FROM old.again WHERE true

@@ -100,7 +100,7 @@ impl Writer {
     pub fn is_outdated(&self) -> bool {
         self.checkpoint
             .as_ref()
-            .is_some_and(|made| made.schema != SCHEMA)
+            .is_some_and(|checkpoint| checkpoint.schema != SCHEMA)
     }
 
     /// Returns the checkpoint; `None` before the first batch.
@@ -148,7 +148,10 @@ impl Writer {
             log_id: log_id.to_owned(),
             position,
             generation: self.generation,
-            schema: self.checkpoint.as_ref().map_or(SCHEMA, |made| made.schema),
+            schema: self
+                .checkpoint
+                .as_ref()
+                .map_or(SCHEMA, |checkpoint| checkpoint.schema),
         };
         let stored = self.stored(&new).await?;
         let parked = self.parked(&new).await?;
@@ -235,7 +238,9 @@ impl Writer {
     /// Returns the log position up to which events are applied; 0 before the first batch.
     #[must_use]
     pub fn position(&self) -> u64 {
-        self.checkpoint.as_ref().map_or(0, |made| made.position)
+        self.checkpoint
+            .as_ref()
+            .map_or(0, |checkpoint| checkpoint.position)
     }
 
     async fn load_checkpoint(&mut self) -> Result<(), Error> {

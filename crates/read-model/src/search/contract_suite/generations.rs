@@ -1,4 +1,4 @@
-//! Generations: an index next to the live one, and the swap.
+//! Generations: a rebuild fills the next one, and the switch makes it live.
 
 use std::sync::Arc;
 
@@ -35,8 +35,8 @@ pub(crate) async fn g9_a_switch_replaces_the_live_generation_and_can_be_rolled_b
     engine.switch().await.unwrap();
     drop(new);
     assert_eq!(found(&*engine, "london").await, [1]);
-    let made = engine.claim().await.unwrap().checkpoint;
-    assert_eq!(made, Some(of_generation(2, 2)));
+    let claimed = engine.claim().await.unwrap();
+    assert_eq!(claimed.checkpoint, Some(of_generation(2, 2)));
     write(&*engine, vec![customer(2, "London")], of_generation(2, 3)).await;
     drop(engine);
 

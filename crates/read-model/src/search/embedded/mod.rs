@@ -285,8 +285,8 @@ impl Engine for TantivyIndex {
         documents: Vec<Document>,
     ) -> Result<Vec<IndexDifference>, Error> {
         self.blocking(move |state| {
-            let there = state.newest().digests(&state.fields, first, last)?;
-            Ok(digest::compare(there, &documents))
+            let indexed = state.newest().digests(&state.fields, first, last)?;
+            Ok(digest::compare(indexed, &documents))
         })
         .await
     }

@@ -51,13 +51,13 @@ pub(super) struct ServerClient {
 pub struct MeilisearchIndex {
     pub(super) server: ServerClient,
     pub(super) uid: String,
-    /// Whether this is the index next to the live one.
+    /// Whether this is the next generation, not the live one.
     pub(super) is_next: bool,
     /// Whether the index is unfinished.
     unfinished: bool,
     pub(super) schema: String,
     ownership: Arc<Mutex<Ownership>>,
-    /// The index that the next swap makes live.
+    /// The generation that the next switch makes live.
     pub(super) next: Mutex<Option<Arc<MeilisearchIndex>>>,
 }
 
@@ -130,7 +130,7 @@ impl MeilisearchIndex {
         let url = format!("{}/indexes/{}", self.server.url, self.uid);
         let get = Method::<(), ()>::Get { query: () };
         let found: Option<IndexInfo> = found(self.server.writes.request(&url, get, 200).await)?;
-        Ok(found.map(|made| made.created_at))
+        Ok(found.map(|info| info.created_at))
     }
 
     /// Returns the checkpoint; `None` without an index or a checkpoint, or if it belongs to another
@@ -149,11 +149,11 @@ impl MeilisearchIndex {
     /// Creates the index if it is missing, and sends its settings.
     pub(super) async fn prepare(&self) -> Result<(), Error> {
         let client = &self.server.client;
-        let made = client.create_index(&self.uid, Some(PRIMARY_KEY)).await;
+        let created = client.create_index(&self.uid, Some(PRIMARY_KEY)).await;
         // The server rejects the task if the index exists.
         match self
             .server
-            .wait_for_task(made.map_err(failed)?.task_uid)
+            .wait_for_task(created.map_err(failed)?.task_uid)
             .await
         {
             Ok(()) | Err(Error::Refused(_)) => {}

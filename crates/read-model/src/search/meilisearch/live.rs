@@ -1,4 +1,4 @@
-//! The index next to the live one, and the swap of the two.
+//! The next generation of the index, and the switch to it: the server swaps the two indexes.
 
 use std::sync::{Arc, PoisonError};
 

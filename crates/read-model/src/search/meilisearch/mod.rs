@@ -2,7 +2,7 @@
 //!
 //! One index, `orders`, holds the orders and one document with the checkpoint. Meilisearch applies
 //! a task completely or not at all, so documents and checkpoint share a task. A second index,
-//! `orders-beside`, is the unfinished or the previous one. One task swaps the two.
+//! `orders-beside`, is the next or the previous generation. One task swaps the two.
 //!
 //! The checkpoint also ensures a single writer. A process that claims the index raises its epoch,
 //! and a process that finds a newer epoch than its own stops. Tasks of the old writer may still run

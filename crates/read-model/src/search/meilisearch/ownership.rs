@@ -70,10 +70,10 @@ impl Ownership {
         }
     }
 
-    /// Creates the state for the index next to this one.
+    /// Creates the state for the next generation of this index.
     ///
     /// The claim there must be newer than the one here, so that the writer here stops after the
-    /// swap.
+    /// switch.
     pub(super) fn of_next_generation(&self) -> Self {
         Self {
             name: self.name.clone(),

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use super::{failed, index::ServerClient};
 use crate::search::Error;
 
-/// The first and the longest interval between two requests for a task's state. Each interval is half
-/// as long again as the one before.
+/// The first and the longest interval between two requests for a task's state. Each interval is
+/// half as long again as the one before.
 const MIN_POLL_INTERVAL: Duration = Duration::from_millis(5);
 const MAX_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -169,7 +169,7 @@ mod tests {
             .server
     }
 
-    async fn told(body: &'static str) -> String {
+    async fn outcome(body: &'static str) -> String {
         let server = answering(body).await;
         match server.wait_for_write("orders", Some(5), 7).await {
             Ok(()) => "done".to_owned(),
@@ -214,8 +214,8 @@ mod tests {
                 "Interference { removed: true }",
             ),
         ] {
-            assert_eq!(told(body).await, what, "{body}");
+            assert_eq!(outcome(body).await, what, "{body}");
         }
-        assert!(told("<html>").await.contains("the search index failed"));
+        assert!(outcome("<html>").await.contains("the search index failed"));
     }
 }
