@@ -13,6 +13,7 @@ mod database;
 mod evolution;
 mod example;
 mod faults;
+mod health;
 mod limits;
 mod losses;
 mod newer_clients;
