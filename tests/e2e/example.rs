@@ -19,7 +19,7 @@ use follow::{Error, SILENCE, follow};
 use server::settings::{Caller, Credentials, Jwt, Roles, Tls};
 use source::{Source, Token};
 use tempfile::TempDir;
-use test_support::{Authority, DEADLINE, Issuer, Proxy, assert_refused, order, wait_until};
+use test_support::{Authority, DEADLINE, Issuer, Proxy, assert_error, order, wait_until};
 use tokio::time::{sleep, timeout};
 use tonic::{Code, Status, transport::Certificate};
 use warehouse::Warehouse;
@@ -118,8 +118,8 @@ async fn a_subscriber_stops_at_another_log() {
     };
     assert!(warehouse.apply(&third).await.is_err());
     let source = Source::new(server.url(), None, None).unwrap();
-    let refused: Result<(), _> = Err(refusal(&source, &mut warehouse).await);
-    assert_refused(refused, Code::FailedPrecondition, "LOG_MISMATCH");
+    let refused = refusal(&source, &mut warehouse).await;
+    assert_error(&refused, Code::FailedPrecondition, "LOG_MISMATCH");
 }
 
 async fn refusal(source: &Source, warehouse: &mut Warehouse) -> Status {

@@ -6,7 +6,7 @@ use contract::orders::v1::*;
 use e2e::{Clients, Server};
 use sqlx::{Connection as _, PgConnection};
 use test_support::{
-    Proxy, assert_refused, eventually, order,
+    Proxy, assert_error, assert_refused, eventually, order,
     postgres::{self, Cluster},
     request, wait_until,
 };
@@ -19,9 +19,8 @@ use tonic_types::StatusExt as _;
 use crate::health::{Watch, health, wait_until_serving};
 
 /// Asserts that the outcome of a call is unknown and that the error has a time to retry.
-fn assert_unavailable(status: Status) {
-    let refused: Result<(), _> = Err(status);
-    let status = assert_refused(refused, Code::Unavailable, "STORE_UNAVAILABLE");
+fn assert_unavailable(status: &Status) {
+    assert_error(status, Code::Unavailable, "STORE_UNAVAILABLE");
     assert!(status.get_details_retry_info().is_some());
 }
 
@@ -29,7 +28,7 @@ fn assert_unavailable(status: Status) {
 async fn log(clients: &mut Clients) -> Vec<RecordedEvent> {
     wait_until("the log can be read", async || {
         let subscribed = clients.subscribe(request::events_after(0)).await;
-        subscribed.map_err(assert_unavailable).is_ok()
+        subscribed.inspect_err(assert_unavailable).is_ok()
     })
     .await;
     clients.log().await
@@ -40,7 +39,7 @@ async fn retried(clients: &mut Clients, create: &CreateOrderRequest) -> CreateOr
     loop {
         match clients.create_order(create.clone()).await {
             Ok(reply) => return reply,
-            Err(status) => assert_unavailable(status),
+            Err(status) => assert_unavailable(&status),
         }
         tokio::task::yield_now().await;
     }
@@ -95,7 +94,7 @@ async fn check_killed_at(moment: &str) {
     .execute(&mut killer)
     .await
     .unwrap();
-    assert_unavailable(call.await.unwrap().unwrap_err());
+    assert_unavailable(&call.await.unwrap().unwrap_err());
     holder.close().await.unwrap();
     let reply = retried(&mut clients, &create).await;
     let events = log(&mut clients).await;
@@ -135,7 +134,7 @@ async fn g1_g5_a_retry_returns_the_position_of_a_commit_whose_answer_was_lost() 
     })
     .await;
     network.cut();
-    assert_unavailable(call.await.unwrap().unwrap_err());
+    assert_unavailable(&call.await.unwrap().unwrap_err());
     network.mend();
     let reply = retried(&mut clients, &create).await;
     assert_eq!(reply.position, position.cast_unsigned());
@@ -178,7 +177,7 @@ async fn check_outages(node: &Server, lose: impl Fn(), get_back: impl Fn()) {
         watch.wait_for(ServingStatus::NotServing).await;
         let create = order::create(&format!("o-{round}"), "ann");
         let refused = clients.create_order(create.clone()).await;
-        assert_unavailable(refused.unwrap_err());
+        assert_unavailable(&refused.unwrap_err());
         // Queries need no database.
         let unknown = clients.get_order(request::order("unknown", 0)).await;
         assert_refused(unknown, Code::NotFound, "ORDER_NOT_FOUND");

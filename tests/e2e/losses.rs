@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use e2e::{Clients, Server};
 use test_support::{
-    DEADLINE, Interceptor, assert_refused, eventually, meilisearch::Losable, reason, request,
+    DEADLINE, Interceptor, assert_error, assert_refused, eventually, meilisearch::Losable, request,
     wait_until,
 };
 use tonic::Code;
@@ -82,7 +82,7 @@ async fn check_searches(mut server: Losable, lose: impl FnOnce(&mut Losable)) {
                 answered += 1;
                 assert_eq!(found.total_size, 100, "answer {answered}");
             }
-            Err(error) => assert_eq!(reason(&error), "SEARCH_UNAVAILABLE"),
+            Err(error) => assert_error(&error, Code::Unavailable, "SEARCH_UNAVAILABLE"),
         }
         let now = epoch(&server);
         answered > 0 && now.is_some() && now != before

@@ -8,7 +8,7 @@ use event_log::{Aggregate, Batch, Event};
 use prost::Message as _;
 use sqlx::{Connection as _, PgConnection, postgres::PgListener};
 use test_support::{
-    DEADLINE, assert_refused, order, postgres, reason,
+    DEADLINE, assert_error, assert_refused, order, postgres,
     request::{events_after, follow},
     wait_until,
 };
@@ -226,10 +226,7 @@ async fn retried(
     loop {
         match clients.create_order(create.clone()).await {
             Ok(reply) => return (create.request_id, reply),
-            Err(status) => {
-                assert_eq!(status.code(), Code::Unavailable, "{status:?}");
-                assert_eq!(reason(&status), "STORE_UNAVAILABLE");
-            }
+            Err(status) => assert_error(&status, Code::Unavailable, "STORE_UNAVAILABLE"),
         }
         tokio::task::yield_now().await;
     }

@@ -8,7 +8,7 @@
 //!   [`promtool`] find installed tools.
 //! - [`Authority`] issues certificates, and [`Issuer`] signs JWTs.
 //! - [`sqlite`] opens the files of a node, for example to corrupt them.
-//! - [`assert_refused`] and [`assert_invalid_fields`] check the error of a call.
+//! - [`assert_refused`], [`assert_invalid_fields`] and [`assert_error`] check the error of a call.
 //! - [`wait_until`] and [`eventually`] poll a condition until it holds or [`DEADLINE`] passes.
 
 mod authority;
@@ -31,7 +31,7 @@ pub use interceptor::Interceptor;
 pub use methods::methods;
 pub use path::{buf, on_path, promtool};
 pub use proxy::Proxy;
-pub use status::{assert_invalid_fields, assert_refused, reason};
+pub use status::{assert_error, assert_invalid_fields, assert_refused, reason};
 use tokio::time::Instant;
 
 /// Bounds every wait of a test: 60 s, so that a slow machine does not fail it.

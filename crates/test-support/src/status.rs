@@ -19,9 +19,18 @@ pub fn reason(status: &Status) -> String {
 #[track_caller]
 pub fn assert_refused<T: Debug>(result: Result<T, Status>, code: Code, reason: &str) -> Status {
     let status = result.expect_err("the server refuses the call");
-    let found = (status.code(), self::reason(&status));
-    assert_eq!(found, (code, reason.to_owned()), "{status:?}");
+    assert_error(&status, code, reason);
     status
+}
+
+/// Asserts that an error has this code and reason.
+///
+/// # Panics
+/// Panics if the code or the reason differs.
+#[track_caller]
+pub fn assert_error(status: &Status, code: Code, reason: &str) {
+    let found = (status.code(), self::reason(status));
+    assert_eq!(found, (code, reason.to_owned()), "{status:?}");
 }
 
 /// Asserts that the server refused a call with `INVALID_FIELD` for exactly these fields, in this

@@ -3,17 +3,11 @@
 use contract::orders::v1::*;
 use e2e::end_of;
 use serde_json::json;
-use test_support::{DEADLINE, Issuer, assert_refused, request::follow, wait_until};
+use test_support::{DEADLINE, Issuer, assert_error, assert_refused, request::follow, wait_until};
 use tokio::time::timeout;
-use tonic::{Code, Status};
+use tonic::Code;
 
 use super::{connect, start, write};
-
-/// Asserts that a stream ended because its credential is no longer valid.
-fn assert_ended(error: Status) {
-    let ended: Result<(), _> = Err(error);
-    assert_refused(ended, Code::Unauthenticated, "UNAUTHENTICATED");
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_key_counts_without_a_restart_and_the_streams_of_a_removed_key_end() {
@@ -44,9 +38,21 @@ async fn a_new_key_counts_without_a_restart_and_the_streams_of_a_removed_key_end
     stream.up_to(position).await;
 
     write(&keys, &new.keys());
-    assert_ended(stream.error().await);
-    assert_ended(end_of(watch).await);
-    assert_ended(end_of(commands).await);
+    assert_error(
+        &stream.error().await,
+        Code::Unauthenticated,
+        "UNAUTHENTICATED",
+    );
+    assert_error(
+        &end_of(watch).await,
+        Code::Unauthenticated,
+        "UNAUTHENTICATED",
+    );
+    assert_error(
+        &end_of(commands).await,
+        Code::Unauthenticated,
+        "UNAUTHENTICATED",
+    );
     // The server has stopped reading commands from this stream.
     let closed = timeout(DEADLINE, send.closed()).await;
     closed.expect("the server closes the stream of commands");
@@ -62,5 +68,9 @@ async fn a_stream_ends_when_its_jwt_expires() {
     let token = issuer.sign(&Issuer::claims(&["subscribe"], -28));
     let mut clients = connect(&server, &token).await;
     let stream = clients.subscribe(follow(0)).await.unwrap();
-    assert_ended(stream.error().await);
+    assert_error(
+        &stream.error().await,
+        Code::Unauthenticated,
+        "UNAUTHENTICATED",
+    );
 }
