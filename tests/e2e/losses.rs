@@ -1,7 +1,11 @@
 //! Tests of a Meilisearch that loses data or returns to an older copy. Each case runs with the
 //! double, and with a real server where one is installed.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    thread,
+    time::Instant,
+};
 
 use e2e::{Clients, Server};
 use test_support::{
@@ -137,6 +141,19 @@ enum Loss {
     Deleted,
 }
 
+/// Deletes the index, and returns when the server has done it.
+fn delete_index(server: &Losable) {
+    let (status, task) = server.call("DELETE", "/indexes/orders", "");
+    assert_eq!(status, 202);
+    let task: serde_json::Value = serde_json::from_str(&task).unwrap();
+    let path = format!("/tasks?uids={}", task["taskUid"]);
+    let deadline = Instant::now() + DEADLINE;
+    while !server.call("GET", &path, "").1.contains("succeeded") {
+        assert!(Instant::now() < deadline, "the index is not deleted");
+        thread::yield_now();
+    }
+}
+
 /// Checks that a rebuild fails if its swap is accepted and then lost, and that the next rebuild
 /// succeeds.
 async fn check_lost_swap(mut server: Losable, loss: Loss) {
@@ -156,7 +173,7 @@ async fn check_lost_swap(mut server: Losable, loss: Loss) {
         match loss {
             Loss::Wiped => server.wipe(),
             Loss::OlderCopy => server.put_back(&copy),
-            Loss::Deleted => assert_eq!(server.call("DELETE", "/indexes/orders", "").0, 202),
+            Loss::Deleted => delete_index(&server),
         }
     });
     let search = || request::rebuild(&["search"]);
