@@ -1,11 +1,10 @@
 //! Tests of the health and reflection services, which generic clients need.
 
 use e2e::Server;
-use test_support::eventually;
-use tonic_health::pb::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
-};
+use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_reflection::pb::{v1, v1alpha};
+
+use crate::health::{Watch, wait_until_serving};
 
 const SERVICES: [&str; 4] = [
     "orders.v1.CommandService",
@@ -17,112 +16,60 @@ const SERVICES: [&str; 4] = [
 #[tokio::test]
 async fn every_service_is_serving() {
     let server = Server::start().await;
-    let mut health = HealthClient::new(server.clients().await.channel);
+    let clients = server.clients().await;
     for service in SERVICES.into_iter().chain([""]) {
-        let request = HealthCheckRequest {
-            service: service.into(),
-        };
-        eventually(format!("{service} is serving"), async || {
-            let status = health.check(request.clone()).await.unwrap().into_inner();
-            (status.status() == ServingStatus::Serving).then_some(())
-        })
-        .await;
+        wait_until_serving(&clients, service).await;
     }
 }
 
-#[tokio::test]
-async fn reflection_lists_every_service_in_both_versions() {
-    let server = Server::start().await;
-    let channel = server.clients().await.channel;
-
-    let list = v1::server_reflection_request::MessageRequest::ListServices(String::new());
-    let request = v1::ServerReflectionRequest {
-        host: String::new(),
-        message_request: Some(list),
+/// Writes the test of one version of reflection. The versions have the same messages, as types of
+/// their own.
+macro_rules! reflection_lists_every_service {
+    ($test:ident, $version:ident) => {
+        #[tokio::test]
+        async fn $test() {
+            use $version::{
+                ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+                server_reflection_request::MessageRequest,
+                server_reflection_response::MessageResponse,
+            };
+            let server = Server::start().await;
+            let mut client = ServerReflectionClient::new(server.clients().await.channel);
+            let request = ServerReflectionRequest {
+                host: String::new(),
+                message_request: Some(MessageRequest::ListServices(String::new())),
+            };
+            let answers = client.server_reflection_info(tokio_stream::iter([request]));
+            let mut answers = answers.await.unwrap().into_inner();
+            let answer = answers.message().await.unwrap().unwrap();
+            let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
+                panic!("{answer:?}")
+            };
+            let names: Vec<_> = list.service.into_iter().map(|it| it.name).collect();
+            for service in SERVICES.into_iter().chain(["grpc.health.v1.Health"]) {
+                assert!(
+                    names.iter().any(|it| it == service),
+                    "{service} in {names:?}"
+                );
+            }
+        }
     };
-    let mut client = v1::server_reflection_client::ServerReflectionClient::new(channel.clone());
-    let stream = client
-        .server_reflection_info(tokio_stream::iter([request]))
-        .await
-        .unwrap();
-    let answer = stream
-        .into_inner()
-        .message()
-        .await
-        .unwrap()
-        .unwrap()
-        .message_response
-        .unwrap();
-    let v1::server_reflection_response::MessageResponse::ListServicesResponse(listed) = answer
-    else {
-        panic!("{answer:?}")
-    };
-    let new: Vec<_> = listed
-        .service
-        .into_iter()
-        .map(|service| service.name)
-        .collect();
-
-    let list = v1alpha::server_reflection_request::MessageRequest::ListServices(String::new());
-    let request = v1alpha::ServerReflectionRequest {
-        host: String::new(),
-        message_request: Some(list),
-    };
-    let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(channel);
-    let stream = client
-        .server_reflection_info(tokio_stream::iter([request]))
-        .await
-        .unwrap();
-    let answer = stream
-        .into_inner()
-        .message()
-        .await
-        .unwrap()
-        .unwrap()
-        .message_response
-        .unwrap();
-    let v1alpha::server_reflection_response::MessageResponse::ListServicesResponse(listed) = answer
-    else {
-        panic!("{answer:?}")
-    };
-    let old: Vec<_> = listed
-        .service
-        .into_iter()
-        .map(|service| service.name)
-        .collect();
-
-    for service in SERVICES.into_iter().chain(["grpc.health.v1.Health"]) {
-        assert!(
-            new.iter().any(|name| name == service),
-            "{service} in {new:?}"
-        );
-        assert!(
-            old.iter().any(|name| name == service),
-            "{service} in {old:?}"
-        );
-    }
 }
 
+reflection_lists_every_service!(reflection_v1_lists_every_service, v1);
+reflection_lists_every_service!(reflection_v1alpha_lists_every_service, v1alpha);
+
 #[tokio::test]
-async fn health_says_that_it_is_shutting_down_before_it_is_gone() {
+async fn health_reports_not_serving_during_the_shutdown() {
     let mut server = Server::start().await;
-    let mut health = HealthClient::new(server.clients().await.channel);
-    let request = HealthCheckRequest {
-        service: SERVICES[0].into(),
-    };
-    let mut watch = health.watch(request).await.unwrap().into_inner();
-    assert_eq!(
-        watch.message().await.unwrap().unwrap().status(),
-        ServingStatus::Serving
-    );
-    let told = async {
-        let status = watch.message().await.unwrap().unwrap().status();
-        assert!(
-            watch.message().await.unwrap().is_none(),
-            "nobody waits for those who watch"
-        );
+    let clients = server.clients().await;
+    let mut watch = Watch::start(&clients, SERVICES[0]).await;
+    assert_eq!(watch.next().await, Some(ServingStatus::Serving));
+    let reported = async {
+        let status = watch.next().await;
+        assert_eq!(watch.next().await, None, "the watch does not delay the end");
         status
     };
-    let ((), status) = tokio::join!(server.stop(), told);
-    assert_eq!(status, ServingStatus::NotServing);
+    let ((), status) = tokio::join!(server.stop(), reported);
+    assert_eq!(status, Some(ServingStatus::NotServing));
 }

@@ -3,14 +3,11 @@
 use e2e::Server;
 use event_log::{Location, Log, Schema};
 use sqlx::{Connection as _, PgConnection};
-use test_support::{
-    order,
-    postgres::{self, Cluster},
-};
+use test_support::postgres::{self, Cluster};
 use tokio::runtime::Handle;
 
 /// Opens the log in a database without a node.
-async fn open(database: &str) -> Result<Log, event_log::Error> {
+pub(crate) async fn open_log(database: &str) -> Result<Log, event_log::Error> {
     let location = Location::Database(database.parse().unwrap());
     let schema = Schema {
         current: 1,
@@ -23,7 +20,7 @@ async fn open(database: &str) -> Result<Log, event_log::Error> {
 #[ignore = "needs Postgres"]
 async fn a_database_of_a_newer_version_is_refused() {
     let database = postgres::database().await;
-    open(&database).await.unwrap();
+    open_log(&database).await.unwrap();
     let mut connection = PgConnection::connect(&database).await.unwrap();
     sqlx::raw_sql(
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
@@ -32,7 +29,7 @@ async fn a_database_of_a_newer_version_is_refused() {
     .execute(&mut connection)
     .await
     .unwrap();
-    let refused = open(&database).await.unwrap_err();
+    let refused = open_log(&database).await.unwrap_err();
     assert!(
         refused
             .to_string()
@@ -42,7 +39,7 @@ async fn a_database_of_a_newer_version_is_refused() {
 
 #[tokio::test]
 #[ignore = "needs Postgres"]
-async fn a_database_is_spoken_to_over_tls_when_its_url_says_so() {
+async fn a_node_reaches_its_database_over_tls_if_the_url_requires_it() {
     let (cluster, port) = Cluster::start_with_tls();
     let by_socket = cluster.database().await;
     let (server, _) = by_socket.split_once('?').unwrap();
@@ -54,11 +51,7 @@ async fn a_database_is_spoken_to_over_tls_when_its_url_says_so() {
     for parameters in ["sslmode=require", &verified] {
         let mut node = Server::start_on(&format!("{url}?{parameters}")).await;
         let mut clients = node.clients().await;
-        clients
-            .commands
-            .create_order(order::create("", "ann"))
-            .await
-            .unwrap();
+        clients.create("").await;
         clients.head().await;
         let (all, encrypted): (i64, i64) = sqlx::query_as(
             "SELECT count(*), count(*) FILTER (WHERE ssl) FROM pg_stat_activity
@@ -71,20 +64,20 @@ async fn a_database_is_spoken_to_over_tls_when_its_url_says_so() {
         assert_eq!(all, encrypted);
         node.stop().await;
     }
-    let untrusted = open(&format!("{url}?sslmode=verify-full"))
+    let untrusted = open_log(&format!("{url}?sslmode=verify-full"))
         .await
         .unwrap_err();
-    let told = untrusted.to_string();
-    assert!(told.contains("ertificate"), "{told}");
+    let message = untrusted.to_string();
+    assert!(message.contains("ertificate"), "{message}");
     assert!(
-        !format!("{told} {untrusted:?}").contains("secret"),
-        "{told}"
+        !format!("{message} {untrusted:?}").contains("secret"),
+        "{message}"
     );
 }
 
 #[tokio::test]
 #[ignore = "needs Postgres"]
-async fn g1_a_database_that_answers_before_the_disk_has_it_is_made_to_wait() {
+async fn g1_a_commit_is_synchronous_although_the_database_defaults_to_asynchronous_commits() {
     let database = postgres::database().await;
     let mut witness = PgConnection::connect(&database).await.unwrap();
     // A session takes this default unless it sets the value itself.
@@ -108,11 +101,7 @@ async fn g1_a_database_that_answers_before_the_disk_has_it_is_made_to_wait() {
     .execute(&mut witness)
     .await
     .unwrap();
-    clients
-        .commands
-        .create_order(order::create("", "ann"))
-        .await
-        .unwrap();
+    clients.create("").await;
     let seen: Vec<String> = sqlx::query_scalar("SELECT setting FROM seen")
         .fetch_all(&mut witness)
         .await
@@ -122,16 +111,16 @@ async fn g1_a_database_that_answers_before_the_disk_has_it_is_made_to_wait() {
 
 #[tokio::test]
 #[ignore = "needs Postgres"]
-async fn a_database_of_another_program_is_refused_and_left_as_it_is() {
+async fn a_database_with_tables_of_another_program_is_refused_and_not_changed() {
     let database = postgres::database().await;
     let mut connection = PgConnection::connect(&database).await.unwrap();
     sqlx::raw_sql("CREATE TABLE events (whose TEXT)")
         .execute(&mut connection)
         .await
         .unwrap();
-    let refused = open(&database).await.unwrap_err();
-    let told = refused.to_string();
-    assert!(told.contains("tables of other programs"), "{told}");
+    let refused = open_log(&database).await.unwrap_err();
+    let message = refused.to_string();
+    assert!(message.contains("tables of other programs"), "{message}");
     let tables: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'",
     )

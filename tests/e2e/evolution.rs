@@ -7,8 +7,8 @@
 use contract::{encoded, orders::v1::*};
 use e2e::{Clients, Server};
 use prost::Message as _;
-use sqlx::{Connection as _, SqliteConnection};
-use test_support::order;
+use sqlx::Connection as _;
+use test_support::{assert_refused, order, request, sqlite};
 use tonic::{Code, Request, Status, Streaming, codegen::http::uri::PathAndQuery};
 use tonic_prost::ProstCodec;
 
@@ -49,10 +49,7 @@ fn rows(file: &str) -> Vec<Stored> {
 async fn on(rows: &[Stored]) -> Server {
     let mut server = Server::start().await;
     server.stop().await;
-    let file = server.folder().join("events.db");
-    let mut log = SqliteConnection::connect(file.to_str().unwrap())
-        .await
-        .unwrap();
+    let mut log = sqlite::open(&server.folder().join("events.db")).await;
     for row in rows {
         let insert = "INSERT INTO events
             (aggregate_type, aggregate_id, version, event_type, schema_version, record)
@@ -100,8 +97,8 @@ async fn streamed(clients: &Clients, after_position: u64) -> (Vec<Vec<u8>>, Resu
 
 /// Ships an order, and returns its new version or the error code.
 async fn ship(clients: &mut Clients, id: &str) -> Result<u64, Code> {
-    let answer = clients.commands.ship_order(order::ship(id)).await;
-    let version = answer.map(|shipped| shipped.into_inner().version);
+    let shipped = clients.ship_order(order::ship(id)).await;
+    let version = shipped.map(|shipped| shipped.version);
     version.map_err(|status| status.code())
 }
 
@@ -111,18 +108,11 @@ fn newest() -> Vec<Stored> {
 }
 
 #[tokio::test]
-async fn there_is_a_story_of_each_version_up_to_the_one_that_is_written() {
+async fn stored_events_of_each_schema_version_are_kept_for_these_tests() {
     let mut server = Server::start().await;
-    let mut commands = server.clients().await.commands;
-    commands
-        .create_order(order::create("o", "ann"))
-        .await
-        .unwrap();
+    server.clients().await.create("o").await;
     server.stop().await;
-    let file = server.folder().join("events.db");
-    let mut log = SqliteConnection::connect(file.to_str().unwrap())
-        .await
-        .unwrap();
+    let mut log = sqlite::open(&server.folder().join("events.db")).await;
     let written: u32 = sqlx::query_scalar("SELECT max(schema_version) FROM events")
         .fetch_one(&mut log)
         .await
@@ -138,13 +128,14 @@ async fn there_is_a_story_of_each_version_up_to_the_one_that_is_written() {
 }
 
 #[tokio::test]
-async fn what_any_version_wrote_is_read_projected_and_decided_on() {
+async fn events_of_every_schema_version_are_read_projected_and_decided_on() {
     for version in VERSIONS {
-        is_read_projected_and_decided_on(rows(version)).await;
+        check_events(rows(version)).await;
     }
 }
 
-async fn is_read_projected_and_decided_on(stored: Vec<Stored>) {
+/// Checks events that a program with an older schema version wrote.
+async fn check_events(stored: Vec<Stored>) {
     let server = on(&stored).await;
     let mut clients = server.clients().await;
 
@@ -180,21 +171,11 @@ async fn is_read_projected_and_decided_on(stored: Vec<Stored>) {
     assert_eq!(ship(&mut clients, "b").await, Err(Code::FailedPrecondition));
     assert_eq!(ship(&mut clients, "c").await, Ok(2));
 
-    let mut verified = clients
-        .projections
-        .verify(VerifyRequest {
-            parts: vec!["documents".into(), "search".into()],
-        })
-        .await
-        .unwrap()
-        .into_inner();
-    while let Some(told) = verified.message().await.unwrap() {
-        assert_eq!(told.differences, []);
-    }
+    clients.assert_verified(&["documents", "search"]).await;
 }
 
 #[tokio::test]
-async fn what_newer_code_added_is_kept_and_passed_on() {
+async fn a_field_that_a_newer_program_added_is_kept_and_streamed() {
     let mut stored = newest();
     let created = stored
         .iter_mut()
@@ -218,7 +199,7 @@ async fn what_newer_code_added_is_kept_and_passed_on() {
 }
 
 #[tokio::test]
-async fn an_event_of_a_type_that_is_not_known_is_passed_on_and_nothing_is_decided_on_it() {
+async fn an_event_of_an_unknown_type_is_streamed_and_commands_for_its_order_fail() {
     let mut stored = newest();
     let mut returned = stored.last().unwrap().clone();
     returned.version = 2;
@@ -242,39 +223,29 @@ async fn an_event_of_a_type_that_is_not_known_is_passed_on_and_nothing_is_decide
     assert_eq!((order.status(), order.version), (OrderStatus::Created, 2));
     assert_eq!(ship(&mut clients, "c").await, Err(Code::Internal));
     assert_eq!(clients.head().await, stored.len() as u64);
-    clients
-        .commands
-        .create_order(order::create("d", "ann"))
-        .await
-        .unwrap();
+    clients.create("d").await;
 }
 
 #[tokio::test]
-async fn g6_an_event_of_a_newer_schema_is_waited_at_and_not_skipped() {
+async fn g6_an_event_of_a_newer_schema_stops_streams_and_projection_instead_of_being_skipped() {
     let mut stored = newest();
     // The changed event creates order `c`, and another event follows it.
     let at = stored.len();
     stored[at - 1].schema_version += 1;
     let server = on(&stored).await;
     let mut clients = server.clients().await;
-    clients
-        .commands
-        .create_order(order::create("d", "ann"))
-        .await
-        .unwrap();
+    clients.create("d").await;
     assert_eq!(ship(&mut clients, "c").await, Err(Code::Internal));
 
     let (_, ended) = streamed(&clients, 0).await;
     assert_eq!(ended.unwrap_err().code(), Code::Internal);
     let (events, ended) = streamed(&clients, at as u64).await;
     ended.unwrap();
-    assert_eq!(events.len(), 1, "what is behind it can be asked for");
+    assert_eq!(events.len(), 1, "the later events can be read");
     let behind = GetOrderRequest {
-        order_id: "d".into(),
-        min_position: at as u64 + 1,
         max_wait: Some(prost_types::Duration::default()),
-        ..GetOrderRequest::default()
+        ..request::order("d", at as u64 + 1)
     };
-    let refused = clients.queries.get_order(behind).await.unwrap_err();
-    assert_eq!(refused.code(), Code::DeadlineExceeded);
+    let behind = clients.get_order(behind).await;
+    assert_refused(behind, Code::DeadlineExceeded, "READ_MODEL_BEHIND");
 }

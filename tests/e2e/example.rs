@@ -19,7 +19,7 @@ use follow::{Error, SILENCE, follow};
 use server::settings::{Caller, Credentials, Jwt, Roles, Tls};
 use source::{Source, Token};
 use tempfile::TempDir;
-use test_support::{Authority, DEADLINE, Issuer, Proxy, eventually, order, reason};
+use test_support::{Authority, DEADLINE, Issuer, Proxy, assert_error, order, wait_until};
 use tokio::time::{sleep, timeout};
 use tonic::{Code, Status, transport::Certificate};
 use warehouse::Warehouse;
@@ -29,29 +29,27 @@ use warehouse::Warehouse;
 async fn write(clients: &mut Clients, ids: std::ops::Range<u64>, between: impl Fn(u64)) {
     for id in ids {
         let name = format!("o-{id}");
-        let created = clients.commands.create_order(order::create(&name, "ann"));
-        created.await.unwrap();
+        clients.create(&name).await;
         if id % 2 == 0 {
-            clients
-                .commands
-                .ship_order(order::ship(&name))
-                .await
-                .unwrap();
+            clients.ship_order(order::ship(&name)).await.unwrap();
         }
         between(id);
     }
 }
 
-async fn reached(file: &Path, position: u64) {
-    eventually(format!("position {position}"), async || {
-        let mut looked_at = Warehouse::open(file).await.unwrap();
-        (looked_at.position().await.unwrap().1 == position).then_some(())
-    })
+async fn wait_for_position(file: &Path, position: u64) {
+    wait_until(
+        format!("the warehouse is at position {position}"),
+        async || {
+            let mut warehouse = Warehouse::open(file).await.unwrap();
+            warehouse.position().await.unwrap().1 == position
+        },
+    )
     .await;
 }
 
 #[tokio::test]
-async fn g6_a_warehouse_loses_and_repeats_nothing_while_the_network_breaks() {
+async fn g6_a_subscriber_applies_each_event_once_while_the_network_breaks() {
     let server = Server::start().await;
     let address = server.url().replace("http://", "");
     let network = Proxy::to(&address).await;
@@ -68,12 +66,12 @@ async fn g6_a_warehouse_loses_and_repeats_nothing_while_the_network_breaks() {
             _ => {}
         })
         .await;
-        reached(&file, 75).await;
+        wait_for_position(&file, 75).await;
         // The connection stays open without traffic.
         network.darken();
         write(&mut clients, 50..60, |_| ()).await;
         network.mend();
-        reached(&file, 90).await;
+        wait_for_position(&file, 90).await;
     };
     tokio::select! {
         () = writes => {}
@@ -83,7 +81,7 @@ async fn g6_a_warehouse_loses_and_repeats_nothing_while_the_network_breaks() {
     let mut warehouse = Warehouse::open(&file).await.unwrap();
     let writes = async {
         write(&mut clients, 60..70, |_| ()).await;
-        reached(&file, 105).await;
+        wait_for_position(&file, 105).await;
     };
     tokio::select! {
         () = writes => {}
@@ -103,7 +101,7 @@ async fn g6_a_warehouse_loses_and_repeats_nothing_while_the_network_breaks() {
 }
 
 #[tokio::test]
-async fn another_log_ends_it() {
+async fn a_subscriber_stops_at_another_log() {
     let server = Server::start().await;
     let folder = tempfile::tempdir().unwrap();
     let mut warehouse = Warehouse::open(folder.path().join("warehouse.db"))
@@ -120,13 +118,13 @@ async fn another_log_ends_it() {
     };
     assert!(warehouse.apply(&third).await.is_err());
     let source = Source::new(server.url(), None, None).unwrap();
-    let status = refusal(&source, &mut warehouse).await;
-    assert_eq!(reason(&status), "LOG_MISMATCH");
+    let refused = refusal(&source, &mut warehouse).await;
+    assert_error(&refused, Code::FailedPrecondition, "LOG_MISMATCH");
 }
 
 async fn refusal(source: &Source, warehouse: &mut Warehouse) -> Status {
     let ended = timeout(DEADLINE, follow(source, warehouse, SILENCE)).await;
-    match ended.expect("it goes on") {
+    match ended.expect("the subscriber ends") {
         Err(Error::Refused(status)) => status,
         other => panic!("{other:?}"),
     }
@@ -205,7 +203,7 @@ impl Secured {
 }
 
 #[tokio::test]
-async fn it_goes_on_when_its_token_is_replaced_by_a_better_one() {
+async fn a_subscriber_continues_when_its_expired_token_is_replaced() {
     let secured = Secured::start().await;
     let source = secured.source(Some(Token::File(secured.file("token"))));
     let file = secured.file("warehouse.db");
@@ -215,11 +213,11 @@ async fn it_goes_on_when_its_token_is_replaced_by_a_better_one() {
         write(&mut clients, 1..2, |_| ()).await;
         // The server tolerates a clock difference of 30 s, so this JWT expires in 3 s.
         secured.issue("subscribe", -27);
-        let soon_over = fs::read_to_string(secured.file("token")).unwrap();
-        reached(&file, 1).await;
-        eventually("it is over", async || {
-            let mut clients = secured.clients(soon_over.trim()).await;
-            clients.events.get_head(GetHeadRequest {}).await.err()
+        let expiring = fs::read_to_string(secured.file("token")).unwrap();
+        wait_for_position(&file, 1).await;
+        wait_until("the token has expired", async || {
+            let mut clients = secured.clients(expiring.trim()).await;
+            clients.get_head(GetHeadRequest {}).await.is_err()
         })
         .await;
         write(&mut clients, 3..4, |_| ()).await;
@@ -227,7 +225,7 @@ async fn it_goes_on_when_its_token_is_replaced_by_a_better_one() {
         // The server rejects the retries with another reason.
         sleep(Duration::from_secs(2)).await;
         secured.issue("subscribe", 600);
-        reached(&file, 2).await;
+        wait_for_position(&file, 2).await;
     };
     tokio::select! {
         () = replaced => {}
@@ -236,7 +234,7 @@ async fn it_goes_on_when_its_token_is_replaced_by_a_better_one() {
 }
 
 #[tokio::test]
-async fn the_one_token_that_it_has_is_taken_or_refused_for_good() {
+async fn a_subscriber_with_a_fixed_token_stops_when_it_is_refused() {
     let secured = Secured::start().await;
     let mut warehouse = Warehouse::open(secured.file("warehouse.db")).await.unwrap();
     let here = |token: String| secured.source(Some(Token::Here(token)));
@@ -252,7 +250,7 @@ async fn the_one_token_that_it_has_is_taken_or_refused_for_good() {
 }
 
 #[tokio::test]
-async fn a_server_of_another_authority_is_told_nothing() {
+async fn a_subscriber_does_not_connect_to_a_server_of_another_authority() {
     let secured = Secured::start().await;
     let token = || Some(Token::Here("secret".into()));
     let other = Certificate::from_pem(Authority::new().pem());
@@ -264,7 +262,7 @@ async fn a_server_of_another_authority_is_told_nothing() {
 }
 
 #[test]
-fn a_token_is_not_sent_in_clear_to_another_machine() {
+fn a_subscriber_sends_no_token_without_tls_to_another_machine() {
     let with_token = |url: &str| Source::new(url.into(), Some(Token::Here("secret".into())), None);
     for url in [
         "http://orders.example:50051",

@@ -6,50 +6,40 @@ use contract::orders::v1::*;
 use e2e::{Clients, Server};
 use sqlx::{Connection as _, PgConnection};
 use test_support::{
-    Proxy, eventually, order,
+    Proxy, assert_error, assert_refused, eventually, order,
     postgres::{self, Cluster},
-    reason,
+    request, wait_until,
 };
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
-use tonic_health::pb::{
-    HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus,
-    health_client::HealthClient,
-};
+use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_types::StatusExt as _;
 
-/// Checks that the error reports an unknown outcome and a time to retry.
-fn check_unavailable(status: &Status) {
-    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
-    assert_eq!(reason(status), "STORE_UNAVAILABLE");
+use crate::health::{Watch, health, wait_until_serving};
+
+/// Asserts that the outcome of a call is unknown and that the error has a time to retry.
+fn assert_unavailable(status: &Status) {
+    assert_error(status, Code::Unavailable, "STORE_UNAVAILABLE");
     assert!(status.get_details_retry_info().is_some());
 }
 
-/// Returns every event of the log in order, and retries while the database is unavailable.
+/// Returns the whole log, and retries while the database is unavailable.
 async fn log(clients: &mut Clients) -> Vec<RecordedEvent> {
-    let mut stream = eventually("the log can be read", async || {
-        let stream = clients.events.subscribe(SubscribeRequest::default()).await;
-        let stream = stream.inspect_err(check_unavailable);
-        Some(stream.ok()?.into_inner())
+    wait_until("the log can be read", async || {
+        let subscribed = clients.subscribe(request::events_after(0)).await;
+        subscribed.inspect_err(assert_unavailable).is_ok()
     })
     .await;
-    let mut events = Vec::new();
-    while let Some(response) = stream.message().await.unwrap() {
-        events.extend(response.events);
-    }
-    for (index, event) in events.iter().enumerate() {
-        assert_eq!(event.position, index as u64 + 1, "dense");
-    }
-    events
+    clients.log().await
 }
 
 /// Retries a command until it is answered, as a client does.
 async fn retried(clients: &mut Clients, create: &CreateOrderRequest) -> CreateOrderResponse {
     loop {
-        match clients.commands.create_order(create.clone()).await {
-            Ok(reply) => return reply.into_inner(),
-            Err(status) => check_unavailable(&status),
+        match clients.create_order(create.clone()).await {
+            Ok(reply) => return reply,
+            Err(status) => assert_unavailable(&status),
         }
         tokio::task::yield_now().await;
     }
@@ -67,24 +57,9 @@ async fn node_behind(database: &str) -> (Server, Proxy, PgConnection) {
     )
 }
 
-/// Waits until an append waits for the advisory lock.
-async fn held(connection: &mut PgConnection) {
-    eventually("the append waits", async || {
-        let waiting: i64 = sqlx::query_scalar(
-            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
-            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-        )
-        .fetch_one(&mut *connection)
-        .await
-        .unwrap();
-        (waiting > 0).then_some(())
-    })
-    .await;
-}
-
 /// Kills a connection inside a transaction, at the point where the trigger `moment` blocks it.
 /// Checks that a retry appends one event.
-async fn killed_at(moment: &str) {
+async fn check_killed_at(moment: &str) {
     let database = postgres::database().await;
     let node = Server::start_on(&database).await;
     let mut clients = node.clients().await;
@@ -108,9 +83,9 @@ async fn killed_at(moment: &str) {
         .await
         .unwrap();
     let create = order::create("o", "ann");
-    let (mut commands, first) = (clients.commands.clone(), create.clone());
-    let call = tokio::spawn(async move { commands.create_order(first).await });
-    held(&mut killer).await;
+    let (mut first, command) = (clients.clone(), create.clone());
+    let call = tokio::spawn(async move { first.create_order(command).await });
+    postgres::wait_for_advisory_lock(&mut killer).await;
     sqlx::raw_sql(
         "SELECT pg_terminate_backend(pid) FROM pg_locks
         WHERE locktype = 'advisory' AND NOT granted
@@ -119,7 +94,7 @@ async fn killed_at(moment: &str) {
     .execute(&mut killer)
     .await
     .unwrap();
-    check_unavailable(&call.await.unwrap().unwrap_err());
+    assert_unavailable(&call.await.unwrap().unwrap_err());
     holder.close().await.unwrap();
     let reply = retried(&mut clients, &create).await;
     let events = log(&mut clients).await;
@@ -129,28 +104,29 @@ async fn killed_at(moment: &str) {
 
 #[tokio::test]
 #[ignore = "needs Postgres"]
-async fn g1_g5_a_connection_that_is_killed_before_the_commit_leaves_nothing_behind() {
-    killed_at("TRIGGER wait BEFORE INSERT ON events").await;
+async fn g1_g5_a_command_whose_connection_is_killed_before_the_commit_takes_effect_once_retried() {
+    check_killed_at("TRIGGER wait BEFORE INSERT ON events").await;
 }
 
 #[tokio::test]
 #[ignore = "needs Postgres"]
-async fn g1_g5_a_connection_that_is_killed_during_the_commit_leaves_nothing_half_done() {
-    killed_at("CONSTRAINT TRIGGER wait AFTER INSERT ON events DEFERRABLE INITIALLY DEFERRED").await;
+async fn g1_g5_a_command_whose_connection_is_killed_during_the_commit_takes_effect_once_retried() {
+    check_killed_at("CONSTRAINT TRIGGER wait AFTER INSERT ON events DEFERRABLE INITIALLY DEFERRED")
+        .await;
 }
 
 #[tokio::test]
 #[ignore = "needs Postgres"]
-async fn g1_g5_a_commit_whose_answer_is_lost_is_answered_when_the_command_is_sent_again() {
+async fn g1_g5_a_retry_returns_the_position_of_a_commit_whose_answer_was_lost() {
     let database = postgres::database().await;
     let (node, network, mut witness) = node_behind(&database).await;
     let mut clients = node.clients().await;
     retried(&mut clients, &order::create("first", "ann")).await;
     network.mute();
     let create = order::create("o", "ann");
-    let (mut commands, first) = (clients.commands.clone(), create.clone());
-    let call = tokio::spawn(async move { commands.create_order(first).await });
-    let position: i64 = eventually("it is committed", async || {
+    let (mut first, command) = (clients.clone(), create.clone());
+    let call = tokio::spawn(async move { first.create_order(command).await });
+    let position: i64 = eventually("the command is committed", async || {
         sqlx::query_scalar("SELECT position FROM events WHERE aggregate_id = 'o'")
             .fetch_optional(&mut witness)
             .await
@@ -158,7 +134,7 @@ async fn g1_g5_a_commit_whose_answer_is_lost_is_answered_when_the_command_is_sen
     })
     .await;
     network.cut();
-    check_unavailable(&call.await.unwrap().unwrap_err());
+    assert_unavailable(&call.await.unwrap().unwrap_err());
     network.mend();
     let reply = retried(&mut clients, &create).await;
     assert_eq!(reply.position, position.cast_unsigned());
@@ -172,105 +148,84 @@ fn start_writers(clients: &Clients, stop: &CancellationToken) -> JoinSet<BTreeMa
     for writer in 0..8 {
         let (mut clients, stop) = (clients.clone(), stop.clone());
         writers.spawn(async move {
-            let mut told = BTreeMap::new();
+            let mut positions = BTreeMap::new();
             while !stop.is_cancelled() {
                 let create = order::create("", &format!("customer-{writer}"));
                 let reply = retried(&mut clients, &create).await;
-                told.insert(create.request_id, reply.position);
+                positions.insert(create.request_id, reply.position);
             }
-            told
+            positions
         });
     }
     writers
 }
 
 /// Checks a node under load that loses its database twice and recovers.
-async fn outage(node: &Server, lose: impl Fn(), get_back: impl Fn()) {
+async fn check_outages(node: &Server, lose: impl Fn(), get_back: impl Fn()) {
     let mut clients = node.clients().await;
-    let mut health = HealthClient::new(clients.channel.clone());
-    let service = "orders.v1.CommandService".to_owned();
-    let watch = health.watch(HealthCheckRequest { service }).await;
-    let mut watch = watch.unwrap().into_inner();
-    let mut becomes = async |wanted: ServingStatus| {
-        let mut told: HealthCheckResponse = watch.message().await.unwrap().unwrap();
-        while told.status() != wanted {
-            told = watch.message().await.unwrap().unwrap();
-        }
-    };
-    becomes(ServingStatus::Serving).await;
+    let mut watch = Watch::start(&clients, "orders.v1.CommandService").await;
+    watch.wait_for(ServingStatus::Serving).await;
     let stop = CancellationToken::new();
     let mut writers = start_writers(&clients, &stop);
     for round in 1..=2 {
         let before = clients.head().await;
-        eventually("orders are created", async || {
-            (clients.head().await >= before + 50).then_some(())
+        wait_until("50 orders are created", async || {
+            clients.head().await >= before + 50
         })
         .await;
         lose();
-        becomes(ServingStatus::NotServing).await;
+        watch.wait_for(ServingStatus::NotServing).await;
         let create = order::create(&format!("o-{round}"), "ann");
-        let refused = clients.commands.create_order(create.clone()).await;
-        check_unavailable(&refused.unwrap_err());
-        let get = GetOrderRequest {
-            order_id: "unknown".into(),
-            ..GetOrderRequest::default()
-        };
-        let answered = clients.queries.get_order(get).await.unwrap_err();
-        assert_eq!(answered.code(), Code::NotFound, "queries go on");
+        let refused = clients.create_order(create.clone()).await;
+        assert_unavailable(&refused.unwrap_err());
+        // Queries need no database.
+        let unknown = clients.get_order(request::order("unknown", 0)).await;
+        assert_refused(unknown, Code::NotFound, "ORDER_NOT_FOUND");
         get_back();
-        becomes(ServingStatus::Serving).await;
+        watch.wait_for(ServingStatus::Serving).await;
         retried(&mut clients, &create).await;
     }
     stop.cancel();
-    let mut told = BTreeMap::new();
+    let mut acknowledged = BTreeMap::new();
     while let Some(writer) = writers.join_next().await {
-        told.extend(writer.unwrap());
+        acknowledged.extend(writer.unwrap());
     }
     let events = log(&mut clients).await;
-    assert_eq!(events.len(), told.len() + 2, "each once");
-    for (request_id, position) in told {
+    assert_eq!(events.len(), acknowledged.len() + 2, "each command once");
+    for (request_id, position) in acknowledged {
         assert_eq!(events[position as usize - 1].request_id, request_id);
     }
-    let statistics = GetStatisticsRequest {
-        min_position: events.len() as u64,
-        max_wait: Some(prost_types::Duration {
-            seconds: 30,
-            nanos: 0,
-        }),
-        ..GetStatisticsRequest::default()
-    };
-    let statistics = clients.queries.get_statistics(statistics).await.unwrap();
-    let total = statistics.into_inner().total_orders;
-    assert_eq!(total, events.len() as u64, "the documents too");
+    let head = events.len() as u64;
+    assert_eq!(clients.total_orders(head).await, head);
 }
 
 #[tokio::test]
 #[ignore = "needs Postgres"]
-async fn g1_g3_g5_a_postgres_that_is_restarted_under_load_loses_and_doubles_nothing() {
+async fn g1_g3_g5_each_command_takes_effect_once_while_postgres_restarts() {
     let cluster = Cluster::start("");
     let node = Server::start_on(&cluster.database().await).await;
-    outage(&node, || cluster.stop(), || cluster.start_again()).await;
+    check_outages(&node, || cluster.stop(), || cluster.start_again()).await;
 }
 
 #[tokio::test]
 #[ignore = "needs Postgres"]
-async fn g1_g3_g5_a_network_that_is_cut_under_load_loses_and_doubles_nothing() {
+async fn g1_g3_g5_each_command_takes_effect_once_while_the_network_is_cut() {
     let database = postgres::database().await;
     let (node, network, _) = node_behind(&database).await;
-    outage(&node, || network.cut(), || network.mend()).await;
+    check_outages(&node, || network.cut(), || network.mend()).await;
 }
 
 #[tokio::test]
 #[ignore = "needs Postgres"]
-async fn g1_g3_g5_a_network_that_goes_dark_under_load_loses_and_doubles_nothing() {
+async fn g1_g3_g5_each_command_takes_effect_once_while_the_network_is_silent() {
     let database = postgres::database().await;
     let (node, network, _) = node_behind(&database).await;
-    outage(&node, || network.darken(), || network.mend()).await;
+    check_outages(&node, || network.darken(), || network.mend()).await;
 }
 
 #[tokio::test]
 #[ignore = "needs Postgres"]
-async fn g6_g8_a_query_node_leaves_a_command_node_that_cannot_reach_the_log_any_more() {
+async fn g6_g8_a_query_node_leaves_a_command_node_that_cannot_reach_the_log() {
     let database = postgres::database().await;
     let (cut_off, network, _) = node_behind(&database).await;
     let other = Server::start_for_commands(Some(&database)).await;
@@ -280,25 +235,14 @@ async fn g6_g8_a_query_node_leaves_a_command_node_that_cannot_reach_the_log_any_
         if lost {
             network.cut();
         }
-        let position = retried(&mut writing, &order::create(id, "ann"))
-            .await
-            .position;
-        let get = GetOrderRequest {
-            order_id: id.into(),
-            min_position: position,
-            max_wait: Some(prost_types::Duration {
-                seconds: 30,
-                nanos: 0,
-            }),
-            ..GetOrderRequest::default()
-        };
-        reading.queries.get_order(get).await.unwrap();
+        let created = retried(&mut writing, &order::create(id, "ann")).await;
+        reading.order(id, created.position).await;
     }
 }
 
 #[tokio::test]
 #[ignore = "needs Postgres"]
-async fn a_query_node_does_not_take_what_a_cut_off_node_knows_for_the_whole_log() {
+async fn a_query_node_that_follows_a_cut_off_node_is_not_serving() {
     let database = postgres::database().await;
     let (cut_off, network, _) = node_behind(&database).await;
     let other = Server::start_for_commands(Some(&database)).await;
@@ -308,56 +252,40 @@ async fn a_query_node_does_not_take_what_a_cut_off_node_knows_for_the_whole_log(
     retried(&mut other.clients().await, &order::create("after", "ann")).await;
     let reads = Server::start_for_queries(&[&cut_off.url()]).await;
     let mut reading = reads.clients().await;
-    eventually("it says that it does not know the log", async || {
-        let status = reading.projections.get_status(GetStatusRequest {}).await;
-        let documents = status.unwrap().into_inner().projections.remove(0);
-        (!documents.error.is_empty()).then_some(())
+    wait_until("the documents have an error", async || {
+        !reading.projection("documents").await.error.is_empty()
     })
     .await;
-    let query = HealthCheckRequest {
-        service: "orders.v1.QueryService".into(),
-    };
-    let mut health = HealthClient::new(reading.channel.clone());
-    let status = health.check(query.clone()).await.unwrap().into_inner();
-    assert_eq!(status.status(), ServingStatus::NotServing);
+    let service = "orders.v1.QueryService";
+    let status = health(&reading, service).await;
+    assert_eq!(status, Some(ServingStatus::NotServing));
     network.mend();
-    eventually("it is ready", async || {
-        let status = health.check(query.clone()).await.unwrap().into_inner();
-        (status.status() == ServingStatus::Serving).then_some(())
-    })
-    .await;
-    let statistics = reading
-        .queries
-        .get_statistics(GetStatisticsRequest::default());
-    assert_eq!(statistics.await.unwrap().into_inner().total_orders, 2);
+    wait_until_serving(&reading, service).await;
+    assert_eq!(reading.total_orders(0).await, 2);
 }
 
 #[tokio::test]
 #[ignore = "needs Postgres"]
-async fn g1_a_postgres_that_restarts_while_nobody_writes_costs_no_command() {
+async fn g1_a_restart_of_an_idle_postgres_fails_no_later_command() {
     let cluster = Cluster::start("");
     let node = Server::start_on(&cluster.database().await).await;
     let mut clients = node.clients().await;
     retried(&mut clients, &order::create("before", "ann")).await;
-    let mut health = HealthClient::new(clients.channel.clone());
-    let service = "orders.v1.CommandService".to_owned();
-    let watch = health.watch(HealthCheckRequest { service }).await;
-    let mut watch = watch.unwrap().into_inner();
+    let mut watch = Watch::start(&clients, "orders.v1.CommandService").await;
     cluster.stop();
-    while watch.message().await.unwrap().unwrap().status() != ServingStatus::NotServing {}
+    watch.wait_for(ServingStatus::NotServing).await;
     cluster.start_again();
-    while watch.message().await.unwrap().unwrap().status() != ServingStatus::Serving {}
-    let create = clients.commands.create_order(order::create("after", "ann"));
-    create.await.unwrap();
+    watch.wait_for(ServingStatus::Serving).await;
+    clients.create("after").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_that_cannot_be_read_is_no_outage_for_others() {
+async fn a_corrupted_page_of_the_log_fails_only_the_commands_of_its_order() {
     let mut server = Server::start().await;
     let mut clients = server.clients().await;
     for index in 0..300 {
         let create = order::create(&format!("o-{index}"), &format!("customer-{index}"));
-        clients.commands.create_order(create).await.unwrap();
+        clients.create_order(create).await.unwrap();
     }
     drop(clients);
     server.stop().await;
@@ -374,15 +302,10 @@ async fn a_page_that_cannot_be_read_is_no_outage_for_others() {
     server.start_again().await;
     let mut clients = server.clients().await;
     for index in 0..20 {
-        let cancel = CancelOrderRequest {
-            order_id: "o-150".to_owned(),
-            reason: "broken".to_owned(),
-            ..CancelOrderRequest::default()
-        };
-        let mut commands = clients.commands.clone();
-        let broken = tokio::spawn(async move { commands.cancel_order(cancel).await });
-        let create = order::create(&format!("new-{index}"), "ann");
-        clients.commands.create_order(create).await.unwrap();
-        assert_eq!(reason(&broken.await.unwrap().unwrap_err()), "INTERNAL");
+        let mut other = clients.clone();
+        let cancelled =
+            tokio::spawn(async move { other.cancel_order(order::cancel("o-150")).await });
+        clients.create(&format!("new-{index}")).await;
+        assert_refused(cancelled.await.unwrap(), Code::Internal, "INTERNAL");
     }
 }

@@ -7,13 +7,13 @@
 #![cfg(test)]
 
 mod access;
-mod access_table;
 mod commands;
 mod contract;
 mod database;
 mod evolution;
 mod example;
 mod faults;
+mod health;
 mod limits;
 mod losses;
 mod newer_clients;
@@ -22,7 +22,6 @@ mod postgres;
 mod queries;
 mod real_meilisearch;
 mod roles;
-mod strangers;
 mod stream;
 mod tls;
 mod watch;

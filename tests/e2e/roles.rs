@@ -1,12 +1,12 @@
 //! Tests of nodes that only accept commands or only answer queries.
 
 use contract::orders::v1::*;
-use e2e::{Clients, Server};
-use test_support::{Proxy, eventually, order, postgres, reason};
+use e2e::Server;
+use test_support::{Proxy, assert_refused, eventually, order, postgres, request, wait_until};
 use tonic::Code;
-use tonic_health::pb::{
-    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
-};
+use tonic_health::pb::health_check_response::ServingStatus;
+
+use crate::health::{health, wait_until_serving};
 
 fn address(server: &Server) -> String {
     server.url().replace("http://", "")
@@ -16,85 +16,48 @@ fn through(proxy: &Proxy) -> String {
     format!("http://{}", proxy.address())
 }
 
-/// Returns the health of a service, or `None` if the service does not exist.
-async fn health(clients: &Clients, service: &str) -> Option<ServingStatus> {
-    let request = HealthCheckRequest {
-        service: service.into(),
-    };
-    let checked = HealthClient::new(clients.channel.clone())
-        .check(request)
-        .await;
-    Some(checked.ok()?.into_inner().status())
-}
-
-async fn create(clients: &mut Clients, id: &str) -> u64 {
-    let created = clients
-        .commands
-        .create_order(order::create(id, "ann"))
-        .await;
-    created.unwrap().into_inner().position
-}
-
-async fn documents(clients: &mut Clients) -> ProjectionStatus {
-    let status = clients.projections.get_status(GetStatusRequest {}).await;
-    status.unwrap().into_inner().projections.remove(0)
-}
-
 #[tokio::test]
-async fn a_node_has_the_services_of_its_roles_and_no_others() {
+async fn a_node_serves_the_calls_of_its_roles_only() {
     let writes = Server::start_for_commands(None).await;
     let reads = Server::start_for_queries(&[&writes.url()]).await;
     let (mut writing, mut reading) = (writes.clients().await, reads.clients().await);
-    let position = create(&mut writing, "o").await;
+    let position = writing.create("o").await;
     assert_eq!(reading.order("o", position).await.order_id, "o");
 
-    let refused = reading
-        .commands
-        .create_order(order::create("", "ann"))
-        .await;
+    let refused = reading.create_order(order::create("", "ann")).await;
     assert_eq!(refused.unwrap_err().code(), Code::Unimplemented);
-    let refused = reading.events.get_head(GetHeadRequest {}).await;
+    let refused = reading.get_head(GetHeadRequest {}).await;
     assert_eq!(refused.unwrap_err().code(), Code::Unimplemented);
-    let refused = writing
-        .queries
-        .get_statistics(GetStatisticsRequest::default());
-    assert_eq!(refused.await.unwrap_err().code(), Code::Unimplemented);
+    let refused = writing.get_order(request::order("o", 0)).await;
+    assert_eq!(refused.unwrap_err().code(), Code::Unimplemented);
     assert!(!writes.folder().join("read.db").exists());
     assert!(!reads.folder().join("events.db").exists());
+}
 
-    for (clients, has, has_not) in [
-        (
-            &writing,
-            ["CommandService", "EventService"],
-            ["QueryService", "ProjectionService"],
-        ),
-        (
-            &reading,
-            ["QueryService", "ProjectionService"],
-            ["CommandService", "EventService"],
-        ),
+#[tokio::test]
+async fn a_node_reports_the_health_of_the_services_of_its_roles_only() {
+    let writes = Server::start_for_commands(None).await;
+    let reads = Server::start_for_queries(&[&writes.url()]).await;
+    let of_commands = ["orders.v1.CommandService", "orders.v1.EventService"];
+    let of_queries = ["orders.v1.QueryService", "orders.v1.ProjectionService"];
+    for (node, served, not_served) in [
+        (&writes, of_commands, of_queries),
+        (&reads, of_queries, of_commands),
     ] {
-        for service in has {
-            let service = format!("orders.v1.{service}");
-            eventually(&service, async || {
-                let status = health(clients, &service).await;
-                (status == Some(ServingStatus::Serving)).then_some(())
-            })
-            .await;
+        let clients = node.clients().await;
+        for service in served {
+            wait_until_serving(&clients, service).await;
         }
-        for service in has_not {
-            assert_eq!(health(clients, &format!("orders.v1.{service}")).await, None);
+        for service in not_served {
+            assert_eq!(health(&clients, service).await, None, "{service}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_query_node_fills_itself_and_says_when_it_is_ready() {
+async fn a_query_node_is_not_serving_until_it_has_projected_the_log() {
     let writes = Server::start_for_commands(None).await;
-    let mut writing = writes.clients().await;
-    for index in 0..300 {
-        create(&mut writing, &format!("o-{index}")).await;
-    }
+    writes.clients().await.create_many("o", 300).await;
     let network = Proxy::to(&address(&writes)).await;
     network.darken();
     let reads = Server::start_for_queries(&[&through(&network)]).await;
@@ -103,36 +66,21 @@ async fn a_query_node_fills_itself_and_says_when_it_is_ready() {
         let status = health(&reading, service).await;
         assert_eq!(status, Some(ServingStatus::NotServing), "{service}");
     }
+    // This service reports the progress meanwhile.
     let status = health(&reading, "orders.v1.ProjectionService").await;
-    assert_eq!(
-        status,
-        Some(ServingStatus::Serving),
-        "it tells how far it is"
-    );
+    assert_eq!(status, Some(ServingStatus::Serving));
 
     network.mend();
     for service in ["orders.v1.QueryService", ""] {
-        eventually("it is ready", async || {
-            let status = health(&reading, service).await;
-            (status == Some(ServingStatus::Serving)).then_some(())
-        })
-        .await;
+        wait_until_serving(&reading, service).await;
     }
-    let statistics = reading
-        .queries
-        .get_statistics(GetStatisticsRequest::default());
-    let statistics = statistics.await.unwrap().into_inner();
-    assert_eq!(statistics.total_orders, 300, "without being asked to wait");
-    let search = SearchOrdersRequest {
-        query: "o".into(),
-        ..SearchOrdersRequest::default()
-    };
-    let found = reading.queries.search_orders(search).await.unwrap();
-    assert_eq!(found.into_inner().total_size, 300);
+    // These queries wait for no position.
+    assert_eq!(reading.total_orders(0).await, 300);
+    assert_eq!(reading.search("o", 0).await.unwrap().total_size, 300);
 }
 
 #[tokio::test]
-async fn g6_g8_a_query_node_goes_on_at_another_node_when_its_own_is_cut_off_or_silent() {
+async fn g6_g8_a_query_node_turns_to_another_node_when_its_own_is_cut_off_or_silent() {
     let writes = Server::start_for_commands(None).await;
     let networks = [
         Proxy::to(&address(&writes)).await,
@@ -141,65 +89,52 @@ async fn g6_g8_a_query_node_goes_on_at_another_node_when_its_own_is_cut_off_or_s
     let urls = networks.each_ref().map(through);
     let reads = Server::start_for_queries(&[&urls[0], &urls[1]]).await;
     let (mut writing, mut reading) = (writes.clients().await, reads.clients().await);
-    let position = create(&mut writing, "whole").await;
+    let position = writing.create("whole").await;
     reading.order("whole", position).await;
 
     networks[0].cut();
-    let position = create(&mut writing, "cut").await;
+    let position = writing.create("cut").await;
     reading.order("cut", position).await;
 
     networks[0].mend();
     networks[1].darken();
-    let position = create(&mut writing, "dark").await;
+    let position = writing.create("dark").await;
     reading.order("dark", position).await;
-    let statistics = reading
-        .queries
-        .get_statistics(GetStatisticsRequest::default());
-    let statistics = statistics.await.unwrap().into_inner();
-    assert_eq!(statistics.total_orders, 3, "each event once");
+    assert_eq!(reading.total_orders(0).await, 3, "each event once");
 }
 
 #[tokio::test]
-async fn a_query_node_whose_nodes_are_all_gone_answers_and_says_that_it_may_be_behind() {
+async fn a_query_node_that_reaches_no_command_node_answers_and_reports_a_growing_lag() {
     let mut writes = Server::start_for_commands(None).await;
     let mut reads = Server::start_for_queries(&[&writes.url()]).await;
-    let position = create(&mut writes.clients().await, "o").await;
+    let position = writes.clients().await.create("o").await;
     let mut reading = reads.clients().await;
     reading.order("o", position).await;
     writes.stop().await;
-    let failing = eventually("it says so", async || {
-        let status = documents(&mut reading).await;
-        (status.state() == ProjectionState::Failing).then_some(status)
+    let failing = eventually("the documents are failing", async || {
+        let documents = reading.projection("documents").await;
+        (documents.state() == ProjectionState::Failing).then_some(documents)
     })
     .await;
     assert!(!failing.error.is_empty());
-    let lag = async |reading: &mut Clients| {
-        let lag = documents(reading).await.lag.unwrap();
+    let mut lag = async || {
+        let lag = reading.projection("documents").await.lag.unwrap();
         (lag.seconds, lag.nanos)
     };
-    let at_first = lag(&mut reading).await;
-    eventually("what it may be behind grows", async || {
-        (lag(&mut reading).await > at_first).then_some(())
-    })
-    .await;
+    let first = lag().await;
+    wait_until("the lag grows", async || lag().await > first).await;
     reading.order("o", position).await;
     let ahead = GetOrderRequest {
-        order_id: "o".into(),
-        min_position: position + 1,
         max_wait: Some(prost_types::Duration::default()),
-        ..GetOrderRequest::default()
+        ..request::order("o", position + 1)
     };
-    let refused = reading.queries.get_order(ahead).await.unwrap_err();
-    assert_eq!(reason(&refused), "READ_MODEL_BEHIND");
+    let refused = reading.get_order(ahead).await;
+    assert_refused(refused, Code::DeadlineExceeded, "READ_MODEL_BEHIND");
 
+    // A node that has just started does not know how many events it misses.
     reads.start_again().await;
-    let reading = reads.clients().await;
-    let status = health(&reading, "orders.v1.QueryService").await;
-    assert_eq!(
-        status,
-        Some(ServingStatus::NotServing),
-        "it does not know what it has missed"
-    );
+    let status = health(&reads.clients().await, "orders.v1.QueryService").await;
+    assert_eq!(status, Some(ServingStatus::NotServing));
 }
 
 #[tokio::test]
@@ -216,19 +151,16 @@ async fn g6_g8_a_position_of_any_command_node_holds_on_any_query_node() {
     let mut writing = [first.clients().await, second.clients().await];
     for index in 0..20 {
         let id = format!("o-{index}");
-        let position = create(&mut writing[index % 2], &id).await;
+        let position = writing[index % 2].create(&id).await;
         for reading in &mut reading {
             reading.order(&id, position).await;
         }
     }
     first.stop().await;
-    let position = create(&mut writing[1], "after").await;
+    let position = writing[1].create("after").await;
     assert_eq!(position, 21);
     for reading in &mut reading {
         reading.order("after", position).await;
-        let statistics = reading
-            .queries
-            .get_statistics(GetStatisticsRequest::default());
-        assert_eq!(statistics.await.unwrap().into_inner().total_orders, 21);
+        assert_eq!(reading.total_orders(0).await, 21);
     }
 }

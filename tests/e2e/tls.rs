@@ -5,11 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use contract::orders::v1::*;
+use contract::orders::v1::GetHeadRequest;
 use e2e::{Clients, Node, Server};
 use server::settings::{Caller, Roles, Tls};
 use tempfile::TempDir;
-use test_support::{Authority, eventually, order};
+use test_support::{Authority, request::follow, wait_until};
 
 /// Issues a certificate for `name`. Writes its key first and the certificate last.
 fn write(folder: &Path, authority: &Authority, name: &str) -> (PathBuf, PathBuf) {
@@ -54,11 +54,11 @@ async fn serves(server: &Server, caller: &Caller) -> bool {
         return false;
     };
     // With TLS 1.3, a client learns of its rejected certificate only in the first call.
-    clients.events.get_head(GetHeadRequest {}).await.is_ok()
+    clients.get_head(GetHeadRequest {}).await.is_ok()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_trusts_its_authority_calls_it_and_nobody_without_tls() {
+async fn a_client_needs_tls_and_must_trust_the_authority_of_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let authority = Authority::new();
     let server = start(&folder, &authority, None).await;
@@ -67,14 +67,14 @@ async fn who_trusts_its_authority_calls_it_and_nobody_without_tls() {
     assert!(!serves(&server, &other).await);
     let plain = server.url().replace("https", "http");
     let called = match Clients::connect(&plain).await {
-        Ok(mut clients) => clients.events.get_head(GetHeadRequest {}).await.is_ok(),
+        Ok(mut clients) => clients.get_head(GetHeadRequest {}).await.is_ok(),
         Err(_) => false,
     };
     assert!(!called, "without TLS");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_mutual_tls_clients_need_a_certificate_of_the_right_authority() {
+async fn with_mutual_tls_a_client_needs_a_certificate_of_the_configured_authority() {
     let folder = tempfile::tempdir().unwrap();
     let (authority, clients_authority) = (Authority::new(), Authority::new());
     let client_ca = folder.path().join("clients");
@@ -91,7 +91,7 @@ async fn with_mutual_tls_clients_need_a_certificate_of_the_right_authority() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_certificate_is_shown_without_a_restart_and_without_dropping_calls() {
+async fn a_new_certificate_is_served_without_a_restart_and_ends_no_call() {
     let folder = tempfile::tempdir().unwrap();
     let (old, new) = (Authority::new(), Authority::new());
     let server = start(&folder, &old, None).await;
@@ -101,30 +101,18 @@ async fn a_new_certificate_is_shown_without_a_restart_and_without_dropping_calls
     );
     let connected = Clients::connect_as(&server.url(), &by_old, "").await;
     let mut clients = connected.unwrap();
-    let follow = SubscribeRequest {
-        follow: true,
-        ..SubscribeRequest::default()
-    };
-    let stream = clients.events.subscribe(follow).await;
-    let mut stream = stream.unwrap().into_inner();
+    let mut stream = clients.subscribe(follow(0)).await.unwrap();
     assert!(!serves(&server, &by_new).await);
 
     // Key and certificate do not match for a moment. The server keeps the previous pair.
     write(folder.path(), &new, "localhost");
-    eventually("the new certificate is shown", async || {
-        serves(&server, &by_new).await.then_some(())
+    wait_until("the new certificate is shown", async || {
+        serves(&server, &by_new).await
     })
     .await;
     assert!(!serves(&server, &by_old).await);
-    let created = clients
-        .commands
-        .create_order(order::create("o", "ann"))
-        .await;
-    let position = created.unwrap().into_inner().position;
-    let mut reached = 0;
-    while reached < position {
-        reached = stream.message().await.unwrap().unwrap().position;
-    }
+    let position = clients.create("o").await;
+    stream.up_to(position).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,12 +128,12 @@ async fn a_connection_ends_when_the_authority_of_its_client_is_removed() {
     };
     let connected = Clients::connect_as(&server.url(), &caller, "").await;
     let mut clients = connected.unwrap();
-    let follow = SubscribeRequest {
-        follow: true,
-        ..SubscribeRequest::default()
-    };
-    let stream = clients.events.subscribe(follow).await;
-    let mut stream = stream.unwrap().into_inner();
+    let mut stream = clients
+        .events
+        .subscribe(follow(0))
+        .await
+        .unwrap()
+        .into_inner();
     stream.message().await.unwrap().unwrap();
     // The old authority is still among the new ones: nothing ends.
     let both = clients_authority.pem() + &Authority::new().pem();

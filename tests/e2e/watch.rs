@@ -1,9 +1,19 @@
 //! Tests of `WatchOrders` as a client sees it.
 
+use std::collections::HashMap;
+
 use contract::orders::v1::*;
 use e2e::Server;
-use test_support::{eventually, order, reason};
-use tonic::Streaming;
+use test_support::{assert_refused, order, wait_until};
+use tonic::{Code, Streaming};
+
+/// Builds a request for all orders, at or past a position.
+fn all_orders(min_position: u64) -> WatchOrdersRequest {
+    WatchOrdersRequest {
+        min_position,
+        ..WatchOrdersRequest::default()
+    }
+}
 
 /// Formats the next response that is not empty: orders with their versions, and removed orders.
 async fn next(stream: &mut Streaming<WatchOrdersResponse>) -> String {
@@ -17,121 +27,64 @@ async fn next(stream: &mut Streaming<WatchOrdersResponse>) -> String {
             .left_order_ids
             .iter()
             .map(|id| format!("{id} left"));
-        let told: Vec<_> = orders.chain(left).collect();
-        if !told.is_empty() {
-            return told.join(", ");
+        let changes: Vec<_> = orders.chain(left).collect();
+        if !changes.is_empty() {
+            return changes.join(", ");
         }
     }
 }
 
 #[tokio::test]
-async fn what_matches_comes_first_and_then_each_change() {
+async fn a_watch_sends_the_matching_orders_and_then_each_change() {
     let server = Server::start().await;
     let mut clients = server.clients().await;
-    clients
-        .commands
-        .create_order(order::create("o-1", "ann"))
-        .await
-        .unwrap();
-    let created = clients
-        .commands
-        .create_order(order::create("o-2", "ann"))
-        .await
-        .unwrap();
-    let min_position = created.into_inner().position;
-    let request = WatchOrdersRequest {
-        min_position,
-        ..WatchOrdersRequest::default()
-    };
-    let mut stream = clients
-        .queries
-        .watch_orders(request)
-        .await
-        .unwrap()
-        .into_inner();
+    clients.create("o-1").await;
+    let position = clients.create("o-2").await;
+    let mut stream = clients.watch_orders(all_orders(position)).await.unwrap();
     assert_eq!(next(&mut stream).await, "o-1 v1, o-2 v1");
-    clients
-        .commands
-        .ship_order(order::ship("o-1"))
-        .await
-        .unwrap();
+    clients.ship_order(order::ship("o-1")).await.unwrap();
     assert_eq!(next(&mut stream).await, "o-1 v2");
-    clients
-        .commands
-        .register_customer(order::customer("ann", "Ann"))
-        .await
-        .unwrap();
+    let ann = order::customer("ann", "Ann");
+    clients.register_customer(ann).await.unwrap();
     assert_eq!(
         next(&mut stream).await,
         "o-1 v2, o-2 v1",
-        "they show another name now"
+        "both orders show the new name"
     );
 }
 
 #[tokio::test]
-async fn an_order_that_is_in_no_state_asked_for_any_more_has_left() {
+async fn an_order_leaves_the_watch_when_it_stops_matching() {
     let server = Server::start().await;
     let mut clients = server.clients().await;
-    clients
-        .commands
-        .create_order(order::create("o-1", "ann"))
-        .await
-        .unwrap();
-    let created = clients
-        .commands
-        .create_order(order::create("o-2", "bob"))
-        .await
-        .unwrap();
+    clients.create("o-1").await;
+    let of_bob = clients.create_order(order::create("o-2", "bob")).await;
     let request = WatchOrdersRequest {
         customer_ids: vec!["ann".into()],
         statuses: vec![OrderStatus::Created.into()],
-        min_position: created.into_inner().position,
-        ..WatchOrdersRequest::default()
+        ..all_orders(of_bob.unwrap().position)
     };
-    let mut stream = clients
-        .queries
-        .watch_orders(request)
-        .await
-        .unwrap()
-        .into_inner();
+    let mut stream = clients.watch_orders(request).await.unwrap();
     assert_eq!(next(&mut stream).await, "o-1 v1");
-    clients
-        .commands
-        .ship_order(order::ship("o-2"))
-        .await
-        .unwrap();
-    clients
-        .commands
-        .ship_order(order::ship("o-1"))
-        .await
-        .unwrap();
-    assert_eq!(next(&mut stream).await, "o-1 left", "and nothing of bob's");
+    clients.ship_order(order::ship("o-2")).await.unwrap();
+    clients.ship_order(order::ship("o-1")).await.unwrap();
+    assert_eq!(next(&mut stream).await, "o-1 left", "and no order of bob");
 }
 
 #[tokio::test]
-async fn a_watch_that_is_late_still_ends_with_the_newest_state_of_every_order() {
+async fn a_slow_watch_ends_with_the_newest_version_of_every_order() {
     let server = Server::start().await;
     let mut clients = server.clients().await;
-    let mut stream = clients
-        .queries
-        .watch_orders(WatchOrdersRequest::default())
-        .await
-        .unwrap()
-        .into_inner();
+    let mut stream = clients.watch_orders(all_orders(0)).await.unwrap();
     let first = stream.message().await.unwrap().unwrap();
     assert!(first.caught_up && first.orders.is_empty());
     let mut position = 0;
     for index in 0..300 {
         let id = format!("o-{index}");
-        clients
-            .commands
-            .create_order(order::create(&id, "ann"))
-            .await
-            .unwrap();
-        let shipped = clients.commands.ship_order(order::ship(&id)).await.unwrap();
-        position = shipped.into_inner().position;
+        clients.create(&id).await;
+        position = clients.ship_order(order::ship(&id)).await.unwrap().position;
     }
-    let mut newest = std::collections::HashMap::new();
+    let mut newest = HashMap::new();
     loop {
         let response = stream.message().await.unwrap().unwrap();
         for order in response.orders {
@@ -146,7 +99,7 @@ async fn a_watch_that_is_late_still_ends_with_the_newest_state_of_every_order() 
 }
 
 #[tokio::test]
-async fn g11_there_are_not_more_watchers_than_it_can_serve() {
+async fn g11_watches_past_the_limit_are_refused_until_one_ends() {
     let server = Server::start().await;
     let mut streams = Vec::new();
     let mut clients = server.clients().await;
@@ -155,39 +108,28 @@ async fn g11_there_are_not_more_watchers_than_it_can_serve() {
         if index % 100 == 0 {
             clients = server.clients().await;
         }
-        let watch = clients.queries.watch_orders(WatchOrdersRequest::default());
-        streams.push(watch.await.unwrap());
+        streams.push(clients.watch_orders(all_orders(0)).await.unwrap());
     }
     let mut clients = server.clients().await;
-    let refused = clients.queries.watch_orders(WatchOrdersRequest::default());
-    assert_eq!(reason(&refused.await.unwrap_err()), "OVERLOADED");
+    let refused = clients.watch_orders(all_orders(0)).await;
+    assert_refused(refused, Code::ResourceExhausted, "OVERLOADED");
     drop(streams);
-    eventually("one that has gone leaves its place", async || {
-        let watch = clients.queries.watch_orders(WatchOrdersRequest::default());
-        watch.await.ok().map(drop)
+    wait_until("an ended watch frees its place", async || {
+        clients.watch_orders(all_orders(0)).await.is_ok()
     })
     .await;
 }
 
 #[tokio::test]
-async fn large_orders_come_in_responses_that_any_client_takes() {
+async fn large_orders_are_split_into_responses_within_the_default_limit_of_clients() {
     let server = Server::start().await;
     let mut clients = server.clients().await;
     let mut position = 0;
     for index in 0..60 {
-        let wide = CreateOrderRequest {
-            items: (0..1000).map(|_| order::item(&"p".repeat(64))).collect(),
-            ..order::create(&format!("o-{index}"), "ann")
-        };
-        let created = clients.commands.create_order(wide).await.unwrap();
-        position = created.into_inner().position;
+        let large = order::large(&format!("o-{index}"));
+        position = clients.create_order(large).await.unwrap().position;
     }
-    let request = WatchOrdersRequest {
-        min_position: position,
-        ..WatchOrdersRequest::default()
-    };
-    let stream = clients.queries.watch_orders(request).await.unwrap();
-    let mut stream = stream.into_inner();
+    let mut stream = clients.watch_orders(all_orders(position)).await.unwrap();
     let mut orders = Vec::new();
     loop {
         let response = stream.message().await.unwrap().unwrap();

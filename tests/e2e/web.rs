@@ -3,13 +3,14 @@
 
 use std::time::Instant;
 
-use contract::orders::v1::{
-    CreateOrderResponse, GetHeadRequest, GetOrderRequest, SubscribeRequest, SubscribeResponse,
-};
+use contract::orders::v1::{CreateOrderResponse, GetHeadRequest, SubscribeResponse};
 use e2e::Server;
 use prost::Message;
 use reqwest::{Client, Method, Response, StatusCode, header::HeaderMap};
-use test_support::{DEADLINE, order};
+use test_support::{
+    DEADLINE, order,
+    request::{self, follow},
+};
 use tonic::Code;
 
 const SHOP: &str = "http://shop.example:8080";
@@ -76,7 +77,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn a_page_of_a_listed_origin_calls_and_reads_the_answer() {
+async fn a_page_of_an_allowed_origin_calls_and_reads_the_answer() {
     let server = Server::start_for_pages(&["https://other.example", SHOP]).await;
     let create = order::create("o", "ann");
     let answer = call(&server, "CommandService/CreateOrder", &create, Some(SHOP)).await;
@@ -93,13 +94,10 @@ async fn a_page_of_a_listed_origin_calls_and_reads_the_answer() {
 }
 
 #[tokio::test]
-async fn a_page_can_read_why_it_is_refused() {
+async fn a_page_can_read_the_details_of_an_error() {
     let server = Server::start_for_pages(&[SHOP]).await;
-    let nobody = GetOrderRequest {
-        order_id: "nobody".into(),
-        ..GetOrderRequest::default()
-    };
-    let answer = call(&server, "QueryService/GetOrder", &nobody, Some(SHOP)).await;
+    let unknown = request::order("unknown", 0);
+    let answer = call(&server, "QueryService/GetOrder", &unknown, Some(SHOP)).await;
     let exposed = header(answer.headers(), "access-control-expose-headers").to_owned();
     for name in ["grpc-status", "grpc-message", "grpc-status-details-bin"] {
         assert!(exposed.contains(name), "{exposed}");
@@ -112,7 +110,7 @@ async fn a_page_can_read_why_it_is_refused() {
 }
 
 #[tokio::test]
-async fn a_browser_that_asks_first_is_told_what_a_page_may_send() {
+async fn a_preflight_request_is_answered_with_the_allowed_origin_method_and_headers() {
     let server = Server::start_for_pages(&[SHOP]).await;
     let ask = async |origin: &str| {
         let url = format!("{}/orders.v1.EventService/GetHead", server.url());
@@ -143,7 +141,7 @@ async fn a_browser_that_asks_first_is_told_what_a_page_may_send() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_origin_does_nothing() {
+async fn a_call_from_another_origin_is_refused_and_has_no_effect() {
     for (origins, origin) in [
         (&[][..], SHOP),
         (&[SHOP], "http://evil.example"),
@@ -180,19 +178,10 @@ async fn a_page_of_another_origin_does_nothing() {
 }
 
 #[tokio::test]
-async fn a_page_follows_the_log_until_the_server_ends() {
+async fn a_page_follows_the_log_until_the_server_shuts_down() {
     let mut server = Server::start_for_pages(&[SHOP]).await;
-    let mut clients = server.clients().await;
-    clients
-        .commands
-        .create_order(order::create("o", "ann"))
-        .await
-        .unwrap();
-    let request = SubscribeRequest {
-        follow: true,
-        ..SubscribeRequest::default()
-    };
-    let mut answer = call(&server, "EventService/Subscribe", &request, Some(SHOP)).await;
+    server.clients().await.create("o").await;
+    let mut answer = call(&server, "EventService/Subscribe", &follow(0), Some(SHOP)).await;
     let mut body = answer.chunk().await.unwrap().unwrap().to_vec();
     server.stop().await;
     while let Some(chunk) = answer.chunk().await.unwrap() {
@@ -207,7 +196,7 @@ async fn a_page_follows_the_log_until_the_server_ends() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_origin_does_not_even_learn_that_it_is_there() {
+async fn a_health_check_from_another_origin_is_refused() {
     let server = Server::start().await;
     let url = format!("{}/grpc.health.v1.Health/Check", server.url());
     let answer = http1()
@@ -223,7 +212,7 @@ async fn a_page_of_another_origin_does_not_even_learn_that_it_is_there() {
 }
 
 #[tokio::test]
-async fn what_is_no_browser_needs_no_origin() {
+async fn a_grpc_web_call_without_an_origin_is_answered() {
     let server = Server::start().await;
     let answer = call(&server, "EventService/GetHead", &GetHeadRequest {}, None).await;
     let body = answer.bytes().await.unwrap();
@@ -233,7 +222,7 @@ async fn what_is_no_browser_needs_no_origin() {
 }
 
 #[tokio::test]
-async fn a_connection_that_a_browser_keeps_does_not_keep_the_server() {
+async fn an_idle_http1_connection_does_not_delay_the_shutdown() {
     let mut server = Server::start().await;
     let client = http1();
     let method = "EventService/GetHead";
@@ -247,7 +236,7 @@ async fn a_connection_that_a_browser_keeps_does_not_keep_the_server() {
 }
 
 #[tokio::test]
-async fn what_is_no_grpc_is_a_bad_request() {
+async fn a_request_other_than_grpc_is_a_bad_request() {
     let server = Server::start().await;
     let answer = reqwest::get(server.url()).await.unwrap();
     assert_eq!(answer.status(), StatusCode::BAD_REQUEST);

@@ -1,9 +1,8 @@
 //! Clients of all services on one connection.
 
 use contract::orders::v1::{
-    GetHeadRequest, GetOrderRequest, Order, command_service_client::CommandServiceClient,
-    event_service_client::EventServiceClient, projection_service_client::ProjectionServiceClient,
-    query_service_client::QueryServiceClient,
+    command_service_client::CommandServiceClient, event_service_client::EventServiceClient,
+    projection_service_client::ProjectionServiceClient, query_service_client::QueryServiceClient,
 };
 use server::settings::Caller;
 use tonic::transport::{Endpoint, Error};
@@ -59,34 +58,5 @@ impl Clients {
         let channel = caller.endpoint(endpoint).unwrap().connect().await?;
         let shown = Authorization::of(token.as_bytes()).map(Bearer::of);
         Ok(Connection::new(channel, shown.unwrap_or_default()).into())
-    }
-
-    /// Returns an order from a read model at or past `min_position`. The server waits up to 30 s
-    /// for that position.
-    ///
-    /// # Panics
-    /// Panics if the order does not exist, or if the read model does not reach the position.
-    pub async fn order(&mut self, id: &str, min_position: u64) -> Order {
-        let request = GetOrderRequest {
-            order_id: id.to_owned(),
-            min_position,
-            max_wait: Some(prost_types::Duration {
-                seconds: 30,
-                nanos: 0,
-            }),
-            ..GetOrderRequest::default()
-        };
-        let reply = self.queries.get_order(request).await.unwrap().into_inner();
-        assert!(reply.as_of_position >= min_position);
-        reply.order.unwrap()
-    }
-
-    /// Returns the position of the newest event.
-    ///
-    /// # Panics
-    /// Panics if the call fails.
-    pub async fn head(&mut self) -> u64 {
-        let head = self.events.get_head(GetHeadRequest {}).await.unwrap();
-        head.into_inner().position
     }
 }

@@ -10,6 +10,8 @@ use std::{
     thread,
 };
 
+use test_support::DEADLINE;
+
 use crate::Clients;
 
 /// A server in a child process: a test can kill it, measure it and call it on the command line.
@@ -27,12 +29,12 @@ impl From<Command> for Process {
     fn from(mut serve: Command) -> Self {
         let mut child = serve.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut told = Vec::new();
+        let mut lines = Vec::new();
         let mut metrics = None;
         let address = loop {
             let line = log
                 .next()
-                .unwrap_or_else(|| panic!("it does not serve: {told:?}"))
+                .unwrap_or_else(|| panic!("the process does not serve: {lines:?}"))
                 .unwrap();
             if let Some((_, address)) = line.split_once("metrics address=") {
                 metrics = Some(address.to_owned());
@@ -40,7 +42,7 @@ impl From<Command> for Process {
             if let Some((_, address)) = line.split_once("serving address=") {
                 break address.split(' ').next().unwrap().to_owned();
             }
-            told.push(line);
+            lines.push(line);
         };
         // The thread drains the log, so that the process never blocks on a full pipe.
         thread::spawn(move || log.for_each(drop));
@@ -128,6 +130,16 @@ impl Process {
     pub fn terminate(mut self) -> Option<i32> {
         self.signal();
         self.child.wait().unwrap().code()
+    }
+
+    /// Terminates the process like [`Process::terminate`], while other tasks go on.
+    ///
+    /// # Panics
+    /// Panics if `kill` fails, or if the process does not end within [`DEADLINE`].
+    pub async fn shut_down(self) -> Option<i32> {
+        let ended = tokio::task::spawn_blocking(|| self.terminate());
+        let ended = tokio::time::timeout(DEADLINE, ended).await;
+        ended.expect("the process ends").unwrap()
     }
 
     /// Connects new clients to the process.

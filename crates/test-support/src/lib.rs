@@ -1,13 +1,15 @@
 //! Test helpers that need no server.
 //!
-//! - [`order`] builds valid requests, and a test changes the fields it is about.
+//! - [`order`] builds valid commands and [`request`] other valid requests. A test changes the
+//!   fields it is about.
 //! - [`Proxy`] breaks the network between two parts. [`Interceptor`] triggers an action between an
 //!   HTTP call and its answer.
 //! - [`postgres`] provides real databases and [`meilisearch`] real search servers. [`buf`] and
 //!   [`promtool`] find installed tools.
 //! - [`Authority`] issues certificates, and [`Issuer`] signs JWTs.
-//! - [`reason`] and [`wrong_fields`] read the details of an error.
-//! - [`eventually`] polls a condition until it holds or [`DEADLINE`] passes.
+//! - [`sqlite`] opens the files of a node, for example to corrupt them.
+//! - [`assert_refused`], [`assert_invalid_fields`] and [`assert_error`] check the error of a call.
+//! - [`wait_until`] and [`eventually`] poll a condition until it holds or [`DEADLINE`] passes.
 
 mod authority;
 mod double;
@@ -18,6 +20,9 @@ pub mod order;
 mod path;
 pub mod postgres;
 mod proxy;
+pub mod request;
+pub mod sqlite;
+mod status;
 
 use std::{fmt, time::Duration};
 
@@ -26,39 +31,14 @@ pub use interceptor::Interceptor;
 pub use methods::methods;
 pub use path::{buf, on_path, promtool};
 pub use proxy::Proxy;
+pub use status::{assert_error, assert_invalid_fields, assert_refused, reason};
 use tokio::time::Instant;
-use tonic::Status;
-use tonic_types::StatusExt as _;
 
 /// Bounds every wait of a test: 60 s, so that a slow machine does not fail it.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 
 /// [`eventually`] polls its condition every 2 ms.
-const PAUSE: Duration = Duration::from_millis(2);
-
-/// Returns the reason in the error details, or an empty string if there is none.
-#[must_use]
-pub fn reason(status: &Status) -> String {
-    let details = status.get_error_details();
-    details
-        .error_info()
-        .map(|info| info.reason.clone())
-        .unwrap_or_default()
-}
-
-/// Returns the names of the fields that the error reports as invalid.
-#[must_use]
-pub fn wrong_fields(status: &Status) -> Vec<String> {
-    let details = status.get_error_details();
-    let violations = details
-        .bad_request()
-        .map(|bad| bad.field_violations.as_slice());
-    violations
-        .unwrap_or_default()
-        .iter()
-        .map(|violation| violation.field.clone())
-        .collect()
-}
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Polls `ask` until it returns `Some`, and returns that value.
 ///
@@ -70,9 +50,17 @@ pub async fn eventually<T>(what: impl fmt::Display, mut ask: impl AsyncFnMut() -
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(Instant::now() < deadline, "in vain: {what}");
+        assert!(Instant::now() < deadline, "not within {DEADLINE:?}: {what}");
         // The sleep leaves the processor to the work that `ask` polls for. The search index, for
         // example, may run only while the machine is otherwise idle.
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
+}
+
+/// Polls `holds` until it returns true.
+///
+/// # Panics
+/// Panics if `holds` still returns false when [`DEADLINE`] passes. The message contains `what`.
+pub async fn wait_until(what: impl fmt::Display, mut holds: impl AsyncFnMut() -> bool) {
+    eventually(what, async || holds().await.then_some(())).await;
 }

@@ -38,6 +38,16 @@ pub fn create(order_id: &str, customer_id: &str) -> CreateOrderRequest {
     }
 }
 
+/// Builds a request that creates an order of 1000 lines, the largest allowed number. Its event has
+/// about 100 kB.
+#[must_use]
+pub fn large(order_id: &str) -> CreateOrderRequest {
+    CreateOrderRequest {
+        items: vec![item(&"p".repeat(64)); 1000],
+        ..create(order_id, "ann")
+    }
+}
+
 /// Builds a request that ships the order.
 #[must_use]
 pub fn ship(order_id: &str) -> ShipOrderRequest {

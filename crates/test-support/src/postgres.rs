@@ -19,7 +19,7 @@ use std::{
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::PgConnectOptions};
 use uuid::Uuid;
 
-use crate::on_path;
+use crate::{on_path, wait_until};
 
 /// Creates and serves a cluster until standard input closes, then deletes it. The pipe closes when
 /// the test process ends, whatever the cause. The data is disposable, so `initdb` skips syncing.
@@ -87,6 +87,23 @@ pub async fn terminate_others(connection: &mut PgConnection) {
     .execute(connection)
     .await
     .unwrap();
+}
+
+/// Waits until a session of the database waits for an advisory lock.
+///
+/// # Panics
+/// Panics if a query fails, or if no session waits within [`crate::DEADLINE`].
+pub async fn wait_for_advisory_lock(connection: &mut PgConnection) {
+    wait_until("a session waits for an advisory lock", async || {
+        let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+        let waiting: i64 = sqlx::query_scalar(waiting)
+            .fetch_one(&mut *connection)
+            .await
+            .unwrap();
+        waiting > 0
+    })
+    .await;
 }
 
 async fn new_database(server: &str) -> String {
@@ -188,11 +205,11 @@ impl Cluster {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
-        let mut told = String::new();
+        let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap())
-            .read_line(&mut told)
+            .read_line(&mut line)
             .unwrap();
-        assert_eq!(told, "ready\n", "the cluster does not start");
+        assert_eq!(line, "ready\n", "the cluster does not start");
         Self {
             binaries,
             folder,

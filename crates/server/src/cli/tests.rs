@@ -86,7 +86,7 @@ async fn connect(address: SocketAddr) -> Connection {
 }
 
 #[test]
-fn the_definitions_fit_together() {
+fn the_definitions_are_consistent() {
     Cli::command().debug_assert();
 }
 
@@ -106,7 +106,7 @@ fn every_command_shows_help_with_an_example() {
 }
 
 #[test]
-fn client_commands_take_json_and_server_at_every_level_and_serve_takes_neither() {
+fn json_and_server_are_flags_of_every_client_command_and_not_of_serve() {
     let parses = |line: &str| Cli::try_parse_from(line.split(' ')).is_ok();
     assert!(parses("orderlog order --json get o-1"));
     assert!(parses(

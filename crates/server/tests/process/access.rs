@@ -7,23 +7,38 @@ use std::{
 };
 
 use e2e::Process;
-use test_support::{Authority, eventually};
+use test_support::{Authority, wait_until};
 
-use crate::binary::{orderlog, serve};
+use crate::binary::{failed, orderlog, serve, succeeded};
 
 /// Creates a token with these roles in the token file, and returns it.
-fn token(file: &Path, roles: &[&str]) -> String {
+pub(crate) fn token(file: &Path, roles: &[&str]) -> String {
     let mut new = orderlog();
     new.args(["token", "new", "--tokens"]).arg(file);
     for role in roles {
         new.args(["--role", role]);
     }
-    let made = new.output().unwrap();
-    assert!(made.status.success(), "{made:?}");
-    let printed = String::from_utf8(made.stdout).unwrap();
+    let printed = succeeded(&new.output().unwrap());
     let token = printed.lines().last().unwrap();
     assert_eq!(printed, format!("{token}\n"));
     token.to_owned()
+}
+
+/// Makes a server use TLS, and require one of the tokens in `folder/tokens`. The certificate is for
+/// `localhost`, by the returned authority.
+pub(crate) fn secure(serve: &mut Command, folder: &Path) -> Authority {
+    let authority = Authority::new();
+    let (cert, key) = authority.certificate("localhost");
+    fs::write(folder.join("cert"), cert).unwrap();
+    fs::write(folder.join("key"), key).unwrap();
+    for (flag, name) in [
+        ("--tls-cert", "cert"),
+        ("--tls-key", "key"),
+        ("--tokens", "tokens"),
+    ] {
+        serve.arg(flag).arg(folder.join(name));
+    }
+    authority
 }
 
 /// Runs a client command with a token, or without one if `token` is empty.
@@ -48,7 +63,7 @@ const CREATE: [&str; 8] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tokens_are_made_taken_and_taken_back_while_it_runs() {
+async fn tokens_are_added_and_removed_without_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let tokens = folder.path().join("tokens");
     let buyer = token(&tokens, &["command"]);
@@ -60,43 +75,35 @@ async fn tokens_are_made_taken_and_taken_back_while_it_runs() {
     let url = process.url();
     let succeeds = |token: &str, arguments: &[&str]| run(url, token, arguments).status.success();
     assert!(succeeds(&buyer, &CREATE));
-    let refused = run(url, &buyer, &["statistics", "--min-position", "0"]);
-    let told = String::from_utf8(refused.stderr).unwrap();
-    assert_eq!(refused.status.code(), Some(1));
+    let statistics = ["statistics", "--min-position", "0"];
+    let error = failed(&run(url, &buyer, &statistics), 1);
     assert!(
-        told.contains("does not have the role query (PERMISSION_DENIED)"),
-        "{told}"
+        error.contains("does not have the role query (PERMISSION_DENIED)"),
+        "{error}"
     );
     for wrong in ["", "wrong"] {
-        let refused = run(url, wrong, &CREATE);
-        assert_eq!(refused.status.code(), Some(1));
-        let told = String::from_utf8(refused.stderr).unwrap();
-        assert!(told.contains("(UNAUTHENTICATED)"), "{told}");
+        let error = failed(&run(url, wrong, &CREATE), 1);
+        assert!(error.contains("(UNAUTHENTICATED)"), "{error}");
     }
 
-    let asker = token(&tokens, &["query"]);
-    eventually("the new token counts", async || {
-        succeeds(&asker, &["statistics"]).then_some(())
+    let reader = token(&tokens, &["query"]);
+    wait_until("the new token counts", async || {
+        succeeds(&reader, &["statistics"])
     })
     .await;
     let text = fs::read_to_string(&tokens).unwrap();
     fs::write(&tokens, text.lines().last().unwrap()).unwrap();
-    eventually("the old token does not", async || {
-        (!succeeds(&buyer, &CREATE)).then_some(())
+    wait_until("the old token is refused", async || {
+        !succeeds(&buyer, &CREATE)
     })
     .await;
-    assert!(succeeds(&asker, &["statistics"]));
+    assert!(succeeds(&reader, &["statistics"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_follows_another_with_tls_and_a_token_of_its_own() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name);
-    let authority = Authority::new();
-    let (cert, key) = authority.certificate("localhost");
-    fs::write(file("ca"), authority.pem()).unwrap();
-    fs::write(file("cert"), cert).unwrap();
-    fs::write(file("key"), key).unwrap();
     let all = token(&file("tokens"), &["command", "query", "operate"]);
     let follower = token(&file("tokens"), &["subscribe"]);
     // The follower starts with a token that the server does not know yet.
@@ -105,13 +112,8 @@ async fn a_node_follows_another_with_tls_and_a_token_of_its_own() {
     let writes: Process = {
         let mut serve = serve(&file("writes"));
         serve.args(["--roles", "command"]);
-        for (flag, name) in [
-            ("--tls-cert", "cert"),
-            ("--tls-key", "key"),
-            ("--tokens", "tokens"),
-        ] {
-            serve.arg(flag).arg(file(name));
-        }
+        let authority = secure(&mut serve, folder.path());
+        fs::write(file("ca"), authority.pem()).unwrap();
         serve.into()
     };
     let url = writes
@@ -130,36 +132,64 @@ async fn a_node_follows_another_with_tls_and_a_token_of_its_own() {
         .args(CREATE)
         .args(["--order-id", "o-1"])
         .env("ORDERLOG_TOKEN", &all);
-    let created = create
+    create
         .env("ORDERLOG_SERVER", &url)
-        .env("ORDERLOG_TLS_CA", file("ca"))
-        .output();
-    let created = created.unwrap();
-    assert!(created.status.success(), "{created:?}");
+        .env("ORDERLOG_TLS_CA", file("ca"));
+    succeeded(&create.output().unwrap());
     fs::write(file("follower"), format!("{follower}\n")).unwrap();
-    eventually("the order is projected", async || {
-        reads
-            .run(["order", "get", "o-1", "--min-position", "1"])
-            .status
-            .success()
-            .then_some(())
+    wait_until("the order is projected", async || {
+        let found = reads.run(["order", "get", "o-1", "--min-position", "1"]);
+        found.status.success()
     })
     .await;
     // `verify` also checks the log, which is on the other node.
     reads.ask(["verify"]);
 }
 
+/// Flags of `serve` with files, and the end of the error for them. A file is named `missing`,
+/// `text`, `shared-secret`, or `cert` and `key` for two that do not match.
+const WRONG_FILES: [(&[(&str, &str)], &str); 7] = [
+    (
+        &[("--tokens", "missing")],
+        "tokens: /missing: No such file or directory (os error 2)\n",
+    ),
+    (
+        &[("--tokens", "text")],
+        "tokens: /text: line 1: must be a hash and roles, as `orderlog token new` writes them\n",
+    ),
+    (
+        &[("--tls-cert", "text"), ("--tls-key", "key")],
+        "tls-cert: /text: holds no certificate in PEM\n",
+    ),
+    (
+        &[("--tls-cert", "cert"), ("--tls-key", "text")],
+        "tls-key: /text: holds no private key in PEM\n",
+    ),
+    (
+        &[("--tls-cert", "cert"), ("--tls-key", "key")],
+        "tls-key: /key: does not fit tls-cert: ",
+    ),
+    (
+        &[("--jwt-keys", "shared-secret")],
+        "jwt-keys: /shared-secret: keys[0] is a shared secret: whoever checks with it could sign \
+         with it\n",
+    ),
+    (&[("--jwt-keys", "text")], "jwt-keys: /text: is no JWKS"),
+];
+
 #[test]
-fn files_that_are_wrong_are_refused_by_the_name_of_their_setting() {
+fn a_wrong_file_is_refused_with_the_name_of_its_setting() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name);
     let authority = Authority::new();
     let (cert, _) = authority.certificate("localhost");
     let (_, other_key) = authority.certificate("localhost");
+    let secret = r#"{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}"#;
     fs::write(file("cert"), cert).unwrap();
     fs::write(file("key"), other_key).unwrap();
-    fs::write(file("wrong"), "wrong\n").unwrap();
-    let refused = |flags: &[(&str, &str)]| {
+    fs::write(file("text"), "wrong\n").unwrap();
+    fs::write(file("shared-secret"), secret).unwrap();
+    for (flags, expected) in WRONG_FILES {
         let mut serve = serve(&file("data"));
         for (flag, name) in flags {
             serve.arg(flag).arg(file(name));
@@ -167,65 +197,43 @@ fn files_that_are_wrong_are_refused_by_the_name_of_their_setting() {
                 serve.args(["--jwt-issuer", "i", "--jwt-audience", "a"]);
             }
         }
-        let output = serve.output().unwrap();
-        assert_eq!(output.status.code(), Some(2), "{output:?}");
-        let told = String::from_utf8(output.stderr).unwrap();
-        told.replace(folder.path().to_str().unwrap(), "")
-    };
-    assert_eq!(
-        refused(&[("--tokens", "missing")]),
-        "error: tokens: /missing: No such file or directory (os error 2)\n"
-    );
-    assert_eq!(
-        refused(&[("--tokens", "wrong")]),
-        "error: tokens: /wrong: line 1: must be a hash and roles, as `orderlog token new` writes them\n"
-    );
-    assert_eq!(
-        refused(&[("--tls-cert", "wrong"), ("--tls-key", "key")]),
-        "error: tls-cert: /wrong: holds no certificate in PEM\n"
-    );
-    assert_eq!(
-        refused(&[("--tls-cert", "cert"), ("--tls-key", "wrong")]),
-        "error: tls-key: /wrong: holds no private key in PEM\n"
-    );
-    assert!(
-        refused(&[("--tls-cert", "cert"), ("--tls-key", "key")])
-            .starts_with("error: tls-key: /key: does not fit tls-cert: ")
-    );
-    let secret = r#"{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}"#;
-    fs::write(file("shared"), secret).unwrap();
-    assert_eq!(
-        refused(&[("--jwt-keys", "shared")]),
-        "error: jwt-keys: /shared: keys[0] is a shared secret: whoever checks with it could sign \
-         with it\n"
-    );
-    let told = |command: &mut Command| {
-        let output = command.output().unwrap();
-        assert_eq!(output.status.code(), Some(2), "{output:?}");
-        String::from_utf8(output.stderr).unwrap()
-    };
-    let mut follows = serve(&file("data"));
+        let error = failed(&serve.output().unwrap(), 2);
+        let error = error.replace(folder.path().to_str().unwrap(), "");
+        let expected = format!("error: {expected}");
+        match expected.ends_with('\n') {
+            true => assert_eq!(error, expected),
+            // The rest of the message comes from a library.
+            false => assert!(error.starts_with(&expected), "{error}"),
+        }
+    }
+    // The failed starts created no data folder.
+    assert!(!file("data").exists());
+}
+
+#[test]
+fn a_node_with_a_wrong_file_for_its_calls_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text");
+    fs::write(&text, "wrong\n").unwrap();
+    let mut follows = serve(&folder.path().join("data"));
     follows.args(["--events-url", "https://localhost:1", "--tls-ca"]);
-    let wrong = told(follows.arg(file("wrong")));
+    let error = failed(&follows.arg(text).output().unwrap(), 2);
     assert!(
-        wrong.ends_with("/wrong: holds no certificate in PEM\n"),
-        "{wrong}"
+        error.ends_with("/text: holds no certificate in PEM\n"),
+        "{error}"
     );
+    assert!(!folder.path().join("data").exists());
+}
+
+#[test]
+fn a_client_command_sends_no_token_without_tls_to_another_machine() {
+    let mut statistics = orderlog();
     // The client fails before it resolves the host name.
-    let mut asks = orderlog();
-    asks.args([
-        "statistics",
-        "--server",
-        "http://orders.example:1",
-        "--token",
-        "secret",
-    ]);
+    statistics.args(["statistics", "--server", "http://orders.example:1"]);
+    statistics.args(["--token", "secret"]);
     assert_eq!(
-        told(&mut asks),
+        failed(&statistics.output().unwrap(), 2),
         "error: http://orders.example:1/: a token is not sent beyond this machine without TLS: \
          use https, or set insecure to allow it\n"
     );
-    assert!(refused(&[("--jwt-keys", "wrong")]).starts_with("error: jwt-keys: /wrong: is no JWKS"));
-    // The failed starts created no data folder.
-    assert!(!file("data").exists());
 }

@@ -3,19 +3,13 @@
 use std::{fs, net::TcpListener, path::Path, process::Output};
 
 use e2e::Process;
+use test_support::wait_until;
 
-use crate::binary::{self, orderlog, start};
+use crate::binary::{self, failed, failed_in_one_line, orderlog, start, succeeded};
 
 fn serve(data_dir: &Path, listen: &str) -> Output {
     let serve = ["serve", "--listen", listen, "--data-dir"];
     orderlog().args(serve).arg(data_dir).output().unwrap()
-}
-
-/// Returns the exit code and the only line on standard error.
-fn refused(output: &Output) -> (i32, String) {
-    let told = String::from_utf8(output.stderr.clone()).unwrap();
-    assert_eq!(told.lines().count(), 1, "{told}");
-    (output.status.code().unwrap(), told)
 }
 
 #[test]
@@ -81,27 +75,24 @@ fn a_first_order_goes_from_a_command_to_a_search_result() {
 }
 
 #[test]
-fn a_refused_command_is_one_line_and_exit_code_1() {
+fn a_refused_command_prints_one_line_and_exits_with_1() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path());
-    let (code, told) = refused(&server.run(["order", "get", "none"]));
-    assert_eq!(code, 1);
+    let error = failed_in_one_line(&server.run(["order", "get", "none"]), 1);
     assert!(
-        told.contains("ORDER_NOT_FOUND") && told.contains("none"),
-        "{told}"
+        error.contains("ORDER_NOT_FOUND") && error.contains("none"),
+        "{error}"
     );
-    let usage = server.run(["order", "create"]);
-    assert_eq!(usage.status.code(), Some(2));
+    failed(&server.run(["order", "create"]), 2);
 }
 
 #[test]
-fn a_port_in_use_is_one_line_and_exit_code_1() {
+fn a_port_in_use_prints_one_line_and_exits_with_1() {
     let folder = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let (code, told) = refused(&serve(folder.path(), &address));
-    assert_eq!(code, 1);
-    assert!(told.contains(&address), "{told}");
+    let error = failed_in_one_line(&serve(folder.path(), &address), 1);
+    assert!(error.contains(&address), "{error}");
     assert_eq!(
         fs::read_dir(folder.path()).unwrap().count(),
         0,
@@ -110,17 +101,16 @@ fn a_port_in_use_is_one_line_and_exit_code_1() {
 }
 
 #[test]
-fn a_data_folder_of_another_process_is_one_line_and_exit_code_1() {
+fn a_data_folder_in_use_prints_one_line_and_exits_with_1() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path());
-    let (code, told) = refused(&serve(folder.path(), "127.0.0.1:0"));
-    assert_eq!(code, 1);
-    assert!(told.contains("in use by another process"), "{told}");
+    let error = failed_in_one_line(&serve(folder.path(), "127.0.0.1:0"), 1);
+    assert!(error.contains("in use by another process"), "{error}");
     server.ask(["status"]);
 }
 
 #[test]
-fn a_log_elsewhere_belongs_to_one_process_too() {
+fn a_log_outside_the_data_folder_belongs_to_one_process_too() {
     let folder = tempfile::tempdir().unwrap();
     let log = format!("sqlite:{}", folder.path().join("logs/log.db").display());
     let serve = |data_dir: &str| {
@@ -133,9 +123,8 @@ fn a_log_elsewhere_belongs_to_one_process_too() {
     };
     let server = Process::from(serve("one"));
     server.ask(["product", "register", "tea", "Green Tea"]);
-    let (code, told) = refused(&serve("two").output().unwrap());
-    assert_eq!(code, 1);
-    assert!(told.contains("in use by another process"), "{told}");
+    let error = failed_in_one_line(&serve("two").output().unwrap(), 1);
+    assert!(error.contains("in use by another process"), "{error}");
     drop(server);
     let server = Process::from(serve("two"));
     assert!(server.ask(["status"]).contains("documents"));
@@ -143,7 +132,7 @@ fn a_log_elsewhere_belongs_to_one_process_too() {
 }
 
 #[test]
-fn a_database_that_cannot_be_reached_is_one_line_without_its_password() {
+fn an_unreachable_database_prints_one_line_without_its_password() {
     let folder = tempfile::tempdir().unwrap();
     let url = "postgres://ann:secret@127.0.0.1:1/orders";
     let output = orderlog()
@@ -152,25 +141,26 @@ fn a_database_that_cannot_be_reached_is_one_line_without_its_password() {
         .arg(folder.path())
         .output()
         .unwrap();
-    let (code, told) = refused(&output);
-    assert_eq!(code, 1);
-    assert!(told.contains("postgres://ann@127.0.0.1:1/orders"), "{told}");
-    assert!(!told.contains("secret"), "{told}");
+    let error = failed_in_one_line(&output, 1);
+    assert!(
+        error.contains("postgres://ann@127.0.0.1:1/orders"),
+        "{error}"
+    );
+    assert!(!error.contains("secret"), "{error}");
 }
 
 #[test]
-fn a_file_that_is_no_database_is_one_line_and_exit_code_1_and_left_alone() {
+fn a_file_that_is_no_database_prints_one_line_and_is_not_changed() {
     // The second file takes the name of the first generation of documents. A link named `read.db`
     // leads to it.
-    for (name, told_name) in [("events.db", "events.db"), ("read.db", "read-1.db")] {
+    for (name, named) in [("events.db", "events.db"), ("read.db", "read-1.db")] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         fs::write(&path, "dear diary, ".repeat(1000)).unwrap();
-        let (code, told) = refused(&serve(folder.path(), "127.0.0.1:0"));
-        assert_eq!(code, 1);
+        let error = failed_in_one_line(&serve(folder.path(), "127.0.0.1:0"), 1);
         assert!(
-            told.contains(told_name) && told.contains("not a database"),
-            "{told}"
+            error.contains(named) && error.contains("not a database"),
+            "{error}"
         );
         assert_eq!(
             fs::read_to_string(&path).unwrap(),
@@ -180,7 +170,7 @@ fn a_file_that_is_no_database_is_one_line_and_exit_code_1_and_left_alone() {
 }
 
 #[test]
-fn a_wrong_setting_is_one_line_that_names_it_and_exit_code_2() {
+fn a_wrong_setting_prints_one_line_with_its_name_and_exits_with_2() {
     let folder = tempfile::tempdir().unwrap();
     for (name, value) in [
         ("ORDERLOG_LISTEN", "here"),
@@ -193,12 +183,10 @@ fn a_wrong_setting_is_one_line_that_names_it_and_exit_code_2() {
             .env(name, value)
             .output()
             .unwrap();
-        let (code, told) = refused(&output);
-        assert_eq!(code, 2);
-        assert!(told.contains(name) && told.contains(value), "{told}");
+        let error = failed_in_one_line(&output, 2);
+        assert!(error.contains(name) && error.contains(value), "{error}");
     }
-    let (code, told) = refused(&serve(folder.path(), "0.0.0.0:0"));
-    assert_eq!(code, 2, "{told}");
+    failed_in_one_line(&serve(folder.path(), "0.0.0.0:0"), 2);
     assert!(
         !folder.path().join("new").exists(),
         "before anything was made"
@@ -206,26 +194,22 @@ fn a_wrong_setting_is_one_line_that_names_it_and_exit_code_2() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn status_tells_scripts_whether_a_node_is_ready() {
+async fn status_exits_with_0_only_if_the_node_is_ready() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path());
-    test_support::eventually("it is ready", async || {
-        let ready = server.run(["status", "--ready"]);
-        ready.status.success().then_some(())
+    wait_until("the server is ready", async || {
+        server.run(["status", "--ready"]).status.success()
     })
     .await;
     let mut waits = binary::serve(&folder.path().join("replica"));
     waits.args(["--roles", "query", "--events-url", "http://127.0.0.1:1"]);
     let waits = Process::from(waits);
-    let (code, told) = refused(&waits.run(["status", "--ready"]));
-    assert_eq!(
-        (code, told.trim()),
-        (1, "error: not ready: orders.v1.QueryService")
-    );
+    let error = failed_in_one_line(&waits.run(["status", "--ready"]), 1);
+    assert_eq!(error.trim(), "error: not ready: orders.v1.QueryService");
 }
 
 #[test]
-fn a_node_for_queries_shows_what_was_written_at_another_and_says_what_it_does_not_serve() {
+fn a_query_node_shows_the_orders_of_another_node_and_refuses_calls_of_other_roles() {
     let folder = tempfile::tempdir().unwrap();
     let writes = start(folder.path());
     let mut reads = binary::serve(&folder.path().join("replica"));
@@ -237,16 +221,14 @@ fn a_node_for_queries_shows_what_was_written_at_another_and_says_what_it_does_no
         writes.ask(create.iter().chain(&item));
         assert!(reads.ask(["order", "get", id]).contains(id));
     }
-    let (code, told) = refused(&reads.run(["order", "history", "o-1"]));
-    assert_eq!(code, 1);
-    assert!(told.contains("has another role"), "{told}");
+    let error = failed_in_one_line(&reads.run(["order", "history", "o-1"]), 1);
+    assert!(error.contains("has another role"), "{error}");
     drop(writes);
-    let output = reads.run(["order", "get", "o-1", "--min-position", "0"]);
-    assert!(output.status.success(), "{output:?}");
+    succeeded(&reads.run(["order", "get", "o-1", "--min-position", "0"]));
 }
 
 #[test]
-fn a_command_whose_outcome_is_unknown_tells_how_to_send_it_again() {
+fn a_command_with_an_unknown_outcome_prints_how_to_retry_it() {
     // The listener accepts the call and disconnects.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -262,7 +244,6 @@ fn a_command_whose_outcome_is_unknown_tells_how_to_send_it_again() {
         .output()
         .unwrap();
     gone.join().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(told.contains("--request-id r-7"), "{told}");
+    let error = failed(&output, 1);
+    assert!(error.contains("--request-id r-7"), "{error}");
 }

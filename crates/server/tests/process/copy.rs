@@ -4,9 +4,9 @@ use std::process::Output;
 
 use contract::orders::v1::*;
 use e2e::Process;
-use test_support::{order, postgres};
+use test_support::{order, postgres, request::events_after};
 
-use crate::binary::{orderlog, serve};
+use crate::binary::{failed, orderlog, serve, succeeded};
 
 fn node(data_dir: &std::path::Path, database: &str) -> Process {
     let mut serve = serve(data_dir);
@@ -21,30 +21,31 @@ fn copy(from: &str, to: &str) -> Output {
         .unwrap()
 }
 
-fn told(output: &Output) -> (String, String) {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    (text(&output.stdout), text(&output.stderr))
-}
-
 /// Returns the history of an order and the position that a repeated command returns.
 async fn witness(process: &Process, repeated: &CreateOrderRequest) -> (Vec<RecordedEvent>, u64) {
     let mut clients = process.clients().await;
-    let order_id = repeated.order_id.clone();
-    let history = clients
-        .events
-        .get_order_history(GetOrderHistoryRequest { order_id });
-    let history = history.await.unwrap().into_inner().events;
-    let again = clients
-        .commands
-        .create_order(repeated.clone())
-        .await
-        .unwrap();
-    (history, again.into_inner().position)
+    let history = clients.order_history(&repeated.order_id).await.unwrap();
+    let reply = clients.create_order(repeated.clone()).await.unwrap();
+    (history, reply.position)
+}
+
+/// Asserts that a log is not copied while a node uses it.
+fn assert_in_use(from: &str, to: &str) {
+    let error = failed(&copy(from, to), 1);
+    assert!(error.contains("is in use"), "{error}");
+}
+
+/// Copies a log, and asserts that the output names each of these parts.
+fn assert_copied(from: &str, to: &str, parts: [&str; 2]) {
+    let printed = succeeded(&copy(from, to));
+    for part in parts {
+        assert!(printed.contains(part), "{part} in {printed}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Postgres"]
-async fn g3_g5_clients_of_a_log_that_has_moved_to_postgres_and_back_go_on_as_before() {
+async fn g3_g5_clients_see_the_same_log_after_it_moved_to_postgres_and_back() {
     let database = postgres::database().await;
     let folder = tempfile::tempdir().unwrap();
     let file = format!("sqlite:{}", folder.path().join("events.db").display());
@@ -52,114 +53,55 @@ async fn g3_g5_clients_of_a_log_that_has_moved_to_postgres_and_back_go_on_as_bef
 
     let on_file = node(folder.path(), &file);
     let mut clients = on_file.clients().await;
-    for index in 0..20 {
-        let create = match index {
-            7 => repeated.clone(),
-            _ => order::create(&format!("o-{index}"), "ann"),
-        };
-        clients.commands.create_order(create).await.unwrap();
-    }
-    clients
-        .commands
-        .ship_order(order::ship("o-7"))
-        .await
-        .unwrap();
+    clients.create_many("first", 7).await;
+    clients.create_order(repeated.clone()).await.unwrap();
+    clients.create_many("then", 12).await;
+    clients.ship_order(order::ship("o-7")).await.unwrap();
     let before = witness(&on_file, &repeated).await;
     assert_eq!((before.0.len(), before.1), (2, 8));
-    let log_id = clients
-        .events
-        .get_head(GetHeadRequest {})
-        .await
-        .unwrap()
-        .into_inner()
-        .log_id;
-
-    let refused = copy(&file, &database);
-    assert_eq!(refused.status.code(), Some(1));
-    assert!(told(&refused).1.contains("is in use"), "{refused:?}");
-    assert_eq!(on_file.terminate(), Some(0));
-
-    let copied = copy(&file, &database);
-    assert!(copied.status.success(), "{copied:?}");
-    let (said, _) = told(&copied);
-    assert!(
-        said.contains("21 events (21 new) and 20 request ids"),
-        "{said}"
-    );
-    assert!(said.contains(&log_id), "{said}");
+    let log_id = clients.get_head(GetHeadRequest {}).await.unwrap().log_id;
+    assert_in_use(&file, &database);
+    assert_eq!(on_file.shut_down().await, Some(0));
+    let copied = "21 events (21 new) and 20 request ids";
+    assert_copied(&file, &database, [copied, &log_id]);
 
     // The node uses the same folder, so its documents continue at their checkpoint.
     let on_database = node(folder.path(), &database);
     assert_eq!(witness(&on_database, &repeated).await, before);
     let mut clients = on_database.clients().await;
-    let create = clients
-        .commands
-        .create_order(order::create("", "bob"))
-        .await;
-    assert_eq!(create.unwrap().into_inner().position, 22);
+    assert_eq!(clients.create("").await, 22);
     let resumed = SubscribeRequest {
-        after_position: 20,
-        log_id: log_id.clone(),
-        ..SubscribeRequest::default()
+        log_id,
+        ..events_after(20)
     };
-    let mut stream = clients
-        .events
-        .subscribe(resumed.clone())
-        .await
-        .unwrap()
-        .into_inner();
-    let events = stream.message().await.unwrap().unwrap().events;
+    let events = clients.events(resumed.clone()).await;
     assert_eq!(events.len(), 2);
-    let statistics = GetStatisticsRequest {
-        min_position: 22,
-        ..GetStatisticsRequest::default()
-    };
-    let statistics = clients.queries.get_statistics(statistics).await.unwrap();
-    assert_eq!(statistics.into_inner().total_orders, 21);
-    let refused = copy(&database, &file);
-    assert_eq!(refused.status.code(), Some(1));
-    assert!(told(&refused).1.contains("is in use"), "{refused:?}");
-    assert_eq!(on_database.terminate(), Some(0));
+    assert_eq!(clients.total_orders(22).await, 21);
+    assert_in_use(&database, &file);
+    assert_eq!(on_database.shut_down().await, Some(0));
+    let copied = "22 events (1 new) and 21 request ids";
+    assert_copied(&database, &file, [copied, &resumed.log_id]);
 
-    let (said, _) = told(&copy(&database, &file));
-    assert!(
-        said.contains("22 events (1 new) and 21 request ids"),
-        "{said}"
-    );
-    let back = node(folder.path(), &file);
-    assert_eq!(witness(&back, &repeated).await, before);
-    let mut clients = back.clients().await;
+    let on_file = node(folder.path(), &file);
+    assert_eq!(witness(&on_file, &repeated).await, before);
+    let mut clients = on_file.clients().await;
     assert_eq!(clients.head().await, 22);
-    let mut stream = clients
-        .events
-        .subscribe(resumed)
-        .await
-        .unwrap()
-        .into_inner();
-    assert_eq!(stream.message().await.unwrap().unwrap().events, events);
+    assert_eq!(clients.events(resumed).await, events);
 }
 
 #[test]
-fn a_wrong_url_is_wrong_usage_and_its_password_is_not_told() {
+fn a_copy_from_or_to_a_wrong_url_fails_without_showing_its_password() {
     let folder = tempfile::tempdir().unwrap();
     let file = format!("sqlite:{}", folder.path().join("none.db").display());
-    let wrong = copy(&file, "mysql://ann:secret@host/db");
-    assert_eq!(wrong.status.code(), Some(2));
-    assert!(!told(&wrong).1.contains("secret"), "{wrong:?}");
-    let nothing = copy(&file, "postgres://ann:secret@127.0.0.1:1/db");
-    assert_eq!(nothing.status.code(), Some(1));
-    assert!(
-        told(&nothing).1.contains("there is no log in sqlite:"),
-        "{nothing:?}"
-    );
-    let unreachable = copy("postgres://ann:secret@127.0.0.1:1/db", &file);
-    assert_eq!(unreachable.status.code(), Some(1));
-    assert!(
-        told(&unreachable)
-            .1
-            .contains("postgres://ann@127.0.0.1:1/db"),
-        "{unreachable:?}"
-    );
-    assert!(!told(&unreachable).1.contains("secret"), "{unreachable:?}");
+    let postgres = "postgres://ann:secret@127.0.0.1:1/db";
+    for (from, to, code, expected) in [
+        (&*file, "mysql://ann:secret@host/db", 2, "postgres://"),
+        (&*file, postgres, 1, "there is no log in sqlite:"),
+        (postgres, &*file, 1, "postgres://ann@127.0.0.1:1/db"),
+    ] {
+        let error = failed(&copy(from, to), code);
+        assert!(error.contains(expected), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
     assert!(!folder.path().join("none.db").exists());
 }

@@ -1,25 +1,14 @@
 //! Tests of the log after the process was killed at any moment.
 
-use crate::binary::{orderlog, start};
 use contract::orders::v1::*;
-use e2e::{Clients, Process};
-use test_support::{order, postgres};
+use e2e::Process;
+use test_support::{
+    order, postgres,
+    request::{follow, max_wait},
+};
 use tokio::task::JoinSet;
 
-/// Returns every event of the log in order.
-async fn log(clients: &mut Clients) -> Vec<RecordedEvent> {
-    let stream = clients
-        .events
-        .subscribe(SubscribeRequest::default())
-        .await
-        .unwrap();
-    let mut stream = stream.into_inner();
-    let mut events = Vec::new();
-    while let Some(response) = stream.message().await.unwrap() {
-        events.extend(response.events);
-    }
-    events
-}
+use crate::binary::{orderlog, start};
 
 /// Creates orders from many clients and kills the process meanwhile. Returns all requests, and the
 /// positions of the acknowledged ones.
@@ -32,10 +21,10 @@ async fn create_until_killed(
         .map(|index| order::create(&format!("o-{round}-{index}"), "ann"))
         .collect();
     for create in creates.clone() {
-        let mut commands = process.clients().await.commands;
+        let mut clients = process.clients().await;
         calls.spawn(async move {
             let id = create.order_id.clone();
-            let reply = commands.create_order(create).await.ok()?.into_inner();
+            let reply = clients.create_order(create).await.ok()?;
             Some((id, reply.position))
         });
     }
@@ -56,35 +45,29 @@ async fn check_acknowledged(start: impl Fn() -> Process) {
         let (creates, acknowledged) = create_until_killed(start(), round).await;
         let process = start();
         let mut clients = process.clients().await;
-        let events = log(&mut clients).await;
-        for (index, event) in events.iter().enumerate() {
-            assert_eq!(event.position, index as u64 + 1, "dense");
-        }
+        let events = clients.log().await;
         for (id, position) in acknowledged {
             assert_eq!(events[position as usize - 1].aggregate_id, id);
         }
         // The clients do not know the outcome of the other commands, so they retry them.
         for create in creates {
-            clients.commands.create_order(create).await.unwrap();
+            clients.create_order(create).await.unwrap();
         }
-        assert_eq!(
-            log(&mut clients).await.len(),
-            (round + 1) * 400,
-            "each once"
-        );
+        let events = clients.log().await;
+        assert_eq!(events.len(), (round + 1) * 400, "each command once");
         process.kill();
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g1_g2_g3_g5_nothing_acknowledged_is_lost_and_nothing_happens_twice() {
+async fn g1_g2_g3_g5_each_command_takes_effect_once_when_the_process_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     check_acknowledged(|| start(folder.path())).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Postgres"]
-async fn g1_g2_g3_g5_nothing_acknowledged_is_lost_and_nothing_happens_twice_in_postgres() {
+async fn g1_g2_g3_g5_each_command_takes_effect_once_when_the_process_is_killed_with_postgres() {
     let database = postgres::database().await;
     let start = || {
         let mut serve = orderlog();
@@ -96,80 +79,43 @@ async fn g1_g2_g3_g5_nothing_acknowledged_is_lost_and_nothing_happens_twice_in_p
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g7_documents_statistics_and_index_agree_with_the_log_whenever_it_is_killed() {
+async fn g7_documents_statistics_and_index_agree_with_the_log_after_kills() {
     let folder = tempfile::tempdir().unwrap();
     for round in 0..3 {
         create_until_killed(start(folder.path()), round).await;
     }
     let process = start(folder.path());
     let mut clients = process.clients().await;
-    let events = log(&mut clients).await;
+    let events = clients.log().await;
     let head = events.len() as u64;
     let statistics = GetStatisticsRequest {
         min_position: head,
-        ..Default::default()
+        max_wait: max_wait(),
+        ..GetStatisticsRequest::default()
     };
-    let statistics = clients
-        .queries
-        .get_statistics(statistics)
-        .await
-        .unwrap()
-        .into_inner();
-    assert_eq!(
-        statistics.total_orders, head,
-        "every event is an order created"
-    );
+    let statistics = clients.queries.get_statistics(statistics).await.unwrap();
+    let statistics = statistics.into_inner();
+    assert_eq!(statistics.total_orders, head, "each event creates an order");
     assert_eq!(
         statistics.amounts[0].total_amount,
         order::euros(250_000 * head as i64)
     );
     for event in events {
-        let id = event.aggregate_id;
-        let get = GetOrderRequest {
-            order_id: id.clone(),
-            ..GetOrderRequest::default()
-        };
-        let order = clients
-            .queries
-            .get_order(get)
-            .await
-            .unwrap()
-            .into_inner()
-            .order
-            .unwrap();
+        let order = clients.order(&event.aggregate_id, 0).await;
         assert_eq!(order.position, event.position);
     }
-    let search = SearchOrdersRequest {
-        query: "o".into(),
-        min_position: head,
-        ..SearchOrdersRequest::default()
-    };
-    let found = clients
-        .queries
-        .search_orders(search)
-        .await
-        .unwrap()
-        .into_inner();
+    let found = clients.search("o", head).await.unwrap();
     assert_eq!(found.total_size, head);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_is_told_to_end_does_so_in_order() {
+async fn a_terminated_process_closes_its_files_and_exits_with_0() {
     let folder = tempfile::tempdir().unwrap();
     let process = start(folder.path());
     let mut clients = process.clients().await;
-    clients
-        .commands
-        .create_order(order::create("o", "ann"))
-        .await
-        .unwrap();
-    let follow = SubscribeRequest {
-        follow: true,
-        ..SubscribeRequest::default()
-    };
-    let _stream = clients.events.subscribe(follow).await.unwrap();
-    let ended = tokio::task::spawn_blocking(|| process.terminate());
-    assert_eq!(ended.await.unwrap(), Some(0));
+    clients.create("o").await;
+    let _stream = clients.subscribe(follow(0)).await.unwrap();
+    assert_eq!(process.shut_down().await, Some(0));
     for file in ["events.db", "read.db"] {
         let wal = folder.path().join(format!("{file}-wal"));
         let left = std::fs::metadata(wal).map_or(0, |wal| wal.len());

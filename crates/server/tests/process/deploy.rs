@@ -3,15 +3,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::{Path, PathBuf},
     process::Command,
 };
 
 use serde_json::Value;
 
 use crate::{
-    binary::{orderlog, start},
-    telemetry::{scrape, use_it},
+    binary::{orderlog, repository, start, succeeded},
+    telemetry::{make_calls, scrape},
 };
 
 /// Labels that Prometheus adds to every scraped metric.
@@ -19,10 +18,6 @@ const GIVEN: [&str; 2] = ["instance", "job"];
 
 /// The metric that Prometheus records for each scraped node.
 const UP: &str = "up";
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
 
 fn read(path: &str) -> String {
     fs::read_to_string(repository().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
@@ -146,16 +141,16 @@ struct Served {
 }
 
 impl Served {
-    async fn after_some_use() -> Self {
+    async fn after_calls() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let process = start(folder.path());
-        use_it(&process).await;
+        make_calls(&process).await;
         let text = scrape(&process).await;
         let mut samples = BTreeMap::<String, BTreeSet<String>>::new();
         let mut metrics = BTreeSet::new();
         for line in text.lines() {
-            if let Some(told) = line.strip_prefix("# TYPE ") {
-                metrics.insert(told.split(' ').next().unwrap().to_owned());
+            if let Some(comment) = line.strip_prefix("# TYPE ") {
+                metrics.insert(comment.split(' ').next().unwrap().to_owned());
             }
             if line.starts_with("orderlog_") {
                 let (sample, _) = line.rsplit_once(' ').unwrap();
@@ -178,8 +173,8 @@ impl Served {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_dashboard_and_the_alerts_ask_for_what_is_served() {
-    let served = Served::after_some_use().await;
+async fn the_dashboard_and_the_alerts_use_served_metrics_and_labels() {
+    let served = Served::after_calls().await;
     let (dashboard, alerts) = (Shown::in_dashboard(), Shown::in_alerts());
     assert!(!dashboard.is_empty() && !alerts.is_empty());
     for shown in dashboard.iter().chain(&alerts) {
@@ -187,7 +182,7 @@ async fn the_dashboard_and_the_alerts_ask_for_what_is_served() {
         assert!(!is_of_nothing, "{shown:?}");
         for metric in shown.metrics() {
             let labels = served.samples.get(metric);
-            let labels = labels.unwrap_or_else(|| panic!("nobody serves {metric}: {shown:?}"));
+            let labels = labels.unwrap_or_else(|| panic!("{metric} is not served: {shown:?}"));
             for label in shown.labels(metric) {
                 let is_there = labels.contains(label) || GIVEN.contains(&label);
                 assert!(is_there, "{metric} has no {label}: {shown:?}");
@@ -196,12 +191,12 @@ async fn the_dashboard_and_the_alerts_ask_for_what_is_served() {
     }
     let shown = dashboard.iter().flat_map(Shown::metrics);
     let shown: BTreeSet<_> = shown.map(|sample| served.metric_of(sample)).collect();
-    assert_eq!(shown, served.metrics, "what is measured is shown");
+    assert_eq!(shown, served.metrics, "the dashboard shows every metric");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_metric_is_explained_to_operators() {
-    let served = Served::after_some_use().await;
+async fn each_metric_is_in_the_operations_guide() {
+    let served = Served::after_calls().await;
     let operations = read("docs/guide/operations.md");
     let rows = operations.lines().filter(|line| line.starts_with("| `"));
     let explained: BTreeSet<_> = rows
@@ -213,7 +208,7 @@ async fn each_metric_is_explained_to_operators() {
 }
 
 #[test]
-fn each_alert_leads_to_what_is_to_be_done() {
+fn each_alert_links_to_a_section_of_the_operations_guide() {
     let operations = read("docs/guide/operations.md");
     let headings = operations.lines().filter(|line| line.starts_with('#'));
     let anchors: BTreeSet<String> = headings
@@ -239,7 +234,7 @@ fn each_alert_leads_to_what_is_to_be_done() {
 
 #[test]
 #[ignore = "needs promtool"]
-fn prometheus_understands_the_alerts_and_the_dashboard() {
+fn promtool_accepts_the_alerts_and_the_dashboard() {
     let promtool = test_support::promtool();
     let folder = tempfile::tempdir().unwrap();
     let rules = Shown::in_dashboard().into_iter().enumerate();
@@ -266,10 +261,10 @@ fn prometheus_understands_the_alerts_and_the_dashboard() {
 }
 
 #[test]
-fn each_setting_in_deploy_is_one_of_the_server() {
+fn each_setting_in_deploy_exists() {
     let mut help = orderlog();
     help.args(["serve", "--help"]);
-    let help = String::from_utf8(help.output().unwrap().stdout).unwrap();
+    let help = succeeded(&help.output().unwrap());
     // The help text wraps, so line ends become spaces.
     let help: Vec<_> = help.split_whitespace().collect();
     let help = help.join(" ");

@@ -71,31 +71,18 @@ impl Load {
             let there = logged.get(&order_id).copied();
             assert!(there >= Some(version), "{order_id}: {there:?} < {version}");
         }
-        let statistics = GetStatisticsRequest {
-            min_position: head,
-            ..GetStatisticsRequest::default()
-        };
-        let statistics = clients.queries.get_statistics(statistics).await.unwrap();
-        assert_eq!(statistics.into_inner().total_orders, logged.len() as u64);
+        assert_eq!(clients.total_orders(head).await, logged.len() as u64);
         process.ask(["verify"]);
     }
 }
 
 /// Returns the newest version of each order in the log.
 async fn versions(clients: &mut Clients) -> Versions {
-    let stream = clients.events.subscribe(SubscribeRequest::default()).await;
-    let mut stream = stream.unwrap().into_inner();
-    let (mut versions, mut position) = (Versions::new(), 0);
-    while let Some(response) = stream.message().await.unwrap() {
-        for event in response.events {
-            position += 1;
-            assert_eq!(event.position, position, "dense");
-            if event.aggregate_type() == AggregateType::Order {
-                versions.insert(event.aggregate_id, event.version);
-            }
-        }
-    }
-    versions
+    let events = clients.log().await.into_iter();
+    events
+        .filter(|event| event.aggregate_type() == AggregateType::Order)
+        .map(|event| (event.aggregate_id, event.version))
+        .collect()
 }
 
 struct Writer {
@@ -185,22 +172,21 @@ impl Writer {
 
 /// Sends a command. Returns the id and version of its order, if it concerns an order.
 async fn call(clients: &mut Clients, command: Command) -> Result<Option<(String, u64)>, Status> {
-    let commands = &mut clients.commands;
     let (order_id, version) = match command {
         Command::CreateOrder(create) => {
-            let reply = commands.create_order(create).await?.into_inner();
+            let reply = clients.create_order(create).await?;
             (reply.order_id, reply.version)
         }
         Command::ShipOrder(ship) => {
-            let reply = commands.ship_order(ship).await?.into_inner();
+            let reply = clients.ship_order(ship).await?;
             (reply.order_id, reply.version)
         }
         Command::CancelOrder(cancel) => {
-            let reply = commands.cancel_order(cancel).await?.into_inner();
+            let reply = clients.cancel_order(cancel).await?;
             (reply.order_id, reply.version)
         }
         Command::RegisterCustomer(register) => {
-            commands.register_customer(register).await?;
+            clients.register_customer(register).await?;
             return Ok(None);
         }
         other => panic!("no writer sends {other:?}"),
@@ -211,22 +197,12 @@ async fn call(clients: &mut Clients, command: Command) -> Result<Option<(String,
 /// Creates an order, and reads it by id and by text at the position of the reply.
 pub(crate) async fn read_own_write(clients: &mut Clients, order_id: &str) {
     let create = order::create(order_id, "reader");
-    let created = clients.commands.create_order(create).await.unwrap();
-    let position = created.into_inner().position;
+    let position = clients.create_order(create).await.unwrap().position;
     clients.order(order_id, position).await;
-    let search = SearchOrdersRequest {
-        query: order_id.into(),
-        min_position: position,
-        max_wait: Some(prost_types::Duration {
-            seconds: 30,
-            nanos: 0,
-        }),
-        ..SearchOrdersRequest::default()
-    };
     let deadline = Instant::now() + DEADLINE;
     let found = loop {
-        match clients.queries.search_orders(search.clone()).await {
-            Ok(found) => break found.into_inner(),
+        match clients.search(order_id, position).await {
+            Ok(found) => break found,
             // The machine is busy, so the read model lags. The error says how far it is.
             Err(late) if reason(&late) == "READ_MODEL_BEHIND" => {
                 assert!(Instant::now() < deadline, "{order_id}: {}", late.message());
@@ -234,7 +210,6 @@ pub(crate) async fn read_own_write(clients: &mut Clients, order_id: &str) {
             Err(error) => panic!("{error:?}"),
         }
     };
-    assert!(found.as_of_position >= position);
     let first = found.orders.first().map(|order| &order.order_id[..]);
     assert_eq!(first, Some(order_id));
 }

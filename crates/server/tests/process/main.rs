@@ -12,6 +12,7 @@ mod deploy;
 mod export;
 mod import;
 mod load;
+mod logs;
 mod manager;
 #[cfg(target_os = "linux")]
 mod memory;

@@ -20,14 +20,14 @@ impl Manager {
     }
 
     /// Receives the next message and returns its lines.
-    fn hears(&self) -> Vec<String> {
+    fn receive(&self) -> Vec<String> {
         let mut message = [0; 4096];
         let length = self.0.recv(&mut message).unwrap();
         let message = str::from_utf8(&message[..length]).unwrap();
         message.lines().map(str::to_owned).collect()
     }
 
-    fn has_heard_nothing(&self) {
+    fn assert_no_message(&self) {
         self.0.set_nonblocking(true).unwrap();
         let error = self.0.recv(&mut [0]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::WouldBlock);
@@ -40,7 +40,7 @@ fn address_of(status: &str) -> &str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_service_manager_hears_when_it_serves_and_when_it_stops() {
+async fn a_service_manager_is_notified_when_the_server_is_ready_and_when_it_stops() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("notify");
     let manager = Manager::new(&socket);
@@ -48,22 +48,22 @@ async fn the_service_manager_hears_when_it_serves_and_when_it_stops() {
     serve.env("NOTIFY_SOCKET", &socket);
     let process = Process::from(serve);
 
-    let ready = manager.hears();
+    let ready = manager.receive();
     assert_eq!(ready[0], "READY=1");
     let url = format!("http://{}", address_of(&ready[1]));
     assert_eq!(url, process.url());
     let mut clients = Clients::connect(&url).await.unwrap();
     assert_eq!(clients.head().await, 0);
-    manager.has_heard_nothing();
+    manager.assert_no_message();
 
     assert_eq!(process.terminate(), Some(0));
-    assert_eq!(manager.hears()[0], "STOPPING=1");
-    manager.has_heard_nothing();
+    assert_eq!(manager.receive()[0], "STOPPING=1");
+    manager.assert_no_message();
 }
 
 /// The store accepts connections and never answers.
 #[test]
-fn one_that_still_waits_for_its_store_is_not_ready() {
+fn a_server_that_waits_for_its_store_does_not_report_ready() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("notify");
     let manager = Manager::new(&socket);
@@ -75,8 +75,8 @@ fn one_that_still_waits_for_its_store_is_not_ready() {
     let mut child = serve.spawn().unwrap();
 
     let connection = store.accept().unwrap();
-    manager.has_heard_nothing();
+    manager.assert_no_message();
     drop((connection, store));
     assert_eq!(child.wait().unwrap().code(), Some(1));
-    manager.has_heard_nothing();
+    manager.assert_no_message();
 }

@@ -8,29 +8,12 @@ use std::{
     time::Duration,
 };
 
-use e2e::Process;
-use sqlx::{AssertSqlSafe, ConnectOptions as _, sqlite::SqliteConnectOptions};
-use test_support::{DEADLINE, order};
+use test_support::{DEADLINE, sqlite};
 
 use crate::{
-    binary::{orderlog, start},
+    binary::{failed, orderlog, start},
     load::read_own_write,
 };
-
-async fn fill(process: &Process, orders: usize) {
-    let mut clients = process.clients().await;
-    for index in 0..orders {
-        let create = order::create(&format!("o-{index}"), &format!("c-{}", index % 9));
-        clients.commands.create_order(create).await.unwrap();
-    }
-}
-
-async fn change(file: &Path, sql: &str) {
-    let options = SqliteConnectOptions::new().filename(file);
-    let mut other = options.connect().await.unwrap();
-    let sql = AssertSqlSafe(sql.to_owned());
-    sqlx::raw_sql(sql).execute(&mut other).await.unwrap();
-}
 
 /// Returns the names of the read models in the data folder, without the `-wal` and `-shm` files of
 /// SQLite.
@@ -46,10 +29,10 @@ fn read_models(folder: &Path) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g9_a_rebuild_that_is_killed_at_any_moment_leaves_one_whole_generation() {
+async fn g9_a_rebuild_killed_at_any_moment_leaves_a_complete_generation() {
     let folder = tempfile::tempdir().unwrap();
     let process = start(folder.path());
-    fill(&process, 1000).await;
+    process.clients().await.create_many("o", 1000).await;
     drop(process);
     for delay in [0, 5, 20, 40, 60, 90, 130, 200] {
         let process = start(folder.path());
@@ -78,59 +61,57 @@ async fn g9_a_rebuild_that_is_killed_at_any_moment_leaves_one_whole_generation()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rebuild_and_what_is_wrong_are_told_on_the_command_line() {
+async fn rebuild_verify_and_rollback_report_their_results_on_the_command_line() {
     let folder = tempfile::tempdir().unwrap();
     let process = start(folder.path());
-    fill(&process, 20).await;
-    let told = process.ask(["verify"]);
-    let fine = "log: as it should be, up to 20\ndocuments: as it should be, up to 20\n\
+    process.clients().await.create_many("o", 20).await;
+    let verified = "log: as it should be, up to 20\ndocuments: as it should be, up to 20\n\
                 search: as it should be, up to 20\n";
-    assert_eq!(told, fine);
-    let told = process.ask(["rebuild"]);
+    assert_eq!(process.ask(["verify"]), verified);
+    let printed = process.ask(["rebuild"]);
     assert_eq!(
-        told,
+        printed,
         "documents: generation 2 answers, at position 20\n\
          search: generation 2 answers, at position 20\n"
     );
-    let none = process.run(["rebuild", "everything"]);
-    assert_eq!(none.status.code(), Some(2));
+    failed(&process.run(["rebuild", "everything"]), 2);
 
-    change(
+    sqlite::run(
         &folder.path().join("read.db"),
         "DELETE FROM orders WHERE order_id = 'o-7'",
     )
     .await;
     let output = process.run(["verify", "documents"]);
     assert_eq!(output.status.code(), Some(1));
-    let told = String::from_utf8(output.stdout).unwrap();
-    assert!(told.contains("order o-7 is missing\n"), "{told}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(printed.contains("order o-7 is missing\n"), "{printed}");
     assert!(
-        told.ends_with("documents: 1 difference, up to 20\n"),
-        "{told}"
+        printed.ends_with("documents: 1 difference, up to 20\n"),
+        "{printed}"
     );
-    let told = process.run(["verify", "documents", "--json"]).stdout;
-    let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
-    assert_eq!(told["part"], "documents");
-    assert_eq!(told["finished"], true);
+    let printed = process.run(["verify", "documents", "--json"]).stdout;
+    let printed: serde_json::Value = serde_json::from_slice(&printed).unwrap();
+    assert_eq!(printed["part"], "documents");
+    assert_eq!(printed["finished"], true);
 
-    let told = process.ask(["rebuild", "documents", "--rollback"]);
-    assert_eq!(told, "documents: generation 1 answers, at position 20\n");
+    let printed = process.ask(["rebuild", "documents", "--rollback"]);
+    assert_eq!(printed, "documents: generation 1 answers, at position 20\n");
     process.ask(["verify"]);
-    let told = process.ask(["rebuild", "search", "--json"]);
-    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
-    assert_eq!(told["generation"], "3");
+    let printed = process.ask(["rebuild", "search", "--json"]);
+    let printed: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(printed["generation"], "3");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn parked_orders_are_told_on_the_command_line() {
+async fn parked_orders_are_listed_and_retried_on_the_command_line() {
     let folder = tempfile::tempdir().unwrap();
     let process = start(folder.path());
     assert_eq!(process.ask(["parked", "list"]), "nothing is parked\n");
-    fill(&process, 1).await;
+    process.clients().await.create_many("o", 1).await;
     let parked = "INSERT INTO parked VALUES ('documents', 'o-0', 1, 'a reason', 2)";
-    change(&folder.path().join("read.db"), parked).await;
-    let told = process.ask(["parked", "list"]);
-    let words: Vec<_> = told.split_whitespace().collect();
+    sqlite::run(&folder.path().join("read.db"), parked).await;
+    let printed = process.ask(["parked", "list"]);
+    let words: Vec<_> = printed.split_whitespace().collect();
     let expected = "PROJECTION ORDER POSITION EVENTS ERROR documents o-0 1 2 a reason";
     assert_eq!(words.join(" "), expected);
     assert!(process.ask(["status"]).contains("documents"));
@@ -138,8 +119,8 @@ async fn parked_orders_are_told_on_the_command_line() {
         process.ask(["parked", "list", "--projection", "search"]),
         "nothing is parked\n"
     );
-    let told = process.ask(["parked", "retry", "o-0"]);
-    assert_eq!(told, "recovered 1, 0 parked still\n");
+    let printed = process.ask(["parked", "retry", "o-0"]);
+    assert_eq!(printed, "recovered 1, 0 parked still\n");
     assert_eq!(process.ask(["parked", "list"]), "nothing is parked\n");
 }
 
@@ -167,7 +148,7 @@ impl Drop for Busy {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g8_a_text_search_finds_a_write_while_other_processes_take_every_processor() {
+async fn g8_a_text_search_finds_a_write_while_every_processor_is_busy() {
     let folder = tempfile::tempdir().unwrap();
     let process = start(folder.path());
     let mut clients = process.clients().await;

@@ -3,11 +3,10 @@
 use std::{
     fs::{self, Permissions},
     os::unix::fs::{PermissionsExt as _, symlink},
-    path::Path,
     process::Command,
 };
 
-use crate::binary::{program, start};
+use crate::binary::{program, repository, start, succeeded};
 
 const README: &str = include_str!("../../../../README.md");
 const USING: &str = include_str!("../../../../docs/guide/using.md");
@@ -72,9 +71,8 @@ fn printed_by(commands: &str) -> String {
         fs::write(bin.join(name), script).unwrap();
         fs::set_permissions(bin.join(name), Permissions::from_mode(0o755)).unwrap();
     }
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     for name in ["crates", "examples"] {
-        symlink(repository.join(name), folder.join(name)).unwrap();
+        symlink(repository().join(name), folder.join(name)).unwrap();
     }
     let path = std::env::var("PATH").unwrap();
     let output = Command::new("bash")
@@ -84,8 +82,7 @@ fn printed_by(commands: &str) -> String {
         .current_dir(folder)
         .output()
         .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    String::from_utf8(output.stdout).unwrap()
+    succeeded(&output)
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn ask<const N: usize>(process: &Process, arguments: [&str; N]) -> String {
 }
 
 /// Rebuilds 2, 3 and 10 times. Each round verifies, rolls back and restarts.
-async fn rebuild_again_and_again(what: &str) {
+async fn check_rebuilds(what: &str) {
     let folder = tempfile::tempdir().unwrap();
     let mut process = start(folder.path());
     let load = Load::start(&process, 4);
@@ -41,16 +41,16 @@ async fn rebuild_again_and_again(what: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g7_g8_g9_documents_rebuilt_again_and_again_under_commands_are_whole() {
-    rebuild_again_and_again("documents").await;
+async fn g7_g8_g9_repeated_rebuilds_of_documents_under_load_leave_no_difference() {
+    check_rebuilds("documents").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g7_g8_g9_an_index_rebuilt_again_and_again_under_commands_is_whole() {
-    rebuild_again_and_again("search").await;
+async fn g7_g8_g9_repeated_rebuilds_of_the_index_under_load_leave_no_difference() {
+    check_rebuilds("search").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g7_g8_g9_everything_rebuilt_again_and_again_under_commands_is_whole() {
-    rebuild_again_and_again("all").await;
+async fn g7_g8_g9_repeated_rebuilds_of_all_projections_under_load_leave_no_difference() {
+    check_rebuilds("all").await;
 }

@@ -138,17 +138,17 @@ fn call(buf: &Path, url: &str, method: &str, sent: &str) -> String {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut told = String::new();
+    let mut output = String::new();
     for line in BufReader::new(process.stdout.take().unwrap()).lines() {
         let line = line.unwrap();
-        told.push_str(&line);
-        told.push('\n');
+        output.push_str(&line);
+        output.push('\n');
         if line.contains(r#""caughtUp": true"#) {
             process.kill().unwrap();
         }
     }
-    let output = process.wait_with_output().unwrap();
-    told + &String::from_utf8(output.stderr).unwrap()
+    let ended = process.wait_with_output().unwrap();
+    output + &String::from_utf8(ended.stderr).unwrap()
 }
 
 #[test]
@@ -158,8 +158,8 @@ fn every_method_can_be_called_by_reflection_alone() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path());
     for (method, sent, expected) in CALLS {
-        let told = call(&buf, server.url(), method, sent);
-        assert!(told.contains(expected), "{method} {sent}: {told}");
+        let answer = call(&buf, server.url(), method, sent);
+        assert!(answer.contains(expected), "{method} {sent}: {answer}");
     }
     let pool = DescriptorPool::decode(contract::FILE_DESCRIPTOR_SET).unwrap();
     for method in pool

@@ -2,20 +2,25 @@
 
 use std::{
     collections::BTreeSet,
-    pin::pin,
+    future::Future,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
 };
 
-use contract::orders::v1::{execute_commands_response::Result as Told, *};
+use contract::orders::v1::{execute_commands_response::Result as Answer, *};
 use e2e::Clients;
-use test_support::{DEADLINE, eventually, order, reason};
+use test_support::{
+    assert_error, assert_refused, order, reason,
+    request::{self, events_after, follow},
+    wait_until,
+};
 use tokio::{
     sync::mpsc,
     task::JoinSet,
-    time::{Duration, Instant, timeout},
+    time::{Duration, Instant},
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
@@ -35,11 +40,7 @@ async fn create(
     let mut acknowledged = Vec::new();
     for index in 0.. {
         let id = format!("{name}-{index}");
-        match clients
-            .commands
-            .create_order(order::create(&id, "ann"))
-            .await
-        {
+        match clients.create_order(order::create(&id, "ann")).await {
             Ok(_) => acknowledged.push(id),
             Err(refused) => return (acknowledged, refused),
         }
@@ -48,32 +49,30 @@ async fn create(
     unreachable!()
 }
 
+/// Sends commands that create orders until the server ends the stream.
+async fn send_commands(sender: mpsc::Sender<ExecuteCommandsRequest>) {
+    for index in 0.. {
+        let create = order::create(&format!("stream-{index}"), "ann");
+        let command = Some(execute_commands_request::Command::CreateOrder(create));
+        let sent = sender.send(ExecuteCommandsRequest { command }).await;
+        if sent.is_err() {
+            return;
+        }
+    }
+}
+
 /// Creates orders like [`create`], but over one stream with many commands in flight.
 async fn execute(mut clients: Clients, done: Arc<AtomicUsize>) -> (Vec<String>, Status) {
     let (sender, commands) = mpsc::channel(64);
-    tokio::spawn(async move {
-        for index in 0.. {
-            let create = order::create(&format!("stream-{index}"), "ann");
-            let command = Some(execute_commands_request::Command::CreateOrder(create));
-            if sender
-                .send(ExecuteCommandsRequest { command })
-                .await
-                .is_err()
-            {
-                return;
-            }
-        }
-    });
-    let answers = clients
-        .commands
-        .execute_commands(ReceiverStream::new(commands))
-        .await;
+    tokio::spawn(send_commands(sender));
+    let commands = ReceiverStream::new(commands);
+    let answers = clients.commands.execute_commands(commands).await;
     let mut answers = answers.unwrap().into_inner();
     let mut acknowledged = Vec::new();
     loop {
         match answers.message().await {
             Ok(Some(answer)) => match answer.result {
-                Some(Told::CreateOrder(created)) => acknowledged.push(created.order_id),
+                Some(Answer::CreateOrder(created)) => acknowledged.push(created.order_id),
                 other => panic!("{other:?}"),
             },
             Ok(None) => panic!("the stream ends as if all commands had been taken"),
@@ -84,12 +83,8 @@ async fn execute(mut clients: Clients, done: Arc<AtomicUsize>) -> (Vec<String>, 
 }
 
 /// Follows the log until the stream ends. Returns the last position and the error.
-async fn follow(mut clients: Clients) -> (u64, Status) {
-    let follow = SubscribeRequest {
-        follow: true,
-        ..SubscribeRequest::default()
-    };
-    let mut stream = clients.events.subscribe(follow).await.unwrap().into_inner();
+async fn follow_log(mut clients: Clients) -> (u64, Status) {
+    let mut stream = clients.subscribe(follow(0)).await.unwrap();
     let mut position = 0;
     loop {
         match stream.message().await {
@@ -107,7 +102,7 @@ async fn follow(mut clients: Clients) -> (u64, Status) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn g1_shutting_down_under_load_loses_nothing_that_was_acknowledged() {
+async fn g1_a_shutdown_under_load_loses_no_acknowledged_command() {
     let folder = tempfile::tempdir().unwrap();
     let process = start(folder.path());
     let done = Arc::new(AtomicUsize::new(0));
@@ -121,85 +116,74 @@ async fn g1_shutting_down_under_load_loses_nothing_that_was_acknowledged() {
         }
     }
     writers.spawn(execute(process.clients().await, Arc::clone(&done)));
-    let follower = tokio::spawn(follow(process.clients().await));
-    eventually("there is load", async || {
-        (done.load(Ordering::Relaxed) > 2000).then_some(())
+    let follower = tokio::spawn(follow_log(process.clients().await));
+    wait_until("2000 orders are created", async || {
+        done.load(Ordering::Relaxed) > 2000
     })
     .await;
 
-    let ended = tokio::task::spawn_blocking(|| process.terminate());
-    let ended = timeout(DEADLINE, ended).await.expect("it does not end");
-    assert_eq!(ended.unwrap(), Some(0));
-    let (mut acknowledged, mut told) = (BTreeSet::new(), 0);
+    assert_eq!(process.shut_down().await, Some(0));
+    let (mut acknowledged, mut informed) = (BTreeSet::new(), 0);
     while let Some(wrote) = writers.join_next().await {
         let (ids, refused) = wrote.unwrap();
         assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
-        told += usize::from(reason(&refused) == "SHUTTING_DOWN");
+        informed += usize::from(reason(&refused) == "SHUTTING_DOWN");
         acknowledged.extend(ids);
     }
-    assert!(told > 20, "{told} were told why");
+    assert!(informed > 20, "{informed} writers got the reason");
     let (position, status) = follower.await.unwrap();
-    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
-    assert_eq!(reason(&status), "SHUTTING_DOWN");
+    assert_error(&status, Code::Unavailable, "SHUTTING_DOWN");
 
     let process = start(folder.path());
     let mut clients = process.clients().await;
-    let rest = SubscribeRequest {
-        after_position: position,
-        ..SubscribeRequest::default()
-    };
-    let all = SubscribeRequest::default();
-    let (mut there, mut next) = (BTreeSet::new(), position);
-    let mut stream = clients.events.subscribe(all).await.unwrap().into_inner();
-    while let Some(response) = stream.message().await.unwrap() {
-        there.extend(response.events.into_iter().map(|event| event.aggregate_id));
-    }
-    let missing: Vec<_> = acknowledged.difference(&there).collect();
+    let log = clients.log().await;
+    let stored = log.iter().map(|event| event.aggregate_id.clone()).collect();
+    let missing: Vec<_> = acknowledged.difference(&stored).collect();
     assert!(missing.is_empty(), "{missing:?}");
-    let mut stream = clients.events.subscribe(rest).await.unwrap().into_inner();
-    while let Some(response) = stream.message().await.unwrap() {
-        for event in response.events {
-            next += 1;
-            assert_eq!(event.position, next);
-        }
-    }
-    assert_eq!(next, clients.head().await);
+    let rest = clients.events(events_after(position)).await;
+    assert_eq!(rest, log[position as usize..]);
 }
 
-/// Builds a query that waits for a position after the head.
-fn waiting(head: u64, seconds: i64) -> GetOrderRequest {
-    GetOrderRequest {
-        order_id: "o".to_owned(),
-        min_position: head + 1,
+/// Starts a query that waits for a position after the head, for this time. Returns it once the
+/// server has received it.
+async fn query_in_flight(
+    clients: &Clients,
+    seconds: i64,
+) -> Pin<Box<dyn Future<Output = Result<GetOrderResponse, Status>>>> {
+    let (mut waiting, mut other) = (clients.clone(), clients.clone());
+    let request = GetOrderRequest {
         max_wait: Some(prost_types::Duration { seconds, nanos: 0 }),
-        ..GetOrderRequest::default()
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_was_accepted_gets_its_answer() {
-    let folder = tempfile::tempdir().unwrap();
-    let process = start(folder.path());
-    let mut clients = process.clients().await;
-    let waits = waiting(clients.head().await, 3);
-    let mut queries = clients.queries.clone();
-    let mut answer = pin!(queries.get_order(waits));
+        ..request::order("o", other.head().await + 1)
+    };
+    let mut query = Box::pin(async move { waiting.get_order(request).await });
     // The second call uses the same connection, so its answer proves that the server has received
     // the first.
     tokio::select! {
         biased;
-        answer = &mut answer => panic!("{answer:?}"),
-        _ = clients.head() => {}
+        answer = &mut query => panic!("{answer:?}"),
+        _ = other.head() => {}
     }
-    let ended = tokio::task::spawn_blocking(|| process.terminate());
-    let (answer, ended) = tokio::join!(answer, ended);
-    assert_eq!(ended.unwrap(), Some(0));
-    let answer = answer.unwrap_err();
-    assert_eq!(reason(&answer), "READ_MODEL_BEHIND", "{answer:?}");
+    query
+}
+
+/// Asserts that a shutdown did not last for the drain timeout of 20 s.
+fn assert_not_drained(began: Instant) {
+    let elapsed = began.elapsed();
+    assert!(elapsed < Duration::from_secs(15), "{elapsed:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tool_that_keeps_its_reflection_stream_open_holds_nothing_up() {
+async fn an_accepted_call_is_answered_during_the_shutdown() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = start(folder.path());
+    let query = query_in_flight(&process.clients().await, 3).await;
+    let (answer, ended) = tokio::join!(query, process.shut_down());
+    assert_eq!(ended, Some(0));
+    assert_refused(answer, Code::DeadlineExceeded, "READ_MODEL_BEHIND");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_reflection_stream_does_not_delay_the_shutdown() {
     let folder = tempfile::tempdir().unwrap();
     let process = start(folder.path());
     let clients = process.clients().await;
@@ -216,86 +200,64 @@ async fn a_tool_that_keeps_its_reflection_stream_open_holds_nothing_up() {
     let mut answers = answers.unwrap().into_inner();
     answers.message().await.unwrap().unwrap();
     let began = Instant::now();
-    let ended = tokio::task::spawn_blocking(|| process.terminate()).await;
-    assert_eq!(ended.unwrap(), Some(0));
-    // The drain timeout is 20 s.
-    assert!(
-        began.elapsed() < Duration::from_secs(15),
-        "{:?}",
-        began.elapsed()
-    );
-    assert_eq!(
-        reason(&answers.message().await.unwrap_err()),
-        "SHUTTING_DOWN"
-    );
+    assert_eq!(process.shut_down().await, Some(0));
+    assert_not_drained(began);
+    let ended = answers.message().await;
+    assert_refused(ended, Code::Unavailable, "SHUTTING_DOWN");
     drop(sender);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_tells_it_to_end_twice_does_not_wait_for_calls_in_flight() {
+async fn a_second_signal_ends_the_process_without_waiting_for_calls() {
     let folder = tempfile::tempdir().unwrap();
     let process = start(folder.path());
     let mut clients = process.clients().await;
-    let waits = waiting(clients.head().await, 30);
-    let mut queries = clients.queries.clone();
-    let mut answer = pin!(queries.get_order(waits));
-    tokio::select! {
-        biased;
-        answer = &mut answer => panic!("{answer:?}"),
-        _ = clients.head() => {}
-    }
+    let query = query_in_flight(&clients, 30).await;
     let began = Instant::now();
     process.signal();
     // Two signals in quick succession can arrive as one, so the test waits for the shutdown to
     // begin.
-    eventually("it shuts down", async || {
-        let refused = clients.events.get_head(GetHeadRequest {}).await;
-        refused.err().map(|_| ())
+    wait_until("the shutdown begins", async || {
+        clients.get_head(GetHeadRequest {}).await.is_err()
     })
     .await;
-    let ended = tokio::task::spawn_blocking(|| process.terminate());
-    assert_eq!(ended.await.unwrap(), Some(1));
-    // The drain timeout is 20 s.
-    assert!(
-        began.elapsed() < Duration::from_secs(15),
-        "{:?}",
-        began.elapsed()
-    );
-    assert!(answer.await.is_err());
+    assert_eq!(process.shut_down().await, Some(1));
+    assert_not_drained(began);
+    query.await.unwrap_err();
 }
 
 /// Calls over new connections until the listener closes. Returns the number of rejections with a
 /// reason and without one.
-async fn connect_again_and_again(url: String, answered: Arc<AtomicUsize>) -> (usize, usize) {
-    let (mut told, mut reset) = (0, 0);
+async fn connect_repeatedly(url: String, answered: Arc<AtomicUsize>) -> (usize, usize) {
+    let (mut informed, mut reset) = (0, 0);
     while let Ok(mut clients) = Clients::connect(&url).await {
-        match clients.events.get_head(GetHeadRequest {}).await {
+        match clients.get_head(GetHeadRequest {}).await {
             Ok(_) => drop(answered.fetch_add(1, Ordering::Relaxed)),
-            Err(refused) if reason(&refused) == "SHUTTING_DOWN" => told += 1,
+            Err(refused) if reason(&refused) == "SHUTTING_DOWN" => informed += 1,
             Err(_) => reset += 1,
         }
     }
-    (told, reset)
+    (informed, reset)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_connects_while_it_shuts_down_is_told() {
+async fn a_call_on_a_new_connection_during_the_shutdown_gets_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let process = start(folder.path());
     let answered = Arc::new(AtomicUsize::new(0));
     let mut callers = JoinSet::new();
     for _ in 0..12 {
         let url = process.url().to_owned();
-        callers.spawn(connect_again_and_again(url, Arc::clone(&answered)));
+        callers.spawn(connect_repeatedly(url, Arc::clone(&answered)));
     }
-    eventually("all are at it", async || {
-        (answered.load(Ordering::Relaxed) > 100).then_some(())
+    wait_until("100 calls are answered", async || {
+        answered.load(Ordering::Relaxed) > 100
     })
     .await;
-    let ended = tokio::task::spawn_blocking(|| process.terminate());
-    assert_eq!(ended.await.unwrap(), Some(0));
+    assert_eq!(process.shut_down().await, Some(0));
     let callers = callers.join_all().await;
-    assert!(callers.iter().any(|(told, _)| *told > 0), "{callers:?}");
+    let informed = callers.iter().any(|(informed, _)| *informed > 0);
+    assert!(informed, "{callers:?}");
     // The operating system resets connections made after the last accept and before the listener
     // closes.
     let reset: usize = callers.iter().map(|(_, reset)| reset).sum();

@@ -1,20 +1,15 @@
-//! Tests of the metrics, in the format of Prometheus, and of the logs.
+//! Tests of the metrics, in the format of Prometheus.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::{BufRead as _, BufReader},
-    path::Path,
-    process::Stdio,
-};
+use std::{collections::BTreeMap, path::Path, process::Command};
 
 use contract::orders::v1::*;
-use e2e::{Clients, Process};
-use sqlx::{ConnectOptions as _, sqlite::SqliteConnectOptions};
-use test_support::{Authority, DEADLINE, eventually, order};
-use tonic_types::StatusExt as _;
+use e2e::Process;
+use test_support::{order, request::follow, sqlite, wait_until};
 
-use crate::binary::{orderlog, serve, start};
+use crate::{
+    access::{secure, token},
+    binary::{failed, orderlog, start},
+};
 
 /// Returns the metrics of a process in the text format of Prometheus.
 pub(crate) async fn scrape(process: &Process) -> String {
@@ -42,60 +37,36 @@ async fn metrics(process: &Process) -> BTreeMap<String, f64> {
 }
 
 /// Makes some calls of each kind and returns the head.
-pub(crate) async fn use_it(process: &Process) -> u64 {
+pub(crate) async fn make_calls(process: &Process) -> u64 {
     let mut clients = process.clients().await;
     let mut create = order::create("o-1", "ann");
     // Without a request id, each call is a new command.
     create.request_id.clear();
-    clients.commands.create_order(create.clone()).await.unwrap();
-    clients.commands.create_order(create).await.unwrap_err();
-    clients
-        .commands
-        .create_order(order::create("o 2", "ann"))
-        .await
-        .unwrap_err();
+    clients.create_order(create.clone()).await.unwrap();
+    clients.create_order(create).await.unwrap_err();
+    let invalid = clients.create_order(order::create("o 2", "ann")).await;
+    invalid.unwrap_err();
+    let create = order::create("o-3", "ann");
     let command = ExecuteCommandsRequest {
-        command: Some(execute_commands_request::Command::CreateOrder(
-            order::create("o-3", "ann"),
-        )),
+        command: Some(execute_commands_request::Command::CreateOrder(create)),
     };
-    let answers = clients
-        .commands
-        .execute_commands(tokio_stream::iter([command]))
-        .await;
-    answers
-        .unwrap()
-        .into_inner()
-        .message()
-        .await
-        .unwrap()
-        .unwrap();
+    let commands = tokio_stream::iter([command]);
+    let answers = clients.commands.execute_commands(commands).await;
+    let answer = answers.unwrap().into_inner().message().await;
+    answer.unwrap().unwrap();
     let head = clients.head().await;
     clients.order("o-1", head).await;
-    let search = SearchOrdersRequest {
-        query: "ann".to_owned(),
-        min_position: head,
-        max_wait: Some(prost_types::Duration {
-            seconds: 30,
-            nanos: 0,
-        }),
-        ..SearchOrdersRequest::default()
-    };
-    clients.queries.search_orders(search).await.unwrap();
+    clients.search("ann", head).await.unwrap();
     head
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn metrics_tell_what_happened_and_how_it_stands() {
+async fn metrics_count_commands_and_calls_and_report_the_state_of_projections() {
     let folder = tempfile::tempdir().unwrap();
     let process = start(folder.path());
-    let head = use_it(&process).await as f64;
+    let head = make_calls(&process).await as f64;
     let mut clients = process.clients().await;
-    let follow = SubscribeRequest {
-        follow: true,
-        ..SubscribeRequest::default()
-    };
-    let stream = clients.events.subscribe(follow).await.unwrap();
+    let stream = clients.subscribe(follow(0)).await.unwrap();
     let seen = metrics(&process).await;
     let value = |name: &str| {
         *seen
@@ -137,7 +108,7 @@ async fn metrics_tell_what_happened_and_how_it_stands() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_clients_make_up_makes_no_new_metrics() {
+async fn calls_of_unknown_methods_share_one_metric() {
     let folder = tempfile::tempdir().unwrap();
     let process = start(folder.path());
     let client = reqwest::Client::new();
@@ -159,22 +130,18 @@ async fn what_clients_make_up_makes_no_new_metrics() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_lag_of_a_projection_that_stands_still_grows() {
+async fn the_lag_of_a_blocked_projection_grows() {
     let folder = tempfile::tempdir().unwrap();
     let process = start(folder.path());
-    use_it(&process).await;
+    make_calls(&process).await;
     // The transaction blocks all other writers of the documents.
-    let documents = SqliteConnectOptions::new().filename(folder.path().join("read.db"));
-    let mut other = documents.busy_timeout(DEADLINE).connect().await.unwrap();
+    let mut other = sqlite::open(&folder.path().join("read.db")).await;
     sqlx::raw_sql("BEGIN IMMEDIATE")
         .execute(&mut other)
         .await
         .unwrap();
     let mut clients = process.clients().await;
-    for index in 0..10 {
-        let create = order::create(&format!("later-{index}"), "ann");
-        clients.commands.create_order(create).await.unwrap();
-    }
+    clients.create_many("later", 10).await;
     let lag = async || {
         let seen = metrics(&process).await;
         let of = |name: &str| {
@@ -187,210 +154,78 @@ async fn the_lag_of_a_projection_that_stands_still_grows() {
     };
     let (events, first) = lag().await;
     assert_eq!(events, [10.0; 2]);
-    eventually("the lag grows", async || {
+    wait_until("the lag grows", async || {
         let now = lag().await.1;
-        let grow = now.iter().zip(first).all(|(now, first)| *now > first + 3.0);
-        grow.then_some(())
+        now.iter().zip(first).all(|(now, first)| *now > first + 3.0)
     })
     .await;
     sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
-    eventually("the lag goes", async || {
-        (lag().await == ([0.0; 2], [0.0; 2])).then_some(())
-    })
-    .await;
+    wait_until("the lag is 0", async || lag().await == ([0.0; 2], [0.0; 2])).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn documents_that_cannot_be_read_are_failing() {
+async fn a_projection_whose_tables_are_missing_is_failing() {
     let folder = tempfile::tempdir().unwrap();
     let process = start(folder.path());
-    use_it(&process).await;
-    let documents = SqliteConnectOptions::new().filename(folder.path().join("read.db"));
-    let mut other = documents.busy_timeout(DEADLINE).connect().await.unwrap();
-    let mut damage = async |sql: &'static str| {
-        sqlx::raw_sql(sql).execute(&mut other).await.unwrap();
-    };
+    make_calls(&process).await;
+    let documents = folder.path().join("read.db");
     let of =
         async |name: &str| metrics(&process).await[&format!(r#"{name}{{projection="documents"}}"#)];
     // At first, only calls for the status read this table.
-    damage("ALTER TABLE parked RENAME TO parked_away").await;
-    eventually("it is failing", async || {
-        (of("orderlog_projection_failing").await == 1.0).then_some(())
+    sqlite::run(&documents, "ALTER TABLE parked RENAME TO parked_away").await;
+    wait_until("the documents are failing", async || {
+        of("orderlog_projection_failing").await == 1.0
     })
     .await;
     // The projection itself fails on this table.
-    damage("ALTER TABLE orders RENAME TO orders_away").await;
-    let mut clients = process.clients().await;
-    let create = order::create("later", "ann");
-    clients.commands.create_order(create).await.unwrap();
-    eventually("it is more and more behind", async || {
-        (of("orderlog_projection_lag_seconds").await > 5.0).then_some(())
+    sqlite::run(&documents, "ALTER TABLE orders RENAME TO orders_away").await;
+    process.clients().await.create("later").await;
+    wait_until("the lag grows", async || {
+        of("orderlog_projection_lag_seconds").await > 5.0
     })
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn beyond_this_machine_metrics_are_for_those_who_operate() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = |name: &str| folder.path().join(name);
-    let authority = Authority::new();
-    let (cert, key) = authority.certificate("localhost");
-    fs::write(file("cert"), cert).unwrap();
-    fs::write(file("key"), key).unwrap();
-    let token = |role: &str| {
-        let mut new = orderlog();
-        new.args(["token", "new", "--role", role, "--tokens"])
-            .arg(file("tokens"));
-        String::from_utf8(new.output().unwrap().stdout)
-            .unwrap()
-            .trim()
-            .to_owned()
-    };
-    let (operator, other) = (token("operate"), token("query"));
+/// Builds a command that serves metrics to other machines.
+fn serve_metrics_beyond_this_machine(data_dir: &Path) -> Command {
     let mut serve = orderlog();
-    serve.args([
-        "serve",
-        "--listen",
-        "127.0.0.1:0",
-        "--metrics-listen",
-        "0.0.0.0:0",
-    ]);
-    serve.arg("--data-dir").arg(file("data"));
-    let refused = serve.output().unwrap();
-    assert_eq!(refused.status.code(), Some(2));
-    let told = String::from_utf8(refused.stderr).unwrap();
-    assert!(
-        told.starts_with("error: --metrics-listen (flag): \"0.0.0.0:0\" is not"),
-        "{told}"
-    );
+    serve.args(["serve", "--listen", "127.0.0.1:0"]);
+    serve.args(["--metrics-listen", "0.0.0.0:0", "--data-dir"]);
+    serve.arg(data_dir);
+    serve
+}
 
-    for (flag, name) in [
-        ("--tls-cert", "cert"),
-        ("--tls-key", "key"),
-        ("--tokens", "tokens"),
-    ] {
-        serve.arg(flag).arg(file(name));
-    }
+#[test]
+fn metrics_beyond_this_machine_are_refused_without_tls_and_credentials() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut serve = serve_metrics_beyond_this_machine(folder.path());
+    let error = failed(&serve.output().unwrap(), 2);
+    assert!(
+        error.starts_with("error: --metrics-listen (flag): \"0.0.0.0:0\" is not"),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_beyond_this_machine_need_a_token_with_the_role_operate() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = folder.path().join("tokens");
+    let (operator, other) = (token(&tokens, &["operate"]), token(&tokens, &["query"]));
+    let mut serve = serve_metrics_beyond_this_machine(&folder.path().join("data"));
+    let authority = secure(&mut serve, folder.path());
     let process: Process = serve.into();
     let (_, port) = process.metrics().rsplit_once(':').unwrap();
     let authority = reqwest::Certificate::from_pem(authority.pem().as_bytes()).unwrap();
-    let client = reqwest::Client::builder()
-        .add_root_certificate(authority)
-        .build()
-        .unwrap();
+    let client = reqwest::Client::builder().add_root_certificate(authority);
+    let client = client.build().unwrap();
     let status = async |token: &str| {
         let request = client.get(format!("https://localhost:{port}/metrics"));
-        request
-            .bearer_auth(token)
-            .send()
-            .await
-            .unwrap()
-            .status()
-            .as_u16()
+        let answer = request.bearer_auth(token).send().await.unwrap();
+        answer.status().as_u16()
     };
     assert_eq!(status(&operator).await, 200);
     assert_eq!(status(&other).await, 403);
     assert_eq!(status("wrong").await, 401);
     let plain = reqwest::get(format!("http://localhost:{port}/metrics")).await;
     assert!(plain.is_err(), "{plain:?}");
-}
-
-#[test]
-fn logs_are_json_for_machines() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut serve = serve(folder.path());
-    serve.args(["--log-format", "json"]);
-    let mut child = serve.stderr(Stdio::piped()).spawn().unwrap();
-    let log = BufReader::new(child.stderr.take().unwrap());
-    let serving = log.lines().find_map(|line| {
-        let line: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
-        assert!(
-            line["timestamp"].is_string() && line["level"].is_string(),
-            "{line}"
-        );
-        (line["message"] == "serving").then_some(line)
-    });
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert!(
-        serving.unwrap()["address"]
-            .as_str()
-            .unwrap()
-            .starts_with("127.0.0.1:")
-    );
-}
-
-/// Runs `sql` on a file, outside the server.
-async fn change(file: &Path, sql: &'static str) {
-    let mut file = SqliteConnectOptions::new()
-        .filename(file)
-        .connect()
-        .await
-        .unwrap();
-    sqlx::raw_sql(sql).execute(&mut file).await.unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_error_in_the_log_is_found_by_what_the_client_was_told() {
-    let folder = tempfile::tempdir().unwrap();
-    let process = start(folder.path());
-    let mut clients = process.clients().await;
-    let created = clients
-        .commands
-        .create_order(order::create("o-1", "ann"))
-        .await;
-    clients
-        .order("o-1", created.unwrap().into_inner().position)
-        .await;
-    assert_eq!(tokio::task::block_in_place(|| process.terminate()), Some(0));
-    let log = folder.path().join("events.db");
-    change(
-        &log,
-        "DROP TRIGGER events_are_never_changed; UPDATE events SET record = X'FFFF'",
-    )
-    .await;
-    let documents = folder.path().join("read.db");
-    change(&documents, "UPDATE orders SET body = X'FFFF'").await;
-
-    let mut serve = serve(folder.path());
-    serve.args(["--log-format", "json"]);
-    let mut child = serve.stderr(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(child.stderr.take().unwrap())
-        .lines()
-        .map(|line| serde_json::from_str::<serde_json::Value>(&line.unwrap()).unwrap());
-    let serving = lines.find(|line| line["message"] == "serving").unwrap();
-    let url = format!("http://{}", serving["address"].as_str().unwrap());
-    let mut clients = Clients::connect(&url).await.unwrap();
-
-    let broken = clients.commands.ship_order(order::ship("o-1")).await;
-    let details = broken.unwrap_err().get_error_details();
-    let info = details.error_info().unwrap();
-    assert_eq!(info.reason, "INTERNAL");
-    let incident = lines.find(|line| line["incident"] == info.metadata["incident"]);
-    let cause = incident.unwrap()["cause"].as_str().unwrap().to_owned();
-    assert!(cause.contains("event 1"), "{cause}");
-
-    let get = GetOrderRequest {
-        order_id: "o-1".into(),
-        ..GetOrderRequest::default()
-    };
-    let mut get = tonic::Request::new(get);
-    let trace = "0af7651916cd43dd8448eb211c80319c";
-    let traceparent = format!("00-{trace}-b7ad6b7169203331-01");
-    let headers = get.metadata_mut();
-    headers.insert("traceparent", traceparent.parse().unwrap());
-    clients.queries.get_order(get).await.unwrap_err();
-    let failed = lines
-        .find(|line| line["message"] == "the read model failed")
-        .unwrap();
-    let span = &failed["span"];
-    assert_eq!(
-        span["method"], "orders.v1.QueryService/GetOrder",
-        "{failed}"
-    );
-    assert_eq!(span["trace"], trace, "{failed}");
-    let peer = span["peer"].as_str().unwrap_or_default();
-    assert!(peer.starts_with("127.0.0.1:"), "{failed}");
-    child.kill().unwrap();
-    child.wait().unwrap();
 }

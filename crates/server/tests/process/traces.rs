@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
-use contract::orders::v1::*;
+use contract::orders::v1::CreateOrderRequest;
 use e2e::Process;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{
@@ -16,7 +16,7 @@ use tokio::{net::TcpListener, sync::Mutex};
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
 
-use crate::{binary::serve, telemetry::use_it};
+use crate::{binary::serve, telemetry::make_calls};
 
 /// A collector that stores the received spans.
 #[derive(Debug, Clone, Default)]
@@ -65,78 +65,60 @@ fn serve_traced(data_dir: &Path, collector: &str) -> Process {
     serve.into()
 }
 
+/// Builds a command whose caller belongs to a trace. The trace id repeats one byte.
+fn traced(order_id: &str, trace: &str, flags: &str) -> Request<CreateOrderRequest> {
+    let mut request = Request::new(order::create(order_id, "ann"));
+    let context = format!("00-{}-{}-{flags}", trace.repeat(16), "cd".repeat(8));
+    let metadata = request.metadata_mut();
+    metadata.insert("traceparent", context.parse().unwrap());
+    request
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn one_trace_runs_from_the_call_to_the_document_that_can_be_searched() {
+async fn one_trace_has_the_spans_from_the_command_to_the_search_index() {
     let folder = tempfile::tempdir().unwrap();
     let (collector, url) = Collector::start().await;
     let process = serve_traced(folder.path(), &url);
     let mut clients = process.clients().await;
-    let (trace_id, parent) = ([0xab; 16], [0xcd; 8]);
-    let traced = |id: &str, trace: &str, flags: &str| {
-        let mut request = Request::new(order::create(id, "ann"));
-        let value = format!("00-{}-{}-{flags}", trace.repeat(16), "cd".repeat(8));
-        request
-            .metadata_mut()
-            .insert("traceparent", value.parse().unwrap());
-        request
-    };
-    // The trace flags of the caller say that this trace is not sampled.
-    clients
-        .commands
-        .create_order(traced("o-0", "ee", "00"))
-        .await
-        .unwrap();
-    let created = clients
-        .commands
-        .create_order(traced("o-1", "ab", "01"))
-        .await;
-    let position = created.unwrap().into_inner().position;
+    clients.create_order(traced("o", "ab", "01")).await.unwrap();
     let method = "orders.v1.CommandService/CreateOrder";
     let names = ["append", "index", method, "project", "stream"];
     let spans = eventually("all spans are there", async || {
-        let spans = collector.trace(&trace_id).await;
+        let spans = collector.trace(&[0xab; 16]).await;
         (spans.len() == names.len()).then_some(spans)
     })
     .await;
     assert_eq!(spans.keys().collect::<Vec<_>>(), names);
     let call = &spans[method];
-    assert_eq!(call.parent_span_id, parent);
+    assert_eq!(call.parent_span_id, [0xcd; 8]);
     for name in ["append", "stream", "project", "index"] {
         let span = &spans[name];
         assert_eq!(span.parent_span_id, call.span_id, "{name}");
-        assert!(
-            span.start_time_unix_nano <= span.end_time_unix_nano,
-            "{span:?}"
-        );
-        assert!(
-            span.end_time_unix_nano >= call.start_time_unix_nano,
-            "{span:?}"
-        );
+        let (start, end) = (span.start_time_unix_nano, span.end_time_unix_nano);
+        assert!(start <= end, "{span:?}");
+        assert!(end >= call.start_time_unix_nano, "{span:?}");
     }
     // The event carries the trace context, so that a subscriber can continue the trace.
-    let history = GetOrderHistoryRequest {
-        order_id: "o-1".to_owned(),
-    };
-    let history = clients
-        .events
-        .get_order_history(history)
-        .await
-        .unwrap()
-        .into_inner();
-    let hex: String = call
-        .span_id
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    assert_eq!(history.events[0].position, position);
+    let history = clients.order_history("o").await.unwrap();
+    let span_id = call.span_id.iter().map(|byte| format!("{byte:02x}"));
+    let span_id: String = span_id.collect();
     assert_eq!(
-        history.events[0].traceparent,
-        format!("00-{}-{hex}-01", "ab".repeat(16))
+        history[0].traceparent,
+        format!("00-{}-{span_id}-01", "ab".repeat(16))
     );
+}
 
-    // A call without a trace context begins a trace. The server flushes pending spans at shutdown.
-    clients.events.get_head(GetHeadRequest {}).await.unwrap();
-    assert_eq!(process.terminate(), Some(0));
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unsampled_trace_is_not_recorded_and_a_call_without_a_trace_begins_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (collector, url) = Collector::start().await;
+    let process = serve_traced(folder.path(), &url);
+    let mut clients = process.clients().await;
+    // The flags of this caller say that its trace is not sampled.
+    clients.create_order(traced("o", "ee", "00")).await.unwrap();
+    clients.head().await;
+    // The server flushes pending spans at shutdown.
+    assert_eq!(process.shut_down().await, Some(0));
     assert!(collector.trace(&[0xee; 16]).await.is_empty());
     let all = collector.0.lock().await;
     let head = all
@@ -146,15 +128,15 @@ async fn one_trace_runs_from_the_call_to_the_document_that_can_be_searched() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_collector_that_is_away_or_silent_holds_nothing_up() {
+async fn a_collector_that_never_answers_delays_neither_calls_nor_the_shutdown() {
     let folder = tempfile::tempdir().unwrap();
     // The collector accepts connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", silent.local_addr().unwrap());
     let process = serve_traced(folder.path(), &url);
-    use_it(&process).await;
+    make_calls(&process).await;
     let began = tokio::time::Instant::now();
-    assert_eq!(process.terminate(), Some(0));
+    assert_eq!(process.shut_down().await, Some(0));
     assert!(
         began.elapsed() < Duration::from_secs(20),
         "{:?}",

@@ -16,8 +16,7 @@ use tonic::{
     Request, Response, Status, Streaming,
     transport::{Server, server::Router},
 };
-use wire::Connection;
-use wire::{Error, Resource};
+use wire::{Connection, Error, Resource};
 
 use super::*;
 use crate::cli::tests::{Answers, Shared, serve, serve_breaking};
@@ -73,7 +72,7 @@ fn a_line_becomes_its_message() {
 }
 
 #[test]
-fn lines_that_are_no_command_are_told_apart_from_those_that_are() {
+fn each_line_that_is_no_command_has_a_reason() {
     let text = format!(
         "{{\n[]\n{{}}\n{{\"shipOrdr\": {{}}}}\n{} x\n{{\"createOrder\": {{\"orderId\": 1}}}}\n\
          {{\"createOrder\": {{}}, \"shipOrder\": {{}}}}\n{}",
@@ -107,14 +106,14 @@ fn lines_that_are_no_command_are_told_apart_from_those_that_are() {
 }
 
 #[test]
-fn what_is_wrong_with_a_line_steers_no_terminal() {
+fn the_reason_of_an_invalid_line_has_no_control_characters() {
     let lines = lines(r#"{"a\u001b[2J\nb": {}}"#);
     let expected = r"unrecognized field name 'a\u{1b}[2J\u{a}b' (column 16)";
     assert_eq!(lines[0].command, Err(expected.to_owned()));
 }
 
 #[test]
-fn a_line_too_long_is_skipped() {
+fn a_line_of_more_than_4_mib_is_skipped() {
     let text = format!("\"{}\"\n{}", "x".repeat(5 << 20), product("P1"));
     let length = text.len() as u64;
     let lines = lines(text);
@@ -127,7 +126,7 @@ fn a_line_too_long_is_skipped() {
 }
 
 #[test]
-fn a_command_without_a_request_id_gets_the_same_one_each_time() {
+fn a_command_without_a_request_id_gets_the_same_id_in_each_import() {
     let text = format!("{0}\n{0}\n{1}", product("P1"), product("P2"));
     let ids: Vec<_> = lines(text.clone()).iter().map(request_id).collect();
     let longer = format!("{}\r\n{}", text.replace('\n', "\r\n"), product("P3"));
@@ -258,13 +257,15 @@ async fn import(
     patience: Duration,
 ) -> (Result<Summary, Failure>, Vec<String>) {
     let (_reader, lines) = read(Cursor::new(text)).unwrap();
-    let told = Shared::new(Vec::new());
-    let tell = |line| told.get().push(line);
+    let reports = Shared::new(Vec::new());
+    let report = |line| reports.get().push(line);
     let bar = ProgressBar::hidden();
     let client = CommandServiceClient::new(channel);
-    let outcome = Stream::new(client, lines, &tell, &bar).run(patience).await;
-    let told = told.get().clone();
-    (outcome, told)
+    let outcome = Stream::new(client, lines, &report, &bar)
+        .run(patience)
+        .await;
+    let reports = reports.get().clone();
+    (outcome, reports)
 }
 
 fn products(ids: impl IntoIterator<Item = impl AsRef<str>>) -> String {
@@ -274,19 +275,19 @@ fn products(ids: impl IntoIterator<Item = impl AsRef<str>>) -> String {
 }
 
 #[tokio::test]
-async fn refused_and_invalid_lines_are_told_by_number_and_stop_nothing() {
+async fn refused_and_invalid_lines_are_reported_by_number_and_the_others_are_imported() {
     let state = Shared::default();
     let text = products(["P1", "refused"]) + "nonsense\n\n" + &products(["P2"]);
-    let (outcome, mut told) = import(serve(server(&state)).await, text, PATIENCE).await;
+    let (outcome, mut reports) = import(serve(server(&state)).await, text, PATIENCE).await;
     let summary = outcome.unwrap();
     assert_eq!(
         summary.text(),
         "4 commands: 2 accepted, 1 refused, 1 invalid"
     );
     assert_eq!(summary.position, 2);
-    told.sort();
+    reports.sort();
     assert_eq!(
-        told,
+        reports,
         [
             "line 2: there is no order refused (ORDER_NOT_FOUND)",
             "line 3: expected ident (column 2)",
@@ -296,55 +297,55 @@ async fn refused_and_invalid_lines_are_told_by_number_and_stop_nothing() {
 }
 
 #[tokio::test]
-async fn a_broken_stream_is_taken_up_again_without_loss() {
+async fn a_broken_stream_is_resumed_without_loss() {
     let state = Shared::new(State {
         break_after: Some(1_500),
         ..State::default()
     });
     let ids: Vec<_> = (0..5_000).map(|number| number.to_string()).collect();
-    let (outcome, told) = import(serve(server(&state)).await, products(&ids), PATIENCE).await;
+    let (outcome, reports) = import(serve(server(&state)).await, products(&ids), PATIENCE).await;
     let summary = outcome.unwrap();
     assert_eq!(summary.text(), "5000 commands: 5000 accepted, 0 refused");
     assert_eq!(summary.position, 5_000);
-    assert_eq!(told, ["gone: trying again"]);
+    assert_eq!(reports, ["gone: trying again"]);
     assert_eq!(state.get().executed, ids, "each once, in order");
 }
 
 #[tokio::test]
-async fn a_broken_connection_is_made_again_without_loss() {
+async fn a_broken_connection_is_restored_without_loss() {
     let state = Shared::default();
     let ids: Vec<_> = (0..5_000).map(|number| number.to_string()).collect();
     let channel = serve_breaking(server(&state), 20_000).await;
-    let (outcome, told) = import(channel, products(&ids), PATIENCE).await;
+    let (outcome, reports) = import(channel, products(&ids), PATIENCE).await;
     assert_eq!(
         outcome.unwrap().text(),
         "5000 commands: 5000 accepted, 0 refused"
     );
-    assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].ends_with(": trying again"), "{told:?}");
+    assert_eq!(reports.len(), 1, "{reports:?}");
+    assert!(reports[0].ends_with(": trying again"), "{reports:?}");
     assert_eq!(state.get().executed, ids, "each once, in order");
 }
 
 #[tokio::test]
-async fn an_overloaded_server_is_asked_again_from_that_command_on() {
+async fn an_overloaded_server_gets_that_command_and_the_later_ones_again() {
     let state = Shared::new(State {
         overloaded: Some("P2".into()),
         ..State::default()
     });
-    let (outcome, told) = import(
+    let (outcome, reports) = import(
         serve(server(&state)).await,
         products(["P1", "P2", "P3"]),
         PATIENCE,
     )
     .await;
     assert_eq!(outcome.unwrap().text(), "3 commands: 3 accepted, 0 refused");
-    assert_eq!(told, ["too much: try again later: trying again"]);
+    assert_eq!(reports, ["too much: try again later: trying again"]);
     let received = state.get().received.clone();
     assert_eq!(received[received.len() - 2..], ["P2", "P3"]);
 }
 
 #[tokio::test]
-async fn a_server_that_stays_away_ends_the_import_and_it_says_what_is_known() {
+async fn an_import_without_an_answer_ends_with_the_known_and_unknown_lines() {
     let state = Shared::new(State {
         break_after: Some(2),
         broken: true,

@@ -81,7 +81,7 @@ async fn a_broken_stream_is_resumed_without_loss_or_repetition() {
     let requests = Shared::new(Vec::new());
     let service = EventServiceServer::new(Fake(requests.share()));
     let channel = serve(Server::builder().add_service(service)).await;
-    let told = Shared::new(Vec::new());
+    let reports = Shared::new(Vec::new());
     let mut shown = Vec::new();
     let request = SubscribeRequest {
         after_position: 1,
@@ -95,13 +95,13 @@ async fn a_broken_stream_is_resumed_without_loss_or_repetition() {
             shown.push(event.position);
             Ok(())
         },
-        |line| told.get().push(line),
+        |line| reports.get().push(line),
     )
     .await;
 
     assert_eq!(shown, [2, 3, 4, 5, 6, 7]);
     assert_eq!(
-        *told.get(),
+        *reports.get(),
         [
             "gone: trying again, from position 5",
             "gone: trying again, from position 7",

@@ -1,23 +1,24 @@
 //! Tests of the limits on clients without a credential, and of clients that have lost theirs. They
 //! drive bare HTTP/2, to send and leave unread whatever a hostile client may.
 
-use std::{fs, path::Path, time::Duration};
+use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use contract::orders::v1::*;
-use e2e::{Clients, Node, Server};
+use e2e::{Clients, Server};
 use h2::{
     Reason, RecvStream, SendStream,
     client::{self, SendRequest},
 };
 use http::{HeaderMap, Method, Request, Response};
 use prost::Message;
-use serde_json::Value;
-use server::settings::{Caller, Credentials, Jwt, Limits, Roles};
+use server::settings::Limits;
 use tempfile::TempDir;
 use test_support::{DEADLINE, Issuer, eventually, order};
 use tokio::{io::AsyncReadExt as _, net::TcpStream, task::JoinHandle, time::timeout};
 use tonic_health::pb::HealthCheckRequest;
+
+use super::{connect, start_with, write};
 
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
@@ -33,23 +34,9 @@ struct Secured {
 impl Secured {
     async fn start(limits: Limits) -> Self {
         let issuer = Issuer::new("key-1");
-        let folder = tempfile::tempdir().unwrap();
-        write(folder.path(), &issuer.keys());
-        let node = Node {
-            roles: Roles::ALL,
-            credentials: Some(Credentials {
-                tokens: None,
-                jwt: Some(Jwt {
-                    keys: folder.path().join("keys.json"),
-                    issuer: Issuer::ISSUER.to_owned(),
-                    audience: Issuer::AUDIENCE.to_owned(),
-                }),
-            }),
-            limits,
-            ..Node::default()
-        };
+        let (server, folder) = start_with(&issuer.keys(), limits).await;
         Self {
-            server: Server::of(node).await,
+            server,
             issuer,
             folder,
         }
@@ -60,9 +47,7 @@ impl Secured {
     }
 
     async fn clients(&self, roles: &[&str]) -> Clients {
-        let url = self.server.url();
-        let connected = Clients::connect_as(&url, &Caller::default(), &self.token(roles)).await;
-        connected.unwrap()
+        connect(&self.server, &self.token(roles)).await
     }
 
     async fn socket(&self) -> TcpStream {
@@ -73,11 +58,6 @@ impl Secured {
     async fn connect(&self) -> Raw {
         Raw::over(self.socket().await, &client::Builder::new()).await
     }
-}
-
-fn write(folder: &Path, keys: &Value) {
-    fs::write(folder.join("new"), keys.to_string()).unwrap();
-    fs::rename(folder.join("new"), folder.join("keys.json")).unwrap();
 }
 
 /// A bare HTTP/2 connection.
@@ -312,11 +292,9 @@ async fn a_revoked_credential_executes_nothing_more_even_if_its_client_does_not_
     .await;
 
     let other = Issuer::new("key-2");
-    write(secured.folder.path(), &other.keys());
+    write(&secured.folder.path().join("keys.json"), &other.keys());
     let token = other.sign(&Issuer::claims(&["query"], 600));
-    let url = secured.server.url();
-    let connected = Clients::connect_as(&url, &Caller::default(), &token).await;
-    let mut clients = connected.unwrap();
+    let mut clients = connect(&secured.server, &token).await;
     eventually("the new key counts", async || {
         let head = clients.events.get_head(GetHeadRequest {}).await;
         head.ok()

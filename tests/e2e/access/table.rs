@@ -1,18 +1,20 @@
 //! The table of all methods, credentials, transports and spellings of paths: a real server answers
 //! every combination, and the answers are the page `docs/reference/access.md`.
 //!
-//! `UPDATE_REFERENCE=1 cargo test --test e2e access_table` writes the page.
+//! `UPDATE_REFERENCE=1 cargo test --test e2e access::table` writes the page.
 
 use std::{collections::BTreeMap, env, fmt::Write as _, fs, path::Path};
 
-use e2e::{Clients, Node, Server};
+use e2e::Server;
 use http::uri::PathAndQuery;
 use reqwest::{Client, StatusCode};
-use serde_json::{Value, json};
-use server::settings::{Caller, Credentials, Jwt, Roles};
+use serde_json::json;
+use tempfile::TempDir;
 use test_support::{Issuer, eventually};
 use tonic::{Code, Request, client::Grpc};
 use tonic_prost::ProstCodec;
+
+use super::{connect, start, write};
 
 const ROLES: [&str; 4] = ["command", "query", "subscribe", "operate"];
 
@@ -23,8 +25,7 @@ type Answer = Result<(), Code>;
 
 /// Makes a call with an empty message by gRPC over HTTP/2.
 async fn by_grpc(server: &Server, token: &str, path: &str) -> Answer {
-    let connected = Clients::connect_as(&server.url(), &Caller::default(), token).await;
-    let mut grpc = Grpc::new(connected.unwrap().channel);
+    let mut grpc = Grpc::new(connect(server, token).await.channel);
     grpc.ready().await.unwrap();
     let path = PathAndQuery::try_from(path).unwrap();
     let codec = ProstCodec::<(), ()>::default();
@@ -94,37 +95,18 @@ fn spellings(path: &str) -> Vec<String> {
 struct Secured {
     server: Server,
     credentials: BTreeMap<&'static str, String>,
-    _folder: tempfile::TempDir,
+    _folder: TempDir,
 }
 
 impl Secured {
     /// Starts a server, and revokes a credential that it has accepted.
     async fn start() -> Self {
         let (issuer, gone) = (Issuer::new("key-1"), Issuer::new("key-2"));
-        let folder = tempfile::tempdir().unwrap();
-        let keys = folder.path().join("keys.json");
-        let write = |keys: &Path, value: &Value| {
-            fs::write(keys.with_extension("new"), value.to_string()).unwrap();
-            fs::rename(keys.with_extension("new"), keys).unwrap();
-        };
         let both = [&issuer, &gone].map(|issuer| issuer.keys()["keys"][0].clone());
-        write(&keys, &json!({ "keys": both }));
-        let server = Server::of(Node {
-            roles: Roles::ALL,
-            credentials: Some(Credentials {
-                tokens: None,
-                jwt: Some(Jwt {
-                    keys: keys.clone(),
-                    issuer: Issuer::ISSUER.to_owned(),
-                    audience: Issuer::AUDIENCE.to_owned(),
-                }),
-            }),
-            ..Node::default()
-        })
-        .await;
+        let (server, folder) = start(&json!({ "keys": both })).await;
         let revoked = gone.sign(&Issuer::claims(&ROLES, 600));
         by_grpc(&server, &revoked, GET_HEAD).await.unwrap();
-        write(&keys, &issuer.keys());
+        write(&folder.path().join("keys.json"), &issuer.keys());
         eventually("the credential is revoked", async || {
             by_grpc(&server, &revoked, GET_HEAD).await.err()
         })
@@ -209,8 +191,8 @@ async fn no_other_spelling_of_a_path_reaches_a_method() {
 fn is_current(rows: &str) {
     let page = format!(
         "# Access\n\n\
-         The test `tests/e2e/access_table.rs` makes this page from the answers of a server with \
-         credentials.\nTo write it, run `UPDATE_REFERENCE=1 cargo test --test e2e access_table`.\n\n\
+         The test `tests/e2e/access/table.rs` makes this page from the answers of a server with \
+         credentials.\nTo write it, run `UPDATE_REFERENCE=1 cargo test --test e2e access::table`.\n\n\
          A cell says whether a credential with this role alone may call the method. Health is open \
          to everyone.\nWithout a credential, or with a wrong, expired or revoked one, every other \
          method answers\n`UNAUTHENTICATED`, and so does every path that is no method. A credential \
@@ -228,6 +210,6 @@ fn is_current(rows: &str) {
     assert!(
         written == page,
         "docs/reference/access.md is not current: \
-         UPDATE_REFERENCE=1 cargo test --test e2e access_table"
+         UPDATE_REFERENCE=1 cargo test --test e2e access::table"
     );
 }

@@ -1,0 +1,195 @@
+//! Tests of the sources of settings and their precedence, and of wrong values.
+
+use super::*;
+
+#[test]
+fn without_sources_the_defaults_hold() {
+    assert_eq!(
+        serve(&ServeFlags::default(), &[], ""),
+        Ok(Serve {
+            listen: "127.0.0.1:50051".parse().unwrap(),
+            data_dir: "./data".into(),
+            log: Location::File("./data/events.db".into()),
+            meilisearch: None,
+            roles: Roles::ALL,
+            events: Vec::new(),
+            origins: Vec::new(),
+            tls: None,
+            credentials: None,
+            caller: Caller::default(),
+            telemetry: Telemetry {
+                metrics: Some(Metrics {
+                    listen: "127.0.0.1:9464".parse().unwrap(),
+                    wanted: false,
+                }),
+                collector: None,
+                log: LogFormat::Text,
+            },
+            limits: Limits::default(),
+            drain_timeout: Duration::from_secs(20),
+        })
+    );
+}
+
+#[test]
+fn a_flag_overrides_the_environment_which_overrides_the_file() {
+    let environment = [("ORDERLOG_LISTEN", "127.0.0.1:2")];
+    let file = "listen = '127.0.0.1:3'\ndata-dir = 'elsewhere'\ndrain-timeout = 7";
+    let port =
+        |flags: &_, environment: &[_]| serve(flags, environment, file).unwrap().listen.port();
+    assert_eq!(port(&listen("127.0.0.1:1"), &environment), 1);
+    assert_eq!(port(&ServeFlags::default(), &environment), 2);
+    assert_eq!(port(&ServeFlags::default(), &[]), 3);
+
+    let from_file = serve(&ServeFlags::default(), &environment, file).unwrap();
+    assert_eq!(from_file.data_dir, PathBuf::from("elsewhere"));
+    assert_eq!(from_file.drain_timeout, Duration::from_secs(7));
+}
+
+/// A command line of only the flags of `orderlog serve`.
+#[derive(clap::Parser)]
+struct Line {
+    #[command(flatten)]
+    flags: ServeFlags,
+}
+
+#[test]
+fn a_list_is_one_value_several_flags_or_an_array() {
+    let parsed = |arguments: &[&str], file: &str| {
+        let arguments = ["orderlog"].iter().chain(arguments);
+        let line = <Line as clap::Parser>::try_parse_from(arguments).unwrap();
+        let serve = serve(&line.flags, &[], file).unwrap();
+        (serve.roles, serve.events, serve.origins)
+    };
+    let expected = parsed(
+        &[
+            "--roles=command,query",
+            "--events-url=http://a:1,http://b:1",
+            "--cors-origins=http://c,http://d",
+        ],
+        "",
+    );
+    assert_eq!(expected.1.len(), 2);
+    assert_eq!(expected.2.len(), 2);
+    let several = parsed(
+        &[
+            "--roles=command",
+            "--roles=query",
+            "--events-url=http://a:1",
+            "--events-url=http://b:1",
+            "--cors-origins=http://c",
+            "--cors-origins=http://d",
+        ],
+        "",
+    );
+    assert_eq!(several, expected);
+    let file = "roles = ['command', 'query']\nevents-url = ['http://a:1', 'http://b:1']\n\
+                cors-origins = ['http://c', 'http://d']";
+    assert_eq!(parsed(&[], file), expected);
+}
+
+#[test]
+fn a_wrong_value_is_refused_with_its_source_and_rule() {
+    let rule = "must be an address and a port, such as 127.0.0.1:50051";
+    assert_eq!(
+        serve(&listen("here"), &[], ""),
+        Err(format!("--listen (flag): \"here\" {rule}"))
+    );
+    assert_eq!(
+        serve(&ServeFlags::default(), &[("ORDERLOG_LISTEN", "")], ""),
+        Err(format!(
+            "ORDERLOG_LISTEN (environment variable): \"\" {rule}"
+        ))
+    );
+    assert_eq!(
+        serve(&ServeFlags::default(), &[], "drain-timeout = 'soon'"),
+        Err("drain-timeout (orderlog.toml): \"soon\" must be a whole number of seconds, at most 86400".into())
+    );
+    assert_eq!(
+        serve(&ServeFlags::default(), &[("ORDERLOG_INSECURE", "yes")], ""),
+        Err("ORDERLOG_INSECURE (environment variable): \"yes\" must be true or false".into())
+    );
+}
+
+#[test]
+fn a_file_with_an_unknown_setting_or_wrong_syntax_is_refused() {
+    let unknown = serve(&ServeFlags::default(), &[], "port = 1").unwrap_err();
+    assert_eq!(
+        unknown,
+        "orderlog.toml: there is no setting \"port\"; there are: \
+         listen, metrics-listen, data-dir, database-url, meilisearch-url, meilisearch-key, roles, events-url, \
+         cors-origins, tls-cert, tls-key, tls-client-ca, tokens, jwt-keys, jwt-issuer, \
+         jwt-audience, otlp-endpoint, log-format, drain-timeout, insecure, server, token, token-file, tls-ca, \
+         tls-client-cert, tls-client-key"
+    );
+    let syntax = serve(&ServeFlags::default(), &[], "\nlisten = ").unwrap_err();
+    assert!(syntax.starts_with("orderlog.toml: line 2: "), "{syntax}");
+    assert!(!syntax.contains('\n'), "{syntax}");
+}
+
+#[test]
+fn a_setting_without_the_settings_it_needs_is_refused() {
+    let refused = |file: &str| serve(&ServeFlags::default(), &[], file).unwrap_err();
+    for (file, rule) in [
+        (
+            "tls-cert = 'x'",
+            "tls-cert (orderlog.toml): \"x\" needs tls-key",
+        ),
+        (
+            "tls-key = 'x'",
+            "tls-key (orderlog.toml): \"x\" needs tls-cert",
+        ),
+        (
+            "tls-client-ca = 'x'",
+            "tls-client-ca (orderlog.toml): \"x\" needs tls-cert and tls-key",
+        ),
+        (
+            "jwt-keys = 'x'\njwt-issuer = 'i'",
+            "jwt-keys (orderlog.toml): \"x\" needs jwt-issuer and jwt-audience",
+        ),
+        (
+            "jwt-audience = 'x'",
+            "jwt-audience (orderlog.toml): \"x\" needs jwt-keys",
+        ),
+        (
+            "jwt-issuer = 'x'",
+            "jwt-issuer (orderlog.toml): \"x\" needs jwt-keys",
+        ),
+        (
+            "tls-client-cert = 'x'",
+            "tls-client-cert (orderlog.toml): \"x\" needs tls-client-key",
+        ),
+        (
+            "token = 'secret'\ntoken-file = 'x'",
+            "token-file (orderlog.toml): \"x\" is one too many: there is token beside it",
+        ),
+        ("tokens = ''", "tokens (orderlog.toml): \"\" must be a file"),
+    ] {
+        assert_eq!(refused(file), rule);
+    }
+}
+
+#[test]
+fn the_server_of_a_client_command_is_an_http_url() {
+    let nothing = |_: &str| None;
+    let server = |url: Option<&str>| {
+        let flags = ClientFlags {
+            server: url.map(Into::into),
+            ..ClientFlags::default()
+        };
+        Sources::with_file(&nothing, "server = 'http://file:1'")
+            .and_then(|sources| sources.server(&flags))
+            .map(|(endpoint, _)| endpoint.uri().to_string())
+            .map_err(|error| error.to_string())
+    };
+    assert_eq!(server(None), Ok("http://file:1/".into()));
+    assert_eq!(server(Some("http://flag:1")), Ok("http://flag:1/".into()));
+    for wrong in ["flag:1", "ftp://flag:1", "not a url"] {
+        assert_eq!(
+            server(Some(wrong)),
+            Err(format!(
+                "--server (flag): {wrong:?} must be a URL such as http://127.0.0.1:50051"
+            ))
+        );
+    }
+}

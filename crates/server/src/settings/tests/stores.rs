@@ -1,0 +1,136 @@
+//! Tests of the settings that name stores and other nodes.
+
+use super::*;
+
+#[test]
+fn the_log_is_in_the_data_folder_or_at_the_database_url() {
+    let at = |url: &str| {
+        let environment = [("ORDERLOG_DATABASE_URL", url)];
+        serve(&ServeFlags::default(), &environment, "data-dir = 'here'").map(|serve| serve.log)
+    };
+    let default = serve(&ServeFlags::default(), &[], "data-dir = 'here'");
+    assert_eq!(
+        default.unwrap().log,
+        Location::File("here/events.db".into())
+    );
+    assert_eq!(
+        at("sqlite:there/log.db"),
+        Ok(Location::File("there/log.db".into()))
+    );
+    let database = at("postgres://ann:secret@db.example:5433/orders?sslmode=require").unwrap();
+    let shown = format!("{database:?}");
+    assert!(
+        shown.contains("postgres://ann@db.example:5433/orders"),
+        "{shown}"
+    );
+    assert!(!shown.contains("secret"), "{shown}");
+    for wrong in [
+        "",
+        "sqlite:",
+        "mysql://ann:secret@host/db",
+        "postgres://ann:secret@host:port/db",
+        "postgres://ann:/secret@host/db",
+        "postgres://ann:12/secret@host/db",
+        "postgres://ann:12#secret@host/db",
+    ] {
+        assert_eq!(
+            at(wrong),
+            Err(
+                "ORDERLOG_DATABASE_URL (environment variable): \"...\" must be sqlite:FILE or \
+                 postgres://USER@HOST/DATABASE"
+                    .into()
+            )
+        );
+    }
+}
+
+#[test]
+fn a_meilisearch_is_a_url_with_an_optional_key_that_is_never_shown() {
+    let settings = |url: &str, key: &str| {
+        let both = [
+            ("ORDERLOG_MEILISEARCH_URL", url),
+            ("ORDERLOG_MEILISEARCH_KEY", key),
+        ];
+        let given: Vec<_> = both.into_iter().filter(|(_, it)| *it != "-").collect();
+        serve(&ServeFlags::default(), &given, "").map(|serve| serve.meilisearch)
+    };
+    let found = settings("https://search.example:7700/here/", "secret")
+        .unwrap()
+        .unwrap();
+    assert_eq!(found.url, "https://search.example:7700/here");
+    assert_eq!(found.key.as_deref(), Some("secret"));
+    assert!(!format!("{found:?}").contains("secret"));
+    let open = settings("http://127.0.0.1:7700", "-").unwrap().unwrap();
+    assert_eq!(open.key, None);
+    for wrong in [
+        "",
+        "search:7700",
+        "ftp://a",
+        "http://ann:secret@a",
+        "http://a?key=1",
+    ] {
+        assert_eq!(
+            settings(wrong, "-"),
+            Err(
+                "ORDERLOG_MEILISEARCH_URL (environment variable): \"...\" must be a URL such as \
+                 http://127.0.0.1:7700, without a user, a password or a query"
+                    .into()
+            ),
+            "{wrong}"
+        );
+    }
+    assert_eq!(
+        settings("http://a", "a secret"),
+        Err(
+            "ORDERLOG_MEILISEARCH_KEY (environment variable): \"...\" must be letters, digits and \
+             signs, without spaces"
+                .into()
+        )
+    );
+    assert_eq!(
+        settings("-", "secret"),
+        Err(
+            "ORDERLOG_MEILISEARCH_KEY (environment variable): \"...\" needs meilisearch-url".into()
+        )
+    );
+}
+
+#[test]
+fn a_node_without_the_role_command_needs_an_events_url() {
+    let roles = |roles: &str, events: &str| {
+        let environment = [("ORDERLOG_ROLES", roles), ("ORDERLOG_EVENTS_URL", events)];
+        let given = if events.is_empty() { 1 } else { 2 };
+        serve(&ServeFlags::default(), &environment[..given], "")
+            .map(|serve| (serve.roles.command, serve.roles.query, serve.events.len()))
+    };
+    assert_eq!(roles("command", ""), Ok((true, false, 0)));
+    assert_eq!(roles("query", "http://a:1"), Ok((false, true, 1)));
+    assert_eq!(
+        roles("query,indexer", "http://a:1, http://b:2"),
+        Ok((false, true, 2))
+    );
+    assert_eq!(roles("indexer, command, query", ""), Ok((true, true, 0)));
+    let alone = roles("query", "").unwrap_err();
+    assert!(
+        alone.starts_with("ORDERLOG_ROLES (environment variable): \"query\" needs events-url"),
+        "{alone}"
+    );
+    for wrong in ["", "indexer", "command,indexer", "command,", "reader"] {
+        assert_eq!(
+            roles(wrong, "http://a:1"),
+            Err(format!(
+                "ORDERLOG_ROLES (environment variable): {wrong:?} must be some of command, query \
+                 and indexer, separated by commas; indexer needs query"
+            ))
+        );
+    }
+    for wrong in ["a:1", "ftp://a:1", "http://a:1,"] {
+        assert_eq!(
+            roles("query", wrong),
+            Err(format!(
+                "ORDERLOG_EVENTS_URL (environment variable): {wrong:?} must be URLs such as \
+                 http://127.0.0.1:50051, separated by commas"
+            ))
+        );
+    }
+}

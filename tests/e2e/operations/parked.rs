@@ -1,0 +1,195 @@
+//! Tests of orders that are parked because one of their events cannot be projected.
+
+use std::fs;
+
+use contract::orders::v1::*;
+use e2e::{Clients, Server};
+use prost::Message as _;
+use test_support::{assert_invalid_fields, assert_refused, order, sqlite, wait_until};
+use tonic::Code;
+
+use super::fill;
+
+/// Replaces the stored record of the first event of `o-1`.
+async fn store_record(server: &Server, record: &[u8]) {
+    let mut log = sqlite::open(&server.folder().join("events.db")).await;
+    sqlx::query("UPDATE events SET record = ? WHERE aggregate_id = 'o-1' AND version = 1")
+        .bind(record)
+        .execute(&mut log)
+        .await
+        .unwrap();
+}
+
+/// Starts a server with four orders, whose read models were deleted after the first event of `o-1`
+/// was corrupted. Returns the intact record too.
+async fn start_with_corrupted_event(
+    corrupt: impl FnOnce(RecordedEvent) -> Vec<u8>,
+) -> (Server, Clients, Vec<u8>) {
+    let mut server = Server::start().await;
+    fill(&mut server.clients().await, 4).await;
+    server.stop().await;
+    let file = server.folder().join("events.db");
+    sqlite::unlock(&file).await;
+    let select = "SELECT record FROM events WHERE aggregate_id = 'o-1' AND version = 1";
+    let intact: Vec<u8> = sqlx::query_scalar(select)
+        .fetch_one(&mut sqlite::open(&file).await)
+        .await
+        .unwrap();
+    store_record(
+        &server,
+        &corrupt(RecordedEvent::decode(&intact[..]).unwrap()),
+    )
+    .await;
+    for file in ["read-1.db", "read-1.db-wal", "read-1.db-shm"] {
+        // SQLite deletes the last two files when it closes.
+        let _ = fs::remove_file(server.folder().join(file));
+    }
+    fs::remove_dir_all(server.folder().join("search-1")).unwrap();
+    server.start_again().await;
+    let clients = server.clients().await;
+    (server, clients, intact)
+}
+
+/// Removes a required field, as if a newer program had written the event.
+fn without_time(mut event: RecordedEvent) -> Vec<u8> {
+    event.occurred_at = None;
+    event.encode_to_vec()
+}
+
+/// Replaces the payload with a field `order_created` of invalid content.
+fn with_invalid_payload(mut event: RecordedEvent) -> Vec<u8> {
+    event.payload = None;
+    let mut record = event.encode_to_vec();
+    record.extend([0xa2, 0x01, 0x03, 0xff, 0xff, 0xff]);
+    record
+}
+
+#[tokio::test]
+async fn an_order_is_parked_with_its_events_and_delays_no_other_order() {
+    let (_server, mut clients, _) = start_with_corrupted_event(without_time).await;
+    clients.ship_order(order::ship("o-1")).await.unwrap();
+    let delivered = clients.deliver_order(order::deliver("o-2")).await.unwrap();
+    let position = delivered.position;
+
+    let listed = clients.search("", position).await.unwrap();
+    assert_eq!(listed.total_size, 3);
+    let found = clients.search("tea", position).await.unwrap();
+    assert_eq!(found.total_size, 3);
+    let others = listed.orders.iter().map(Order::status);
+    assert!(others.into_iter().any(|it| it == OrderStatus::Delivered));
+
+    let listed = clients.list_parked(ListParkedRequest::default()).await;
+    let listed = listed.unwrap();
+    let parked = ParkedAggregate {
+        projection: "documents".into(),
+        order_id: "o-1".into(),
+        position: 4,
+        error: "occurred_at is missing or impossible".into(),
+        event_count: 2,
+    };
+    assert_eq!(listed.parked, [parked]);
+    assert_eq!(listed.next_page_token, "");
+    let documents = clients.projection("documents").await;
+    assert_eq!((documents.parked_count, documents.lag_events), (1, 0));
+    assert_eq!(documents.state(), ProjectionState::Live);
+    assert_eq!(clients.projection("search").await.parked_count, 0);
+}
+
+#[tokio::test]
+async fn a_retry_projects_a_parked_order_after_its_event_was_repaired() {
+    let (server, mut clients, intact) = start_with_corrupted_event(without_time).await;
+    let shipped = clients.ship_order(order::ship("o-1")).await.unwrap();
+    clients.search("", shipped.position).await.unwrap();
+    let mut retry = async || {
+        let retried = clients.retry_parked(RetryParkedRequest::default()).await;
+        let retried = retried.unwrap();
+        (retried.recovered_count, retried.parked_count)
+    };
+    assert_eq!(retry().await, (0, 1), "the event is not repaired yet");
+    store_record(&server, &intact).await;
+    assert_eq!(retry().await, (1, 0));
+    let order = clients.order("o-1", 0).await;
+    assert_eq!((order.status(), order.version), (OrderStatus::Shipped, 2));
+    wait_until("the index has o-1", async || {
+        clients.search("tea", 0).await.unwrap().total_size == 4
+    })
+    .await;
+    clients.assert_verified(&[]).await;
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_decoded_parks_its_order_and_is_named_by_verify() {
+    let (server, mut clients, intact) = start_with_corrupted_event(with_invalid_payload).await;
+    let position = clients.create("late").await;
+    let listed = clients.search("", position).await.unwrap();
+    assert_eq!(listed.total_size, 4);
+    let found = clients.verify(&["log"]).await.unwrap();
+    assert!(found[0].starts_with("event 4 cannot be read"), "{found:?}");
+    clients.assert_verified(&["documents"]).await;
+    store_record(&server, &intact).await;
+    let retried = clients.retry_parked(RetryParkedRequest::default()).await;
+    assert_eq!(retried.unwrap().recovered_count, 1);
+    let listed = clients.search("", position).await.unwrap();
+    assert_eq!(listed.total_size, 5);
+}
+
+/// Starts a server with three parked orders in each projection.
+async fn start_with_parked_orders() -> Server {
+    let mut server = Server::start().await;
+    server.stop().await;
+    let parked = "INSERT INTO parked SELECT p.column1, 'o-' || o.column1, 7, 'no', 1
+        FROM (VALUES ('documents'), ('search')) p, (VALUES (1), (2), (3)) o";
+    sqlite::run(&server.folder().join("read.db"), parked).await;
+    server.start_again().await;
+    server
+}
+
+#[tokio::test]
+async fn parked_orders_are_listed_in_pages() {
+    let server = start_with_parked_orders().await;
+    let mut clients = server.clients().await;
+    let mut request = ListParkedRequest {
+        page_size: 2,
+        ..ListParkedRequest::default()
+    };
+    let mut all = Vec::new();
+    loop {
+        let page = clients.list_parked(request.clone()).await.unwrap();
+        assert!(page.parked.len() <= 2);
+        let ids = page.parked.into_iter();
+        all.extend(ids.map(|it| format!("{} {}", it.projection, it.order_id)));
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            break;
+        }
+    }
+    let expected = [
+        "documents o-1",
+        "documents o-2",
+        "documents o-3",
+        "search o-1",
+        "search o-2",
+        "search o-3",
+    ];
+    assert_eq!(all, expected);
+}
+
+#[tokio::test]
+async fn a_list_of_parked_orders_with_invalid_fields_is_refused() {
+    let server = start_with_parked_orders().await;
+    let mut clients = server.clients().await;
+    let invalid = ListParkedRequest {
+        page_token: "else".into(),
+        page_size: 2,
+        ..ListParkedRequest::default()
+    };
+    let refused = clients.list_parked(invalid).await;
+    assert_refused(refused, Code::InvalidArgument, "INVALID_PAGE_TOKEN");
+    let invalid = ListParkedRequest {
+        projection: "events".into(),
+        page_size: 1001,
+        ..ListParkedRequest::default()
+    };
+    let refused = clients.list_parked(invalid).await;
+    assert_invalid_fields(refused, &["projection", "page_size"]);
+}

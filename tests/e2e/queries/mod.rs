@@ -1,0 +1,42 @@
+//! Tests of `QueryService` as a client sees it.
+
+mod documents;
+mod freshness;
+mod pages;
+mod search;
+mod statistics;
+
+use contract::orders::v1::*;
+use e2e::Clients;
+use test_support::order;
+
+/// Returns the ids of the orders on a page.
+fn ids(page: &SearchOrdersResponse) -> Vec<&str> {
+    page.orders
+        .iter()
+        .map(|order| order.order_id.as_str())
+        .collect()
+}
+
+/// Creates `o-0`, `o-1`, ... one hour apart, for three customers in turn. Each order costs 1 EUR
+/// more than the one before.
+async fn create(clients: &mut Clients, ids: std::ops::Range<i64>) -> u64 {
+    let mut position = 0;
+    for index in ids {
+        let product_id = if index % 2 == 0 { "tea" } else { "jam" };
+        let create = CreateOrderRequest {
+            items: vec![CreateOrderItem {
+                quantity: 1,
+                unit_price: order::euros(10_000 * (index + 1)),
+                ..order::item(product_id)
+            }],
+            occurred_at: Some(prost_types::Timestamp {
+                seconds: 3600 * index,
+                nanos: 0,
+            }),
+            ..order::create(&format!("o-{index}"), &format!("c-{}", index % 3))
+        };
+        position = clients.create_order(create).await.unwrap().position;
+    }
+    position
+}

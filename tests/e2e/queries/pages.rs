@@ -1,0 +1,103 @@
+//! Tests of pages, page tokens and orders of results.
+
+use contract::orders::v1::*;
+use e2e::Server;
+use test_support::{assert_refused, order, request::search};
+use tonic::Code;
+
+use super::{create, ids};
+
+#[tokio::test]
+async fn results_are_ordered_newest_first_or_by_order_by() {
+    let server = Server::start().await;
+    let mut clients = server.clients().await;
+    create(&mut clients, 0..3).await;
+    let shipped = clients.ship_order(order::ship("o-1")).await.unwrap();
+    for (query, order_by, expected) in [
+        ("", "", ["o-2", "o-1", "o-0"]),
+        ("", "created_at", ["o-0", "o-1", "o-2"]),
+        ("", "updated_at desc", ["o-1", "o-2", "o-0"]),
+        ("", "total_amount", ["o-0", "o-1", "o-2"]),
+        ("", "total_amount desc", ["o-2", "o-1", "o-0"]),
+        ("o", "created_at", ["o-0", "o-1", "o-2"]),
+        ("o", "updated_at desc", ["o-1", "o-2", "o-0"]),
+        ("o", "total_amount", ["o-0", "o-1", "o-2"]),
+        ("o", "total_amount desc", ["o-2", "o-1", "o-0"]),
+    ] {
+        let request = SearchOrdersRequest {
+            order_by: order_by.into(),
+            ..search(query, shipped.position)
+        };
+        let found = clients.search_orders(request).await.unwrap();
+        assert_eq!(ids(&found), expected, "{query:?} by {order_by:?}");
+    }
+}
+
+#[tokio::test]
+async fn pages_have_each_order_once_while_orders_are_created() {
+    let server = Server::start().await;
+    let mut clients = server.clients().await;
+    let mut position = create(&mut clients, 0..25).await;
+    for (query, first_new) in [("", 200), ("o", 100)] {
+        let mut request = SearchOrdersRequest {
+            page_size: 4,
+            order_by: "created_at desc".into(),
+            ..search(query, position)
+        };
+        let mut seen = Vec::new();
+        let mut next = first_new;
+        loop {
+            let page = clients.search_orders(request.clone()).await.unwrap();
+            seen.extend(ids(&page).into_iter().map(str::to_owned));
+            if page.next_page_token.is_empty() {
+                break;
+            }
+            request.page_token = page.next_page_token;
+            position = create(&mut clients, next..next + 3).await;
+            request.min_position = position;
+            next += 3;
+        }
+        seen.retain(|id| id[2..].parse::<i64>().unwrap() < 25);
+        let expected: Vec<_> = (0..25).rev().map(|index| format!("o-{index}")).collect();
+        assert_eq!(seen, expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_token_holds_for_the_same_request_with_any_page_size() {
+    let server = Server::start().await;
+    let mut clients = server.clients().await;
+    let position = create(&mut clients, 0..5).await;
+    let first = SearchOrdersRequest {
+        page_size: 2,
+        ..search("", position)
+    };
+    let page = clients.search_orders(first.clone()).await.unwrap();
+    let second = SearchOrdersRequest {
+        page_token: page.next_page_token,
+        ..first
+    };
+    let larger = SearchOrdersRequest {
+        page_size: 3,
+        ..second.clone()
+    };
+    let page = clients.search_orders(larger).await.unwrap();
+    assert_eq!(ids(&page), ["o-2", "o-1", "o-0"]);
+    for wrong in [
+        SearchOrdersRequest {
+            customer_ids: vec!["c-1".into()],
+            ..second.clone()
+        },
+        SearchOrdersRequest {
+            order_by: "created_at".into(),
+            ..second.clone()
+        },
+        SearchOrdersRequest {
+            page_token: "nonsense".into(),
+            ..second
+        },
+    ] {
+        let refused = clients.search_orders(wrong).await;
+        assert_refused(refused, Code::InvalidArgument, "INVALID_PAGE_TOKEN");
+    }
+}
