@@ -180,11 +180,7 @@ async fn interrupted_copy_is_not_opened_and_continues() {
         };
         let copied = run(from, to, &mut report).await.unwrap();
         assert_eq!((copied.events, copied.requests), (4000, 4000));
-        assert_eq!(
-            first,
-            Some(4000),
-            "events that were there are not copied again"
-        );
+        assert_eq!(first, Some(4000), "the copied events are not copied twice");
         assert_eq!(all(from).await, all(to).await);
         drop(open(to).await);
     }

@@ -123,29 +123,36 @@ async fn g3_g5_export_has_the_log_through_its_head_while_nodes_append() {
         writer.await.unwrap();
         assert_eq!(backup.names(), ["backup.db.unfinished"]);
         let copied = exported.finish().unwrap();
-        assert_eq!(backup.names(), ["backup.db"], "and nothing beside it");
+        assert_eq!(
+            backup.names(),
+            ["backup.db"],
+            "no other file is in the folder"
+        );
         stages.dedup();
         assert_eq!(stages, [Stage::Events, Stage::Requests, Stage::Verifying]);
 
         let head = copied.events;
         assert!((3000..3000 + appended.load(Ordering::SeqCst)).contains(&head));
-        let (theirs, ours) = (all(from).await, all(&backup.location()).await);
-        assert_eq!(ours.0, theirs.0, "it is that log, and whole");
-        assert_eq!(ours.1[..], theirs.1[..head as usize]);
-        let is_so_far =
+        let (source, exported_rows) = (all(from).await, all(&backup.location()).await);
+        assert_eq!(
+            exported_rows.0, source.0,
+            "the export has the log's id, and is whole"
+        );
+        assert_eq!(exported_rows.1[..], source.1[..head as usize]);
+        let is_exported =
             |request: &&NewRequest| request.position.resolve(Position::START) <= head.into();
-        let so_far: Vec<_> = theirs.2.iter().filter(is_so_far).collect();
+        let through_head: Vec<_> = source.2.iter().filter(is_exported).collect();
         // The export may have read a request of an earlier event before or after its commit.
         let is_certain = |request: &&&NewRequest| !request.id.contains(SECOND_ID);
-        let certain: Vec<_> = so_far.iter().filter(is_certain).collect();
+        let certain: Vec<_> = through_head.iter().filter(is_certain).collect();
         assert_eq!(certain.len() as u64, head);
         for request in certain {
-            assert!(ours.2.contains(request), "{request:?}");
+            assert!(exported_rows.2.contains(request), "{request:?}");
         }
-        for request in &ours.2 {
-            assert!(so_far.contains(&request), "{request:?}");
+        for request in &exported_rows.2 {
+            assert!(through_head.contains(&request), "{request:?}");
         }
-        assert_eq!(copied.requests, ours.2.len() as u64);
+        assert_eq!(copied.requests, exported_rows.2.len() as u64);
     }
 }
 
@@ -253,7 +260,11 @@ async fn g5_restored_log_is_the_same_under_its_id_or_a_new_one() {
         );
         assert_eq!(all(to).await, after);
     }
-    assert_eq!(backup.names(), ["backup.db"], "and nothing beside it");
+    assert_eq!(
+        backup.names(),
+        ["backup.db"],
+        "no other file is in the folder"
+    );
 }
 
 #[tokio::test]
