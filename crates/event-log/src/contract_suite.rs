@@ -48,6 +48,7 @@ macro_rules! contract_suite {
             database_rejects_updates_and_deletes,
             page_with_a_missing_position_is_damaged,
             g10_inspect_returns_valid_and_invalid_rows,
+            g10_requests_say_if_their_event_fits,
             every_read_upcasts_old_records,
             log_keeps_its_id_after_a_restart,
             append_takes_more_rows_than_one_statement_has_parameters_for,

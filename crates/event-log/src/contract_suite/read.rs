@@ -29,18 +29,13 @@ pub(crate) async fn g10_inspect_returns_valid_and_invalid_rows(fixture: &dyn Fix
     let mut log = fixture.open(SCHEMA).await;
     let mut unknown = event("a", 3, b"z");
     unknown.schema_version = 9;
-    let mut batch = batch([
+    let events = [
         event("a", 1, b"x"),
         event("b", 1, b"y"),
         event("a", 2, b"x"),
         unknown,
-    ]);
-    let fits = NewRequest {
-        version: 2.into(),
-        ..request("fits", PendingPosition::InBatch(2))
-    };
-    batch.requests = vec![fits, request("stray", PendingPosition::InBatch(0))];
-    append(&mut log, &batch).await;
+    ];
+    append(&mut log, &batch(events)).await;
 
     let rows = log
         .reader
@@ -74,6 +69,17 @@ pub(crate) async fn g10_inspect_returns_valid_and_invalid_rows(fixture: &dyn Fix
     let rows = log.reader.inspect(1.into(), 3.into(), 1).await.unwrap();
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0].position.get(), 2);
+}
+
+pub(crate) async fn g10_requests_say_if_their_event_fits(fixture: &dyn Fixture) {
+    let mut log = fixture.open(SCHEMA).await;
+    let mut batch = batch([event("a", 1, b"x"), event("a", 2, b"y")]);
+    let fits = NewRequest {
+        version: 2.into(),
+        ..request("fits", PendingPosition::InBatch(1))
+    };
+    batch.requests = vec![fits, request("stray", PendingPosition::InBatch(0))];
+    append(&mut log, &batch).await;
 
     let inspected = |id: &str, version: u64, position: u64, fits| InspectedRequest {
         id: id.into(),
@@ -82,7 +88,7 @@ pub(crate) async fn g10_inspect_returns_valid_and_invalid_rows(fixture: &dyn Fix
         position: position.into(),
         fits,
     };
-    let fits = inspected("fits", 2, 3, true);
+    let fits = inspected("fits", 2, 2, true);
     let stray = inspected("stray", 7, 1, false);
     let ids = ["stray".to_owned(), "never".to_owned()];
     let found = log.reader.requests(&ids).await.unwrap();
