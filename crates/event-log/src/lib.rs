@@ -37,6 +37,7 @@ mod request;
 mod rows;
 mod schema;
 pub mod sqlite;
+mod statements;
 
 use std::{
     fmt::{self, Display},

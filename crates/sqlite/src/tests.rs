@@ -110,20 +110,20 @@ async fn reader_checks_a_file_and_leaves_it_unchanged() {
     let refused = reader(&path, &migrations(&[1])).await;
     assert!(matches!(refused, Err(Error::Foreign(_))), "{refused:?}");
     assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
-    let mut ours = writer(&path, &migrations(&[1, 2]), DURABILITY)
+    let mut writing = writer(&path, &migrations(&[1, 2]), DURABILITY)
         .await
         .unwrap();
     let refused = reader(&path, &migrations(&[1])).await;
     assert!(matches!(refused, Err(Error::Newer(_))), "{refused:?}");
-    let mut theirs = reader(&path, &migrations(&[1, 2, 3])).await.unwrap();
+    let mut reading = reader(&path, &migrations(&[1, 2, 3])).await.unwrap();
     let insert = "INSERT INTO t1 VALUES (1)";
     sqlx::raw_sql(insert)
-        .execute(&mut theirs)
+        .execute(&mut reading)
         .await
         .unwrap_err();
-    sqlx::raw_sql(insert).execute(&mut ours).await.unwrap();
+    sqlx::raw_sql(insert).execute(&mut writing).await.unwrap();
     let count = sqlx::query_scalar("SELECT count(*) FROM t1");
-    let count: i64 = count.fetch_one(&mut theirs).await.unwrap();
+    let count: i64 = count.fetch_one(&mut reading).await.unwrap();
     assert_eq!(count, 1);
 }
 
@@ -131,12 +131,12 @@ async fn reader_checks_a_file_and_leaves_it_unchanged() {
 async fn file_closed_as_one_file_has_all_rows_and_no_other_file_beside_it() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("events.db");
-    let mut ours = writer(&path, &migrations(&[1]), DURABILITY).await.unwrap();
+    let mut writing = writer(&path, &migrations(&[1]), DURABILITY).await.unwrap();
     sqlx::raw_sql("INSERT INTO t1 VALUES (1)")
-        .execute(&mut ours)
+        .execute(&mut writing)
         .await
         .unwrap();
-    close_as_one_file(&path, ours).await.unwrap();
+    close_as_one_file(&path, writing).await.unwrap();
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     let mut read = reader(&path, &migrations(&[1])).await.unwrap();
     let count = sqlx::query_scalar("SELECT count(*) FROM t1");

@@ -50,8 +50,6 @@ pub(crate) struct Sources {
     pub(crate) stop: CancellationToken,
 }
 
-type End = StreamEnd<Error>;
-
 #[derive(Debug)]
 pub(crate) struct Subscription {
     sources: Sources,
@@ -104,15 +102,15 @@ impl Subscription {
         let delivered = tokio::select! {
             delivered = self.deliver(follow) => delivered,
             () = gone.closed() => return,
-            () = stop.cancelled() => Err(End::Failed(Error::ShuttingDown)),
+            () = stop.cancelled() => Err(StreamEnd::Failed(Error::ShuttingDown)),
         };
-        if let Err(End::Failed(error)) = delivered {
+        if let Err(StreamEnd::Failed(error)) = delivered {
             // The send fails if the subscriber has gone.
             let _ = self.responses.send(Err(error.into())).await;
         }
     }
 
-    async fn deliver(&mut self, follow: bool) -> Result<(), End> {
+    async fn deliver(&mut self, follow: bool) -> Result<(), StreamEnd<Error>> {
         self.catch_up(self.head).await?;
         if !self.caught_up {
             self.send(Vec::new(), self.position).await?;
@@ -125,7 +123,7 @@ impl Subscription {
         self.live(registration).await
     }
 
-    async fn live(&mut self, registration: Registration) -> Result<(), End> {
+    async fn live(&mut self, registration: Registration) -> Result<(), StreamEnd<Error>> {
         loop {
             let heartbeat = tokio::time::sleep_until(self.last_sent + HEARTBEAT_INTERVAL);
             let due = tokio::select! {
@@ -140,7 +138,7 @@ impl Subscription {
                 // A heartbeat would say `caught_up`, though this node cannot see other nodes'
                 // appends. The subscriber may reach a node that can.
                 if !*self.sources.available.borrow() {
-                    return Err(End::Failed(Error::StoreUnavailable));
+                    return Err(StreamEnd::Failed(Error::StoreUnavailable));
                 }
                 self.send(Vec::new(), self.position).await?;
             }
@@ -148,7 +146,7 @@ impl Subscription {
     }
 
     /// Delivers the matching events up to a position.
-    async fn catch_up(&mut self, upto: Position) -> Result<(), End> {
+    async fn catch_up(&mut self, upto: Position) -> Result<(), StreamEnd<Error>> {
         while self.position < upto {
             let limit = self.batch.min(self.page) as u64;
             let limit = upto.since(self.position).min(limit) as usize;
@@ -169,12 +167,12 @@ impl Subscription {
         Ok(())
     }
 
-    async fn page(&self, upto: Position, limit: usize) -> Result<Vec<Bytes>, End> {
+    async fn page(&self, upto: Position, limit: usize) -> Result<Vec<Bytes>, StreamEnd<Error>> {
         let page = self.sources.reader.page(self.position, upto, limit).await;
-        let page = page.map_err(|error| End::Failed(store_error(&error)))?;
+        let page = page.map_err(|error| StreamEnd::Failed(store_error(&error)))?;
         if page.records.is_empty() {
             let damaged = format!("the log ends at {} before its head {upto}", self.position);
-            return Err(End::Failed(store_error(&event_log::Error::Damaged(
+            return Err(StreamEnd::Failed(store_error(&event_log::Error::Damaged(
                 damaged,
             ))));
         }
@@ -182,7 +180,7 @@ impl Subscription {
     }
 
     /// Delivers the matching ones of consecutive events.
-    async fn deliver_matching(&mut self, records: Vec<Bytes>) -> Result<(), End> {
+    async fn deliver_matching(&mut self, records: Vec<Bytes>) -> Result<(), StreamEnd<Error>> {
         let mut events = Vec::with_capacity(records.len());
         let mut bytes = 0;
         for record in records {
@@ -203,7 +201,11 @@ impl Subscription {
         Ok(())
     }
 
-    async fn send(&mut self, events: Vec<Bytes>, position: Position) -> Result<(), End> {
+    async fn send(
+        &mut self,
+        events: Vec<Bytes>,
+        position: Position,
+    ) -> Result<(), StreamEnd<Error>> {
         let head_position = self.sources.tail.head().max(self.head).max(position);
         let response = SubscribeResponse {
             events,
@@ -215,7 +217,7 @@ impl Subscription {
         self.responses
             .send(Ok(response))
             .await
-            .map_err(|_| End::Gone)?;
+            .map_err(|_| StreamEnd::Gone)?;
         self.sent = position;
         self.caught_up = position == head_position;
         self.last_sent = Instant::now();

@@ -19,9 +19,7 @@ const MAX_NAMED_POSITIONS: usize = 100;
 
 type Responses = mpsc::Sender<Result<VerifyLogResponse, Status>>;
 
-type End = StreamEnd<event_log::Error>;
-
-impl From<event_log::Error> for End {
+impl From<event_log::Error> for StreamEnd<event_log::Error> {
     fn from(error: event_log::Error) -> Self {
         Self::Failed(error)
     }
@@ -51,7 +49,7 @@ pub async fn verify_file(
         None
     };
     match tokio::join!(verified, first) {
-        (Err(End::Failed(error)), _) => Err(error),
+        (Err(StreamEnd::Failed(error)), _) => Err(error),
         (_, first) => Ok(first),
     }
 }
@@ -65,14 +63,14 @@ pub(crate) struct Verification {
 impl Verification {
     /// Sends every difference until the whole log is verified, or ends the stream with an error.
     pub(crate) async fn run(self) {
-        if let Err(End::Failed(error)) = self.verify().await {
+        if let Err(StreamEnd::Failed(error)) = self.verify().await {
             let failed = Status::from(store_error(&error));
             // The send fails if the client has gone.
             let _ = self.responses.send(Err(failed)).await;
         }
     }
 
-    async fn verify(&self) -> Result<(), End> {
+    async fn verify(&self) -> Result<(), StreamEnd<event_log::Error>> {
         let head = self.reader.head().await?;
         let mut after = Position::START;
         while after < head {
@@ -117,7 +115,7 @@ impl Verification {
         &self,
         rows: &[InspectedEvent],
         differences: &mut Vec<LogDifference>,
-    ) -> Result<(), End> {
+    ) -> Result<(), StreamEnd<event_log::Error>> {
         let given = rows.iter().filter_map(|row| {
             let record = row.record.as_ref().ok()?;
             let request_id = RecordedEvent::decode(record.clone()).ok()?.request_id;
@@ -151,14 +149,14 @@ impl Verification {
         done: Position,
         total: Position,
         differences: Vec<LogDifference>,
-    ) -> Result<(), End> {
+    ) -> Result<(), StreamEnd<event_log::Error>> {
         let response = VerifyLogResponse {
             done_position: done.get(),
             total_position: total.get(),
             differences,
         };
         let sent = self.responses.send(Ok(response)).await;
-        sent.map_err(|_| End::Gone)
+        sent.map_err(|_| StreamEnd::Gone)
     }
 }
 

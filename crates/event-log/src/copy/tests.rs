@@ -121,11 +121,14 @@ async fn log_is_the_same_after_a_copy_there_and_back() {
     assert_eq!(all(&places.file).await, all(&places.other_file).await);
 }
 
-/// Copies until `done` rows of `stage` are done, and then drops the copy.
-async fn copy_until(from: &Location, to: &Location, stage: Stage, done: u64) {
+/// Runs `work` until `done` rows of `stage` are done, and then drops the future of `work`.
+async fn interrupt_at(
+    (stage, done): (Stage, u64),
+    work: impl AsyncFnOnce(&mut (dyn FnMut(Progress) + Send)) -> Result<(), Error>,
+) {
     let (reached, stop) = tokio::sync::oneshot::channel();
     let mut reached = Some(reached);
-    let mut tell = |progress: Progress| {
+    let mut report = |progress: Progress| {
         if progress.stage == stage
             && progress.done >= done
             && let Some(reached) = reached.take()
@@ -136,8 +139,16 @@ async fn copy_until(from: &Location, to: &Location, stage: Stage, done: u64) {
     tokio::select! {
         biased;
         reached = stop => reached.unwrap(),
-        copied = run(from, to, &mut tell) => panic!("{copied:?}"),
+        worked = work(&mut report) => panic!("{worked:?}"),
     }
+}
+
+/// Interrupts a copy after `done` rows of `stage`.
+async fn interrupt_copy(from: &Location, to: &Location, stage: Stage, done: u64) {
+    interrupt_at((stage, done), async |report| {
+        run(from, to, report).await.map(drop)
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -154,7 +165,7 @@ async fn interrupted_copy_is_not_opened_and_continues() {
             (Stage::Requests, 2000),
             (Stage::Verifying, 3000),
         ] {
-            copy_until(from, to, stage, done).await;
+            interrupt_copy(from, to, stage, done).await;
             let refused = crate::open(to, SCHEMA, &Handle::current()).await;
             assert!(
                 matches!(refused, Err(crate::Error::NotWhole)),
@@ -164,16 +175,12 @@ async fn interrupted_copy_is_not_opened_and_continues() {
             assert!(matches!(refused, Err(Error::NotWhole(_))), "{refused:?}");
         }
         let mut first = None;
-        let mut tell = |progress: Progress| {
+        let mut report = |progress: Progress| {
             first.get_or_insert(progress.done);
         };
-        let copied = run(from, to, &mut tell).await.unwrap();
+        let copied = run(from, to, &mut report).await.unwrap();
         assert_eq!((copied.events, copied.requests), (4000, 4000));
-        assert_eq!(
-            first,
-            Some(4000),
-            "events that were there are not copied again"
-        );
+        assert_eq!(first, Some(4000), "the copied events are not copied twice");
         assert_eq!(all(from).await, all(to).await);
         drop(open(to).await);
     }

@@ -65,7 +65,7 @@ pub enum OpenError {
         encoding: String,
     },
     /// The database has tables with names of the log's, and no migrations of orderlog.
-    #[error("{0} has tables of another program with the names of orderlog's tables")]
+    #[error("{0} has tables of other programs with the names of orderlog's")]
     Foreign(Database),
     /// A newer version of orderlog migrated the tables.
     #[error("{0} was written by a newer version of orderlog")]

@@ -8,6 +8,7 @@ use super::{ANSWER_TIMEOUT, in_time};
 use crate::{
     Error, InspectedEvent, InspectedRequest, Page, Position, Reader, Schema,
     rows::{InspectedEventRow, InspectedRequestRow, RecordRow},
+    statements::{HISTORY_SQL, INSPECT_SQL, REQUESTS_AFTER_SQL, requests_sql},
 };
 
 /// Reads a log through a pool of connections.
@@ -68,12 +69,7 @@ impl Reader for PostgresReader {
 
     async fn history(&self, kind: i32, aggregate_id: &str) -> Result<Page, Error> {
         let mut connection = self.connection().await?;
-        let rows = sqlx::query_as(
-            "SELECT position, event_type, schema_version, record FROM events
-            WHERE aggregate_type = $1 AND aggregate_id = $2 ORDER BY version",
-        )
-        .bind(kind)
-        .bind(aggregate_id);
+        let rows = sqlx::query_as(HISTORY_SQL).bind(kind).bind(aggregate_id);
         let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
         let rows: Vec<RecordRow> = keep_or_drop(&mut connection, rows)?;
         Page::of(rows, self.schema)
@@ -85,16 +81,10 @@ impl Reader for PostgresReader {
         limit: usize,
     ) -> Result<Vec<InspectedEvent>, Error> {
         let mut connection = self.connection().await?;
-        let rows = sqlx::query_as(
-            "SELECT e.position, e.aggregate_type, e.aggregate_id, e.version, e.event_type,
-                e.schema_version, e.record, b.position
-            FROM events e LEFT JOIN events b ON b.aggregate_type = e.aggregate_type
-                AND b.aggregate_id = e.aggregate_id AND b.version = e.version - 1
-            WHERE e.position > $1 AND e.position <= $2 ORDER BY e.position LIMIT $3",
-        )
-        .bind(after)
-        .bind(upto)
-        .bind(limit as i64);
+        let rows = sqlx::query_as(INSPECT_SQL)
+            .bind(after)
+            .bind(upto)
+            .bind(limit as i64);
         let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
         let rows: Vec<InspectedEventRow> = keep_or_drop(&mut connection, rows)?;
         let inspected = rows
@@ -105,13 +95,7 @@ impl Reader for PostgresReader {
 
     async fn requests(&self, ids: &[String]) -> Result<Vec<InspectedRequest>, Error> {
         let mut connection = self.connection().await?;
-        let rows = sqlx::query_as(
-            "SELECT r.request_id, r.aggregate_id, r.version, r.position, e.position IS NOT NULL
-            FROM requests r LEFT JOIN events e ON e.position = r.position
-                AND e.aggregate_id = r.aggregate_id AND e.version = r.version
-            WHERE r.request_id = ANY ($1)",
-        )
-        .bind(ids);
+        let rows = sqlx::query_as(requests_sql!("r.request_id = ANY ($1)")).bind(ids);
         let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
         let rows: Vec<InspectedRequestRow> = keep_or_drop(&mut connection, rows)?;
         Ok(rows.into_iter().map(InspectedRequest::from).collect())
@@ -123,14 +107,9 @@ impl Reader for PostgresReader {
         limit: usize,
     ) -> Result<Vec<InspectedRequest>, Error> {
         let mut connection = self.connection().await?;
-        let rows = sqlx::query_as(
-            "SELECT r.request_id, r.aggregate_id, r.version, r.position, e.position IS NOT NULL
-            FROM requests r LEFT JOIN events e ON e.position = r.position
-                AND e.aggregate_id = r.aggregate_id AND e.version = r.version
-            WHERE r.request_id > $1 ORDER BY r.request_id LIMIT $2",
-        )
-        .bind(after)
-        .bind(limit as i64);
+        let rows = sqlx::query_as(REQUESTS_AFTER_SQL)
+            .bind(after)
+            .bind(limit as i64);
         let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
         let rows: Vec<InspectedRequestRow> = keep_or_drop(&mut connection, rows)?;
         Ok(rows.into_iter().map(InspectedRequest::from).collect())

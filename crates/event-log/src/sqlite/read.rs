@@ -1,11 +1,12 @@
 //! The reader of a log in SQLite.
 
 use async_trait::async_trait;
-use sqlx::{QueryBuilder, Sqlite, SqlitePool};
+use sqlx::SqlitePool;
 
 use crate::{
     Encoder, Error, InspectedEvent, InspectedRequest, Page, Position, Reader, Schema,
     rows::{InspectedEventRow, InspectedRequestRow, RecordRow, check_dense},
+    statements::{HISTORY_SQL, INSPECT_SQL, REQUESTS_AFTER_SQL, requests_sql},
 };
 
 /// Reads a log through a pool of read-only connections.
@@ -101,14 +102,11 @@ impl Reader for SqliteReader {
     }
 
     async fn history(&self, kind: i32, aggregate_id: &str) -> Result<Page, Error> {
-        let rows: Vec<RecordRow> = sqlx::query_as(
-            "SELECT position, event_type, schema_version, record FROM events
-            WHERE aggregate_type = ? AND aggregate_id = ? ORDER BY version",
-        )
-        .bind(kind)
-        .bind(aggregate_id)
-        .fetch_all(&self.pool)
-        .await?;
+        let rows: Vec<RecordRow> = sqlx::query_as(HISTORY_SQL)
+            .bind(kind)
+            .bind(aggregate_id)
+            .fetch_all(&self.pool)
+            .await?;
         Page::of(rows, self.schema)
     }
 
@@ -118,18 +116,12 @@ impl Reader for SqliteReader {
         upto: Position,
         limit: usize,
     ) -> Result<Vec<InspectedEvent>, Error> {
-        let rows: Vec<InspectedEventRow> = sqlx::query_as(
-            "SELECT e.position, e.aggregate_type, e.aggregate_id, e.version, e.event_type,
-                e.schema_version, e.record, b.position
-            FROM events e LEFT JOIN events b ON b.aggregate_type = e.aggregate_type
-                AND b.aggregate_id = e.aggregate_id AND b.version = e.version - 1
-            WHERE e.position > ? AND e.position <= ? ORDER BY e.position LIMIT ?",
-        )
-        .bind(after)
-        .bind(upto)
-        .bind(limit as i64)
-        .fetch_all(&self.pool)
-        .await?;
+        let rows: Vec<InspectedEventRow> = sqlx::query_as(INSPECT_SQL)
+            .bind(after)
+            .bind(upto)
+            .bind(limit as i64)
+            .fetch_all(&self.pool)
+            .await?;
         let inspected = rows
             .into_iter()
             .map(|row| InspectedEvent::of(row, self.schema));
@@ -137,18 +129,11 @@ impl Reader for SqliteReader {
     }
 
     async fn requests(&self, ids: &[String]) -> Result<Vec<InspectedRequest>, Error> {
-        let mut query = QueryBuilder::<Sqlite>::new(
-            "SELECT r.request_id, r.aggregate_id, r.version, r.position, e.position IS NOT NULL
-            FROM requests r LEFT JOIN events e ON e.position = r.position
-                AND e.aggregate_id = r.aggregate_id AND e.version = r.version
-            WHERE r.request_id IN (",
-        );
-        let mut list = query.separated(", ");
-        for id in ids {
-            list.push_bind(id);
-        }
-        query.push(")");
-        let rows: Vec<InspectedRequestRow> = query.build_query_as().fetch_all(&self.pool).await?;
+        let rows = sqlx::query_as(requests_sql!(
+            "r.request_id IN (SELECT value FROM json_each($1))"
+        ))
+        .bind(serde_json::json!(ids).to_string());
+        let rows: Vec<InspectedRequestRow> = rows.fetch_all(&self.pool).await?;
         Ok(rows.into_iter().map(InspectedRequest::from).collect())
     }
 
@@ -157,16 +142,11 @@ impl Reader for SqliteReader {
         after: &str,
         limit: usize,
     ) -> Result<Vec<InspectedRequest>, Error> {
-        let rows: Vec<InspectedRequestRow> = sqlx::query_as(
-            "SELECT r.request_id, r.aggregate_id, r.version, r.position, e.position IS NOT NULL
-            FROM requests r LEFT JOIN events e ON e.position = r.position
-                AND e.aggregate_id = r.aggregate_id AND e.version = r.version
-            WHERE r.request_id > ? ORDER BY r.request_id LIMIT ?",
-        )
-        .bind(after)
-        .bind(limit as i64)
-        .fetch_all(&self.pool)
-        .await?;
+        let rows: Vec<InspectedRequestRow> = sqlx::query_as(REQUESTS_AFTER_SQL)
+            .bind(after)
+            .bind(limit as i64)
+            .fetch_all(&self.pool)
+            .await?;
         Ok(rows.into_iter().map(InspectedRequest::from).collect())
     }
 }

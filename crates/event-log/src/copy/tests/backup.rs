@@ -109,43 +109,50 @@ async fn g3_g5_export_has_the_log_through_its_head_while_nodes_append() {
         let stop = Arc::new(AtomicBool::new(false));
         let writer = append_until_stopped(from.clone(), appended.clone(), stop.clone());
         let writer = tokio::spawn(writer);
-        let mut told = Vec::new();
-        let mut tell = |progress: Progress| {
+        let mut stages = Vec::new();
+        let mut report = |progress: Progress| {
             // At least one batch is appended before each page, however fast the copy is.
             let seen = appended.load(Ordering::SeqCst);
             while appended.load(Ordering::SeqCst) == seen {
                 thread::yield_now();
             }
-            told.push(progress.stage);
+            stages.push(progress.stage);
         };
-        let exported = export(from, &backup.file(), &mut tell).await.unwrap();
+        let exported = export(from, &backup.file(), &mut report).await.unwrap();
         stop.store(true, Ordering::SeqCst);
         writer.await.unwrap();
         assert_eq!(backup.names(), ["backup.db.unfinished"]);
         let copied = exported.finish().unwrap();
-        assert_eq!(backup.names(), ["backup.db"], "and nothing beside it");
-        told.dedup();
-        assert_eq!(told, [Stage::Events, Stage::Requests, Stage::Verifying]);
+        assert_eq!(
+            backup.names(),
+            ["backup.db"],
+            "no other file is in the folder"
+        );
+        stages.dedup();
+        assert_eq!(stages, [Stage::Events, Stage::Requests, Stage::Verifying]);
 
         let head = copied.events;
         assert!((3000..3000 + appended.load(Ordering::SeqCst)).contains(&head));
-        let (theirs, ours) = (all(from).await, all(&backup.location()).await);
-        assert_eq!(ours.0, theirs.0, "it is that log, and whole");
-        assert_eq!(ours.1[..], theirs.1[..head as usize]);
-        let is_so_far =
+        let (source, exported_rows) = (all(from).await, all(&backup.location()).await);
+        assert_eq!(
+            exported_rows.0, source.0,
+            "the export has the log's id, and is whole"
+        );
+        assert_eq!(exported_rows.1[..], source.1[..head as usize]);
+        let is_exported =
             |request: &&NewRequest| request.position.resolve(Position::START) <= head.into();
-        let so_far: Vec<_> = theirs.2.iter().filter(is_so_far).collect();
+        let through_head: Vec<_> = source.2.iter().filter(is_exported).collect();
         // The export may have read a request of an earlier event before or after its commit.
         let is_certain = |request: &&&NewRequest| !request.id.contains(SECOND_ID);
-        let certain: Vec<_> = so_far.iter().filter(is_certain).collect();
+        let certain: Vec<_> = through_head.iter().filter(is_certain).collect();
         assert_eq!(certain.len() as u64, head);
         for request in certain {
-            assert!(ours.2.contains(request), "{request:?}");
+            assert!(exported_rows.2.contains(request), "{request:?}");
         }
-        for request in &ours.2 {
-            assert!(so_far.contains(&request), "{request:?}");
+        for request in &exported_rows.2 {
+            assert!(through_head.contains(&request), "{request:?}");
         }
-        assert_eq!(copied.requests, ours.2.len() as u64);
+        assert_eq!(copied.requests, exported_rows.2.len() as u64);
     }
 }
 
@@ -169,28 +176,6 @@ async fn export_needs_no_lock_and_stops_no_append() {
     }
 }
 
-/// Runs `work` until `done` rows of `stage` are done, and then drops the future of `work`.
-async fn until(
-    (stage, done): (Stage, u64),
-    work: impl AsyncFnOnce(&mut (dyn FnMut(Progress) + Send)) -> Result<(), Error>,
-) {
-    let (reached, stop) = tokio::sync::oneshot::channel();
-    let mut reached = Some(reached);
-    let mut tell = |progress: Progress| {
-        if progress.stage == stage
-            && progress.done >= done
-            && let Some(reached) = reached.take()
-        {
-            reached.send(()).unwrap();
-        }
-    };
-    tokio::select! {
-        biased;
-        reached = stop => reached.unwrap(),
-        worked = work(&mut tell) => panic!("{worked:?}"),
-    }
-}
-
 const INTERRUPTIONS: [(Stage, u64); 3] = [
     (Stage::Events, 1000),
     (Stage::Requests, 2000),
@@ -206,8 +191,8 @@ async fn interrupted_export_leaves_no_file_and_continues() {
         let (backup, file) = (Backup::new(), Backup::file);
         for moment in INTERRUPTIONS {
             let file = file(&backup);
-            until(moment, async |tell| {
-                export(from, &file, tell).await.map(drop)
+            interrupt_at(moment, async |report| {
+                export(from, &file, report).await.map(drop)
             })
             .await;
             assert_eq!(backup.names(), ["backup.db.unfinished"]);
@@ -230,7 +215,7 @@ async fn export_rejects_an_unfinished_log_and_an_existing_file() {
         assert!(matches!(nothing, Err(Error::NoLog(_))), "{nothing:?}");
     }
     append(&places.file, "a", 1, 4000).await;
-    copy_until(&places.file, &places.database, Stage::Events, 1000).await;
+    interrupt_copy(&places.file, &places.database, Stage::Events, 1000).await;
     let part = export_to(&places.database, &backup.file()).await;
     assert!(matches!(part, Err(Error::NotWhole(_))), "{part:?}");
     assert_eq!(backup.names(), Vec::<String>::new());
@@ -275,7 +260,11 @@ async fn g5_restored_log_is_the_same_under_its_id_or_a_new_one() {
         );
         assert_eq!(all(to).await, after);
     }
-    assert_eq!(backup.names(), ["backup.db"], "and nothing beside it");
+    assert_eq!(
+        backup.names(),
+        ["backup.db"],
+        "no other file is in the folder"
+    );
 }
 
 #[tokio::test]
@@ -292,8 +281,8 @@ async fn interrupted_restore_is_not_opened_and_continues() {
     let to = &places.database;
     for moment in INTERRUPTIONS {
         let restore_new = Restore::open(&backup.file(), to).await.unwrap();
-        until(moment, async |tell| {
-            restore_new.run(LogId::New, tell).await.map(drop)
+        interrupt_at(moment, async |report| {
+            restore_new.run(LogId::New, report).await.map(drop)
         })
         .await;
         let refused = crate::open(to, SCHEMA, &Handle::current()).await;

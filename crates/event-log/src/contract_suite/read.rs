@@ -1,0 +1,209 @@
+//! Cases of reads: loads, pages, histories, upcasts and the inspection of rows.
+
+use proptest::{prelude::*, strategy::ValueTree as _};
+
+use super::*;
+
+pub(crate) async fn g5_load_returns_the_replies_to_known_request_ids(fixture: &dyn Fixture) {
+    let mut log = fixture.open(SCHEMA).await;
+    let mut batch = batch([event("a", 1, b"x"), event("a", 2, b"y")]);
+    batch.requests = vec![
+        request("new", PendingPosition::InBatch(1)),
+        request("old", PendingPosition::Known(1.into())),
+    ];
+    append(&mut log, &batch).await;
+    let mut log = reopen(fixture, log, SCHEMA).await;
+    let ids = ["old", "new", "never"];
+    let mut requests = log.appender.load(&[], &ids, false).await.unwrap().requests;
+    requests.sort_by(|one, other| one.id.cmp(&other.id));
+    let replies: Vec<_> = requests
+        .iter()
+        .map(|request| (&*request.id, request.version.get(), request.position.get()))
+        .collect();
+    assert_eq!(replies, [("new", 7, 2), ("old", 7, 1)]);
+    assert_eq!(requests[0].fingerprint, [1, 2, 3]);
+    assert_eq!(requests[0].aggregate_id, "a");
+}
+
+pub(crate) async fn g10_inspect_returns_valid_and_invalid_rows(fixture: &dyn Fixture) {
+    let mut log = fixture.open(SCHEMA).await;
+    let mut unknown = event("a", 3, b"z");
+    unknown.schema_version = 9;
+    let events = [
+        event("a", 1, b"x"),
+        event("b", 1, b"y"),
+        event("a", 2, b"x"),
+        unknown,
+    ];
+    append(&mut log, &batch(events)).await;
+
+    let rows = log
+        .reader
+        .inspect(Position::START, 4.into(), 10)
+        .await
+        .unwrap();
+    let found: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            let previous = row.previous.map(Position::get);
+            (
+                row.position.get(),
+                &*row.aggregate.id,
+                row.version.get(),
+                previous,
+            )
+        })
+        .collect();
+    let expected = [
+        (1, "a", 1, None),
+        (2, "b", 1, None),
+        (3, "a", 2, Some(1)),
+        (4, "a", 3, Some(3)),
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(
+        rows[0].record,
+        Ok(page(&log, 0, 1, 1).await.unwrap().records[0].clone())
+    );
+    assert!(rows[3].record.is_err(), "its schema version is unknown");
+    let rows = log.reader.inspect(1.into(), 3.into(), 1).await.unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].position.get(), 2);
+}
+
+pub(crate) async fn g10_requests_say_if_their_event_fits(fixture: &dyn Fixture) {
+    let mut log = fixture.open(SCHEMA).await;
+    let mut batch = batch([event("a", 1, b"x"), event("a", 2, b"y")]);
+    let fits = NewRequest {
+        version: 2.into(),
+        ..request("fits", PendingPosition::InBatch(1))
+    };
+    batch.requests = vec![fits, request("stray", PendingPosition::InBatch(0))];
+    append(&mut log, &batch).await;
+
+    let inspected = |id: &str, version: u64, position: u64, fits| InspectedRequest {
+        id: id.into(),
+        aggregate_id: "a".into(),
+        version: version.into(),
+        position: position.into(),
+        fits,
+    };
+    let fits = inspected("fits", 2, 2, true);
+    let stray = inspected("stray", 7, 1, false);
+    let ids = ["stray".to_owned(), "never".to_owned()];
+    let found = log.reader.requests(&ids).await.unwrap();
+    assert_eq!(found, std::slice::from_ref(&stray));
+    let first = log.reader.requests_after("", 1).await.unwrap();
+    assert_eq!(first, [fits]);
+    let second = log.reader.requests_after("fits", 10).await.unwrap();
+    assert_eq!(second, [stray]);
+}
+
+pub(crate) async fn load_returns_all_events_of_an_aggregate_in_version_order(
+    fixture: &dyn Fixture,
+) {
+    let mut log = fixture.open(SCHEMA).await;
+    let events = [
+        event("a", 1, b"x"),
+        event("b", 1, b"-"),
+        event("a", 2, b"y"),
+    ];
+    append(&mut log, &batch(events)).await;
+    let wanted = [&aggregate("a"), &aggregate("none")];
+    let loaded = log.appender.load(&wanted, &[], false).await.unwrap().events;
+    let found: Vec<_> = loaded
+        .iter()
+        .map(|event| (event.version.get(), event.position.get()))
+        .collect();
+    assert_eq!(found, [(1, 1), (2, 3)]);
+    let history = log.reader.history(1, "a").await.unwrap().records;
+    assert_eq!(history, [&b"\x08\x01x"[..], b"\x08\x03y"]);
+    assert_eq!(
+        log.reader.history(2, "a").await.unwrap(),
+        Page::default(),
+        "another type"
+    );
+}
+
+pub(crate) async fn page_with_a_missing_position_is_damaged(fixture: &dyn Fixture) {
+    let mut log = fixture.open(SCHEMA).await;
+    append(&mut log, &batch([event("a", 1, b"x"), event("a", 2, b"y")])).await;
+    fixture.execute(fixture.delete_first()).await.unwrap();
+    let page = page(&log, 0, 2, 10).await;
+    assert!(matches!(page, Err(Error::Damaged(_))), "{page:?}");
+}
+
+pub(crate) async fn every_read_upcasts_old_records(fixture: &dyn Fixture) {
+    let mut log = fixture.open(SCHEMA).await;
+    append(&mut log, &batch([event("a", 1, b"old")])).await;
+    let newer = Schema {
+        current: 2,
+        upcast: |event_type, version, record| {
+            let known = (event_type, version, record) == ("Happened", 1, &b"old"[..]);
+            known.then(|| b"new".to_vec())
+        },
+    };
+    let mut log = reopen(fixture, log, newer).await;
+    let newer = NewEvent {
+        schema_version: newer.current,
+        ..event("a", 2, b"new too")
+    };
+    append(&mut log, &batch([newer])).await;
+    let expected = [&b"\x08\x01new"[..], b"\x08\x02new too"];
+    assert_eq!(records(&log, 0).await, expected);
+    assert_eq!(log.reader.history(1, "a").await.unwrap().records, expected);
+    let loaded = log.appender.load(&[&aggregate("a")], &[], false).await;
+    assert_eq!(
+        loaded
+            .unwrap()
+            .events
+            .into_iter()
+            .map(|event| event.record)
+            .collect::<Vec<_>>(),
+        expected
+    );
+
+    let log = reopen(fixture, log, SCHEMA).await;
+    let page = page(&log, 0, 2, 10).await;
+    assert!(
+        matches!(
+            page,
+            Err(Error::UnknownSchema {
+                position,
+                found: 2,
+                ..
+            }) if position == 2.into()
+        ),
+        "{page:?}"
+    );
+}
+
+pub(crate) async fn log_keeps_its_id_after_a_restart(fixture: &dyn Fixture) {
+    let log = fixture.open(SCHEMA).await;
+    let id = log.reader.log_id().to_owned();
+    assert!(!id.is_empty());
+    let log = reopen(fixture, log, SCHEMA).await;
+    assert_eq!(log.reader.log_id(), id);
+}
+
+pub(crate) async fn pages_of_any_size_return_the_appended_bytes(fixture: &dyn Fixture) {
+    let records = prop::collection::vec(prop::collection::vec(any::<u8>(), 0..300), 100);
+    let mut runner = proptest::test_runner::TestRunner::default();
+    let records = records.new_tree(&mut runner).unwrap().current();
+    let mut log = fixture.open(SCHEMA).await;
+    let events = (1..)
+        .zip(&records)
+        .map(|(version, record)| event("a", version, record));
+    append(&mut log, &batch(events)).await;
+    for limit in [1, 2, 7, 99, 100, 1000] {
+        let mut read: Vec<Vec<u8>> = Vec::new();
+        loop {
+            let page = page(&log, read.len() as u64, 1000, limit).await.unwrap();
+            if page.records.is_empty() {
+                break;
+            }
+            read.extend(page.records.iter().map(|record| record[2..].to_vec()));
+        }
+        assert_eq!(read, records, "{limit}");
+    }
+}

@@ -1,0 +1,33 @@
+//! The statements with which both stores read rows. [`rows`](crate::rows) has their columns.
+
+/// Reads the records of one aggregate, as rows of [`RecordRow`](crate::rows::RecordRow).
+pub(crate) const HISTORY_SQL: &str = "
+    SELECT position, event_type, schema_version, record FROM events
+    WHERE aggregate_type = $1 AND aggregate_id = $2 ORDER BY version";
+
+/// Reads events, as rows of [`InspectedEventRow`](crate::rows::InspectedEventRow).
+pub(crate) const INSPECT_SQL: &str = "
+    SELECT e.position, e.aggregate_type, e.aggregate_id, e.version, e.event_type,
+        e.schema_version, e.record, p.position
+    FROM events e LEFT JOIN events p ON p.aggregate_type = e.aggregate_type
+        AND p.aggregate_id = e.aggregate_id AND p.version = e.version - 1
+    WHERE e.position > $1 AND e.position <= $2 ORDER BY e.position LIMIT $3";
+
+/// Makes the text that reads the requests of a condition, as rows of
+/// [`InspectedRequestRow`](crate::rows::InspectedRequestRow).
+macro_rules! requests_sql {
+    ($condition:literal) => {
+        concat!(
+            "SELECT r.request_id, r.aggregate_id, r.version, r.position, e.position IS NOT NULL
+            FROM requests r LEFT JOIN events e ON e.position = r.position
+                AND e.aggregate_id = r.aggregate_id AND e.version = r.version
+            WHERE ",
+            $condition
+        )
+    };
+}
+pub(crate) use requests_sql;
+
+/// Reads the requests after an id.
+pub(crate) const REQUESTS_AFTER_SQL: &str =
+    requests_sql!("r.request_id > $1 ORDER BY r.request_id LIMIT $2");
