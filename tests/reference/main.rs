@@ -6,6 +6,8 @@
 
 mod contract;
 mod errors;
+mod limits;
+mod metrics;
 mod settings;
 
 use std::{env, fs, path::Path};
@@ -38,4 +40,14 @@ fn errors_page_has_every_error_of_the_catalogue() {
 #[test]
 fn settings_page_has_every_flag_of_the_command_line() {
     is_current("settings.md", &settings::page());
+}
+
+#[test]
+fn limits_page_has_every_limit_on_clients() {
+    is_current("limits.md", &limits::page());
+}
+
+#[test]
+fn metrics_page_has_every_metric() {
+    is_current("metrics.md", &metrics::page());
 }

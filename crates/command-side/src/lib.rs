@@ -39,6 +39,11 @@ pub use commands::{Commands, Writer};
 pub use events::{Dispatch, Events, Follow, verify_file};
 use events::{dispatch::Dispatcher, follow::Signals, subscription::Sources, tail::Tail};
 
+/// Returns the limits that clients of CommandService and EventService can meet.
+pub fn limits() -> impl Iterator<Item = wire::Limit> {
+    commands::LIMITS.into_iter().chain(events::LIMITS)
+}
+
 /// The services of one log, and the tasks that the caller has to run for them.
 #[derive(Debug)]
 pub struct CommandSide {

@@ -6,7 +6,7 @@ use contract::{
 };
 use prost_types::Timestamp;
 use read_model::request::{Bound, FacetField, OrderFilter, Sort, SortField};
-use wire::Violations;
+use wire::{Limit, Violations};
 
 /// Maximum number of entries in each list of a filter.
 const MAX_ENTRIES: usize = 1000;
@@ -16,6 +16,29 @@ const MAX_QUERY_CHARS: usize = 500;
 
 /// Maximum number of words of free text: the engine searches each word in every field.
 const MAX_QUERY_WORDS: usize = 40;
+
+pub(crate) const LIMITS: [Limit; 4] = [
+    Limit::new(
+        "entries of each list of a query",
+        MAX_ENTRIES as u64,
+        "`INVALID_FIELD`",
+    ),
+    Limit::new(
+        "characters of the free text of a search",
+        MAX_QUERY_CHARS as u64,
+        "`INVALID_FIELD`",
+    ),
+    Limit::new(
+        "words of the free text of a search",
+        MAX_QUERY_WORDS as u64,
+        "`INVALID_FIELD`",
+    ),
+    Limit::new(
+        "orders on a page, 50 by default",
+        MAX_PAGE_SIZE as u64,
+        "`INVALID_FIELD`",
+    ),
+];
 
 /// Default number of orders on a page.
 const DEFAULT_PAGE_SIZE: u32 = 50;

@@ -21,3 +21,8 @@ pub mod wait;
 mod watch;
 
 pub use queries::Queries;
+
+/// Returns the limits that clients of QueryService can meet.
+pub fn limits() -> impl Iterator<Item = wire::Limit> {
+    check::LIMITS.into_iter().chain(queries::LIMITS)
+}

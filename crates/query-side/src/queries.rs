@@ -5,7 +5,7 @@ use std::sync::Arc;
 use read_model::{progress::Progress, search::Engine, store::Reader};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use wire::Error;
+use wire::{Error, Limit};
 
 use crate::wait::Wait;
 
@@ -15,6 +15,15 @@ const MAX_SEARCHES: usize = 256;
 
 /// Maximum number of open streams: each reads the changes whenever the documents advance.
 const MAX_WATCHERS: usize = 1000;
+
+pub(crate) const LIMITS: [Limit; 2] = [
+    Limit::new(
+        "text searches, of which one for each processor runs",
+        MAX_SEARCHES as u64,
+        "`OVERLOADED`",
+    ),
+    Limit::new("`WatchOrders` streams", MAX_WATCHERS as u64, "`OVERLOADED`"),
+];
 
 /// Implements QueryService from the documents and the search engine.
 #[derive(Debug, Clone)]

@@ -10,17 +10,21 @@
 //! [`node`] starts the roles of a node, serves gRPC and drains at shutdown. A request passes these
 //! modules:
 //!
-//! - `listener` accepts connections, limits their number and terminates TLS.
+//! - `listener` accepts connections, limits their number, terminates TLS and serves each one on the
+//!   threads for its calls.
 //! - `layers` is the middleware: browser origins, metrics and traces, limits, credentials, in that
 //!   order.
 //! - `access` decides for the last of these layers which role may call which method.
 //!
-//! `ops` serves health checks and Prometheus metrics.
+//! `ops` serves health checks and Prometheus metrics. [`limits()`] lists all limits on clients.
 
 mod access;
 pub mod cli;
 mod layers;
+mod limits;
 mod listener;
 pub mod node;
 mod ops;
 pub mod settings;
+
+pub use limits::limits;

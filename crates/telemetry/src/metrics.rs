@@ -46,7 +46,8 @@ const COUNTERS: [(&str, &str); 4] = [
     ),
     (
         REFUSED,
-        "Connections that were closed immediately: at a limit, without a free file, or without TLS.",
+        "Connections that were closed immediately, or had to wait: at a limit, without a free file, \
+         without TLS, or after refused calls from their address.",
     ),
     (
         SEARCH_WRITTEN,
@@ -93,6 +94,16 @@ const HISTOGRAMS: [(&str, &str); 4] = [
     ),
 ];
 
+/// Returns the name, the kind and the description of every metric. The source of
+/// `docs/reference/metrics.md`.
+pub fn catalogue() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    let of_kind = |kind| move |(name, description)| (name, kind, description);
+    let counters = COUNTERS.into_iter().map(of_kind("counter"));
+    let gauges = GAUGES.into_iter().map(of_kind("gauge"));
+    let histograms = HISTOGRAMS.into_iter().map(of_kind("histogram"));
+    counters.chain(gauges).chain(histograms)
+}
+
 /// Enables the metrics for the whole process.
 ///
 /// # Errors
@@ -112,7 +123,7 @@ pub fn install() -> Result<Rendered, Error> {
         describe_histogram!(name, description);
     }
     counter!(SEARCH_FAILED).absolute(0);
-    for reason in ["limit", "system", "tls"] {
+    for reason in ["barred", "limit", "system", "tls"] {
         counter!(REFUSED, "reason" => reason).absolute(0);
     }
     Ok(rendered)

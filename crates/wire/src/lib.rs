@@ -5,13 +5,14 @@
 //! - A service checks the fields of a request with [`Violations`], and collects every violation.
 //! - [`convert`] converts money and times to integers, and back.
 //! - A service returns an [`Error`]. Only its `From` impls make a gRPC status.
-//! - [`catalogue()`] explains each error.
+//! - [`catalogue()`] explains each error, and a [`Limit`] explains itself.
 
 mod actor;
 mod bearer;
 mod catalogue;
 pub mod convert;
 mod error;
+mod limit;
 mod status;
 mod violations;
 
@@ -19,5 +20,6 @@ pub use actor::Actor;
 pub use bearer::{Authorization, Bearer, Connection};
 pub use catalogue::{Explained, catalogue};
 pub use error::{Error, Incident, OrderAction, Resource};
+pub use limit::Limit;
 pub use status::is_too_large;
 pub use violations::{Violation, Violations};

@@ -21,7 +21,7 @@ use event_log::Aggregate;
 use prost_types::Timestamp;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
-use wire::Violations;
+use wire::{Limit, Violations};
 
 pub use service::Commands;
 pub(crate) use writer::QUEUE_CAPACITY;
@@ -33,6 +33,34 @@ const MAX_REQUEST_ID_CHARS: usize = 64;
 /// The length of a fingerprint, which is the start of a SHA-256. The fingerprint detects a
 /// `request_id` that a client reuses for another command.
 const FINGERPRINT_BYTES: usize = 16;
+
+pub(crate) const LIMITS: [Limit; 5] = [
+    Limit::new(
+        "characters of a `request_id`",
+        MAX_REQUEST_ID_CHARS as u64,
+        "`INVALID_FIELD`",
+    ),
+    Limit::new(
+        "characters of `x-correlation-id`",
+        service::MAX_CORRELATION_ID_CHARS as u64,
+        "`INVALID_FIELD`",
+    ),
+    Limit::new(
+        "commands that wait in the queue",
+        QUEUE_CAPACITY as u64,
+        "single calls get `OVERLOADED`",
+    ),
+    Limit::new(
+        "commands of all streams in the queue",
+        service::MAX_QUEUED_BY_STREAMS as u64,
+        "the streams wait",
+    ),
+    Limit::new(
+        "commands of one `ExecuteCommands` stream in flight",
+        service::MAX_IN_FLIGHT_COMMANDS as u64,
+        "the server stops reading the stream",
+    ),
+];
 
 /// A command with checked fields.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -31,13 +31,13 @@ use crate::codec::request;
 
 /// Limits the queued commands of all streams together. The other half of the queue is for single
 /// calls, because a full queue refuses a single call, while a stream waits.
-const MAX_QUEUED_BY_STREAMS: usize = QUEUE_CAPACITY / 2;
+pub(super) const MAX_QUEUED_BY_STREAMS: usize = QUEUE_CAPACITY / 2;
 
 /// Limits the commands of one stream in flight. Past it, the server stops reading the stream.
-const MAX_IN_FLIGHT_COMMANDS: usize = 512;
+pub(super) const MAX_IN_FLIGHT_COMMANDS: usize = 512;
 
 /// Limits the characters of `x-correlation-id` and the bytes of `traceparent`.
-const MAX_CORRELATION_ID_CHARS: usize = 128;
+pub(super) const MAX_CORRELATION_ID_CHARS: usize = 128;
 
 /// The CommandService of a node: queues commands to the writer and returns its replies.
 #[derive(Debug, Clone)]

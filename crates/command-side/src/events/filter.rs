@@ -7,7 +7,7 @@ use wire::{Error, Violations};
 use crate::codec::header::{Header, payload_of};
 
 /// Limits the entries in each list of a filter.
-const MAX_LIST_ENTRIES: usize = 1000;
+pub(super) const MAX_LIST_ENTRIES: usize = 1000;
 
 /// A checked filter of events. An empty list matches every event.
 #[derive(Debug, Clone, Default)]

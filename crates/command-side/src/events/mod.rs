@@ -24,4 +24,5 @@ pub(crate) enum StreamEnd<E> {
 pub use dispatch::Dispatch;
 pub use follow::Follow;
 pub use service::Events;
+pub(crate) use service::LIMITS;
 pub use verify::verify_file;

@@ -14,12 +14,12 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
-use wire::{Error, Resource, Violations};
+use wire::{Error, Limit, Resource, Violations};
 
 use crate::{
     error::store_error,
     events::{
-        filter::Filter,
+        filter::{Filter, MAX_LIST_ENTRIES},
         subscription::{Sources, Subscription},
         verify::Verification,
     },
@@ -39,6 +39,34 @@ const DEFAULT_BATCH_EVENTS: u32 = 1000;
 
 /// Limits the `max_batch_size` that a request may ask for.
 const MAX_BATCH_EVENTS: u32 = 10_000;
+
+pub(crate) const LIMITS: [Limit; 5] = [
+    Limit::new(
+        "`Subscribe` streams, those of query nodes included",
+        MAX_STREAMS as u64,
+        "`OVERLOADED`",
+    ),
+    Limit::new(
+        "`VerifyLog` streams",
+        MAX_VERIFICATIONS as u64,
+        "`OVERLOADED`",
+    ),
+    Limit::new(
+        "events of a `Subscribe` response",
+        MAX_BATCH_EVENTS as u64,
+        "`INVALID_FIELD` for a greater `max_batch_size`",
+    ),
+    Limit::new(
+        "entries of each list of a `Subscribe` filter",
+        MAX_LIST_ENTRIES as u64,
+        "`INVALID_FIELD`",
+    ),
+    Limit::new(
+        "characters of a `log_id`",
+        MAX_LOG_ID_CHARS as u64,
+        "`INVALID_FIELD`",
+    ),
+];
 
 /// The EventService of a node.
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@ use tokio::{
     runtime::Handle,
     sync::{Semaphore, watch},
 };
-use wire::Error;
+use wire::{Error, Limit};
 
 use super::{
     Roles,
@@ -20,6 +20,12 @@ use crate::listener::peer::Peer;
 
 /// Maximum number of signature checks that wait for their turn. A check takes some 0.1 ms.
 const MAX_WAITING_CHECKS: usize = 64;
+
+pub(crate) const LIMITS: [Limit; 1] = [Limit::new(
+    "JWTs that wait for a check of their signature, one of each connection",
+    MAX_WAITING_CHECKS as u64,
+    "`OVERLOADED`",
+)];
 
 /// The valid tokens and JWT keys, as their files currently list them.
 #[derive(Debug, Clone)]

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
-use wire::{Actor, Error};
+use wire::{Actor, Error, Limit};
 
 use crate::{
     access::{
@@ -25,11 +25,27 @@ use crate::{
         rules::{self, Rule},
     },
     layers::until::{Held, Until},
-    listener::{peer::Peer, streams},
+    listener::{
+        peer::{self, Peer},
+        streams,
+    },
 };
 
 /// Maximum number of calls in flight that need no credential, of all connections together.
 const MAX_OPEN_CALLS: usize = 256;
+
+pub(crate) const LIMITS: [Limit; 2] = [
+    Limit::new(
+        "health calls in flight on a connection; on other connections only `Watch` counts",
+        peer::MAX_OPEN_CALLS as u64,
+        "`OVERLOADED`",
+    ),
+    Limit::new(
+        "health calls in flight of all these connections",
+        MAX_OPEN_CALLS as u64,
+        "`OVERLOADED`",
+    ),
+];
 
 /// Time for a client to read the status that ends its stream. After that the stream is reset.
 const GRACE: Duration = Duration::from_millis(500);

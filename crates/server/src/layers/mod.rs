@@ -5,6 +5,9 @@
 //! runtime.
 //! [`ending`] and [`until`] end streams at shutdown or when a credential expires.
 
+/// Maximum bytes of a message: the default of the gRPC library.
+pub(crate) const MAX_MESSAGE_BYTES: u64 = 4 << 20;
+
 pub(crate) mod access;
 pub(crate) mod elsewhere;
 pub(crate) mod ending;

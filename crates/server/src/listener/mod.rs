@@ -32,6 +32,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 use tonic::body::Body;
 use tower::Service;
+use wire::Limit;
 
 /// Minimum interval between two log lines about refused connections.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
@@ -40,8 +41,25 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// then the time for first requests.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Maximum number of turns that the accept loop gives to connections that are told to close, when all
+/// places are taken.
+const MAX_YIELDS: usize = 10;
+
 /// The TLS configuration for new connections, which changes with its files.
 pub(crate) type Tls = watch::Receiver<Arc<Certificates>>;
+
+pub(crate) const LIMITS: [Limit; 2] = [
+    Limit::new(
+        "refused calls in a row on a connection",
+        peer::MAX_REFUSALS_IN_A_ROW as u64,
+        "the server closes it",
+    ),
+    Limit::new(
+        "refused calls in a row from an address",
+        strangers::MAX_REFUSALS as u64,
+        "new connections from there wait 1 s, until a call is admitted or a minute has passed",
+    ),
+];
 
 /// The permits of a listener's connections. Each open connection holds one.
 #[derive(Debug, Clone)]
@@ -164,7 +182,7 @@ where
             tokio::select! {
                 () = stop.cancelled() => break,
                 new = listener.accept() => match new {
-                    Ok((stream, address)) => self.take(stream, address),
+                    Ok((stream, address)) => self.take(stream, address).await,
                     Err(error) => {
                         // The failure may concern one client, or all of them if too many files are
                         // open.
@@ -175,7 +193,7 @@ where
             }
         }
         while let Some(Ok((stream, address))) = listener.accept().now_or_never() {
-            self.take(stream, address);
+            self.take(stream, address).await;
         }
         drop(listener);
         self.greetings.close();
@@ -185,8 +203,16 @@ where
         sleep(PAUSE).await;
     }
 
-    fn take(&mut self, stream: TcpStream, address: SocketAddr) {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+    async fn take(&mut self, stream: TcpStream, address: SocketAddr) {
+        let mut place = Arc::clone(&self.places).try_acquire_owned();
+        for _ in 0..MAX_YIELDS {
+            if place.is_ok() {
+                break;
+            }
+            tokio::task::yield_now().await;
+            place = Arc::clone(&self.places).try_acquire_owned();
+        }
+        let Ok(place) = place else {
             return self.refusals.add("limit", &"all places are taken");
         };
         if let Err(error) = stream.set_nodelay(true) {

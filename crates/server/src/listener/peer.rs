@@ -14,10 +14,10 @@ use super::strangers::{Newcomer, Strangers};
 
 /// Maximum number of calls in a row that the server refuses on one connection before it closes the
 /// connection. A client with a credential of its own meets this only if the credential is wrong.
-const MAX_REFUSALS_IN_A_ROW: u32 = 100;
+pub(super) const MAX_REFUSALS_IN_A_ROW: u32 = 100;
 
 /// Maximum number of open calls of one connection that need no credential.
-const MAX_OPEN_CALLS: usize = 4;
+pub(crate) const MAX_OPEN_CALLS: usize = 4;
 
 /// The threads that serve a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

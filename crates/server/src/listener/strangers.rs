@@ -13,7 +13,7 @@ use tokio::{sync::watch, time::Instant};
 use super::peer::{Close, Orders};
 
 /// Number of refused calls in a row after which new connections from an address wait.
-const MAX_REFUSALS: u32 = 500;
+pub(super) const MAX_REFUSALS: u32 = 500;
 
 /// Time for which a new connection from such an address waits.
 const WAIT: Duration = Duration::from_secs(1);

@@ -20,6 +20,7 @@ pub(crate) use read_side::ReadSide;
 use runtime::Threads;
 use sd_notify::NotifyState;
 use secured::Secured;
+pub(crate) use services::LIMITS;
 use services::{Layers, Sides};
 use source::Source;
 use sqlite::Folder;

@@ -22,6 +22,7 @@ use tonic::{
 use tonic_health::pb::health_server::{Health as HealthService, HealthServer};
 use tonic_web::GrpcWebLayer;
 use tower::{Service, ServiceBuilder};
+use wire::Limit;
 
 use super::{Error, ReadSide, WriteSide};
 use crate::{
@@ -37,6 +38,19 @@ const MAX_HEALTH_BYTES: usize = 1 << 10;
 
 /// Maximum bytes of a message to the reflection service.
 const MAX_REFLECTION_BYTES: usize = 64 << 10;
+
+pub(crate) const LIMITS: [Limit; 2] = [
+    Limit::new(
+        "bytes of a message to the health service",
+        MAX_HEALTH_BYTES as u64,
+        "OUT_OF_RANGE",
+    ),
+    Limit::new(
+        "bytes of a message to the reflection service",
+        MAX_REFLECTION_BYTES as u64,
+        "OUT_OF_RANGE",
+    ),
+];
 
 /// The sides of a node.
 pub(super) struct Sides<'a> {

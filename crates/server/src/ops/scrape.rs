@@ -47,7 +47,7 @@ pub(crate) async fn bind(settings: &settings::Metrics) -> Result<Option<TcpListe
 
 /// Maximum number of metrics connections. They are separate from the others, because operators
 /// scrape most when clients have taken all others.
-const MAX_CONNECTIONS: u32 = 32;
+pub(crate) const MAX_CONNECTIONS: u32 = 32;
 
 /// Maximum age of a metrics connection.
 const MAX_AGE: Duration = Duration::from_secs(600);

@@ -155,7 +155,7 @@ const WRONG_FILES: [(&[(&str, &str)], &str); 7] = [
     ),
     (
         &[("--tokens", "text")],
-        "tokens: /text: line 1: must be a hash and roles, as `orderlog token new` writes them\n",
+        "tokens: /text: line 1: must be a hash, roles and a name, as `orderlog token new` writes them\n",
     ),
     (
         &[("--tls-cert", "text"), ("--tls-key", "key")],

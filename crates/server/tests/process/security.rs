@@ -273,10 +273,7 @@ async fn refused_calls_and_operators_actions_are_in_the_log_by_name() {
     };
     let wrong = next();
     assert_eq!(wrong["reason"], "UNAUTHENTICATED", "{wrong}");
-    assert_eq!(
-        wrong["method"], "orders.v1.QueryService/GetOrder",
-        "{wrong}"
-    );
+    assert_eq!(wrong["method"], "orders.v1.EventService/GetHead", "{wrong}");
     let denied = next();
     assert_eq!(denied["reason"], "PERMISSION_DENIED", "{denied}");
     assert_eq!(denied["actor"], "olga", "{denied}");
