@@ -40,14 +40,14 @@ const CONNECTIONS: usize = 4;
 const TICK: Duration = Duration::from_millis(5);
 
 impl Call {
-    fn path(self) -> &'static str {
+    pub(crate) fn path(self) -> &'static str {
         match self {
             Self::Empty => "/grpc.health.v1.Health/Check",
             Self::Create | Self::CreateWithRequestId => "/orders.v1.CommandService/CreateOrder",
         }
     }
 
-    fn body(self, number: u64) -> Bytes {
+    pub(crate) fn body(self, number: u64) -> Bytes {
         match self {
             Self::Empty => framed(&()),
             Self::Create => framed(&create(number)),
@@ -78,7 +78,7 @@ pub(crate) fn create(number: u64) -> CreateOrderRequest {
 }
 
 /// Encodes a message in the length-prefixed framing of gRPC.
-fn framed(message: &impl Message) -> Bytes {
+pub(crate) fn framed(message: &impl Message) -> Bytes {
     let mut bytes = BytesMut::with_capacity(5 + message.encoded_len());
     bytes.put_u8(0);
     bytes.put_u32(message.encoded_len() as u32);

@@ -20,6 +20,7 @@ mod postgres;
 mod program;
 mod rebuild;
 mod search;
+mod strangers;
 mod stream;
 mod subscribers;
 
@@ -55,6 +56,12 @@ enum Bench {
         #[arg(long, default_value_t = 1000)]
         idle: usize,
         /// Duration of each of six turns, in seconds
+        #[arg(long, default_value_t = 4)]
+        seconds: u64,
+    },
+    /// Measure the cost of hostile connections to a valid command
+    Strangers {
+        /// Duration of each of eighteen turns, in seconds
         #[arg(long, default_value_t = 4)]
         seconds: u64,
     },
@@ -111,6 +118,7 @@ fn main() {
             Bench::Execute { commands } => execute::run(commands).await,
             Bench::Stream { events } => stream::run(events).await,
             Bench::Subscribers { idle, seconds } => subscribers::run(idle, seconds).await,
+            Bench::Strangers { seconds } => strangers::run(seconds).await,
             Bench::Postgres { seconds } => postgres::run(seconds).await,
             Bench::Freshness { orders, seconds } => freshness::run(orders, seconds).await,
             Bench::Rebuild { orders } => rebuild::run(orders).await,

@@ -3,6 +3,7 @@
 use std::{
     env,
     path::{Path, PathBuf},
+    process::Command,
     time::Instant,
 };
 
@@ -22,6 +23,16 @@ impl Program {
         let binary = binary();
         let folder = tempfile::tempdir_in(binary.parent().unwrap()).unwrap();
         let process = Some(Process::start(&binary, &data(&folder)));
+        Self { process, folder }
+    }
+
+    /// Starts the program like [`Program::start`], with more arguments.
+    pub(crate) fn start_with_arguments(add: impl FnOnce(&mut Command)) -> Self {
+        let binary = binary();
+        let folder = tempfile::tempdir_in(binary.parent().unwrap()).unwrap();
+        let mut serve = e2e::serve(&binary, &data(&folder));
+        add(&mut serve);
+        let process = Some(serve.into());
         Self { process, folder }
     }
 

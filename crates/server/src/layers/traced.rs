@@ -61,6 +61,9 @@ where
 }
 
 fn begin(request: &mut Request<Body>) -> Option<trace::Call> {
+    if !trace::is_on() {
+        return None;
+    }
     let (method, is_stream) = access::method(request.uri().path())?;
     if !method.starts_with("orders.") {
         return None;
