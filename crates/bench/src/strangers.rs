@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use h2::client::{self, SendRequest};
 use http::Request;
 use test_support::Issuer;
@@ -22,8 +23,11 @@ use crate::{
 /// Hostile connections at a time.
 const CONNECTIONS: usize = 200;
 
-/// Attempts of all hostile connections together, a second: refused calls or connects.
+/// Attempts of all hostile connections together, a second: bursts of refused calls, or connects.
 const ATTEMPTS_PER_SECOND: usize = 10_000;
+
+/// Calls of a burst.
+const BURST: usize = 900;
 
 /// The interval between two valid commands. The server is not busy with them.
 const INTERVAL: Duration = Duration::from_millis(5);
@@ -33,9 +37,9 @@ const ROUNDS: usize = 3;
 /// The kinds of hostile connections.
 #[derive(Debug, Clone, Copy)]
 enum Hostile {
-    /// Calls without a credential, as fast as the rate allows.
+    /// Bursts of calls without a credential.
     Refused,
-    /// Calls with JWTs whose signature is wrong and whose claims are right.
+    /// Bursts of calls with JWTs whose signature is wrong and whose claims are right.
     Forged,
     /// Health watches that are never read.
     Watches,
@@ -66,20 +70,21 @@ pub(crate) async fn run(seconds: u64) {
         Hostile::Unfinished,
         Hostile::Connects,
     ];
-    let mut beside = kinds.map(|kind| (kind, Vec::new()));
+    let mut beside = kinds.map(|kind| (kind, Vec::new(), 0.0_f64));
     for _ in 0..ROUNDS {
         alone.extend(commands(&address, &token, turn).await);
-        for (kind, latencies) in &mut beside {
+        for (kind, latencies, memory) in &mut beside {
             let attack = Attack::start(*kind, &address, &forged);
             latencies.extend(commands(&address, &token, turn).await);
+            *memory = memory.max(program.process().memory("VmRSS"));
             attack.stop();
         }
     }
     tell_latency("CreateOrder", &alone);
-    for (kind, latencies) in &beside {
+    for (kind, latencies, memory) in &beside {
         tell_latency(&format!("beside {CONNECTIONS} of {kind:?}"), latencies);
         println!(
-            "  ratios: p50 {:.2}, p99 {:.2}",
+            "  ratios: p50 {:.2}, p99 {:.2}; memory at the end of a turn: {memory:.0} MB",
             median(latencies) / median(&alone),
             quantile(latencies, 0.99) / quantile(&alone, 0.99),
         );
@@ -204,8 +209,14 @@ async fn hostile(kind: Hostile, address: String, forged: String) {
             match kind {
                 Hostile::Refused | Hostile::Forged | Hostile::Connects => loop {
                     due.tick().await;
-                    let path = Call::Create.path();
-                    call(&mut connection, path, token, Call::Create.body(0)).await?;
+                    let calls = (0..BURST).map(|_| {
+                        let mut connection = connection.clone();
+                        let body = Call::Create.body(0);
+                        async move { call(&mut connection, Call::Create.path(), token, body).await }
+                    });
+                    for answer in join_all(calls).await {
+                        answer?;
+                    }
                 },
                 Hostile::Watches | Hostile::Unfinished => {
                     let (path, body) = match kind {

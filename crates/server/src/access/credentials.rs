@@ -16,16 +16,31 @@ use super::{
     rules::{self, Rule},
     tokens::Tokens,
 };
-use crate::listener::peer::Peer;
+use crate::listener::peer::{self, Peer};
 
 /// Maximum number of signature checks that wait for their turn. A check takes some 0.1 ms.
 const MAX_WAITING_CHECKS: usize = 64;
 
-pub(crate) const LIMITS: [Limit; 1] = [Limit::new(
-    "JWTs that wait for a check of their signature, one of each connection",
-    MAX_WAITING_CHECKS as u64,
-    "`OVERLOADED`",
-)];
+/// Maximum number of calls that wait for a check. Each may hold a stream's window of bytes.
+const MAX_UNVERIFIED_CALLS: usize = 1000;
+
+pub(crate) const LIMITS: [Limit; 3] = [
+    Limit::new(
+        "calls of a connection with a JWT that is not verified yet",
+        peer::MAX_UNVERIFIED_CALLS as u64,
+        "`OVERLOADED`",
+    ),
+    Limit::new(
+        "such calls of all connections",
+        MAX_UNVERIFIED_CALLS as u64,
+        "`OVERLOADED`",
+    ),
+    Limit::new(
+        "JWTs that wait for a check of their signature, one of each connection",
+        MAX_WAITING_CHECKS as u64,
+        "`OVERLOADED`",
+    ),
+];
 
 /// The valid tokens and JWT keys, as their files currently list them.
 #[derive(Debug, Clone)]
@@ -36,6 +51,8 @@ pub(crate) struct Credentials {
     /// so that a client with wrong signatures occupies at most one processor.
     checks: Handle,
     turn: Arc<Semaphore>,
+    /// Limits the calls that wait for a check, of all connections together.
+    unverified: Arc<Semaphore>,
     /// Limits the checks that wait for their turn.
     waiting: Arc<Semaphore>,
 }
@@ -84,6 +101,7 @@ impl Credentials {
             jwts,
             checks,
             turn: Arc::new(Semaphore::new(1)),
+            unverified: Arc::new(Semaphore::new(MAX_UNVERIFIED_CALLS)),
             waiting: Arc::new(Semaphore::new(MAX_WAITING_CHECKS)),
         }
     }
@@ -121,7 +139,7 @@ impl Credentials {
     /// A [`Refusal`] with one of these errors:
     /// - [`Error::Unauthenticated`]: the header holds no valid credential.
     /// - [`Error::PermissionDenied`]: the credential has none of the method's roles.
-    /// - [`Error::Overloaded`]: [`MAX_WAITING_CHECKS`] checks wait already.
+    /// - [`Error::Overloaded`]: too many calls or checks wait already.
     /// - [`Error::Internal`]: the signature check panicked.
     pub(crate) async fn check(
         &self,
@@ -132,7 +150,12 @@ impl Credentials {
         if let Decision::Known(decision) = self.decide(rule, shown) {
             return decision;
         }
-        let _of_peer = OptionFuture::from(peer.map(Peer::verifying)).await;
+        let of_peer = peer.map(|peer| peer.unverified_call().ok_or(()));
+        let of_all = Arc::clone(&self.unverified).try_acquire_owned();
+        let (Ok(_of_peer), Ok(_of_all)) = (of_peer.transpose(), of_all) else {
+            return Err(Error::Overloaded("too many credentials wait for a check").into());
+        };
+        let _turn_of_peer = OptionFuture::from(peer.map(Peer::verifying)).await;
         // The check that this one waited for may have been of the same token.
         if let Decision::Known(decision) = self.decide(rule, shown) {
             return decision;

@@ -19,6 +19,9 @@ pub(super) const MAX_REFUSALS_IN_A_ROW: u32 = 100;
 /// Maximum number of open calls of one connection that need no credential.
 pub(crate) const MAX_OPEN_CALLS: usize = 4;
 
+/// Maximum number of calls of one connection whose credential is not verified yet.
+pub(crate) const MAX_UNVERIFIED_CALLS: usize = 100;
+
 /// The threads that serve a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -56,6 +59,7 @@ struct Connected {
     orders: watch::Sender<Orders>,
     refusals_in_a_row: AtomicU32,
     open_calls: Arc<Semaphore>,
+    unverified: Arc<Semaphore>,
     verifying: Mutex<()>,
     newcomer: Newcomer,
     strangers: Strangers,
@@ -74,6 +78,7 @@ impl Peer {
             orders,
             refusals_in_a_row: AtomicU32::new(0),
             open_calls: Arc::new(Semaphore::new(MAX_OPEN_CALLS)),
+            unverified: Arc::new(Semaphore::new(MAX_UNVERIFIED_CALLS)),
             verifying: Mutex::new(()),
             newcomer,
             strangers: strangers.clone(),
@@ -138,9 +143,20 @@ impl Peer {
         Arc::clone(&self.0.open_calls).try_acquire_owned().ok()
     }
 
+    /// Reserves a call whose credential has to be verified. Returns `None` if
+    /// [`MAX_UNVERIFIED_CALLS`] of the connection wait for that already.
+    pub(crate) fn unverified_call(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0.unverified).try_acquire_owned().ok()
+    }
+
     /// Waits until no other credential of this connection is being verified.
     pub(crate) async fn verifying(&self) -> MutexGuard<'_, ()> {
         self.0.verifying.lock().await
+    }
+
+    /// Returns whether the connection is to close.
+    pub(super) fn is_closing(&self) -> bool {
+        self.0.orders.borrow().close.is_some()
     }
 
     /// Waits until the connection is to close.

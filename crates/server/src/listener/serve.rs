@@ -34,13 +34,20 @@ const MAX_PENDING_RESETS: usize = 1000;
 /// connection.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
+/// Bytes that a client may send on a stream before the server has read them.
+const STREAM_WINDOW: u32 = 64 << 10;
+
+/// Bytes that a client may send on all streams of a connection before the server has read them. It is
+/// much more than one stream may send, because the HTTP/2 library closes a connection whose small
+/// unread frames cost more than half of it.
+const CONNECTION_WINDOW: u32 = 16 << 20;
+
 /// Time for the calls of a connection that is told to close.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Serves the calls of connections with `service`.
 pub(super) struct Serving<S> {
     service: S,
-    http: auto::Builder<Streams>,
     runtimes: Runtimes,
     limits: Limits,
     /// Lets each connection close after its calls in progress.
@@ -61,18 +68,8 @@ where
         closing: CancellationToken,
         connections: TaskTracker,
     ) -> Self {
-        let mut http = auto::Builder::new(Streams);
-        http.http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(limits.streams)
-            .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
-            .keep_alive_interval(KEEPALIVE);
-        // Browsers use HTTP/2 only over TLS, so plain text needs HTTP/1.1. Without a timer hyper
-        // does not limit the time of a request's headers.
-        http.http1().timer(TokioTimer::new());
         Self {
             service,
-            http,
             runtimes,
             limits,
             closing,
@@ -96,8 +93,18 @@ where
                     request
                 })
         };
-        let http = self
-            .http
+        let mut http = auto::Builder::new(Streams { peer: peer.clone() });
+        http.http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(self.limits.streams)
+            .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .keep_alive_interval(KEEPALIVE);
+        // Browsers use HTTP/2 only over TLS, so plain text needs HTTP/1.1. Without a timer hyper
+        // does not limit the time of a request's headers.
+        http.http1().timer(TokioTimer::new());
+        let http = http
             .serve_connection(TokioIo::new(connection), TowerToHyperService::new(served))
             .into_owned();
         let open = Open {

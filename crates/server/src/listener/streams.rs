@@ -2,7 +2,10 @@
 
 use std::{cell::Cell, future::poll_fn, pin::Pin, pin::pin, task::Poll};
 
+use futures_util::FutureExt as _;
 use tokio::task_local;
+
+use super::peer::Peer;
 
 type End = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -19,31 +22,50 @@ pub(crate) fn reset_at(end: impl Future<Output = ()> + Send + 'static) -> bool {
     END.try_with(|slot| slot.set(Some(Box::pin(end)))).is_ok()
 }
 
-/// Spawns each stream on the runtime that serves its connection.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Streams;
+/// Spawns each stream of a connection on the runtime that serves the connection.
+#[derive(Debug, Clone)]
+pub(super) struct Streams {
+    pub(super) peer: Peer,
+}
 
 impl<F> hyper::rt::Executor<F> for Streams
 where
     F: Future<Output = ()> + Send + 'static,
 {
     fn execute(&self, stream: F) {
-        tokio::spawn(END.scope(Cell::new(None), async {
-            let mut stream = pin!(stream);
-            poll_fn(|context| {
-                if stream.as_mut().poll(context).is_ready() {
-                    return Poll::Ready(());
-                }
-                END.with(|slot| {
-                    let mut end = slot.take();
-                    let ended = end
-                        .as_mut()
-                        .map_or(Poll::Pending, |end| end.as_mut().poll(context));
-                    slot.set(end);
-                    ended
-                })
-            })
-            .await;
-        }));
+        let task = END.scope(Cell::new(None), until_end(stream));
+        if !self.peer.is_stranger() {
+            tokio::spawn(task);
+            return;
+        }
+        // The answers of a burst would take memory until the client has read them.
+        if self.peer.is_closing() {
+            return;
+        }
+        // Most calls of strangers are refused at once. Without a task of its own, such a call takes
+        // no memory that waits for its turn.
+        let mut task = Box::pin(task);
+        if task.as_mut().now_or_never().is_none() {
+            tokio::spawn(task);
+        }
     }
+}
+
+/// Runs a stream until it ends, or until the end that a layer has set for it.
+async fn until_end(stream: impl Future<Output = ()>) {
+    let mut stream = pin!(stream);
+    poll_fn(|context| {
+        if stream.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        END.with(|slot| {
+            let mut end = slot.take();
+            let ended = end
+                .as_mut()
+                .map_or(Poll::Pending, |end| end.as_mut().poll(context));
+            slot.set(end);
+            ended
+        })
+    })
+    .await;
 }

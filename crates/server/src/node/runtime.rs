@@ -31,8 +31,12 @@ impl Threads {
     }
 
     /// Starts a runtime with one thread, for new connections and for calls that need no credential.
+    /// Its niceness of 10 leaves a busy machine to clients with a credential, and is enough for new
+    /// ones.
     pub(super) fn for_the_lobby() -> io::Result<Self> {
-        Self::start("lobby", None, &mut Builder::new_current_thread())
+        // Of 0 to 100, where 50 is usual. All values below 100 are valid.
+        let priority = 25_u8.try_into().ok().map(ThreadPriority::Crossplatform);
+        Self::start("lobby", priority, &mut Builder::new_current_thread())
     }
 
     /// Starts a runtime with one thread of the greatest niceness.
