@@ -6,7 +6,10 @@
 
 #![no_main]
 
-use std::sync::LazyLock;
+use std::{
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 
 use command_side::{
     codec::record::{self, Known},
@@ -57,7 +60,12 @@ fn command(bytes: &[u8]) {
         let raw = Raw::decode(bytes).expect("takes anything");
         request::decode::<ExecuteCommandsRequest>(&raw, NAME)
     };
-    let request = match decode(bytes) {
+    let began = Instant::now();
+    let decoded = decode(bytes);
+    // Linear in the bytes, with room for a slow machine and for the sanitizer.
+    let most = Duration::from_millis(100) + Duration::from_micros(10) * bytes.len() as u32;
+    assert!(began.elapsed() < most, "{:?}", began.elapsed());
+    let request = match decoded {
         Ok(request) => request,
         Err(error) => return is_told(error),
     };

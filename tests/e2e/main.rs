@@ -20,6 +20,7 @@ mod newer_clients;
 mod operations;
 mod postgres;
 mod queries;
+mod raw;
 mod real_meilisearch;
 mod roles;
 mod stream;

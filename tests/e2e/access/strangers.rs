@@ -3,22 +3,18 @@
 
 use std::time::Duration;
 
-use bytes::{BufMut as _, Bytes, BytesMut};
 use contract::orders::v1::*;
 use e2e::{Clients, Server};
-use h2::{
-    Reason, RecvStream, SendStream,
-    client::{self, SendRequest},
-};
-use http::{HeaderMap, Method, Request, Response};
-use prost::Message;
+use h2::{Reason, client};
+use http::Method;
 use server::settings::Limits;
 use tempfile::TempDir;
 use test_support::{DEADLINE, Issuer, eventually, order};
-use tokio::{io::AsyncReadExt as _, net::TcpStream, task::JoinHandle, time::timeout};
+use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
 use tonic_health::pb::HealthCheckRequest;
 
 use super::{connect, start_with, write};
+use crate::raw::{Raw, framed, request, status};
 
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
@@ -58,67 +54,6 @@ impl Secured {
     async fn connect(&self) -> Raw {
         Raw::over(self.socket().await, &client::Builder::new()).await
     }
-}
-
-/// A bare HTTP/2 connection.
-struct Raw {
-    send: SendRequest<Bytes>,
-    connection: JoinHandle<Result<(), h2::Error>>,
-}
-
-impl Raw {
-    async fn over(socket: TcpStream, builder: &client::Builder) -> Self {
-        let (send, connection) = builder.handshake(socket).await.unwrap();
-        Self {
-            send,
-            connection: tokio::spawn(connection),
-        }
-    }
-
-    /// Opens a call, and leaves its request open.
-    async fn open(
-        &mut self,
-        request: Request<()>,
-    ) -> Result<(client::ResponseFuture, SendStream<Bytes>), h2::Error> {
-        let mut send = self.send.clone().ready().await?;
-        send.send_request(request, false)
-    }
-
-    /// Makes a call with one message, and returns the beginning of its response.
-    async fn call(
-        &mut self,
-        request: Request<()>,
-        message: Bytes,
-    ) -> Result<Response<RecvStream>, h2::Error> {
-        let (response, mut stream) = self.open(request).await?;
-        // The server may have answered already.
-        let _ = stream.send_data(message, true);
-        response.await
-    }
-}
-
-fn request(path: &str, token: Option<&str>) -> Request<()> {
-    let request = Request::builder().method(Method::POST);
-    let mut request = request.uri(format!("http://localhost{path}"));
-    request = request.header("content-type", "application/grpc");
-    request = request.header("te", "trailers");
-    if let Some(token) = token {
-        request = request.header("authorization", format!("Bearer {token}"));
-    }
-    request.body(()).unwrap()
-}
-
-/// Frames a message for gRPC.
-fn framed(message: &impl Message) -> Bytes {
-    let mut bytes = BytesMut::new();
-    bytes.put_u8(0);
-    bytes.put_u32(u32::try_from(message.encoded_len()).unwrap());
-    message.encode(&mut bytes).unwrap();
-    bytes.freeze()
-}
-
-fn status(headers: &HeaderMap) -> Option<&str> {
-    Some(headers.get("grpc-status")?.to_str().unwrap())
 }
 
 /// The codes of gRPC that the tests meet.

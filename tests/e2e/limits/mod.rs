@@ -5,6 +5,7 @@ mod calls;
 mod connections;
 mod load;
 mod text;
+mod unread;
 
 use contract::orders::v1::GetHeadRequest;
 use e2e::{Node, Server};

@@ -170,7 +170,7 @@ impl Jwts {
     }
 
     /// Returns whether a JWT names a known key, this issuer and this audience, and has not expired.
-    /// That costs a fraction of [`Jwts::check`], and spares it most JWTs that are not valid.
+    /// The cost is a fraction of [`Jwts::check`], which most invalid JWTs then never reach.
     pub(super) fn could_be_valid(&self, token: &str) -> bool {
         let Ok(TokenData { claims, .. }) = insecure_decode::<Unverified>(token) else {
             return false;

@@ -129,7 +129,7 @@ where
         }
         let is_open = match rule {
             Some(Rule::OpenStream) => true,
-            // Who has a credential may check the health as often as everything else.
+            // A client with a credential may check the health as often as everything else.
             Some(Rule::Open) => {
                 let is_stranger = peer.as_ref().is_none_or(Peer::is_stranger);
                 if self.access.credentials.is_none() || !is_stranger {

@@ -37,10 +37,12 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Bytes that a client may send on a stream before the server has read them.
 const STREAM_WINDOW: u32 = 64 << 10;
 
-/// Bytes that a client may send on all streams of a connection before the server has read them. It is
-/// much more than one stream may send, because the HTTP/2 library closes a connection whose small
-/// unread frames cost more than half of it.
-const CONNECTION_WINDOW: u32 = 16 << 20;
+/// Bytes that a client may send on all streams of a connection before the server has read them.
+///
+/// The HTTP/2 library counts an unread frame of less than 256 bytes as a cost of the difference, and
+/// closes a connection whose cost exceeds half of this. Ten streams full of the smallest commands, of
+/// 10 bytes each, stay below.
+const CONNECTION_WINDOW: u32 = 32 << 20;
 
 /// Time for the calls of a connection that is told to close.
 const GRACE: Duration = Duration::from_secs(2);
