@@ -6,8 +6,9 @@ RUN cargo build --locked --release --bin orderlog && mkdir /data
 # glibc and nothing else: no shell, no package manager, not root.
 FROM gcr.io/distroless/cc-debian12:nonroot
 COPY --from=build /orderlog/target/release/orderlog /usr/local/bin/orderlog
-# A new volume is given the owner of what lies under it.
-COPY --from=build --chown=nonroot:nonroot /data /var/lib/orderlog
+# A new volume is given the owner of what lies under it. The group is for platforms that run a container
+# as an arbitrary user of the group 0.
+COPY --from=build --chown=nonroot:0 --chmod=0770 /data /var/lib/orderlog
 ENV ORDERLOG_DATA_DIR=/var/lib/orderlog
 VOLUME /var/lib/orderlog
 # gRPC; and metrics, which are on the container's own loopback until ORDERLOG_METRICS_LISTEN says

@@ -152,6 +152,7 @@ impl Secured {
             keys: write("keys", issuer.keys().to_string()),
             issuer: Issuer::ISSUER.to_owned(),
             audience: Issuer::AUDIENCE.to_owned(),
+            roles_claim: "roles".to_owned(),
         };
         let node = Node {
             roles: Roles::ALL,

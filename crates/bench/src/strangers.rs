@@ -197,7 +197,7 @@ async fn hostile(kind: Hostile, address: String, forged: String) {
             drop(TcpStream::connect(&address).await);
             continue;
         }
-        let Some(mut connection) = connect(&address, &builder).await else {
+        let Some(connection) = connect(&address, &builder).await else {
             continue;
         };
         let token = match kind {

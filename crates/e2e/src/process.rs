@@ -188,6 +188,7 @@ pub fn serve(program: &Path, data_dir: &Path) -> Command {
     let mut serve = command(program);
     serve
         .args(["serve", "--listen", "127.0.0.1:0"])
+        .env("ORDERLOG_DRAIN_DELAY", "0")
         .args(["--metrics-listen", "127.0.0.1:0", "--data-dir"])
         .arg(data_dir);
     serve

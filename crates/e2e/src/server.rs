@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     thread,
+    time::Duration,
 };
 
 use event_log::Location;
@@ -46,6 +47,8 @@ pub struct Node {
     pub credentials: Option<settings::Credentials>,
     /// The token and TLS settings for calls to other nodes.
     pub caller: settings::Caller,
+    /// The age at which connections close. `None` does not limit it.
+    pub max_connection_age: Option<Duration>,
     /// The limits on the resources that clients use.
     pub limits: settings::Limits,
 }
@@ -268,11 +271,16 @@ impl Running {
                     },
                     limits: node.limits,
                     drain_timeout,
+                    drain_delay: Duration::ZERO,
+                    max_connection_age: node.max_connection_age,
                 };
                 let serve = Serve::bind(settings).await.unwrap();
                 listening.send(serve.local_addr().unwrap()).unwrap();
                 // A dropped sender shuts the node down as well.
-                let until = async { drop(until.await) };
+                let until = async {
+                    drop(until.await);
+                    Duration::ZERO
+                };
                 serve.run(until).await.unwrap();
             });
         });

@@ -52,6 +52,11 @@ fn connections() -> Vec<Limit> {
             "`INVALID_FIELD` for the field `request`",
         ),
         Limit::new(
+            "bytes of a call's metadata",
+            layers::limits::MAX_METADATA_BYTES as u64,
+            "`INVALID_FIELD` for the field `metadata`",
+        ),
+        Limit::new(
             "connections",
             connections.into(),
             "the server closes further ones",

@@ -35,11 +35,15 @@ pub use meilisearch::Meilisearch;
 pub use roles::Roles;
 pub use sources::Sources;
 use sources::{Found, list};
-pub use telemetry::{LogFormat, Metrics, Telemetry};
+pub use telemetry::{Collector, LogFormat, Metrics, Telemetry};
 pub use tls::Tls;
 use tonic::transport::Endpoint;
 
-const MOST_DRAIN_SECONDS: u64 = 86_400;
+/// Maximum of a setting in seconds: a day.
+const MAX_SECONDS: u64 = 86_400;
+
+/// Default time for which calls are still served after SIGTERM.
+const DRAIN_DELAY: Duration = Duration::from_secs(5);
 
 /// The flags of `orderlog serve`, unparsed.
 #[derive(Debug, Default, clap::Args)]
@@ -99,10 +103,18 @@ pub struct ServeFlags {
     /// Require this audience, `aud`, in each JWT [env: ORDERLOG_JWT_AUDIENCE] [default: none]
     #[arg(long, value_name = "AUDIENCE")]
     jwt_audience: Option<String>,
-    /// Send traces to the collector at this endpoint, by OTLP over gRPC
-    /// [env: ORDERLOG_OTLP_ENDPOINT] [default: no traces]
+    /// Read the roles of a JWT from this claim. Dots lead to a claim inside another
+    /// [env: ORDERLOG_JWT_ROLES_CLAIM] [default: roles]
+    #[arg(long, value_name = "CLAIM")]
+    jwt_roles_claim: Option<String>,
+    /// Send traces to the collector at this endpoint, by OTLP over gRPC. OTEL_EXPORTER_OTLP_HEADERS adds
+    /// headers [env: ORDERLOG_OTLP_ENDPOINT] [default: no traces]
     #[arg(long, value_name = "URL")]
     otlp_endpoint: Option<String>,
+    /// Trust collector certificates that these authorities have issued, in PEM
+    /// [env: ORDERLOG_OTLP_CA] [default: those of the system]
+    #[arg(long, value_name = "FILE")]
+    otlp_ca: Option<String>,
     /// Write the log in this format: text or json [env: ORDERLOG_LOG_FORMAT] [default: text]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
@@ -110,6 +122,14 @@ pub struct ServeFlags {
     /// [default: 20]
     #[arg(long, value_name = "SECONDS")]
     drain_timeout: Option<String>,
+    /// Serve calls for this long after SIGTERM, while health says NOT_SERVING and load balancers turn
+    /// away. It is part of the drain timeout [env: ORDERLOG_DRAIN_DELAY] [default: 5]
+    #[arg(long, value_name = "SECONDS")]
+    drain_delay: Option<String>,
+    /// Close each connection at about this age, so that clients spread over nodes that are new. Calls in
+    /// progress have 10 s to finish [env: ORDERLOG_MAX_CONNECTION_AGE] [default: none]
+    #[arg(long, value_name = "SECONDS")]
+    max_connection_age: Option<String>,
     #[command(flatten)]
     caller: CallerFlags,
 }
@@ -143,6 +163,10 @@ pub struct Serve {
     pub limits: Limits,
     /// The time that calls in progress have to finish at shutdown: at most 86,400 s.
     pub drain_timeout: Duration,
+    /// The time for which calls are still served after SIGTERM: at most `drain_timeout`.
+    pub drain_delay: Duration,
+    /// The age at which connections close. `None` does not limit it.
+    pub max_connection_age: Option<Duration>,
 }
 
 /// The flags of client commands, unparsed.
@@ -197,15 +221,13 @@ impl Sources<'_> {
             });
         }
         let origins = self.origins(flags)?;
-        let drain_timeout = self.find(
-            "drain-timeout",
-            flags.drain_timeout.clone(),
-            Duration::from_secs(20),
-            |value| {
-                let seconds = value.parse().ok()?;
-                (seconds <= MOST_DRAIN_SECONDS).then_some(Duration::from_secs(seconds))
-            },
-            &format!("must be a whole number of seconds, at most {MOST_DRAIN_SECONDS}"),
+        let (drain_timeout, drain_delay) = self.drain(flags)?;
+        let max_connection_age = self.find(
+            "max-connection-age",
+            flags.max_connection_age.clone(),
+            None,
+            |value| seconds(value).filter(|age| !age.is_zero()).map(Some),
+            &format!("must be a whole number of seconds from 1 to {MAX_SECONDS}"),
         )?;
         let tls = self.tls(flags)?;
         let credentials = self.credentials(flags)?;
@@ -230,8 +252,29 @@ impl Sources<'_> {
             caller,
             telemetry: self.telemetry(flags, is_open.then_some(lacking))?,
             limits: Limits::default(),
-            drain_timeout: drain_timeout.value,
+            drain_timeout,
+            drain_delay,
+            max_connection_age: max_connection_age.value,
         })
+    }
+
+    /// Reads the times of a shutdown: for all of it, and until calls are rejected.
+    fn drain(&self, flags: &ServeFlags) -> Result<(Duration, Duration), Error> {
+        let rule = format!("must be a whole number of seconds, at most {MAX_SECONDS}");
+        let default = Duration::from_secs(20);
+        let flag = flags.drain_timeout.clone();
+        let timeout = self.find("drain-timeout", flag, default, seconds, &rule)?;
+        let default = DRAIN_DELAY.min(timeout.value);
+        let flag = flags.drain_delay.clone();
+        let delay = self.find("drain-delay", flag, default, seconds, &rule)?;
+        match delay.given {
+            Some((origin, value)) if delay.value > timeout.value => Err(Error::Wrong {
+                origin,
+                value,
+                rule: "is longer than drain-timeout".to_owned(),
+            }),
+            _ => Ok((timeout.value, delay.value)),
+        }
     }
 
     /// Reads the server that a client command calls, and the token and TLS files for the call.
@@ -249,6 +292,12 @@ impl Sources<'_> {
         )?;
         Ok((found.value, self.caller(&flags.caller)?))
     }
+}
+
+/// Parses a whole number of seconds, at most [`MAX_SECONDS`].
+fn seconds(value: &str) -> Option<Duration> {
+    let seconds = value.parse().ok()?;
+    (seconds <= MAX_SECONDS).then_some(Duration::from_secs(seconds))
 }
 
 /// Parses an `http` or `https` URL, and returns `None` for any other text.

@@ -4,6 +4,7 @@
 //! connection and a pool of read-only ones.
 //!
 //! - [`Folder`] locks the data folder for one process.
+//! - [`keep_temporary_files_in`] names the folder of SQLite's temporary files.
 //! - [`writer`] opens a file for writing and migrates its schema. A file that is not orderlog's is
 //!   rejected before it changes.
 //! - [`readers`] opens the pool of read-only connections.
@@ -72,6 +73,25 @@ pub struct Durability {
     pub every_commit: bool,
     /// The pages in the write-ahead log at which SQLite moves them to the main file.
     pub checkpoint_pages: u32,
+}
+
+/// Makes SQLite put its temporary files into `folder`, for the whole process. It would use the system's
+/// folder otherwise, which a container may not have.
+///
+/// # Errors
+/// [`Error::Sqlite`] when the folder is not writable.
+pub async fn keep_temporary_files_in(folder: &Path) -> Result<(), Error> {
+    let failed = |error| Error::Sqlite(folder.to_owned(), error);
+    let quoted = folder.to_string_lossy().replace('\'', "''");
+    let memory = SqliteConnectOptions::new().in_memory(true);
+    let memory = memory.pragma("temp_store_directory", format!("'{quoted}'"));
+    memory
+        .connect()
+        .await
+        .map_err(failed)?
+        .close()
+        .await
+        .map_err(failed)
 }
 
 /// Opens `path` for writing, creates it if it is missing, and migrates its schema.

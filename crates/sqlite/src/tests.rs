@@ -151,3 +151,24 @@ fn values_has_a_parameter_for_each_column_of_each_row() {
     values(&mut sql, 2, 3);
     assert_eq!(sql, "VALUES (?,?,?),(?,?,?)");
 }
+
+#[tokio::test]
+async fn temporary_files_are_in_the_given_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = dir.path().join("it's here");
+    std::fs::create_dir(&folder).unwrap();
+    keep_temporary_files_in(&folder).await.unwrap();
+    let mut memory = SqliteConnectOptions::new()
+        .in_memory(true)
+        .connect()
+        .await
+        .unwrap();
+    let used: String = sqlx::query_scalar("PRAGMA temp_store_directory")
+        .fetch_one(&mut memory)
+        .await
+        .unwrap();
+    assert_eq!(Path::new(&used), folder);
+    keep_temporary_files_in(&dir.path().join("none"))
+        .await
+        .unwrap_err();
+}

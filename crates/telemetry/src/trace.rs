@@ -8,7 +8,10 @@ use opentelemetry::{
     propagation::TextMapPropagator as _,
     trace::{Span as _, SpanKind, Status, TraceContextExt as _, Tracer as _, TracerProvider as _},
 };
-use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig as _};
+use opentelemetry_otlp::{
+    ExporterBuildError, SpanExporter, WithExportConfig as _, WithTonicConfig as _,
+    tonic_types::transport::{Certificate, ClientTlsConfig},
+};
 use opentelemetry_sdk::{
     Resource,
     propagation::TraceContextPropagator,
@@ -36,7 +39,8 @@ pub struct Export(SdkTracerProvider);
 
 impl Export {
     /// Starts the export for the whole process, to a collector's gRPC endpoint such as
-    /// `http://127.0.0.1:4317`. The exporter uses the runtime of the caller.
+    /// `http://127.0.0.1:4317`. The exporter uses the runtime of the caller. An `https` endpoint shows
+    /// a certificate of the authorities in `ca`, in PEM, or else of those of the system.
     ///
     /// Spans wait in a bounded queue, and a full queue drops spans. `OTEL_TRACES_SAMPLER` decides
     /// which spans exist. By default, a call without a trace is sampled, and any other call follows
@@ -45,11 +49,16 @@ impl Export {
     /// # Errors
     /// - [`Error::Exporter`] when the endpoint is malformed.
     /// - [`Error::Twice`] when the process exports spans already.
-    pub fn start(endpoint: &str) -> Result<Self, Error> {
-        let exporter = SpanExporter::builder()
-            .with_tonic()
-            .with_endpoint(endpoint)
-            .build()?;
+    pub fn start(endpoint: &str, ca: Option<Vec<u8>>) -> Result<Self, Error> {
+        let mut exporter = SpanExporter::builder().with_tonic().with_endpoint(endpoint);
+        if endpoint.starts_with("https:") {
+            let tls = ClientTlsConfig::new();
+            exporter = exporter.with_tls_config(match ca {
+                None => tls.with_enabled_roots(),
+                Some(pem) => tls.ca_certificate(Certificate::from_pem(pem)),
+            });
+        }
+        let exporter = exporter.build()?;
         // The builder reads OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES.
         let resource = match std::env::var_os("OTEL_SERVICE_NAME") {
             Some(_) => Resource::builder(),

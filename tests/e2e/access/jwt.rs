@@ -28,6 +28,7 @@ async fn a_jwt_is_accepted_from_the_issuer_for_this_audience_until_it_expires() 
         right(),
         but(right(), "aud", json!(["other", Issuer::AUDIENCE])),
         but(right(), "roles", json!(["command", "of somebody else"])),
+        but(right(), "roles", json!("openid command")),
         but(right(), "nbf", json!(1)),
         but(right(), "exp", json!(99_999_999_999.5)),
     ];
@@ -47,15 +48,16 @@ async fn a_jwt_is_accepted_from_the_issuer_for_this_audience_until_it_expires() 
         but(right(), "exp", Value::Null),
         but(right(), "exp", json!("soon")),
         but(right(), "nbf", json!(u32::MAX)),
-        but(right(), "roles", json!("command")),
         but(right(), "exp", json!(u64::MAX)),
     ];
     for claims in refused {
         let code = code(issuer.sign(&claims)).await;
         assert_eq!(code, Some(Code::Unauthenticated), "{claims}");
     }
-    let unauthorized = code(issuer.sign(&but(right(), "roles", json!([])))).await;
-    assert_eq!(unauthorized, Some(Code::PermissionDenied));
+    for roles in [json!([]), json!(7), json!("commands"), Value::Null] {
+        let code = code(issuer.sign(&but(right(), "roles", roles))).await;
+        assert_eq!(code, Some(Code::PermissionDenied));
+    }
     assert_eq!(
         code(other.sign(&right())).await,
         Some(Code::Unauthenticated)

@@ -32,6 +32,7 @@ async fn start_with(keys: &Value, limits: Limits) -> (Server, TempDir) {
                 keys: folder.path().join("keys.json"),
                 issuer: Issuer::ISSUER.to_owned(),
                 audience: Issuer::AUDIENCE.to_owned(),
+                roles_claim: "roles".to_owned(),
             }),
         }),
         limits,

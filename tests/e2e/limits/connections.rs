@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use contract::orders::v1::GetHeadRequest;
-use e2e::Clients;
-use server::settings::Limits;
+use e2e::{Clients, Node, Server};
+use h2::client;
+use server::settings::{Limits, Roles};
 use test_support::{DEADLINE, request::follow, wait_until};
 use tokio::{io::AsyncWriteExt as _, time::timeout};
 
-use super::{connect, start, wait_until_closed};
+use super::{assert_serves, connect, start, wait_until_closed};
+use crate::raw::{Raw, framed, request};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_without_a_complete_request_is_closed() {
@@ -59,4 +61,22 @@ async fn connections_past_the_limit_are_closed_until_another_one_ends() {
         },
     )
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_closes_at_its_age_and_its_client_connects_again() {
+    let server = Server::of(Node {
+        roles: Roles::ALL,
+        max_connection_age: Some(Duration::from_millis(200)),
+        ..Node::default()
+    })
+    .await;
+    let socket = connect(&server).await;
+    let mut raw = Raw::over(socket, &client::Builder::new()).await;
+    let head = framed(&GetHeadRequest {});
+    let call = request("/orders.v1.EventService/GetHead", None);
+    raw.call(call, head).await.unwrap();
+    let closed = timeout(DEADLINE, raw.connection).await;
+    closed.expect("the connection stays").unwrap().unwrap();
+    assert_serves(&server).await;
 }

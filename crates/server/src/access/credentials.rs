@@ -270,6 +270,7 @@ mod tests {
             keys: "keys.json".into(),
             issuer: Issuer::ISSUER.to_owned(),
             audience: Issuer::AUDIENCE.to_owned(),
+            roles_claim: "roles".to_owned(),
         };
         let jwts = Jwts::parse(&issuer.keys().to_string(), &settings).unwrap();
         let (_sender, jwts) = watch::channel(Arc::new(jwts));

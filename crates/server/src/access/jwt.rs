@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -15,7 +18,7 @@ use jsonwebtoken::{
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse},
 };
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use super::{Role, Roles};
@@ -48,6 +51,9 @@ pub(crate) struct Jwts {
     known: Mutex<HashMap<[u8; 32], Verified>>,
     issuer: String,
     audience: String,
+    roles_claim: String,
+    /// Whether the log has said that JWTs grant no role. Each call could say so otherwise.
+    has_warned: AtomicBool,
 }
 
 /// The content of a valid JWT.
@@ -75,10 +81,9 @@ struct Keys {
 struct Claims {
     /// Expiry in seconds since 1970, which may have a fraction (RFC 7519).
     exp: f64,
-    /// The granted roles. The server ignores unknown names, which other services may define.
-    #[serde(default)]
-    roles: Vec<String>,
     sub: Option<String>,
+    #[serde(flatten)]
+    others: Map<String, Value>,
 }
 
 /// The claims of a JWT whose signature has not been checked.
@@ -143,6 +148,8 @@ impl Jwts {
             known: Mutex::default(),
             issuer: settings.issuer.clone(),
             audience: settings.audience.clone(),
+            roles_claim: settings.roles_claim.clone(),
+            has_warned: AtomicBool::new(false),
         })
     }
 
@@ -190,12 +197,12 @@ impl Jwts {
     fn verify(&self, token: &str) -> Result<Verified, String> {
         let key = self.key_of(token)?;
         let decoded = decode::<Claims>(token, &key.key, &key.validation);
-        let Claims { exp, roles, sub } = decoded.map_err(|error| kind(&error))?.claims;
+        let Claims { exp, sub, others } = decoded.map_err(|error| kind(&error))?.claims;
         // The JWT is valid until the end of its last second.
         let until = Duration::try_from_secs_f64(exp.trunc() + 1.0).ok();
         let until = until.and_then(|it| it.checked_add(LEEWAY));
         let until = until.and_then(|it| SystemTime::UNIX_EPOCH.checked_add(it));
-        let roles: Vec<_> = roles.iter().filter_map(|name| Role::parse(name)).collect();
+        let roles = self.roles(&others);
         let is_printable = |it: &String| {
             (1..=MAX_SUBJECT_CHARS).contains(&it.chars().count())
                 && it
@@ -207,6 +214,30 @@ impl Jwts {
             until: until.ok_or("exp")?,
             subject: sub.filter(is_printable).map(Arc::from),
         })
+    }
+
+    /// Returns the roles that the claims grant: an array of names, or one text with names between
+    /// spaces. The server ignores unknown names, which other services may define.
+    fn roles(&self, claims: &Map<String, Value>) -> Vec<Role> {
+        let claim = claims.get(&self.roles_claim).or_else(|| {
+            let mut path = self.roles_claim.split('.');
+            let first = claims.get(path.next()?)?;
+            path.try_fold(first, |claim, name| claim.get(name))
+        });
+        let names: Option<Vec<&str>> = match claim {
+            Some(Value::String(text)) => Some(text.split_whitespace().collect()),
+            Some(Value::Array(names)) => names.iter().map(Value::as_str).collect(),
+            _ => None,
+        };
+        if names.is_none() && !self.has_warned.swap(true, Ordering::Relaxed) {
+            let claim = &self.roles_claim;
+            tracing::warn!(
+                claim,
+                "JWTs grant no role: the claim is no text and no array of texts"
+            );
+        }
+        let names = names.unwrap_or_default().into_iter();
+        names.filter_map(Role::parse).collect()
     }
 
     /// Returns the key that the JWT names, or the only key.
@@ -313,6 +344,7 @@ mod tests {
             keys: "keys.json".into(),
             issuer: Issuer::ISSUER.to_owned(),
             audience: Issuer::AUDIENCE.to_owned(),
+            roles_claim: "realm_access.roles".to_owned(),
         };
         Jwts::parse(&keys.to_string(), &settings)
     }
@@ -372,5 +404,35 @@ mod tests {
         let forged = other.sign(&Issuer::claims(&["query"], 600));
         assert!(jwts.could_be_valid(&forged));
         assert!(jwts.check(&forged).is_none());
+    }
+
+    #[test]
+    fn roles_come_from_a_text_or_an_array_at_any_depth() {
+        let mut jwts = parsed(&Issuer::new("key-1").keys()).unwrap();
+        let mut roles = |claim: &str, claims: Value| {
+            jwts.roles_claim = claim.to_owned();
+            let Value::Object(claims) = claims else {
+                panic!("{claims}");
+            };
+            Roles::of(&jwts.roles(&claims)).names().join(",")
+        };
+        let keycloak = json!({ "realm_access": { "roles": ["query", "offline_access"] } });
+        assert_eq!(roles("realm_access.roles", keycloak), "query");
+        let auth0 = json!({ "https://orders.example/roles": ["command", "query"] });
+        assert_eq!(
+            roles("https://orders.example/roles", auth0),
+            "command,query"
+        );
+        let scope = json!({ "scope": "openid query subscribe" });
+        assert_eq!(roles("scope", scope), "query,subscribe");
+        assert_eq!(roles("roles", json!({ "roles": "query" })), "query");
+        for other in [
+            json!({}),
+            json!({ "roles": 7 }),
+            json!({ "roles": [7] }),
+            json!({ "roles": {} }),
+        ] {
+            assert_eq!(roles("roles", other), "");
+        }
     }
 }

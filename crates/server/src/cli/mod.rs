@@ -68,7 +68,7 @@ pub struct Cli {
 enum Command {
     /// Run the server
     #[command(after_help = "Example:\n  orderlog serve --data-dir /var/lib/orderlog")]
-    Serve(ServeFlags),
+    Serve(Box<ServeFlags>),
     /// Execute the commands of a file, many in flight
     Import(Client<import::Import>),
     /// Copy a log from SQLite to Postgres, or back

@@ -44,6 +44,9 @@ pub(crate) struct LimitedService<S> {
 /// serving.
 const HEALTH: &str = "/grpc.health.v1.Health/";
 
+/// Maximum bytes of a call's metadata. The HTTP/2 library takes more, so that the call gets a status.
+pub(crate) const MAX_METADATA_BYTES: usize = 16 << 10;
+
 /// The header with the time that a client gives a call.
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
@@ -72,6 +75,15 @@ where
         if shuts_down.is_cancelled() && !request.uri().path().starts_with(HEALTH) {
             let refused = Status::from(Error::ShuttingDown).into_http();
             return Either::Right(ready(Ok(refused)));
+        }
+        let metadata = request.headers().iter();
+        let metadata: usize = metadata
+            .map(|(name, value)| name.as_str().len() + value.len())
+            .sum();
+        if metadata > MAX_METADATA_BYTES {
+            let rule = format!("must have at most {MAX_METADATA_BYTES} bytes");
+            let error = Error::invalid_field("metadata", rule);
+            return Either::Right(ready(Ok(Status::from(error).into_http())));
         }
         let wanted = request.headers().get(GRPC_TIMEOUT).and_then(duration);
         let (time, end): (_, End<S::Error>) = match wanted {

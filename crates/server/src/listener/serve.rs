@@ -44,8 +44,15 @@ const STREAM_WINDOW: u32 = 64 << 10;
 /// 10 bytes each, stay below.
 const CONNECTION_WINDOW: u32 = 32 << 20;
 
+/// Bytes of headers that the HTTP/2 library takes, 32 for each header included. A call with more fails
+/// without a status of gRPC.
+const MAX_HEADER_BYTES: u32 = 128 << 10;
+
 /// Time for the calls of a connection that is told to close.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// Time for the calls of a connection that has reached its age.
+const GRACE_OF_AGE: Duration = Duration::from_secs(10);
 
 /// Serves the calls of connections with `service`.
 pub(super) struct Serving<S> {
@@ -102,6 +109,7 @@ where
             .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(MAX_HEADER_BYTES)
             .keep_alive_interval(KEEPALIVE);
         // Browsers use HTTP/2 only over TLS, so plain text needs HTTP/1.1. Without a timer hyper
         // does not limit the time of a request's headers.
@@ -115,7 +123,7 @@ where
                 place: Place::Lobby,
                 orders: peer.orders(),
                 client,
-                end: self.limits.age.map(|age| Instant::now() + age),
+                end: self.limits.age.map(|age| Instant::now() + jittered(age)),
                 shutdown: self.closing.clone(),
                 is_closing: false,
                 cut_off: None,
@@ -214,7 +222,11 @@ impl Control {
                 Err(_) => return pending().await,
             },
             () = at(self.cut_off) => return Event::CutOff,
-            () = at(self.end), if !is_closing => Close::Gently,
+            () = at(self.end), if !is_closing => {
+                self.is_closing = true;
+                self.cut_off = Some(Instant::now() + GRACE_OF_AGE);
+                return Event::Close;
+            }
             () = self.shutdown.cancelled(), if !is_closing => {
                 self.is_closing = true;
                 return Event::Close;
@@ -228,6 +240,14 @@ impl Control {
         self.cut_off = Some(Instant::now() + GRACE);
         Event::Close
     }
+}
+
+/// Returns an age that differs by up to a tenth, so that connections that began together do not end
+/// together.
+fn jittered(age: Duration) -> Duration {
+    // Without randomness the age is exact.
+    let random = getrandom::u32().unwrap_or(u32::MAX / 2);
+    age.mul_f64(0.9 + 0.2 * f64::from(random) / f64::from(u32::MAX))
 }
 
 async fn at(time: Option<Instant>) {

@@ -29,6 +29,7 @@ use tokio::{
     net::TcpListener,
     runtime::Handle,
     signal::unix::{SignalKind, signal},
+    sync::oneshot,
     time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -103,23 +104,33 @@ pub enum Error {
 pub async fn run(settings: settings::Serve) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signal)?;
+    let delay = settings.drain_delay;
+    // Nobody balances load over a node that somebody ends with Ctrl-C.
     let mut told_to_end = async || {
         tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+            _ = terminate.recv() => delay,
+            _ = interrupt.recv() => Duration::ZERO,
         }
     };
     allow_files(settings.limits.connections);
     let serve = Serve::bind(settings).await?;
-    let shutdown = CancellationToken::new();
-    let mut served = pin!(serve.run(shutdown.clone().cancelled_owned()));
+    if let Some(folder) = serve.folder.as_ref().or(serve.log_folder.as_ref()) {
+        sqlite::keep_temporary_files_in(folder.path()).await?;
+    }
+    let (shut_down, shutdown) = oneshot::channel();
+    // The sender is not dropped before the node ends.
+    let shutdown = async { shutdown.await.unwrap_or_default() };
+    let mut served = pin!(serve.run(shutdown));
     tokio::select! {
         served = &mut served => return served,
-        () = told_to_end() => shutdown.cancel(),
+        delay = told_to_end() => {
+            // The receiver lives as long as the node.
+            let _ = shut_down.send(delay);
+        }
     }
     tokio::select! {
         served = served => served,
-        () = told_to_end() => Err(Error::CutOff),
+        _ = told_to_end() => Err(Error::CutOff),
     }
 }
 
@@ -151,7 +162,7 @@ pub struct Serve {
     folder: Option<Folder>,
     /// The folder of the log. `None` without the role `command`, without a log file, or if the file
     /// lies in `folder`.
-    _log_folder: Option<Folder>,
+    log_folder: Option<Folder>,
     /// The listener of the metrics; `None` if they are not served.
     metrics: Option<TcpListener>,
     /// The runtime that answers queries and feeds streams.
@@ -198,7 +209,7 @@ impl Serve {
             settings,
             listener,
             folder,
-            _log_folder: log_folder,
+            log_folder,
             metrics,
             read,
             lobby,
@@ -217,7 +228,8 @@ impl Serve {
         self.listener.local_addr()
     }
 
-    /// Serves until `shutdown` resolves, then drains. The calling thread executes the commands.
+    /// Serves until `shutdown` resolves, then drains: it serves on for the time that `shutdown`
+    /// returns, while health says NOT_SERVING. The calling thread executes the commands.
     ///
     /// # Errors
     /// - [`Error::Log`], [`Error::Documents`] or [`Error::Search`]: a store cannot open.
@@ -225,12 +237,15 @@ impl Serve {
     /// - [`Error::Traces`], [`Error::Metrics`], [`Error::Descriptors`]: telemetry or reflection
     ///   cannot start.
     /// - [`Error::Thread`]: a task fails.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
+    pub async fn run(self, shutdown: impl Future<Output = Duration>) -> Result<(), Error> {
         let traces = match &self.settings.telemetry.collector {
             Some(collector) => {
                 // The export runs on the read runtime, so that it takes no time from commands.
                 let _there = self.read.handle().enter();
-                Some(trace::Export::start(collector)?)
+                Some(trace::Export::start(
+                    &collector.url,
+                    collector.authorities()?,
+                )?)
             }
             None => None,
         };
@@ -257,7 +272,15 @@ impl Serve {
                 self.secured.tls.clone(),
                 self.secured.access.credentials().cloned(),
             );
-            scrape::serve(listener, observer, shown, &limits, &ended, &tasks)?;
+            scrape::serve(
+                listener,
+                observer,
+                health.ready(),
+                shown,
+                &limits,
+                &ended,
+                &tasks,
+            )?;
         } else if let Some(metrics) = &self.settings.telemetry.metrics {
             let address = metrics.listen;
             tracing::warn!(%address, "in use: no metrics; metrics-listen says where else");
@@ -279,7 +302,7 @@ impl Serve {
                 strangers: limits.strangers,
                 streams: limits.streams,
                 patience: limits.patience,
-                age: None,
+                age: self.settings.max_connection_age,
             },
         };
         let layers = Layers {
@@ -364,7 +387,7 @@ impl Drain {
     /// [`Error::Thread`]: a task has panicked. The node then cannot serve any more.
     async fn after(
         mut self,
-        shutdown: impl Future<Output = ()>,
+        shutdown: impl Future<Output = Duration>,
         serving: impl Future<Output = Result<(), Error>>,
         mut write: Option<&mut WriteSide>,
     ) -> Result<(), Error> {
@@ -372,11 +395,11 @@ impl Drain {
         let health_followed = tokio::spawn(self.health.clone().follow(draining.clone()));
         let mut serving = pin!(serving);
         let writer_failed = OptionFuture::from(write.as_mut().map(|side| side.failed()));
-        tokio::select! {
+        let delay = tokio::select! {
             served = &mut serving => return served,
             Some(error) = writer_failed => return Err(error),
-            () = shutdown => {}
-        }
+            delay = shutdown => delay,
+        };
         tracing::info!("shutting down");
         let deadline = Instant::now() + self.timeout;
         tell_manager(NotifyState::Stopping, "calls in flight are finished");
@@ -387,6 +410,7 @@ impl Drain {
             .map_err(|error| Error::Thread(error.into()))?;
         let farewell = async {
             self.health.drain().await;
+            tokio::time::sleep(delay).await;
             self.streams.cancel();
             tokio::time::sleep(FAREWELL).await;
             self.stop_accepting.cancel();

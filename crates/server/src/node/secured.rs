@@ -69,10 +69,17 @@ impl Secured {
         };
         let nodes = settings.events.iter();
         let nodes = nodes.map(|url| caller.endpoint(source::remote(url.clone())));
+        let mut nodes: Vec<_> = nodes.collect::<Result<_, _>>()?;
+        if !nodes.is_empty() {
+            // Query nodes that start together spread over the command nodes.
+            let first = getrandom::u32().unwrap_or_default() as usize;
+            let count = nodes.len();
+            nodes.rotate_left(first % count);
+        }
         Ok(Self {
             tls,
             access: Access::of(credentials),
-            nodes: nodes.collect::<Result<_, _>>()?,
+            nodes,
             bearer,
         })
     }

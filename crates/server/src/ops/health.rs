@@ -14,6 +14,9 @@ use tonic_health::{
 /// The service name of the server as a whole, which serves while all its services serve.
 const WHOLE: &str = "";
 
+/// The service name that serves for as long as the process does, for liveness probes.
+const LIVE: &str = "orderlog.live";
+
 /// The reported health of each service.
 #[derive(Clone)]
 pub(crate) struct Health {
@@ -21,6 +24,8 @@ pub(crate) struct Health {
     services: Vec<Needs>,
     /// The last reported statuses, so that watchers of a service hear of changes only.
     told: Vec<(&'static str, bool)>,
+    /// Whether the server as a whole serves.
+    ready: watch::Sender<bool>,
 }
 
 /// A service name, and the conditions that must all be true for the service to serve.
@@ -40,9 +45,16 @@ impl Health {
             reporter,
             services,
             told: Vec::new(),
+            ready: watch::Sender::new(false),
         };
+        health.set(LIVE, true).await;
         health.tell().await;
         (health, service)
+    }
+
+    /// Returns whether the server as a whole serves, also in the future.
+    pub(crate) fn ready(&self) -> watch::Receiver<bool> {
+        self.ready.subscribe()
     }
 
     /// Reports each change of a condition, until `stop`.
@@ -60,6 +72,7 @@ impl Health {
     /// Reports every service as not serving. [`Health::follow`] must have ended, because it could
     /// overwrite the status.
     pub(crate) async fn drain(&self) {
+        self.ready.send_replace(false);
         for service in self.names() {
             self.set(service, false).await;
         }
@@ -68,7 +81,7 @@ impl Health {
     /// Ends the streams of clients that watch the health, which would keep their connections open
     /// forever.
     pub(crate) async fn close(&mut self) {
-        let names: Vec<_> = self.names().collect();
+        let names: Vec<_> = self.names().chain([LIVE]).collect();
         for service in names {
             self.reporter.clear_service_status(service).await;
         }
@@ -91,6 +104,7 @@ impl Health {
             told.push((*service, serves));
         }
         told.push((WHOLE, all));
+        self.ready.send_replace(all);
         for (service, serves) in &told {
             if !self.told.contains(&(*service, *serves)) {
                 self.set(service, *serves).await;

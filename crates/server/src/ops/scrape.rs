@@ -1,4 +1,4 @@
-//! The Prometheus metrics, served over HTTP on a listener of their own.
+//! The Prometheus metrics and the probes, served over HTTP on a listener of their own.
 
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
@@ -115,6 +115,7 @@ impl Observer {
 pub(crate) fn serve(
     listener: TcpListener,
     observer: Observer,
+    ready: watch::Receiver<bool>,
     (tls, credentials): (Option<Tls>, Option<Credentials>),
     limits: &Limits,
     stop: &CancellationToken,
@@ -140,7 +141,9 @@ pub(crate) fn serve(
     let state = Arc::new((rendered, credentials, observer));
     let mut router = Router::new()
         .route("/metrics", get(metrics))
-        .with_state(state);
+        .with_state(state)
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(async move || readiness(*ready.borrow())));
     if is_local {
         router = router.layer(from_fn(local_host));
     }
@@ -165,6 +168,14 @@ pub(crate) fn serve(
     let stop = stop.clone();
     tasks.spawn(listener.run(Routes::from(router), stop));
     Ok(())
+}
+
+/// Answers a probe of the readiness, which needs no credential.
+fn readiness(is_ready: bool) -> (StatusCode, &'static str) {
+    match is_ready {
+        true => (StatusCode::OK, "ok\n"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "not serving\n"),
+    }
 }
 
 /// Rejects a request to another host name than that of this machine. A web page can point a name of

@@ -22,6 +22,8 @@ pub struct Jwt {
     pub issuer: String,
     /// The `aud` that each JWT must have, so that a JWT for another service fails.
     pub audience: String,
+    /// The claim with the roles. Dots lead to a claim inside another.
+    pub roles_claim: String,
 }
 
 impl Sources<'_> {
@@ -30,6 +32,7 @@ impl Sources<'_> {
         let keys = self.path("jwt-keys", flags.jwt_keys.clone())?;
         let issuer = self.text("jwt-issuer", flags.jwt_issuer.clone())?;
         let audience = self.text("jwt-audience", flags.jwt_audience.clone())?;
+        let roles_claim = self.text("jwt-roles-claim", flags.jwt_roles_claim.clone())?;
         let jwt = match (keys, issuer, audience) {
             (
                 Found {
@@ -47,8 +50,10 @@ impl Sources<'_> {
                 keys,
                 issuer,
                 audience,
+                roles_claim: roles_claim.value.unwrap_or_else(|| "roles".to_owned()),
             }),
             (keys, issuer, audience) => {
+                roles_claim.must_be_unset("needs jwt-keys")?;
                 keys.must_be_unset("needs jwt-issuer and jwt-audience")?;
                 issuer.must_be_unset("needs jwt-keys")?;
                 audience.must_be_unset("needs jwt-keys")?;

@@ -8,7 +8,7 @@ use super::{Error, Origin};
 pub(super) const FILE: &str = "orderlog.toml";
 
 /// Every setting's name. The file may hold no other key.
-pub(super) const NAMES: [&str; 26] = [
+pub(super) const NAMES: [&str; 30] = [
     "listen",
     "metrics-listen",
     "data-dir",
@@ -25,9 +25,13 @@ pub(super) const NAMES: [&str; 26] = [
     "jwt-keys",
     "jwt-issuer",
     "jwt-audience",
+    "jwt-roles-claim",
     "otlp-endpoint",
+    "otlp-ca",
     "log-format",
     "drain-timeout",
+    "drain-delay",
+    "max-connection-age",
     "insecure",
     "server",
     "token",
@@ -102,11 +106,7 @@ impl<'a> Sources<'a> {
     /// - [`Error::Syntax`] when the file is not TOML.
     /// - [`Error::Unknown`] when the file names an unknown setting.
     pub fn new(environment: &'a dyn Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
-        let file = match fs::read_to_string(FILE) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            file => file?,
-        };
-        Self::with_file(environment, &file)
+        Self::with_file(environment, &contents(fs::read_to_string(FILE))?)
     }
 
     pub(super) fn with_file(
@@ -210,6 +210,16 @@ impl<'a> Sources<'a> {
     }
 }
 
+/// Returns the contents of the settings file. A file that this user cannot see is none: nobody has
+/// named it, and the working folder may belong to someone else.
+fn contents(read: io::Result<String>) -> Result<String, Error> {
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(String::new()),
+        read => Ok(read?),
+    }
+}
+
 /// Joins the values of a repeated flag with commas. Returns `None` without a value.
 pub(super) fn list(values: &[String]) -> Option<String> {
     (!values.is_empty()).then(|| values.join(","))
@@ -221,5 +231,19 @@ fn text(value: &toml::Value) -> String {
         toml::Value::String(text) => text.clone(),
         toml::Value::Array(values) => values.iter().map(text).collect::<Vec<_>>().join(","),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_settings_file_that_cannot_be_seen_is_none_and_a_broken_one_is_an_error() {
+        for kind in [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied] {
+            assert_eq!(contents(Err(kind.into())).unwrap(), "");
+        }
+        contents(Err(io::ErrorKind::InvalidData.into())).unwrap_err();
+        assert_eq!(contents(Ok("a = 1".to_owned())).unwrap(), "a = 1");
     }
 }

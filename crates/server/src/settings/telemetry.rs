@@ -1,20 +1,50 @@
 //! Reads the settings of metrics, traces and log lines.
 
-use std::net::SocketAddr;
+use std::{fs, net::SocketAddr, path::PathBuf};
 
 use http::Uri;
 
-use super::{Error, ServeFlags, Sources};
+use super::{Error, ServeFlags, Sources, pem};
 
 /// The settings of metrics, traces and log lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Telemetry {
     /// The listener for Prometheus. `None` serves no metrics.
     pub metrics: Option<Metrics>,
-    /// The URL of the trace collector, by OTLP over gRPC. `None` exports no traces.
-    pub collector: Option<String>,
+    /// The trace collector. `None` exports no traces.
+    pub collector: Option<Collector>,
     /// The format of log lines.
     pub log: LogFormat,
+}
+
+/// A trace collector.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Collector {
+    /// The URL of its OTLP service over gRPC.
+    pub url: String,
+    /// The file of the authorities that may issue its certificate. `None` trusts the system's
+    /// authorities.
+    pub ca: Option<PathBuf>,
+}
+
+impl Collector {
+    /// Reads the authorities of its certificate. `None` stands for those of the system.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] when the file cannot be read or holds no certificate.
+    pub fn authorities(&self) -> Result<Option<Vec<u8>>, Error> {
+        let Some(file) = &self.ca else {
+            return Ok(None);
+        };
+        let unusable = |why| Error::Unusable {
+            setting: "otlp-ca",
+            path: file.clone(),
+            why,
+        };
+        let pem = fs::read(file).map_err(|error| unusable(error.to_string()))?;
+        pem::certificates(&pem).map_err(unusable)?;
+        Ok(Some(pem))
+    }
 }
 
 /// The listener of the metrics.
@@ -57,6 +87,7 @@ impl Sources<'_> {
             },
             "must be a URL such as http://127.0.0.1:4317",
         )?;
+        let ca = self.path("otlp-ca", flags.otlp_ca.clone())?;
         let log = self.find(
             "log-format",
             flags.log_format.clone(),
@@ -73,7 +104,13 @@ impl Sources<'_> {
                 wanted: metrics.given.is_some(),
                 listen: metrics.within(lacking)?,
             }),
-            collector: collector.value,
+            collector: match (collector.value, ca) {
+                (Some(url), ca) => Some(Collector { url, ca: ca.value }),
+                (None, ca) => {
+                    ca.must_be_unset("needs otlp-endpoint")?;
+                    None
+                }
+            },
             log: log.value,
         })
     }

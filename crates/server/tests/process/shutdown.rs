@@ -11,7 +11,7 @@ use std::{
 };
 
 use contract::orders::v1::{execute_commands_response::Result as Answer, *};
-use e2e::Clients;
+use e2e::{Clients, Process};
 use test_support::{
     assert_error, assert_refused, order, reason,
     request::{self, events_after, follow},
@@ -24,12 +24,15 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 use tonic_reflection::pb::v1::{
     ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
     server_reflection_request::MessageRequest,
 };
 
-use crate::binary::start;
+use crate::binary::{serve, start};
 
 /// Creates orders until the server rejects one. Returns the acknowledged ids and the error.
 async fn create(
@@ -262,4 +265,49 @@ async fn a_call_on_a_new_connection_during_the_shutdown_gets_the_reason() {
     // closes.
     let reset: usize = callers.iter().map(|(_, reset)| reset).sum();
     assert!(reset <= 2, "{callers:?}");
+}
+
+/// Returns the HTTP status of a probe.
+async fn probe(process: &Process, path: &str) -> u16 {
+    let url = format!("http://{}{path}", process.metrics());
+    reqwest::get(url).await.unwrap().status().as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_sigterm_calls_are_served_for_the_delay_while_health_says_not_serving() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut serve = serve(folder.path());
+    serve.args(["--drain-delay", "3"]);
+    let process = Process::from(serve);
+    let clients = process.clients().await;
+    let mut health = HealthClient::new(clients.channel.clone());
+    let mut status = async |service: &str| {
+        let service = service.to_owned();
+        let checked = health.check(HealthCheckRequest { service }).await;
+        checked.unwrap().into_inner().status()
+    };
+    wait_until("the node serves", async || {
+        status("").await == ServingStatus::Serving
+    })
+    .await;
+    assert_eq!(status("orderlog.live").await, ServingStatus::Serving);
+    assert_eq!(probe(&process, "/readyz").await, 200);
+    assert_eq!(probe(&process, "/livez").await, 200);
+
+    process.signal();
+    wait_until("health says so", async || {
+        status("").await == ServingStatus::NotServing
+    })
+    .await;
+    assert_eq!(status("orderlog.live").await, ServingStatus::Serving);
+    assert_eq!(probe(&process, "/readyz").await, 503);
+    assert_eq!(probe(&process, "/livez").await, 200);
+    // A new connection is served as well.
+    let mut others = process.clients().await;
+    others
+        .create_order(order::create("o-1", "ann"))
+        .await
+        .unwrap();
+    // The second signal cuts off what is left.
+    assert_eq!(tokio::task::block_in_place(|| process.terminate()), Some(1));
 }

@@ -1,9 +1,9 @@
 //! Tests of the traces that an OpenTelemetry collector receives.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
 use contract::orders::v1::CreateOrderRequest;
-use e2e::Process;
+use e2e::{Clients, Process};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::{
         ExportTraceServiceRequest, ExportTraceServiceResponse,
@@ -11,12 +11,19 @@ use opentelemetry_proto::tonic::{
     },
     trace::v1::Span,
 };
-use test_support::{eventually, order};
+use server::settings::Caller;
+use test_support::{Authority, eventually, order};
 use tokio::{net::TcpListener, sync::Mutex};
 use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status, transport::Server};
+use tonic::{
+    Request, Response, Status,
+    transport::{Identity, Server, ServerTlsConfig},
+};
 
-use crate::{binary::serve, telemetry::make_calls};
+use crate::{
+    binary::{orderlog, serve},
+    telemetry::make_calls,
+};
 
 /// A collector that stores the received spans.
 #[derive(Debug, Clone, Default)]
@@ -142,4 +149,76 @@ async fn a_collector_that_never_answers_delays_neither_calls_nor_the_shutdown() 
         "{:?}",
         began.elapsed()
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collector_with_tls_is_trusted_by_its_authority() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    let (cert, key) = authority.certificate("localhost");
+    let ca = folder.path().join("ca.pem");
+    fs::write(&ca, authority.pem()).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!(
+        "https://localhost:{}",
+        listener.local_addr().unwrap().port()
+    );
+    let collector = Collector::default();
+    let tls = ServerTlsConfig::new().identity(Identity::from_pem(cert, key));
+    let mut server = Server::builder().tls_config(tls).unwrap();
+    let server = server.add_service(TraceServiceServer::new(collector.clone()));
+    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+
+    let mut serve = serve(&folder.path().join("data"));
+    serve.args(["--otlp-endpoint", &url, "--otlp-ca"]).arg(&ca);
+    serve.env("OTEL_BSP_SCHEDULE_DELAY", "50");
+    let process = Process::from(serve);
+    let mut clients = process.clients().await;
+    clients
+        .commands
+        .create_order(traced("o-1", "ab", "01"))
+        .await
+        .unwrap();
+    eventually("the span arrives", async || {
+        let spans = collector.trace(&[0xab; 16]).await;
+        (!spans.is_empty()).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_call_has_no_span() {
+    let folder = tempfile::tempdir().unwrap();
+    let (collector, url) = Collector::start().await;
+    let tokens = folder.path().join("tokens");
+    let mut new = orderlog();
+    new.args(["token", "new", "--role", "command", "--tokens"])
+        .arg(&tokens);
+    let token = String::from_utf8(new.output().unwrap().stdout).unwrap();
+    let mut serve = serve(&folder.path().join("data"));
+    serve
+        .args(["--otlp-endpoint", &url, "--tokens"])
+        .arg(&tokens);
+    serve.env("OTEL_BSP_SCHEDULE_DELAY", "50");
+    let process = Process::from(serve);
+    let mut strangers = process.clients().await;
+    strangers
+        .commands
+        .create_order(traced("o-0", "ee", "01"))
+        .await
+        .unwrap_err();
+    let connected = Clients::connect_as(process.url(), &Caller::default(), token.trim()).await;
+    let mut clients = connected.unwrap();
+    clients
+        .commands
+        .create_order(traced("o-1", "ab", "01"))
+        .await
+        .unwrap();
+    // The exporter sends spans in their order.
+    eventually("the span of the admitted call arrives", async || {
+        let spans = collector.trace(&[0xab; 16]).await;
+        (!spans.is_empty()).then_some(())
+    })
+    .await;
+    assert!(collector.trace(&[0xee; 16]).await.is_empty());
 }

@@ -11,6 +11,12 @@ use crate::cli::text::printable;
 /// Limit of a line in bytes, 4 MiB: the server accepts no longer command.
 const MOST_BYTES: u64 = 4 << 20;
 
+/// The byte order mark in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The byte order marks of UTF-16, which no UTF-8 begins with.
+const UTF_16_MARKS: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
+
 /// A line of the file that is not blank.
 #[derive(Debug, PartialEq)]
 pub struct Line {
@@ -58,12 +64,20 @@ impl<R: BufRead> Lines<R> {
             if too_long {
                 self.end += self.input.skip_until(b'\n')? as u64;
             }
+            let mut text = text.as_slice();
+            if self.number == 1 {
+                // Some editors begin a file with a byte order mark.
+                text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+            }
+            let is_utf16 = self.number == 1 && UTF_16_MARKS.iter().any(|it| text.starts_with(it));
             let text = text.trim_ascii();
             if text.is_empty() && !too_long {
                 continue;
             }
             let command = if too_long {
                 Err(format!("it is longer than {MOST_BYTES} bytes"))
+            } else if is_utf16 {
+                Err("the file is UTF-16: save it as UTF-8".to_owned())
             } else {
                 self.command(text)
             };

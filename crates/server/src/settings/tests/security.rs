@@ -99,10 +99,18 @@ fn an_origin_is_accepted_only_as_browsers_write_it() {
         .map(HeaderValue::from_static)
         .to_vec())
     );
+    assert_eq!(
+        origins("capacitor://localhost,chrome-extension://abcdef,null"),
+        Ok(
+            ["capacitor://localhost", "chrome-extension://abcdef", "null"]
+                .map(HeaderValue::from_static)
+                .to_vec()
+        )
+    );
     for wrong in [
         "",
         "*",
-        "null",
+        "file://localhost",
         "shop.example",
         "https://shop.example/",
         "https://Shop.example",
