@@ -164,10 +164,14 @@ impl From<Error> for rpc::Status {
 }
 
 /// Returns whether tonic rejected a message for its size. Callers replace such a status with
-/// [`Error::TooLarge`], which has error details.
+/// [`Error::TooLarge`], which has error details. A service with a smaller limit keeps tonic's status,
+/// which names that limit.
 #[must_use]
 pub fn is_too_large(status: &Status) -> bool {
-    status.code() == Code::OutOfRange && status.details().is_empty()
+    let usual = format!("limit is: {} bytes", 4 << 20);
+    status.code() == Code::OutOfRange
+        && status.details().is_empty()
+        && status.message().contains(&usual)
 }
 
 #[cfg(test)]
