@@ -22,7 +22,7 @@ use crate::listener::peer::{self, Peer};
 const MAX_WAITING_CHECKS: usize = 64;
 
 /// Maximum number of calls that wait for a check. Each may hold a stream's window of bytes.
-const MAX_UNVERIFIED_CALLS: usize = 1000;
+const MAX_UNVERIFIED_CALLS: usize = 500;
 
 pub(crate) const LIMITS: [Limit; 3] = [
     Limit::new(

@@ -46,7 +46,7 @@ const CONNECTION_WINDOW: u32 = 32 << 20;
 
 /// Bytes of headers that the HTTP/2 library takes, 32 for each header included. A call with more fails
 /// without a status of gRPC.
-const MAX_HEADER_BYTES: u32 = 128 << 10;
+const MAX_HEADER_BYTES: u32 = 96 << 10;
 
 /// Time for the calls of a connection that is told to close.
 const GRACE: Duration = Duration::from_secs(2);
