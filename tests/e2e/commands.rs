@@ -112,7 +112,13 @@ async fn g5_a_repeated_request_id_returns_the_first_reply_also_after_a_restart()
         ..create.clone()
     };
     let refused = clients.create_order(other_content).await;
-    assert_refused(refused, Code::InvalidArgument, "REQUEST_ID_REUSED");
+    let refused = assert_refused(refused, Code::InvalidArgument, "REQUEST_ID_REUSED");
+    let recorded = refused.get_details_error_info().unwrap().metadata;
+    assert_eq!(
+        ["id", "version", "position"].map(|key| recorded[key].as_str()),
+        [first.order_id.as_str(), "1", "1"],
+        "the client learns the outcome"
+    );
     let other_command = ShipOrderRequest {
         request_id: create.request_id,
         ..order::ship(&first.order_id)

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     commands::{
         Command,
-        decide::{Decider, Outcome, needs},
+        decide::{Decider, Outcome, Rejection, needs},
     },
     error::store_error,
     events::{follow::Signals, tail::Tail},
@@ -69,7 +69,7 @@ enum Attempt {
 }
 
 /// The position of a batch's first event, and the result of each command.
-type Committed = (Position, Vec<Result<Outcome, wire::Error>>);
+type Committed = (Position, Vec<Result<Outcome, Rejection>>);
 
 /// Returns the time of the system clock, in nanoseconds since 1970.
 pub(crate) fn now() -> i64 {
@@ -192,7 +192,7 @@ impl Writer {
             Ok((first, outcomes)) => outcomes
                 .into_iter()
                 .map(|outcome| {
-                    let outcome = outcome?;
+                    let outcome = outcome.map_err(|rejection| rejection.error(first))?;
                     let position = outcome.position.resolve(first);
                     Ok((outcome, position))
                 })

@@ -82,12 +82,18 @@ fn g4_command_is_decided_after_the_ones_before_it_in_the_batch() {
     let mut decider = decider(Loaded::default());
     assert_eq!(decider.decide(create("o", "")).unwrap().version, 1.into());
     let taken = Error::OrderAlreadyExists("o".into());
-    assert_eq!(decider.decide(create("o", "")), Err(taken));
+    assert_eq!(
+        decider.decide(create("o", "")),
+        Err(Rejection::Refused(taken))
+    );
     let mismatch = Error::VersionMismatch {
         expected: 2,
         actual: 1,
     };
-    assert_eq!(decider.decide(cancel("o", Some(2))), Err(mismatch));
+    assert_eq!(
+        decider.decide(cancel("o", Some(2))),
+        Err(Rejection::Refused(mismatch))
+    );
     let cancelled = decider.decide(cancel("o", Some(1))).unwrap();
     assert_eq!(
         (cancelled.version, cancelled.position),
@@ -125,7 +131,8 @@ fn g5_known_request_id_gets_the_original_reply() {
         Ok(first.clone()),
         "in the same batch"
     );
-    assert_eq!(before.decide(create("p", "r")), Err(Error::RequestIdReused));
+    let reused = Err(Rejection::Reused(first.clone()));
+    assert_eq!(before.decide(create("p", "r")), reused);
     let batch = before.finish();
     assert_eq!((batch.events.len(), batch.requests.len()), (1, 1));
 
@@ -135,7 +142,13 @@ fn g5_known_request_id_gets_the_original_reply() {
         (again.id, again.version, again.position),
         (first.id, 1.into(), known(41))
     );
-    assert_eq!(after.decide(create("p", "r")), Err(Error::RequestIdReused));
+    let reused = after.decide(create("p", "r")).unwrap_err();
+    let recorded = Error::RequestIdReused {
+        id: "o".into(),
+        version: 1,
+        position: 41,
+    };
+    assert_eq!(reused.error(99.into()), recorded);
     assert_eq!(after.finish(), Batch::default());
 }
 

@@ -129,7 +129,7 @@ async fn g5_an_optimistic_attempt_recognises_a_known_request_id_among_new_orders
         .commit(&[create("o-4", "", "ann"), create("o-4", "r-1", "bob")])
         .await
         .unwrap();
-    assert_eq!(outcomes[1], Err(wire::Error::RequestIdReused));
+    assert_eq!(outcomes[1], Err(Rejection::Reused(again)));
 }
 
 #[tokio::test]
