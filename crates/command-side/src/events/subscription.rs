@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use contract::encoded::SubscribeResponse;
-use event_log::{Position, Reader};
+use event_log::{MAX_PAGE_BYTES, Position, Reader};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -26,11 +26,6 @@ use crate::{
 
 /// Limits the events of the first read, before the subscription knows their size.
 const FIRST_PAGE_EVENTS: usize = 128;
-
-/// Limits a response, unless one event is larger, and sets the approximate size of a read: 256 KiB.
-/// A client's default limit is 4 MiB. A subscriber that does not read holds a few times this size.
-/// Larger responses do not stream faster.
-const MAX_RESPONSE_BYTES: usize = 256 << 10;
 
 /// Limits the events that a filter skips before the subscription sends its position.
 const MAX_SKIPPED_EVENTS: u64 = 100_000;
@@ -60,7 +55,8 @@ pub(crate) struct Subscription {
     head: Position,
     /// Limits the events of a response.
     batch: usize,
-    /// Limits the events of a read; follows from the size of the last ones.
+    /// Limits the events of a read to about those of a page's bytes, so that the store does not
+    /// measure many more. Follows from the size of the last ones.
     page: usize,
     responses: mpsc::Sender<Result<SubscribeResponse, Status>>,
     /// The position of the last response, or the subscriber's own before the first.
@@ -155,8 +151,7 @@ impl Subscription {
                 None => self.page(upto, limit).await?,
             };
             let bytes: usize = records.iter().map(Bytes::len).sum();
-            // Bounds the next read by bytes, because a slow subscriber holds the events for long.
-            self.page = (MAX_RESPONSE_BYTES * records.len() / bytes.max(1)).max(1);
+            self.page = (MAX_PAGE_BYTES * records.len() / bytes.max(1)).max(1);
             self.deliver_matching(records).await?;
             // Yields, because a filter that skips events of the tail awaits nothing else.
             tokio::task::yield_now().await;
@@ -179,26 +174,17 @@ impl Subscription {
         Ok(page.records)
     }
 
-    /// Delivers the matching ones of consecutive events.
+    /// Delivers the matching ones of consecutive events, which a page bounds.
     async fn deliver_matching(&mut self, records: Vec<Bytes>) -> Result<(), StreamEnd<Error>> {
-        let mut events = Vec::with_capacity(records.len());
-        let mut bytes = 0;
-        for record in records {
-            if self.filter.matches(&record) {
-                if bytes > 0 && bytes + record.len() > MAX_RESPONSE_BYTES {
-                    bytes = 0;
-                    self.send(std::mem::take(&mut events), self.position)
-                        .await?;
-                }
-                bytes += record.len();
-                events.push(record);
-            }
-            self.position += 1;
+        self.position += records.len();
+        let events: Vec<_> = records
+            .into_iter()
+            .filter(|record| self.filter.matches(record))
+            .collect();
+        if events.is_empty() {
+            return Ok(());
         }
-        if !events.is_empty() {
-            self.send(events, self.position).await?;
-        }
-        Ok(())
+        self.send(events, self.position).await
     }
 
     async fn send(

@@ -207,3 +207,24 @@ pub(crate) async fn pages_of_any_size_return_the_appended_bytes(fixture: &dyn Fi
         assert_eq!(read, records, "{limit}");
     }
 }
+
+pub(crate) async fn g13_page_ends_at_its_bytes_and_has_an_event(fixture: &dyn Fixture) {
+    let (small, half, larger) = (1000, MAX_PAGE_BYTES / 2, MAX_PAGE_BYTES + 1);
+    let sizes = [
+        small, small, half, half, larger, small, half, larger, larger,
+    ];
+    let mut log = fixture.open(SCHEMA).await;
+    let events = (1..)
+        .zip(sizes)
+        .map(|(version, size)| event("a", version, &vec![7; size]));
+    append(&mut log, &batch(events)).await;
+    let mut pages = Vec::new();
+    let mut after = 0;
+    while after < sizes.len() as u64 {
+        let page = page(&log, after, 1000, 1000).await.unwrap();
+        assert_eq!(page.first.get(), after + 1);
+        after += page.records.len() as u64;
+        pages.push(page.records.len());
+    }
+    assert_eq!(pages, [3, 1, 1, 2, 1, 1]);
+}

@@ -6,9 +6,9 @@ use tokio::runtime::Handle;
 
 use super::{ANSWER_TIMEOUT, in_time};
 use crate::{
-    Error, InspectedEvent, InspectedRequest, Page, Position, Reader, Schema,
+    Error, InspectedEvent, InspectedRequest, MAX_PAGE_BYTES, Page, Position, Reader, Schema,
     rows::{InspectedEventRow, InspectedRequestRow, RecordRow},
-    statements::{HISTORY_SQL, INSPECT_SQL, REQUESTS_AFTER_SQL, requests_sql},
+    statements::{HISTORY_SQL, INSPECT_SQL, REQUESTS_AFTER_SQL, page_sql, requests_sql},
 };
 
 /// Reads a log through a pool of connections.
@@ -55,13 +55,11 @@ impl Reader for PostgresReader {
 
     async fn page(&self, after: Position, upto: Position, limit: usize) -> Result<Page, Error> {
         let mut connection = self.connection().await?;
-        let rows = sqlx::query_as(
-            "SELECT position, event_type, schema_version, record FROM events
-            WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3",
-        )
-        .bind(after)
-        .bind(upto)
-        .bind(limit as i64);
+        let rows = sqlx::query_as(page_sql!("position, event_type, schema_version, record"))
+            .bind(after)
+            .bind(upto)
+            .bind(limit as i64)
+            .bind(MAX_PAGE_BYTES as i64);
         let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
         let rows: Vec<RecordRow> = keep_or_drop(&mut connection, rows)?;
         Page::dense(after, rows, self.schema)

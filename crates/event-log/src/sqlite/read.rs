@@ -4,9 +4,10 @@ use async_trait::async_trait;
 use sqlx::SqlitePool;
 
 use crate::{
-    Encoder, Error, InspectedEvent, InspectedRequest, Page, Position, Reader, Schema,
+    Encoder, Error, InspectedEvent, InspectedRequest, MAX_PAGE_BYTES, Page, Position, Reader,
+    Schema,
     rows::{InspectedEventRow, InspectedRequestRow, RecordRow, check_dense},
-    statements::{HISTORY_SQL, INSPECT_SQL, REQUESTS_AFTER_SQL, requests_sql},
+    statements::{HISTORY_SQL, INSPECT_SQL, REQUESTS_AFTER_SQL, page_sql, requests_sql},
 };
 
 /// Reads a log through a pool of read-only connections.
@@ -19,12 +20,14 @@ pub(super) struct SqliteReader {
 
 /// Reads a page as one row, because fetching a row per event costs more than the event itself. The
 /// row has the concatenated records and the length of each.
-const PAGE_SQL: &str = "
-    SELECT count(*), coalesce(min(position), 0), coalesce(max(position), 0),
+const PAGE_SQL: &str = concat!(
+    "SELECT count(*), coalesce(min(position), 0), coalesce(max(position), 0),
         min(schema_version), max(schema_version),
         group_concat(length(record)), CAST(group_concat(record, '') AS BLOB)
-    FROM (SELECT position, schema_version, record FROM events
-        WHERE position > ? AND position <= ? ORDER BY position LIMIT ?)";
+    FROM (",
+    page_sql!("position, schema_version, record"),
+    ")"
+);
 
 type PageRow = (
     i64,
@@ -71,6 +74,7 @@ impl Reader for SqliteReader {
                 .bind(after)
                 .bind(upto)
                 .bind(limit as i64)
+                .bind(MAX_PAGE_BYTES as i64)
                 .fetch_one(&self.pool)
                 .await?;
         if count == 0 {
