@@ -54,6 +54,7 @@ macro_rules! contract_suite {
             append_takes_more_rows_than_one_statement_has_parameters_for,
             pages_of_any_size_return_the_appended_bytes,
             g13_page_ends_at_its_bytes_and_has_an_event,
+            g13_head_and_history_do_not_wait_for_pages,
         }
     };
     ($fixture:expr; $($case:ident,)*) => {

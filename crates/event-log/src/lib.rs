@@ -30,6 +30,7 @@ mod encoder;
 mod error;
 mod event;
 mod log;
+mod long_reads;
 mod notifications;
 mod position;
 pub mod postgres;

@@ -6,14 +6,16 @@ use sqlx::SqlitePool;
 use crate::{
     Encoder, Error, InspectedEvent, InspectedRequest, MAX_PAGE_BYTES, Page, Position, Reader,
     Schema,
+    long_reads::LongReads,
     rows::{InspectedEventRow, InspectedRequestRow, RecordRow, check_dense},
     statements::{HISTORY_SQL, INSPECT_SQL, REQUESTS_AFTER_SQL, page_sql, requests_sql},
 };
 
 /// Reads a log through a pool of read-only connections.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct SqliteReader {
     pool: SqlitePool,
+    long_reads: LongReads,
     log_id: String,
     schema: Schema,
 }
@@ -42,6 +44,7 @@ type PageRow = (
 impl SqliteReader {
     pub(super) fn new(pool: SqlitePool, log_id: String, schema: Schema) -> Self {
         Self {
+            long_reads: LongReads::on(pool.options().get_max_connections()),
             pool,
             log_id,
             schema,
@@ -69,6 +72,7 @@ impl Reader for SqliteReader {
     }
 
     async fn page(&self, after: Position, upto: Position, limit: usize) -> Result<Page, Error> {
+        let _turn = self.long_reads.turn().await;
         let (count, first, last, oldest, newest, lengths, bytes): PageRow =
             sqlx::query_as(PAGE_SQL)
                 .bind(after)
@@ -120,6 +124,7 @@ impl Reader for SqliteReader {
         upto: Position,
         limit: usize,
     ) -> Result<Vec<InspectedEvent>, Error> {
+        let _turn = self.long_reads.turn().await;
         let rows: Vec<InspectedEventRow> = sqlx::query_as(INSPECT_SQL)
             .bind(after)
             .bind(upto)
@@ -133,6 +138,7 @@ impl Reader for SqliteReader {
     }
 
     async fn requests(&self, ids: &[String]) -> Result<Vec<InspectedRequest>, Error> {
+        let _turn = self.long_reads.turn().await;
         let rows = sqlx::query_as(requests_sql!(
             "r.request_id IN (SELECT value FROM json_each($1))"
         ))
@@ -146,6 +152,7 @@ impl Reader for SqliteReader {
         after: &str,
         limit: usize,
     ) -> Result<Vec<InspectedRequest>, Error> {
+        let _turn = self.long_reads.turn().await;
         let rows: Vec<InspectedRequestRow> = sqlx::query_as(REQUESTS_AFTER_SQL)
             .bind(after)
             .bind(limit as i64)
