@@ -142,6 +142,12 @@ impl Tail {
         Some(page.cloned().collect())
     }
 
+    /// Returns the number of pushes whose events are in memory.
+    #[cfg(test)]
+    pub(crate) fn pushes(&self) -> usize {
+        self.lock().chunks.len()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Recent> {
         // No code panics half-way through a change under the lock, so the value is consistent.
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
