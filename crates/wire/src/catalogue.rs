@@ -112,7 +112,7 @@ fn case(error: &Error) -> &'static str {
         } => "The order is not SHIPPED.",
         Error::Forbidden { .. } => "The order is not CREATED.",
         Error::VersionMismatch { .. } => {
-            "The order's version is not `expected_version`: another command came first."
+            "The order, customer or product is not at `expected_version`: another command came first."
         }
         Error::PositionBeyondHead { .. } => {
             "The subscriber resumes after a position that the log does not have."
@@ -168,7 +168,7 @@ fn next_step(error: &Error) -> &'static str {
             "Choose another id, or leave it empty: the server makes one."
         }
         Error::Forbidden { .. } | Error::VersionMismatch { .. } => {
-            "Read the order and decide again."
+            "Read the newest state and decide again."
         }
         Error::PositionBeyondHead { .. } => {
             "The log was restored to an earlier state. Empty what you made from it, and start from 0."

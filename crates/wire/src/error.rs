@@ -52,7 +52,7 @@ pub enum Error {
         status: &'static str,
     },
     /// The aggregate is at another version.
-    #[error("expected_version is {expected}, but the order is at version {actual}")]
+    #[error("expected_version is {expected}, but the newest version is {actual}")]
     VersionMismatch {
         /// The version that the client expects.
         expected: u64,

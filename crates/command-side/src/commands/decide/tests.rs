@@ -181,6 +181,33 @@ fn unchanged_name_is_answered_with_the_version_that_gave_it() {
 }
 
 #[test]
+fn g4_name_is_registered_at_the_expected_version_only() {
+    let register_at = |expected_version, name: &str| {
+        command(Sent::RegisterCustomer(RegisterCustomerRequest {
+            customer_id: "ann".into(),
+            name: name.into(),
+            expected_version: Some(expected_version),
+            ..RegisterCustomerRequest::default()
+        }))
+    };
+    let mismatch = |expected, actual| {
+        let error = Error::VersionMismatch { expected, actual };
+        Err(Rejection::Refused(error))
+    };
+    let mut before = decider(Loaded::default());
+    assert_eq!(before.decide(register_at(1, "Ann")), mismatch(1, 0));
+    before.decide(register_at(0, "Ann")).unwrap();
+    assert_eq!(before.decide(register_at(0, "Ann")), mismatch(0, 1));
+    let mut after = decider(loaded(before.finish(), 41));
+    assert_eq!(after.decide(register_at(0, "Anna")), mismatch(0, 1));
+    after.decide(register_at(1, "Anna")).unwrap();
+    assert_eq!(after.decide(register_at(1, "Ann")), mismatch(1, 2));
+    let same = after.decide(register_at(2, "Anna")).unwrap();
+    assert_eq!(same.version, 2.into());
+    assert_eq!(after.finish().events.len(), 1);
+}
+
+#[test]
 fn customer_and_product_with_one_id_are_two_aggregates() {
     let mut decider = decider(Loaded::default());
     decider.decide(register("x", "X")).unwrap();
