@@ -381,10 +381,11 @@ fn subscribe(bytes: &[u8]) {
         return;
     };
     let wanted = request.filter.unwrap_or_default();
-    let filter = match Filter::new(wanted.clone()) {
-        Ok(filter) => filter,
-        Err(error) => return is_told(error),
-    };
+    let mut violations = Violations::default();
+    let filter = Filter::new(wanted.clone(), &mut violations);
+    if let Err(error) = violations.finish() {
+        return is_told(error);
+    }
     let event = RecordedEvent {
         position: 7,
         aggregate_type: AggregateType::Order.into(),

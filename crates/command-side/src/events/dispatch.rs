@@ -240,6 +240,7 @@ mod tests {
     };
     use futures_util::FutureExt as _;
     use prost::Message as _;
+    use wire::Violations;
 
     use super::*;
     use crate::events::filter::Filter;
@@ -269,7 +270,10 @@ mod tests {
             event_types: event_types.iter().map(|&it| it.to_owned()).collect(),
             ..EventFilter::default()
         };
-        Filter::new(filter).unwrap().interests()
+        let mut violations = Violations::default();
+        let interests = Filter::new(filter, &mut violations).interests();
+        violations.finish().unwrap();
+        interests
     }
 
     fn cleared(registration: &Registration, read: u64) -> (u64, u64) {

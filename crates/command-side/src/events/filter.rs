@@ -4,7 +4,7 @@
 use std::{borrow::Cow, collections::HashSet, hash::Hash};
 
 use contract::orders::v1::{AggregateType, EventFilter};
-use wire::{Error, Violations};
+use wire::Violations;
 
 use crate::codec::header::{Header, payload_of};
 
@@ -62,18 +62,16 @@ impl<'a> Interest<'a> {
 }
 
 impl Filter {
-    /// Checks the filter of a request.
-    ///
-    /// # Errors
-    /// [`Error::InvalidFields`] with every field that breaks a rule.
-    pub fn new(filter: EventFilter) -> Result<Self, Error> {
+    /// Checks the filter of a request, and reports each field that breaks a rule. The filter is of
+    /// use only without a violation.
+    #[must_use]
+    pub fn new(filter: EventFilter, violations: &mut Violations) -> Self {
         let EventFilter {
             aggregate_types,
             aggregate_ids,
             event_types,
             customer_ids,
         } = filter;
-        let mut violations = Violations::default();
         violations.entries("filter.aggregate_types", &aggregate_types, MAX_LIST_ENTRIES);
         violations.entries("filter.aggregate_ids", &aggregate_ids, MAX_LIST_ENTRIES);
         violations.entries("filter.event_types", &event_types, MAX_LIST_ENTRIES);
@@ -103,13 +101,12 @@ impl Filter {
         for (index, id) in customer_ids.iter().enumerate().take(MAX_LIST_ENTRIES) {
             violations.id(format!("filter.customer_ids[{index}]"), id);
         }
-        violations.finish()?;
-        Ok(Self {
+        Self {
             aggregate_types,
             aggregate_ids,
             payloads,
             customer_ids,
-        })
+        }
     }
 
     /// Returns whether an encoded event matches the filter.

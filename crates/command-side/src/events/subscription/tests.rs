@@ -4,6 +4,7 @@ use contract::orders::v1::{EventFilter, RecordedEvent};
 use event_log::{Aggregate, Appender, Batch, Encoder, Log, NewEvent};
 use prost::Message as _;
 use tempfile::TempDir;
+use wire::Violations;
 
 use super::*;
 use crate::codec::record;
@@ -80,7 +81,7 @@ impl Node {
         let (sender, responses) = mpsc::channel(1);
         let subscription = Subscription::new(
             self.sources.clone(),
-            Filter::new(filter).unwrap(),
+            Filter::new(filter, &mut Violations::default()),
             Position::START,
             self.sources.tail.head(),
             batch,
