@@ -170,6 +170,7 @@ fn requests() -> Vec<(&'static str, u8, Vec<u8>)> {
         request_id: "r-3".to_owned(),
         product_id: "tea".to_owned(),
         name: "Green Tea".to_owned(),
+        expected_version: Some(0),
         occurred_at: time(),
     };
     let unnamed = CreateOrderRequest {

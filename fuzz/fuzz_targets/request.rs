@@ -14,7 +14,7 @@ use std::{
 use command_side::{
     codec::record::{self, Known},
     codec::request,
-    commands::decide::Decider,
+    commands::decide::{Decider, Rejection},
     commands::{Action, Command, Origin},
     events::filter::Filter,
 };
@@ -149,18 +149,26 @@ fn request(command: &Command) -> Sent {
                 occurred_at,
             }),
         },
-        Action::Register { name } if aggregate.kind == AggregateType::Customer as i32 => {
+        Action::Register {
+            name,
+            expected_version,
+        } if aggregate.kind == AggregateType::Customer as i32 => {
             Sent::RegisterCustomer(RegisterCustomerRequest {
                 request_id,
                 customer_id: id,
                 name,
+                expected_version,
                 occurred_at,
             })
         }
-        Action::Register { name } => Sent::RegisterProduct(RegisterProductRequest {
+        Action::Register {
+            name,
+            expected_version,
+        } => Sent::RegisterProduct(RegisterProductRequest {
             request_id,
             product_id: id,
             name,
+            expected_version,
             occurred_at,
         }),
     }
@@ -194,12 +202,13 @@ fn is_decided(command: Command) {
     let id = command.aggregate.id.clone();
     let mut decider = Decider::new(Loaded::default(), NOW).expect("nothing is loaded");
     let mut version = 0;
-    let mut expected = None;
-    if let Action::Order {
-        command,
-        expected_version,
-    } = &command.action
-    {
+    let (Action::Order {
+        expected_version, ..
+    }
+    | Action::Register {
+        expected_version, ..
+    }) = &command.action;
+    if let Action::Order { command, .. } = &command.action {
         let before: &[Sent] = match command {
             order::Command::Create { .. } => &[],
             order::Command::Ship { .. } | order::Command::Cancel { .. } => &[created(&id)],
@@ -212,12 +221,13 @@ fn is_decided(command: Command) {
                 .expect("is allowed");
             version += 1;
         }
-        expected = expected_version.filter(|wanted| *wanted != version);
     }
+    let expected = expected_version.filter(|wanted| *wanted != version);
     let decided = decider.decide(command.clone());
     if let Some(expected) = expected {
         let actual = version;
-        return assert_eq!(decided, Err(Error::VersionMismatch { expected, actual }));
+        let mismatch = Error::VersionMismatch { expected, actual };
+        return assert_eq!(decided, Err(Rejection::Refused(mismatch)));
     }
     let outcome = decided.expect("is allowed");
     assert_eq!((outcome.id, outcome.version.get()), (id, version + 1));
@@ -371,10 +381,11 @@ fn subscribe(bytes: &[u8]) {
         return;
     };
     let wanted = request.filter.unwrap_or_default();
-    let filter = match Filter::new(wanted.clone()) {
-        Ok(filter) => filter,
-        Err(error) => return is_told(error),
-    };
+    let mut violations = Violations::default();
+    let filter = Filter::new(wanted.clone(), &mut violations);
+    if let Err(error) = violations.finish() {
+        return is_told(error);
+    }
     let event = RecordedEvent {
         position: 7,
         aggregate_type: AggregateType::Order.into(),

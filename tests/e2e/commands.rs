@@ -94,6 +94,36 @@ async fn g4_one_of_many_commands_that_expect_one_version_succeeds() {
 }
 
 #[tokio::test]
+async fn g4_an_old_rename_that_is_sent_again_does_not_win() {
+    let server = Server::start().await;
+    let mut clients = server.clients().await;
+    let ann = |name, expected_version| RegisterCustomerRequest {
+        expected_version: Some(expected_version),
+        ..order::customer("ann", name)
+    };
+    let absent = clients.register_customer(ann("Ann", 1)).await;
+    assert_refused(absent, Code::Aborted, "VERSION_MISMATCH");
+    for (name, version) in [("Ann", 0), ("Anna", 1), ("Anne", 2)] {
+        let renamed = clients.register_customer(ann(name, version)).await;
+        assert_eq!(renamed.unwrap().version, version + 1);
+    }
+    let old = clients.register_customer(ann("Anna", 1)).await;
+    let old = assert_refused(old, Code::Aborted, "VERSION_MISMATCH");
+    let metadata = old.get_details_error_info().unwrap().metadata;
+    assert_eq!(
+        (metadata["expected"].as_str(), metadata["actual"].as_str()),
+        ("1", "3")
+    );
+    let tea = RegisterProductRequest {
+        expected_version: Some(0),
+        ..order::product("tea", "Tea")
+    };
+    clients.register_product(tea.clone()).await.unwrap();
+    let again = clients.register_product(tea).await;
+    assert_refused(again, Code::Aborted, "VERSION_MISMATCH");
+}
+
+#[tokio::test]
 async fn g5_a_repeated_request_id_returns_the_first_reply_also_after_a_restart() {
     let mut server = Server::start().await;
     let mut clients = server.clients().await;
@@ -112,7 +142,13 @@ async fn g5_a_repeated_request_id_returns_the_first_reply_also_after_a_restart()
         ..create.clone()
     };
     let refused = clients.create_order(other_content).await;
-    assert_refused(refused, Code::InvalidArgument, "REQUEST_ID_REUSED");
+    let refused = assert_refused(refused, Code::InvalidArgument, "REQUEST_ID_REUSED");
+    let recorded = refused.get_details_error_info().unwrap().metadata;
+    assert_eq!(
+        ["id", "version", "position"].map(|key| recorded[key].as_str()),
+        [first.order_id.as_str(), "1", "1"],
+        "the client learns the outcome"
+    );
     let other_command = ShipOrderRequest {
         request_id: create.request_id,
         ..order::ship(&first.order_id)

@@ -217,12 +217,18 @@ async fn a_subscription_with_an_impossible_position_log_or_filter_is_refused() {
     };
     let unknown_type = clients.subscribe(unknown_type).await;
     assert_invalid_fields(unknown_type, &["filter.event_types[0]"]);
-    let too_large = SubscribeRequest {
+    let all_invalid = SubscribeRequest {
         max_batch_size: 10_001,
+        log_id: "l".repeat(65),
+        filter: Some(EventFilter {
+            aggregate_ids: vec!["o 1".into()],
+            ..EventFilter::default()
+        }),
         ..follow(0)
     };
-    let too_large = clients.subscribe(too_large).await;
-    assert_invalid_fields(too_large, &["max_batch_size"]);
+    let all_invalid = clients.subscribe(all_invalid).await;
+    let fields = ["max_batch_size", "log_id", "filter.aggregate_ids[0]"];
+    assert_invalid_fields(all_invalid, &fields);
 }
 
 #[tokio::test]

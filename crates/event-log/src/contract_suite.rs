@@ -10,8 +10,8 @@ mod read;
 use bytes::Bytes;
 
 use crate::{
-    Aggregate, Batch, Error, InspectedRequest, Loaded, Log, NewEvent, NewRequest, Page,
-    PendingPosition, Position, Schema,
+    Aggregate, Batch, Error, InspectedRequest, Loaded, Log, MAX_PAGE_BYTES, NewEvent, NewRequest,
+    Page, PendingPosition, Position, Schema,
 };
 
 pub(crate) const SCHEMA: Schema = Schema {
@@ -53,6 +53,8 @@ macro_rules! contract_suite {
             log_keeps_its_id_after_a_restart,
             append_takes_more_rows_than_one_statement_has_parameters_for,
             pages_of_any_size_return_the_appended_bytes,
+            g13_page_ends_at_its_bytes_and_has_an_event,
+            g13_head_and_history_do_not_wait_for_pages,
         }
     };
     ($fixture:expr; $($case:ident,)*) => {

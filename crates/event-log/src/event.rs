@@ -58,6 +58,10 @@ pub struct InspectedEvent {
     pub record: Result<Bytes, String>,
 }
 
+/// Limits the bytes of a page, unless one event is larger: 256 KiB. A slow subscriber holds pages
+/// for long, and larger pages do not stream faster.
+pub const MAX_PAGE_BYTES: usize = 256 << 10;
+
 /// Encoded events in order. [`Reader::page`](crate::Reader::page) returns consecutive positions, and
 /// [`Reader::history`](crate::Reader::history) returns consecutive versions of one aggregate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

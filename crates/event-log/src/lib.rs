@@ -30,6 +30,7 @@ mod encoder;
 mod error;
 mod event;
 mod log;
+mod long_reads;
 mod notifications;
 mod position;
 pub mod postgres;
@@ -47,7 +48,7 @@ use std::{
 pub use batch::{Batch, Loaded};
 pub use encoder::Encoder;
 pub use error::Error;
-pub use event::{Aggregate, InspectedEvent, NewEvent, Page, StoredEvent};
+pub use event::{Aggregate, InspectedEvent, MAX_PAGE_BYTES, NewEvent, Page, StoredEvent};
 pub use log::{Appender, Log, Reader};
 pub use notifications::Notifications;
 pub use position::{PendingPosition, Position, Version};

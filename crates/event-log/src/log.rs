@@ -87,7 +87,8 @@ pub trait Reader: fmt::Debug + Send + Sync {
     /// corruption.
     async fn head(&self) -> Result<Position, Error>;
 
-    /// Returns up to `limit` events, from position `after + 1` through position `upto`.
+    /// Returns up to `limit` events, from position `after + 1` through position `upto`. The page
+    /// ends early at [`MAX_PAGE_BYTES`](crate::MAX_PAGE_BYTES), but has at least one event.
     ///
     /// # Errors
     /// - [`Error::Store`]: the store does not answer.

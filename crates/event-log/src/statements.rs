@@ -5,6 +5,24 @@ pub(crate) const HISTORY_SQL: &str = "
     SELECT position, event_type, schema_version, record FROM events
     WHERE aggregate_type = $1 AND aggregate_id = $2 ORDER BY version";
 
+/// Makes the text that reads the given columns of a page: the events after position $1, up to
+/// position $2, row $3 and byte $4, but at least one.
+macro_rules! page_sql {
+    ($columns:literal) => {
+        concat!(
+            "SELECT ",
+            $columns,
+            " FROM events WHERE position > $1 AND position <= $2 ORDER BY position LIMIT (
+                SELECT count(*) FROM (
+                    SELECT size, sum(size) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) AS bytes
+                    FROM (SELECT position, length(record) AS size FROM events
+                        WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3) AS sizes
+                ) AS sums WHERE bytes <= $4 OR bytes = size)"
+        )
+    };
+}
+pub(crate) use page_sql;
+
 /// Reads events, as rows of [`InspectedEventRow`](crate::rows::InspectedEventRow).
 pub(crate) const INSPECT_SQL: &str = "
     SELECT e.position, e.aggregate_type, e.aggregate_id, e.version, e.event_type,

@@ -27,7 +27,11 @@ pub fn catalogue() -> Vec<Explained> {
     let samples = [
         Error::invalid_field("customer_id", id::RULE),
         Error::TooLarge,
-        Error::RequestIdReused,
+        Error::RequestIdReused {
+            id: "o-1".to_owned(),
+            version: 1,
+            position: 7,
+        },
         Error::InvalidPageToken,
         Error::NotFound(Resource::Order, "o-1".to_owned()),
         Error::NotFound(Resource::Customer, "ann".to_owned()),
@@ -88,7 +92,10 @@ fn case(error: &Error) -> &'static str {
              and the message counts the rest."
         }
         Error::TooLarge => "The message is larger than 4 MiB.",
-        Error::RequestIdReused => "An earlier command with other content has this `request_id`.",
+        Error::RequestIdReused { .. } => {
+            "An earlier command with other content has this `request_id`. The metadata has its reply: \
+             `id`, `version` and `position`."
+        }
         Error::InvalidPageToken => {
             "The `page_token` is malformed, or it belongs to a request with other fields."
         }
@@ -105,7 +112,7 @@ fn case(error: &Error) -> &'static str {
         } => "The order is not SHIPPED.",
         Error::Forbidden { .. } => "The order is not CREATED.",
         Error::VersionMismatch { .. } => {
-            "The order's version is not `expected_version`: another command came first."
+            "The order, customer or product is not at `expected_version`: another command came first."
         }
         Error::PositionBeyondHead { .. } => {
             "The subscriber resumes after a position that the log does not have."
@@ -151,14 +158,17 @@ fn next_step(error: &Error) -> &'static str {
     match error {
         Error::InvalidFields(_) => "Correct the request.",
         Error::TooLarge => "Split the request: `ExecuteCommands` takes any number of commands.",
-        Error::RequestIdReused => "Use a new `request_id` for each command.",
+        Error::RequestIdReused { .. } => {
+            "Use a new `request_id` for each command. If this was a retry with changed fields, take \
+             the reply from the metadata."
+        }
         Error::InvalidPageToken => "Repeat the request without a token, from the first page.",
         Error::NotFound(..) => "After a write of your own, ask again with `min_position`.",
         Error::OrderAlreadyExists(_) => {
             "Choose another id, or leave it empty: the server makes one."
         }
         Error::Forbidden { .. } | Error::VersionMismatch { .. } => {
-            "Read the order and decide again."
+            "Read the newest state and decide again."
         }
         Error::PositionBeyondHead { .. } => {
             "The log was restored to an earlier state. Empty what you made from it, and start from 0."

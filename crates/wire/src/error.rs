@@ -20,9 +20,18 @@ pub enum Error {
     /// The message is larger than 4 MiB.
     #[error("request {}", Self::SIZE_RULE)]
     TooLarge,
-    /// The request id belongs to an earlier command with other content.
-    #[error("request_id was used by an earlier command with other content")]
-    RequestIdReused,
+    /// The request id belongs to an earlier command with other content, which had this reply.
+    #[error(
+        "request_id was used by an earlier command with other content, which led to version {version} of {id} at position {position}"
+    )]
+    RequestIdReused {
+        /// The id of the earlier command's aggregate.
+        id: String,
+        /// The aggregate's version after the earlier command.
+        version: u64,
+        /// The position in the reply to the earlier command.
+        position: u64,
+    },
     /// The page token is malformed, or belongs to another request.
     #[error("page_token does not belong to this request")]
     InvalidPageToken,
@@ -43,7 +52,7 @@ pub enum Error {
         status: &'static str,
     },
     /// The aggregate is at another version.
-    #[error("expected_version is {expected}, but the order is at version {actual}")]
+    #[error("expected_version is {expected}, but the newest version is {actual}")]
     VersionMismatch {
         /// The version that the client expects.
         expected: u64,

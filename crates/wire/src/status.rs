@@ -21,7 +21,7 @@ impl Error {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::InvalidFields(_) | Self::TooLarge => "INVALID_FIELD",
-            Self::RequestIdReused => "REQUEST_ID_REUSED",
+            Self::RequestIdReused { .. } => "REQUEST_ID_REUSED",
             Self::InvalidPageToken => "INVALID_PAGE_TOKEN",
             Self::NotFound(Resource::Order, _) => "ORDER_NOT_FOUND",
             Self::NotFound(Resource::Customer, _) => "CUSTOMER_NOT_FOUND",
@@ -51,7 +51,7 @@ impl Error {
         match self {
             Self::InvalidFields(_)
             | Self::TooLarge
-            | Self::RequestIdReused
+            | Self::RequestIdReused { .. }
             | Self::InvalidPageToken => Code::InvalidArgument,
             Self::NotFound(..) => Code::NotFound,
             Self::OrderAlreadyExists(_) => Code::AlreadyExists,
@@ -74,6 +74,15 @@ impl Error {
     /// Returns the `metadata` of the error's `google.rpc.ErrorInfo`.
     fn metadata(&self) -> HashMap<String, String> {
         let pairs = match self {
+            Self::RequestIdReused {
+                id,
+                version,
+                position,
+            } => vec![
+                ("id", id.clone()),
+                ("version", version.to_string()),
+                ("position", position.to_string()),
+            ],
             Self::Forbidden { status, .. } => vec![("status", (*status).to_owned())],
             Self::VersionMismatch { expected, actual } => {
                 vec![

@@ -4,11 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use contract::orders::v1::{AggregateType, RecordedEvent, recorded_event::Payload};
 use domain::{
-    name,
+    name::{self, Named, OtherVersion},
     order::{self, Order, Refusal},
 };
 use event_log::{
-    Aggregate, Batch, Loaded, NewEvent, NewRequest, PendingPosition, StoredRequest, Version,
+    Aggregate, Batch, Loaded, NewEvent, NewRequest, PendingPosition, Position, StoredRequest,
+    Version,
 };
 use prost::Message as _;
 use uuid::Uuid;
@@ -28,6 +29,33 @@ pub struct Outcome {
     pub version: Version,
     /// The position of the event with this version.
     pub position: PendingPosition,
+}
+
+/// The reason for which a command is rejected, valid once the batch is committed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rejection {
+    /// The request id belongs to a command with other content, which has this outcome.
+    Reused(Outcome),
+    /// The command breaks a rule on the newest state.
+    Refused(Error),
+}
+
+impl Rejection {
+    /// Returns the client's error. `first` is the position of the batch's first event.
+    pub(crate) fn error(self, first: Position) -> Error {
+        match self {
+            Self::Refused(error) => error,
+            Self::Reused(Outcome {
+                id,
+                version,
+                position,
+            }) => Error::RequestIdReused {
+                id,
+                version: version.get(),
+                position: position.resolve(first).get(),
+            },
+        }
+    }
 }
 
 /// Returns the aggregates and request ids that the commands need loaded, each once. An aggregate
@@ -148,18 +176,19 @@ impl Decider {
     /// known request id adds nothing: it gets the earlier reply.
     ///
     /// # Errors
-    /// - [`Error::RequestIdReused`] when the request id belongs to a command with other content.
+    /// [`Rejection::Reused`] when the request id belongs to a command with other content, or
+    /// [`Rejection::Refused`] with one of these:
     /// - [`Error::NotFound`] when the order does not exist.
     /// - [`Error::OrderAlreadyExists`] when the order to create exists.
-    /// - [`Error::VersionMismatch`] when the order is at another version than expected.
+    /// - [`Error::VersionMismatch`] when the aggregate is at another version than expected.
     /// - [`Error::Forbidden`] when the order's status forbids the command.
-    pub fn decide(&mut self, command: Command) -> Result<Outcome, Error> {
+    pub fn decide(&mut self, command: Command) -> Result<Outcome, Rejection> {
         match self.replies.get(&command.request_id) {
-            Some((fingerprint, _)) if *fingerprint != command.fingerprint => {
-                Err(Error::RequestIdReused)
+            Some((fingerprint, outcome)) if *fingerprint != command.fingerprint => {
+                Err(Rejection::Reused(outcome.clone()))
             }
             Some((_, outcome)) => Ok(outcome.clone()),
-            None => self.decide_new(command),
+            None => self.decide_new(command).map_err(Rejection::Refused),
         }
     }
 
@@ -262,7 +291,10 @@ fn decide(
             command,
             expected_version,
         } => decide_order(aggregate, state, expected_version, command),
-        Action::Register { name } => Ok(decide_name(aggregate, state, name)),
+        Action::Register {
+            name,
+            expected_version,
+        } => decide_name(aggregate, state, expected_version, name),
     }
 }
 
@@ -296,22 +328,40 @@ fn decide_order(
     Ok((Some((record::of_order(event), customer_id)), state))
 }
 
-fn decide_name(aggregate: &Aggregate, state: Option<State>, name: String) -> Decided {
-    let mut state = state.unwrap_or_default();
-    let known = match &state.of {
-        Kind::Name(name) => Some(name.as_str()),
+fn decide_name(
+    aggregate: &Aggregate,
+    state: Option<State>,
+    expected_version: Option<u64>,
+    name: String,
+) -> Result<Decided, (Option<State>, Error)> {
+    let known = match &state {
+        Some(State {
+            of: Kind::Name(name),
+            version,
+            ..
+        }) => Some(Named {
+            name,
+            version: version.get(),
+        }),
         _ => None,
     };
-    let event = name::decide(known, name.clone()).map(|event| {
-        let kind = AggregateType::try_from(aggregate.kind).unwrap_or_default();
-        let customer_id = match kind {
-            AggregateType::Customer => aggregate.id.clone(),
-            _ => String::new(),
-        };
-        (record::of_name(kind, event), customer_id)
-    });
+    let event = match name::decide(known, expected_version, name.clone()) {
+        Ok(event) => event,
+        Err(OtherVersion { expected, actual }) => {
+            return Err((state, Error::VersionMismatch { expected, actual }));
+        }
+    };
+    let Some(event) = event else {
+        return Ok((None, state.unwrap_or_default()));
+    };
+    let kind = AggregateType::try_from(aggregate.kind).unwrap_or_default();
+    let customer_id = match kind {
+        AggregateType::Customer => aggregate.id.clone(),
+        _ => String::new(),
+    };
+    let mut state = state.unwrap_or_default();
     state.of = Kind::Name(name);
-    (event, state)
+    Ok((Some((record::of_name(kind, event), customer_id)), state))
 }
 
 fn refused(refusal: Refusal, order_id: &str) -> Error {

@@ -95,6 +95,8 @@ pub enum Action {
     Register {
         /// The new name.
         name: String,
+        /// If set, the customer or product must be at this version, which is 0 before its first name.
+        expected_version: Option<u64>,
     },
 }
 
@@ -220,6 +222,7 @@ impl Fields {
         kind: AggregateType,
         id: Id,
         name: String,
+        expected_version: Option<u64>,
         occurred_at: Option<Timestamp>,
         violations: &mut Violations,
     ) -> Self {
@@ -227,7 +230,10 @@ impl Fields {
         Self {
             kind,
             id,
-            action: Some(Action::Register { name }),
+            action: Some(Action::Register {
+                name,
+                expected_version,
+            }),
             occurred_at,
         }
     }

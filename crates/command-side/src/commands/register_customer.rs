@@ -12,6 +12,7 @@ impl Check for RegisterCustomerRequest {
             AggregateType::Customer,
             id,
             self.name,
+            self.expected_version,
             self.occurred_at,
             violations,
         )

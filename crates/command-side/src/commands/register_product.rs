@@ -12,6 +12,7 @@ impl Check for RegisterProductRequest {
             AggregateType::Product,
             id,
             self.name,
+            self.expected_version,
             self.occurred_at,
             violations,
         )

@@ -71,13 +71,15 @@ impl Commands {
         request: Request<Raw>,
     ) -> Result<Response<C::Reply>, Status> {
         let (metadata, extensions, raw) = request.into_parts();
+        let bytes = raw.bytes().len();
         let executed = async {
             let origin = origin(&metadata, &extensions)?;
             let checked = move |raw: &Raw| {
                 let request = request::decode::<C>(raw, C::MESSAGE)?;
                 Command::new(request.into(), &origin, now())
             };
-            self.enqueue(self.messages.check(raw, checked).await?).await
+            let command = self.messages.check(raw, checked).await?;
+            self.enqueue(command, bytes).await
         };
         let executed = executed.await;
         count(C::NAME, &executed);
@@ -85,10 +87,11 @@ impl Commands {
         Ok(Response::new(C::reply(id, version.get(), position.get())))
     }
 
-    async fn enqueue(&self, command: Command) -> Reply {
+    async fn enqueue(&self, command: Command, bytes: usize) -> Reply {
         let (reply, received) = oneshot::channel();
         let job = Job {
             command,
+            bytes,
             reply,
             permit: None,
         };
@@ -129,7 +132,7 @@ impl Commands {
     }
 
     async fn queue(&self, sent: Raw, origin: &Origin) -> Result<Pending, Status> {
-        let origin = origin.clone();
+        let (origin, bytes) = (origin.clone(), sent.bytes().len());
         let checked = move |sent: &Raw| {
             let request = request::decode(sent, "ExecuteCommandsRequest")?;
             let ExecuteCommandsRequest { command } = request;
@@ -148,6 +151,7 @@ impl Commands {
         let (reply, received) = oneshot::channel();
         let job = Job {
             command,
+            bytes,
             reply,
             permit,
         };

@@ -225,13 +225,13 @@ fn g5_fingerprint_covers_the_content_without_the_request_id() {
         request_id: "r-1".into(),
         customer_id: "x".into(),
         name: "X".into(),
-        occurred_at: None,
+        ..Default::default()
     });
     let product = Request::RegisterProduct(RegisterProductRequest {
         request_id: "r-1".into(),
         product_id: "x".into(),
         name: "X".into(),
-        occurred_at: None,
+        ..Default::default()
     });
     assert_ne!(
         of(customer),

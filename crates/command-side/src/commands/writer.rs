@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     commands::{
         Command,
-        decide::{Decider, Outcome, needs},
+        decide::{Decider, Outcome, Rejection, needs},
     },
     error::store_error,
     events::{follow::Signals, tail::Tail},
@@ -27,6 +27,10 @@ pub(crate) const QUEUE_CAPACITY: usize = 2048;
 /// Limits the commands of one transaction.
 const MAX_BATCH_COMMANDS: usize = 512;
 
+/// Limits the bytes of the messages of one transaction to 4 MiB, unless one message is larger, so
+/// that the store commits it well within its timeouts.
+const MAX_BATCH_BYTES: usize = 4 << 20;
+
 /// The interval of probes while the store does not answer.
 const PROBE_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -37,6 +41,8 @@ pub(crate) type Reply = Result<(Outcome, Position), wire::Error>;
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) command: Command,
+    /// The bytes of the command's message.
+    pub(crate) bytes: usize,
     pub(crate) reply: oneshot::Sender<Reply>,
     /// A permit of the limit on streamed commands, released after the reply. `None` for a single
     /// call.
@@ -69,7 +75,7 @@ enum Attempt {
 }
 
 /// The position of a batch's first event, and the result of each command.
-type Committed = (Position, Vec<Result<Outcome, wire::Error>>);
+type Committed = (Position, Vec<Result<Outcome, Rejection>>);
 
 /// Returns the time of the system clock, in nanoseconds since 1970.
 pub(crate) fn now() -> i64 {
@@ -84,6 +90,23 @@ fn is_outage(error: &Error) -> bool {
     !matches!(error, Error::Damaged(_) | Error::UnknownSchema { .. })
 }
 
+/// Replies that the store does not answer.
+fn reject(job: Job) {
+    // The send fails if the caller has gone.
+    let _ = job.reply.send(Err(wire::Error::StoreUnavailable));
+}
+
+/// Returns how many commands a transaction takes of those that wait, whose messages have these
+/// bytes: as many as [`MAX_BATCH_BYTES`] allows, but at least one.
+fn batch_length(waiting: impl Iterator<Item = usize>) -> usize {
+    let mut total = 0;
+    let fitting = waiting.take_while(|bytes| {
+        total += bytes;
+        total <= MAX_BATCH_BYTES
+    });
+    fitting.count().max(1)
+}
+
 impl Writer {
     /// Runs until `stop`, or until every sender of commands is dropped. Before it ends, the writer
     /// replies to the queued commands and closes the log. Dropping the future earlier cuts a commit
@@ -91,7 +114,16 @@ impl Writer {
     pub async fn run(mut self, stop: CancellationToken) {
         let mut jobs = Vec::with_capacity(MAX_BATCH_COMMANDS);
         while self.next(&mut jobs, &stop).await {
-            self.process(&mut jobs).await;
+            while !jobs.is_empty() {
+                let batch = batch_length(jobs.iter().map(|job| job.bytes));
+                let later = jobs.split_off(batch);
+                self.process(&mut jobs).await;
+                jobs.extend(later);
+                if !*self.available.borrow() {
+                    // An outage: the next transaction would wait for the store too.
+                    jobs.drain(..).for_each(reject);
+                }
+            }
         }
         self.appender.close().await;
     }
@@ -124,8 +156,7 @@ impl Writer {
                 tokio::select! {
                     probed = &mut probe => break probed,
                     job = self.jobs.recv() => match job {
-                        // The send fails if the caller has gone.
-                        Some(job) => drop(job.reply.send(Err(wire::Error::StoreUnavailable))),
+                        Some(job) => reject(job),
                         None => return false,
                     },
                     () = stop.cancelled(), if !self.jobs.is_closed() => self.jobs.close(),
@@ -192,7 +223,7 @@ impl Writer {
             Ok((first, outcomes)) => outcomes
                 .into_iter()
                 .map(|outcome| {
-                    let outcome = outcome?;
+                    let outcome = outcome.map_err(|rejection| rejection.error(first))?;
                     let position = outcome.position.resolve(first);
                     Ok((outcome, position))
                 })

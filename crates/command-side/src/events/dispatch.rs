@@ -2,13 +2,14 @@
 //! independent of the rate of appends. The rate is independent of the number of idle subscribers.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
+use bytes::Bytes;
 use event_log::Position;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -46,7 +47,7 @@ impl Sleeper {
 struct Registered {
     /// The dispatch has woken the subscribers for every event at or below this position.
     position: Position,
-    sleepers: HashMap<Interest, Vec<Arc<Sleeper>>>,
+    sleepers: HashMap<Interest<'static>, Vec<Arc<Sleeper>>>,
 }
 
 /// The registered subscribers by their interests.
@@ -74,7 +75,7 @@ impl Dispatch {
 #[derive(Debug)]
 pub(crate) struct Registration {
     dispatcher: Arc<Dispatcher>,
-    interests: Vec<Interest>,
+    interests: HashSet<Interest<'static>>,
     sleeper: Arc<Sleeper>,
 }
 
@@ -91,7 +92,10 @@ impl Dispatcher {
 
     /// Registers a subscriber. Returns the registration and a position: the dispatcher wakes the
     /// subscriber only for events after it, and the subscriber reads the earlier ones itself.
-    pub(crate) fn register(self: &Arc<Self>, interests: Vec<Interest>) -> (Registration, Position) {
+    pub(crate) fn register(
+        self: &Arc<Self>,
+        interests: HashSet<Interest<'static>>,
+    ) -> (Registration, Position) {
         let sleeper = Arc::new(Sleeper {
             woken_after: AtomicU64::new(NOT_WOKEN),
             notify: Notify::new(),
@@ -125,23 +129,36 @@ impl Dispatcher {
         }
     }
 
+    /// Wakes the subscribers of one page of the tail, each interest once.
     fn step(&self, tail: &Tail, newest: Position) {
-        let position = self.position();
-        let records = tail.after(position, MAX_STEP_EVENTS);
-        let mut registered = self.lock();
-        let Some(records) = records else {
+        let (position, is_selective) = {
+            let registered = self.lock();
+            (registered.position, registered.is_selective())
+        };
+        let Some(records) = tail.after(position, MAX_STEP_EVENTS) else {
             // The tail no longer holds these events, so that every subscriber must read the store.
+            let mut registered = self.lock();
             for sleeper in registered.sleepers.values().flatten() {
                 sleeper.wake(position);
             }
             registered.position = newest;
             return;
         };
-        registered.wake(&Interest::All);
-        for record in &records {
-            registered.wake_for(record);
-            registered.position += 1;
+        // Reads the events before the lock is taken.
+        let interests = if is_selective {
+            first_events(position, &records)
+        } else {
+            HashMap::from([(Interest::ALL, position)])
+        };
+        let mut registered = self.lock();
+        if registered.is_selective() && !is_selective {
+            // The first selective subscriber has come since: the next step finds its events.
+            return;
         }
+        for (interest, before) in &interests {
+            registered.wake(interest, *before);
+        }
+        registered.position += records.len();
     }
 
     /// Returns the position up to which the dispatch has woken the subscribers.
@@ -157,21 +174,27 @@ impl Dispatcher {
     }
 }
 
-impl Registered {
-    fn wake_for(&self, record: &[u8]) {
-        if self.sleepers.len() == usize::from(self.sleepers.contains_key(&Interest::All)) {
-            return;
+/// Returns each interest of the events after `position`, with the position before its first event.
+fn first_events(position: Position, records: &[Bytes]) -> HashMap<Interest<'_>, Position> {
+    let mut first = HashMap::new();
+    for (before, record) in position.onwards().zip(records) {
+        for interest in Interest::of(&Header::of(record)) {
+            first.entry(interest).or_insert(before);
         }
-        let header = Header::of(record);
-        self.wake(&Interest::Payload(header.payload));
-        self.wake(&Interest::AggregateType(header.aggregate_type));
-        self.wake(&Interest::Aggregate(header.aggregate_id.to_owned()));
-        self.wake(&Interest::Customer(header.customer_id.to_owned()));
+    }
+    first
+}
+
+impl Registered {
+    /// Returns whether a subscriber has another interest than every event.
+    fn is_selective(&self) -> bool {
+        self.sleepers.len() > usize::from(self.sleepers.contains_key(&Interest::ALL))
     }
 
-    fn wake(&self, interest: &Interest) {
+    fn wake(&self, interest: &Interest<'_>, before: Position) {
+        // The compiler shortens the lifetime of the map's keys to that of `interest`.
         for sleeper in self.sleepers.get(interest).into_iter().flatten() {
-            sleeper.wake(self.position);
+            sleeper.wake(before);
         }
     }
 }
@@ -212,27 +235,45 @@ impl Drop for Registration {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use contract::orders::v1::RecordedEvent;
+    use contract::orders::v1::{
+        AggregateType, EventFilter, OrderCreated, RecordedEvent, recorded_event::Payload,
+    };
     use futures_util::FutureExt as _;
     use prost::Message as _;
+    use wire::Violations;
 
     use super::*;
+    use crate::events::filter::Filter;
 
-    /// Pushes an event of the customer at the next position.
+    /// Pushes the creation of an order of the customer at the next position.
     fn push(tail: &Tail, customer_id: &str) {
         let position = tail.head() + 1;
         let customer_id = customer_id.to_owned();
         let event = RecordedEvent {
             position: position.get(),
+            aggregate_type: AggregateType::Order.into(),
+            aggregate_id: "o".to_owned(),
             customer_id,
+            payload: Some(Payload::OrderCreated(OrderCreated::default())),
             ..RecordedEvent::default()
         };
         tail.push(position, vec![Bytes::from(event.encode_to_vec())]);
     }
 
-    fn customer(id: &str) -> Vec<Interest> {
-        vec![Interest::Customer(id.to_owned())]
+    fn customer(id: &str) -> HashSet<Interest<'static>> {
+        HashSet::from([Interest::Customer(id.to_owned().into())])
+    }
+
+    fn of_types(event_types: &[&str], aggregate_type: AggregateType) -> HashSet<Interest<'static>> {
+        let filter = EventFilter {
+            aggregate_types: vec![aggregate_type.into()],
+            event_types: event_types.iter().map(|&it| it.to_owned()).collect(),
+            ..EventFilter::default()
+        };
+        let mut violations = Violations::default();
+        let interests = Filter::new(filter, &mut violations).interests();
+        violations.finish().unwrap();
+        interests
     }
 
     fn cleared(registration: &Registration, read: u64) -> (u64, u64) {
@@ -264,6 +305,48 @@ mod tests {
         assert_eq!(cleared(&bob, 0), (1, 6));
         assert_eq!(eve.woken().now_or_never(), None);
         assert_eq!(cleared(&eve, 0), (6, 6), "it has no event to read");
+    }
+
+    #[test]
+    fn g13_a_step_names_each_interest_once_with_its_first_event() {
+        let tail = Tail::new(4.into());
+        for customer in ["ann", "bob", "ann", "bob"] {
+            push(&tail, customer);
+        }
+        let records = tail.after(4.into(), MAX_STEP_EVENTS).unwrap();
+        let first = first_events(4.into(), &records);
+        let at = |interest| first.get(&interest).map(|before| before.get());
+        assert_eq!(first.len(), 4 + 1 + 2, "types, one order, two customers");
+        assert_eq!(at(Interest::ALL), Some(4));
+        assert_eq!(at(Interest::Customer("ann".into())), Some(4));
+        assert_eq!(at(Interest::Customer("bob".into())), Some(5));
+        assert_eq!(at(Interest::Customer("eve".into())), None);
+    }
+
+    #[tokio::test]
+    async fn g13_dispatch_does_not_wake_for_types_that_match_no_event() {
+        let tail = Tail::new(Position::START);
+        let dispatcher = Dispatcher::new(Position::START);
+        let created = ["OrderCreated", "OrderShipped"];
+        let (orders, _) = dispatcher.register(of_types(&created, AggregateType::Order));
+        let (names, _) = dispatcher.register(of_types(&created, AggregateType::Customer));
+        let (shipped, _) = dispatcher.register(of_types(&["OrderShipped"], AggregateType::Order));
+        for _ in 0..3 {
+            push(&tail, "ann");
+        }
+        dispatcher.step(&tail, tail.head());
+        assert_eq!(orders.woken().now_or_never(), Some(()));
+        assert_eq!(cleared(&orders, 0), (0, 3));
+        for never in [names, shipped] {
+            assert_eq!(never.woken().now_or_never(), None);
+            assert_eq!(cleared(&never, 0), (3, 3));
+        }
+    }
+
+    #[test]
+    fn g13_filter_that_names_types_many_times_has_each_interest_once() {
+        let created = ["OrderCreated"; 1000];
+        assert_eq!(of_types(&created, AggregateType::Order).len(), 1);
     }
 
     #[tokio::test]

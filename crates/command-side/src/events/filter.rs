@@ -1,8 +1,10 @@
 //! Checks a subscriber's filter, matches events against it, and derives the interests of the
 //! subscriber.
 
+use std::{borrow::Cow, collections::HashSet, hash::Hash};
+
 use contract::orders::v1::{AggregateType, EventFilter};
-use wire::{Error, Violations};
+use wire::Violations;
 
 use crate::codec::header::{Header, payload_of};
 
@@ -21,32 +23,55 @@ pub struct Filter {
 /// A property of events. Every event that matches a filter has at least one of the filter's
 /// interests, so that the dispatch finds the subscribers to wake cheaply.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Interest {
-    /// Every event.
-    All,
-    /// Events of one type, by the number of the payload's field.
-    Payload(u32),
-    /// Events of one aggregate type.
-    AggregateType(i32),
+pub(crate) enum Interest<'a> {
+    /// Events of one type, by the number of the payload's field, and of one aggregate type. `None`
+    /// stands for any.
+    Type {
+        payload: Option<u32>,
+        aggregate_type: Option<i32>,
+    },
     /// Events of the aggregates with this id, of any type.
-    Aggregate(String),
+    Aggregate(Cow<'a, str>),
     /// Events of one customer.
-    Customer(String),
+    Customer(Cow<'a, str>),
+}
+
+impl<'a> Interest<'a> {
+    /// Every event.
+    pub(crate) const ALL: Self = Self::Type {
+        payload: None,
+        aggregate_type: None,
+    };
+
+    /// Returns every interest that an event has.
+    pub(crate) fn of(header: &Header<'a>) -> [Self; 6] {
+        let (payload, aggregate_type) = (Some(header.payload), Some(header.aggregate_type));
+        let of_type = |payload, aggregate_type| Self::Type {
+            payload,
+            aggregate_type,
+        };
+        [
+            Self::ALL,
+            of_type(payload, None),
+            of_type(None, aggregate_type),
+            of_type(payload, aggregate_type),
+            Self::Aggregate(header.aggregate_id.into()),
+            Self::Customer(header.customer_id.into()),
+        ]
+    }
 }
 
 impl Filter {
-    /// Checks the filter of a request.
-    ///
-    /// # Errors
-    /// [`Error::InvalidFields`] with every field that breaks a rule.
-    pub fn new(filter: EventFilter) -> Result<Self, Error> {
+    /// Checks the filter of a request, and reports each field that breaks a rule. The filter is of
+    /// use only without a violation.
+    #[must_use]
+    pub fn new(filter: EventFilter, violations: &mut Violations) -> Self {
         let EventFilter {
             aggregate_types,
             aggregate_ids,
             event_types,
             customer_ids,
         } = filter;
-        let mut violations = Violations::default();
         violations.entries("filter.aggregate_types", &aggregate_types, MAX_LIST_ENTRIES);
         violations.entries("filter.aggregate_ids", &aggregate_ids, MAX_LIST_ENTRIES);
         violations.entries("filter.event_types", &event_types, MAX_LIST_ENTRIES);
@@ -76,13 +101,12 @@ impl Filter {
         for (index, id) in customer_ids.iter().enumerate().take(MAX_LIST_ENTRIES) {
             violations.id(format!("filter.customer_ids[{index}]"), id);
         }
-        violations.finish()?;
-        Ok(Self {
+        Self {
             aggregate_types,
             aggregate_ids,
             payloads,
             customer_ids,
-        })
+        }
     }
 
     /// Returns whether an encoded event matches the filter.
@@ -108,22 +132,35 @@ impl Filter {
             && self.customer_ids.is_empty()
     }
 
-    /// Returns the interests of the most selective list that has entries. An event with none of
-    /// them does not match the filter.
-    pub(crate) fn interests(&self) -> Vec<Interest> {
-        fn each<T: Clone>(list: &[T], interest: fn(T) -> Interest) -> Vec<Interest> {
-            list.iter().cloned().map(interest).collect()
-        }
+    /// Returns the interests of the most selective lists that have entries, each once: the ids of
+    /// aggregates, else those of customers, else both lists of types. An event with none of them
+    /// does not match the filter.
+    pub(crate) fn interests(&self) -> HashSet<Interest<'static>> {
+        type Id = fn(Cow<'static, str>) -> Interest<'static>;
+        let each = |ids: &[String], interest: Id| {
+            ids.iter().map(|id| interest(id.clone().into())).collect()
+        };
         if !self.aggregate_ids.is_empty() {
-            each(&self.aggregate_ids, Interest::Aggregate)
-        } else if !self.customer_ids.is_empty() {
-            each(&self.customer_ids, Interest::Customer)
-        } else if !self.payloads.is_empty() {
-            each(&self.payloads, Interest::Payload)
-        } else if !self.aggregate_types.is_empty() {
-            each(&self.aggregate_types, Interest::AggregateType)
-        } else {
-            vec![Interest::All]
+            return each(&self.aggregate_ids, Interest::Aggregate);
         }
+        if !self.customer_ids.is_empty() {
+            return each(&self.customer_ids, Interest::Customer);
+        }
+        fn any_or_each<T: Copy + Eq + Hash>(list: &[T]) -> HashSet<Option<T>> {
+            match list {
+                [] => HashSet::from([None]),
+                list => list.iter().copied().map(Some).collect(),
+            }
+        }
+        let aggregate_types = any_or_each(&self.aggregate_types);
+        let pairs = any_or_each(&self.payloads).into_iter().flat_map(|payload| {
+            aggregate_types
+                .iter()
+                .map(move |aggregate_type| Interest::Type {
+                    payload,
+                    aggregate_type: *aggregate_type,
+                })
+        });
+        pairs.collect()
     }
 }

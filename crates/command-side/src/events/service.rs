@@ -128,8 +128,8 @@ impl Events {
         let is_within = max_batch_size <= MAX_BATCH_EVENTS;
         violations.check(is_within, "max_batch_size", "must be at most 10,000");
         violations.at_most("log_id", &log_id, MAX_LOG_ID_CHARS);
+        let filter = Filter::new(filter.unwrap_or_default(), &mut violations);
         violations.finish()?;
-        let filter = Filter::new(filter.unwrap_or_default())?;
         let actual = self.sources.reader.log_id();
         if !log_id.is_empty() && log_id != actual {
             return Err(Error::LogMismatch {

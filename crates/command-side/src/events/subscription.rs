@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use contract::encoded::SubscribeResponse;
-use event_log::{Position, Reader};
+use event_log::{MAX_PAGE_BYTES, Position, Reader};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -26,11 +26,6 @@ use crate::{
 
 /// Limits the events of the first read, before the subscription knows their size.
 const FIRST_PAGE_EVENTS: usize = 128;
-
-/// Limits a response, unless one event is larger, and sets the approximate size of a read: 256 KiB.
-/// A client's default limit is 4 MiB. A subscriber that does not read holds a few times this size.
-/// Larger responses do not stream faster.
-const MAX_RESPONSE_BYTES: usize = 256 << 10;
 
 /// Limits the events that a filter skips before the subscription sends its position.
 const MAX_SKIPPED_EVENTS: u64 = 100_000;
@@ -60,13 +55,17 @@ pub(crate) struct Subscription {
     head: Position,
     /// Limits the events of a response.
     batch: usize,
-    /// Limits the events of a read; follows from the size of the last ones.
+    /// Limits the events of a read to about those of a page's bytes, so that the store does not
+    /// measure many more. Follows from the size of the last ones.
     page: usize,
     responses: mpsc::Sender<Result<SubscribeResponse, Status>>,
     /// The position of the last response, or the subscriber's own before the first.
     sent: Position,
     last_sent: Instant,
-    /// The `caught_up` of the last response.
+    /// The position up to which the node had announced events at the last read.
+    announced: Position,
+    /// True since a response had every announced event. False again after a read of the store: the
+    /// subscription has fallen behind the events in memory.
     caught_up: bool,
 }
 
@@ -91,6 +90,7 @@ impl Subscription {
             responses,
             sent: position,
             last_sent: Instant::now(),
+            announced: head,
             caught_up: false,
         }
     }
@@ -112,10 +112,10 @@ impl Subscription {
 
     async fn deliver(&mut self, follow: bool) -> Result<(), StreamEnd<Error>> {
         self.catch_up(self.head).await?;
-        if !self.caught_up {
-            self.send(Vec::new(), self.position).await?;
-        }
         if !follow {
+            if !self.caught_up {
+                self.send(Vec::new()).await?;
+            }
             return Ok(());
         }
         let (registration, from) = self.sources.dispatcher.register(self.filter.interests());
@@ -125,22 +125,24 @@ impl Subscription {
 
     async fn live(&mut self, registration: Registration) -> Result<(), StreamEnd<Error>> {
         loop {
-            let heartbeat = tokio::time::sleep_until(self.last_sent + HEARTBEAT_INTERVAL);
-            let due = tokio::select! {
-                biased;
-                () = registration.woken() => false,
-                () = heartbeat => true,
-            };
             let (cleared, upto) = registration.cleared(self.position);
             self.position = cleared;
+            self.announced = upto;
             self.catch_up(upto).await?;
-            if due && self.last_sent.elapsed() >= HEARTBEAT_INTERVAL {
-                // A heartbeat would say `caught_up`, though this node cannot see other nodes'
-                // appends. The subscriber may reach a node that can.
-                if !*self.sources.available.borrow() {
-                    return Err(StreamEnd::Failed(Error::StoreUnavailable));
-                }
-                self.send(Vec::new(), self.position).await?;
+            let is_due = self.last_sent.elapsed() >= HEARTBEAT_INTERVAL;
+            // A heartbeat would say `caught_up`, though this node cannot see other nodes' appends.
+            // The subscriber may reach a node that can.
+            if is_due && !*self.sources.available.borrow() {
+                return Err(StreamEnd::Failed(Error::StoreUnavailable));
+            }
+            if is_due || self.is_caught_up() && !self.caught_up {
+                self.send(Vec::new()).await?;
+            }
+            let heartbeat = tokio::time::sleep_until(self.last_sent + HEARTBEAT_INTERVAL);
+            tokio::select! {
+                biased;
+                () = registration.woken() => {}
+                () = heartbeat => {}
             }
         }
     }
@@ -150,18 +152,21 @@ impl Subscription {
         while self.position < upto {
             let limit = self.batch.min(self.page) as u64;
             let limit = upto.since(self.position).min(limit) as usize;
+            self.announced = self.sources.dispatcher.position().max(upto);
             let records = match self.sources.tail.after(self.position, limit) {
                 Some(records) => records,
-                None => self.page(upto, limit).await?,
+                None => {
+                    self.caught_up = false;
+                    self.page(upto, limit).await?
+                }
             };
             let bytes: usize = records.iter().map(Bytes::len).sum();
-            // Bounds the next read by bytes, because a slow subscriber holds the events for long.
-            self.page = (MAX_RESPONSE_BYTES * records.len() / bytes.max(1)).max(1);
+            self.page = (MAX_PAGE_BYTES * records.len() / bytes.max(1)).max(1);
             self.deliver_matching(records).await?;
             // Yields, because a filter that skips events of the tail awaits nothing else.
             tokio::task::yield_now().await;
             if self.position.since(self.sent) >= MAX_SKIPPED_EVENTS {
-                self.send(Vec::new(), self.position).await?;
+                self.send(Vec::new()).await?;
             }
         }
         Ok(())
@@ -179,39 +184,33 @@ impl Subscription {
         Ok(page.records)
     }
 
-    /// Delivers the matching ones of consecutive events.
+    /// Delivers the matching ones of consecutive events, which a page bounds.
     async fn deliver_matching(&mut self, records: Vec<Bytes>) -> Result<(), StreamEnd<Error>> {
-        let mut events = Vec::with_capacity(records.len());
-        let mut bytes = 0;
-        for record in records {
-            if self.filter.matches(&record) {
-                if bytes > 0 && bytes + record.len() > MAX_RESPONSE_BYTES {
-                    bytes = 0;
-                    self.send(std::mem::take(&mut events), self.position)
-                        .await?;
-                }
-                bytes += record.len();
-                events.push(record);
-            }
-            self.position += 1;
+        self.position += records.len();
+        let events: Vec<_> = records
+            .into_iter()
+            .filter(|record| self.filter.matches(record))
+            .collect();
+        if events.is_empty() {
+            return Ok(());
         }
-        if !events.is_empty() {
-            self.send(events, self.position).await?;
-        }
-        Ok(())
+        self.send(events).await
     }
 
-    async fn send(
-        &mut self,
-        events: Vec<Bytes>,
-        position: Position,
-    ) -> Result<(), StreamEnd<Error>> {
+    /// Returns whether the subscription has delivered every announced event, or keeps up since.
+    fn is_caught_up(&self) -> bool {
+        self.caught_up || self.position >= self.announced
+    }
+
+    async fn send(&mut self, events: Vec<Bytes>) -> Result<(), StreamEnd<Error>> {
+        let position = self.position;
+        self.caught_up = self.is_caught_up();
         let head_position = self.sources.tail.head().max(self.head).max(position);
         let response = SubscribeResponse {
             events,
             position: position.get(),
             head_position: head_position.get(),
-            caught_up: position == head_position,
+            caught_up: self.caught_up,
             log_id: self.sources.reader.log_id().to_owned(),
         };
         self.responses
@@ -219,8 +218,10 @@ impl Subscription {
             .await
             .map_err(|_| StreamEnd::Gone)?;
         self.sent = position;
-        self.caught_up = position == head_position;
         self.last_sent = Instant::now();
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

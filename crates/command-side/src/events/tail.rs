@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use event_log::Position;
+use event_log::{MAX_PAGE_BYTES, Position};
 use tokio::sync::watch;
 
 /// Limits the events in memory: 16 MiB. Subscribers read older events from the store.
@@ -108,6 +108,7 @@ impl Tail {
     }
 
     /// Returns up to `limit` events after a position, or `None` if the tail lacks the next one.
+    /// They end early at [`MAX_PAGE_BYTES`], as a page of the log does.
     pub(crate) fn after(&self, position: Position, limit: usize) -> Option<Vec<Bytes>> {
         let mut chunks = Vec::new();
         {
@@ -128,13 +129,23 @@ impl Tail {
                 }
             }
         }
-        let mut records = Vec::new();
-        for chunk in chunks {
+        let records = chunks.iter().flat_map(|chunk| {
             let seen = position.since(chunk.after) as usize;
-            let wanted = limit - records.len();
-            records.extend(chunk.records.iter().skip(seen).take(wanted).cloned());
-        }
-        Some(records)
+            chunk.records.iter().skip(seen)
+        });
+        let mut bytes = 0;
+        let page = records.take(limit).take_while(|record| {
+            let is_first = bytes == 0;
+            bytes += record.len();
+            is_first || bytes <= MAX_PAGE_BYTES
+        });
+        Some(page.cloned().collect())
+    }
+
+    /// Returns the number of pushes whose events are in memory.
+    #[cfg(test)]
+    pub(crate) fn pushes(&self) -> usize {
+        self.lock().chunks.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, Recent> {
@@ -211,6 +222,18 @@ mod tests {
     }
 
     #[test]
+    fn g13_tail_returns_no_more_bytes_at_once_than_a_page() {
+        let tail = tail(0);
+        let (half, larger) = (MAX_PAGE_BYTES / 2, MAX_PAGE_BYTES + 1);
+        let sizes = [larger, half, half, 1, larger];
+        push(&tail, 1, sizes.map(|size| vec![7; size].into()).into());
+        for (position, expected) in [(0, 1), (1, 2), (3, 1), (4, 1)] {
+            let records = after(&tail, position, 10).unwrap();
+            assert_eq!(records.len(), expected, "{position}");
+        }
+    }
+
+    #[test]
     fn g11_tail_does_not_grow_with_the_log() {
         let tail = tail(0);
         let large = Bytes::from(vec![0; MAX_TAIL_BYTES / 4]);
@@ -218,7 +241,7 @@ mod tests {
             push(&tail, position, vec![large.clone()]);
         }
         assert!(tail.lock().bytes <= MAX_TAIL_BYTES);
-        assert_eq!(after(&tail, 10, 100), None);
-        assert_eq!(after(&tail, 16, 100).unwrap().len(), 4);
+        let kept = (0..20).filter(|position| after(&tail, *position, 1).is_some());
+        assert_eq!(kept.collect::<Vec<_>>(), [16, 17, 18, 19]);
     }
 }

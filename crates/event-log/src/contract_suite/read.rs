@@ -1,6 +1,9 @@
 //! Cases of reads: loads, pages, histories, upcasts and the inspection of rows.
 
+use std::task::{Context, Waker};
+
 use proptest::{prelude::*, strategy::ValueTree as _};
+use test_support::DEADLINE;
 
 use super::*;
 
@@ -206,4 +209,45 @@ pub(crate) async fn pages_of_any_size_return_the_appended_bytes(fixture: &dyn Fi
         }
         assert_eq!(read, records, "{limit}");
     }
+}
+
+pub(crate) async fn g13_page_ends_at_its_bytes_and_has_an_event(fixture: &dyn Fixture) {
+    let (small, half, larger) = (1000, MAX_PAGE_BYTES / 2, MAX_PAGE_BYTES + 1);
+    let sizes = [
+        small, small, half, half, larger, small, half, larger, larger,
+    ];
+    let mut log = fixture.open(SCHEMA).await;
+    let events = (1..)
+        .zip(sizes)
+        .map(|(version, size)| event("a", version, &vec![7; size]));
+    append(&mut log, &batch(events)).await;
+    let mut pages = Vec::new();
+    let mut after = 0;
+    while after < sizes.len() as u64 {
+        let page = page(&log, after, 1000, 1000).await.unwrap();
+        assert_eq!(page.first.get(), after + 1);
+        after += page.records.len() as u64;
+        pages.push(page.records.len());
+    }
+    assert_eq!(pages, [3, 1, 1, 2, 1, 1]);
+}
+
+pub(crate) async fn g13_head_and_history_do_not_wait_for_pages(fixture: &dyn Fixture) {
+    let mut log = fixture.open(SCHEMA).await;
+    append(&mut log, &batch([event("a", 1, &vec![7; MAX_PAGE_BYTES])])).await;
+    // Each page that has a connection keeps it, because nothing polls the page again. A page that
+    // is read within its poll gives the connection back, so there are more pages.
+    let mut pages: Vec<_> = (0..50)
+        .map(|_| log.reader.page(Position::START, Position::MAX, 10))
+        .collect();
+    let mut context = Context::from_waker(Waker::noop());
+    for page in &mut pages {
+        let _ = page.as_mut().poll(&mut context);
+    }
+    let short_reads = async {
+        assert_eq!(log.reader.head().await.unwrap(), 1.into());
+        let history = log.reader.history(1, "a").await.unwrap();
+        assert_eq!(history.records.len(), 1);
+    };
+    tokio::time::timeout(DEADLINE, short_reads).await.unwrap();
 }

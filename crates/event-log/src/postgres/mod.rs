@@ -16,15 +16,16 @@ use append::PostgresAppender;
 pub use database::{Database, OpenError};
 pub(crate) use notifications::Channel;
 use read::PostgresReader;
-use sqlx::{AssertSqlSafe, PgConnection, migrate::Migrator, postgres::PgPoolOptions};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool, migrate::Migrator, postgres::PgPoolOptions};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
-use crate::{Error, Log, Notifications, Schema};
+use crate::{Error, Log, Notifications, Schema, long_reads::LongReads};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 
-/// Limits the connections in the pool of [`Log::reader`]. The pool opens a connection on demand.
+/// Limits the connections in the pool of [`Log::reader`]: three for [`LongReads`], and one for
+/// short reads. The pool opens a connection on demand.
 const MAX_READ_CONNECTIONS: u32 = 4;
 
 /// Limits the connections in the pool of [`Log::follower`] and [`Channel`]: one each to listen, to notify and to
@@ -65,7 +66,8 @@ pub async fn open(database: &Database, schema: Schema, runtime: &Handle) -> Resu
             .acquire_timeout(CONNECT_TIMEOUT)
             .connect_lazy_with(database.for_reading())
     };
-    let reader = |pool| PostgresReader {
+    let reader = |pool: PgPool| PostgresReader {
+        long_reads: LongReads::on(pool.options().get_max_connections()),
         pool,
         runtime: runtime.clone(),
         log_id: log_id.clone(),

@@ -6,15 +6,17 @@ use tokio::runtime::Handle;
 
 use super::{ANSWER_TIMEOUT, in_time};
 use crate::{
-    Error, InspectedEvent, InspectedRequest, Page, Position, Reader, Schema,
+    Error, InspectedEvent, InspectedRequest, MAX_PAGE_BYTES, Page, Position, Reader, Schema,
+    long_reads::LongReads,
     rows::{InspectedEventRow, InspectedRequestRow, RecordRow},
-    statements::{HISTORY_SQL, INSPECT_SQL, REQUESTS_AFTER_SQL, requests_sql},
+    statements::{HISTORY_SQL, INSPECT_SQL, REQUESTS_AFTER_SQL, page_sql, requests_sql},
 };
 
 /// Reads a log through a pool of connections.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct PostgresReader {
     pub(super) pool: PgPool,
+    pub(super) long_reads: LongReads,
     pub(super) runtime: Handle,
     pub(super) log_id: String,
     pub(super) schema: Schema,
@@ -54,14 +56,13 @@ impl Reader for PostgresReader {
     }
 
     async fn page(&self, after: Position, upto: Position, limit: usize) -> Result<Page, Error> {
+        let _turn = self.long_reads.turn().await;
         let mut connection = self.connection().await?;
-        let rows = sqlx::query_as(
-            "SELECT position, event_type, schema_version, record FROM events
-            WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3",
-        )
-        .bind(after)
-        .bind(upto)
-        .bind(limit as i64);
+        let rows = sqlx::query_as(page_sql!("position, event_type, schema_version, record"))
+            .bind(after)
+            .bind(upto)
+            .bind(limit as i64)
+            .bind(MAX_PAGE_BYTES as i64);
         let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
         let rows: Vec<RecordRow> = keep_or_drop(&mut connection, rows)?;
         Page::dense(after, rows, self.schema)
@@ -74,12 +75,14 @@ impl Reader for PostgresReader {
         let rows: Vec<RecordRow> = keep_or_drop(&mut connection, rows)?;
         Page::of(rows, self.schema)
     }
+
     async fn inspect(
         &self,
         after: Position,
         upto: Position,
         limit: usize,
     ) -> Result<Vec<InspectedEvent>, Error> {
+        let _turn = self.long_reads.turn().await;
         let mut connection = self.connection().await?;
         let rows = sqlx::query_as(INSPECT_SQL)
             .bind(after)
@@ -94,6 +97,7 @@ impl Reader for PostgresReader {
     }
 
     async fn requests(&self, ids: &[String]) -> Result<Vec<InspectedRequest>, Error> {
+        let _turn = self.long_reads.turn().await;
         let mut connection = self.connection().await?;
         let rows = sqlx::query_as(requests_sql!("r.request_id = ANY ($1)")).bind(ids);
         let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
@@ -106,6 +110,7 @@ impl Reader for PostgresReader {
         after: &str,
         limit: usize,
     ) -> Result<Vec<InspectedRequest>, Error> {
+        let _turn = self.long_reads.turn().await;
         let mut connection = self.connection().await?;
         let rows = sqlx::query_as(REQUESTS_AFTER_SQL)
             .bind(after)

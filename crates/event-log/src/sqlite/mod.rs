@@ -23,8 +23,8 @@ const DURABILITY: Durability = Durability {
     checkpoint_pages: 1000,
 };
 
-/// Enough for two reads of catch-up and one other read at a time. More connections would only
-/// compete for two cores.
+/// Two for [`LongReads`](crate::long_reads::LongReads), and one for short reads. More connections
+/// would only compete for two cores.
 const READ_CONNECTIONS: u32 = 3;
 
 /// Opens the log in the file at `path`, and creates the file if it is missing.

@@ -4,27 +4,32 @@ use async_trait::async_trait;
 use sqlx::SqlitePool;
 
 use crate::{
-    Encoder, Error, InspectedEvent, InspectedRequest, Page, Position, Reader, Schema,
+    Encoder, Error, InspectedEvent, InspectedRequest, MAX_PAGE_BYTES, Page, Position, Reader,
+    Schema,
+    long_reads::LongReads,
     rows::{InspectedEventRow, InspectedRequestRow, RecordRow, check_dense},
-    statements::{HISTORY_SQL, INSPECT_SQL, REQUESTS_AFTER_SQL, requests_sql},
+    statements::{HISTORY_SQL, INSPECT_SQL, REQUESTS_AFTER_SQL, page_sql, requests_sql},
 };
 
 /// Reads a log through a pool of read-only connections.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct SqliteReader {
     pool: SqlitePool,
+    long_reads: LongReads,
     log_id: String,
     schema: Schema,
 }
 
 /// Reads a page as one row, because fetching a row per event costs more than the event itself. The
 /// row has the concatenated records and the length of each.
-const PAGE_SQL: &str = "
-    SELECT count(*), coalesce(min(position), 0), coalesce(max(position), 0),
+const PAGE_SQL: &str = concat!(
+    "SELECT count(*), coalesce(min(position), 0), coalesce(max(position), 0),
         min(schema_version), max(schema_version),
         group_concat(length(record)), CAST(group_concat(record, '') AS BLOB)
-    FROM (SELECT position, schema_version, record FROM events
-        WHERE position > ? AND position <= ? ORDER BY position LIMIT ?)";
+    FROM (",
+    page_sql!("position, schema_version, record"),
+    ")"
+);
 
 type PageRow = (
     i64,
@@ -39,6 +44,7 @@ type PageRow = (
 impl SqliteReader {
     pub(super) fn new(pool: SqlitePool, log_id: String, schema: Schema) -> Self {
         Self {
+            long_reads: LongReads::on(pool.options().get_max_connections()),
             pool,
             log_id,
             schema,
@@ -66,11 +72,13 @@ impl Reader for SqliteReader {
     }
 
     async fn page(&self, after: Position, upto: Position, limit: usize) -> Result<Page, Error> {
+        let _turn = self.long_reads.turn().await;
         let (count, first, last, oldest, newest, lengths, bytes): PageRow =
             sqlx::query_as(PAGE_SQL)
                 .bind(after)
                 .bind(upto)
                 .bind(limit as i64)
+                .bind(MAX_PAGE_BYTES as i64)
                 .fetch_one(&self.pool)
                 .await?;
         if count == 0 {
@@ -116,6 +124,7 @@ impl Reader for SqliteReader {
         upto: Position,
         limit: usize,
     ) -> Result<Vec<InspectedEvent>, Error> {
+        let _turn = self.long_reads.turn().await;
         let rows: Vec<InspectedEventRow> = sqlx::query_as(INSPECT_SQL)
             .bind(after)
             .bind(upto)
@@ -129,6 +138,7 @@ impl Reader for SqliteReader {
     }
 
     async fn requests(&self, ids: &[String]) -> Result<Vec<InspectedRequest>, Error> {
+        let _turn = self.long_reads.turn().await;
         let rows = sqlx::query_as(requests_sql!(
             "r.request_id IN (SELECT value FROM json_each($1))"
         ))
@@ -142,6 +152,7 @@ impl Reader for SqliteReader {
         after: &str,
         limit: usize,
     ) -> Result<Vec<InspectedRequest>, Error> {
+        let _turn = self.long_reads.turn().await;
         let rows: Vec<InspectedRequestRow> = sqlx::query_as(REQUESTS_AFTER_SQL)
             .bind(after)
             .bind(limit as i64)

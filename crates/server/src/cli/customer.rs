@@ -63,6 +63,7 @@ impl Run for Register {
             request_id: self.write.request_id(),
             customer_id: self.customer_id,
             name: self.name,
+            expected_version: None,
             occurred_at: self.write.occurred_at,
         };
         let mut client = CommandServiceClient::new(session.connect().await?);

@@ -38,6 +38,7 @@ impl Run for Product {
             request_id: register.write.request_id(),
             product_id: register.product_id,
             name: register.name,
+            expected_version: None,
             occurred_at: register.write.occurred_at,
         };
         let mut client = CommandServiceClient::new(session.connect().await?);

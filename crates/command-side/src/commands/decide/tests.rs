@@ -82,12 +82,18 @@ fn g4_command_is_decided_after_the_ones_before_it_in_the_batch() {
     let mut decider = decider(Loaded::default());
     assert_eq!(decider.decide(create("o", "")).unwrap().version, 1.into());
     let taken = Error::OrderAlreadyExists("o".into());
-    assert_eq!(decider.decide(create("o", "")), Err(taken));
+    assert_eq!(
+        decider.decide(create("o", "")),
+        Err(Rejection::Refused(taken))
+    );
     let mismatch = Error::VersionMismatch {
         expected: 2,
         actual: 1,
     };
-    assert_eq!(decider.decide(cancel("o", Some(2))), Err(mismatch));
+    assert_eq!(
+        decider.decide(cancel("o", Some(2))),
+        Err(Rejection::Refused(mismatch))
+    );
     let cancelled = decider.decide(cancel("o", Some(1))).unwrap();
     assert_eq!(
         (cancelled.version, cancelled.position),
@@ -125,7 +131,8 @@ fn g5_known_request_id_gets_the_original_reply() {
         Ok(first.clone()),
         "in the same batch"
     );
-    assert_eq!(before.decide(create("p", "r")), Err(Error::RequestIdReused));
+    let reused = Err(Rejection::Reused(first.clone()));
+    assert_eq!(before.decide(create("p", "r")), reused);
     let batch = before.finish();
     assert_eq!((batch.events.len(), batch.requests.len()), (1, 1));
 
@@ -135,7 +142,13 @@ fn g5_known_request_id_gets_the_original_reply() {
         (again.id, again.version, again.position),
         (first.id, 1.into(), known(41))
     );
-    assert_eq!(after.decide(create("p", "r")), Err(Error::RequestIdReused));
+    let reused = after.decide(create("p", "r")).unwrap_err();
+    let recorded = Error::RequestIdReused {
+        id: "o".into(),
+        version: 1,
+        position: 41,
+    };
+    assert_eq!(reused.error(99.into()), recorded);
     assert_eq!(after.finish(), Batch::default());
 }
 
@@ -164,6 +177,33 @@ fn unchanged_name_is_answered_with_the_version_that_gave_it() {
         (same.version, same.position),
         (2.into(), PendingPosition::InBatch(0))
     );
+    assert_eq!(after.finish().events.len(), 1);
+}
+
+#[test]
+fn g4_name_is_registered_at_the_expected_version_only() {
+    let register_at = |expected_version, name: &str| {
+        command(Sent::RegisterCustomer(RegisterCustomerRequest {
+            customer_id: "ann".into(),
+            name: name.into(),
+            expected_version: Some(expected_version),
+            ..RegisterCustomerRequest::default()
+        }))
+    };
+    let mismatch = |expected, actual| {
+        let error = Error::VersionMismatch { expected, actual };
+        Err(Rejection::Refused(error))
+    };
+    let mut before = decider(Loaded::default());
+    assert_eq!(before.decide(register_at(1, "Ann")), mismatch(1, 0));
+    before.decide(register_at(0, "Ann")).unwrap();
+    assert_eq!(before.decide(register_at(0, "Ann")), mismatch(0, 1));
+    let mut after = decider(loaded(before.finish(), 41));
+    assert_eq!(after.decide(register_at(0, "Anna")), mismatch(0, 1));
+    after.decide(register_at(1, "Anna")).unwrap();
+    assert_eq!(after.decide(register_at(1, "Ann")), mismatch(1, 2));
+    let same = after.decide(register_at(2, "Anna")).unwrap();
+    assert_eq!(same.version, 2.into());
     assert_eq!(after.finish().events.len(), 1);
 }
 

@@ -58,9 +58,19 @@ fn create(order_id: &str, request_id: &str, customer_id: &str) -> Command {
 
 /// Queues a command, and returns the receiver of its reply.
 async fn send(jobs: &mpsc::Sender<Job>, command: Command) -> oneshot::Receiver<Reply> {
+    send_of_bytes(jobs, command, 100).await
+}
+
+/// Queues a command as of a message with this size, and returns the receiver of its reply.
+async fn send_of_bytes(
+    jobs: &mpsc::Sender<Job>,
+    command: Command,
+    bytes: usize,
+) -> oneshot::Receiver<Reply> {
     let (reply, received) = oneshot::channel();
     let job = Job {
         command,
+        bytes,
         reply,
         permit: None,
     };
@@ -129,7 +139,7 @@ async fn g5_an_optimistic_attempt_recognises_a_known_request_id_among_new_orders
         .commit(&[create("o-4", "", "ann"), create("o-4", "r-1", "bob")])
         .await
         .unwrap();
-    assert_eq!(outcomes[1], Err(wire::Error::RequestIdReused));
+    assert_eq!(outcomes[1], Err(Rejection::Reused(again)));
 }
 
 #[tokio::test]
@@ -168,4 +178,40 @@ async fn command_on_an_unreadable_aggregate_fails_alone() {
     ));
     assert_eq!(sound.await.unwrap().unwrap().1, 2.into());
     assert!(*available.borrow(), "the store answers");
+}
+
+#[test]
+fn g13_a_batch_ends_at_its_bytes_and_has_a_command() {
+    let (half, larger) = (MAX_BATCH_BYTES / 2, MAX_BATCH_BYTES + 1);
+    for (waiting, expected) in [
+        (vec![100; MAX_BATCH_COMMANDS], MAX_BATCH_COMMANDS),
+        (vec![half, half, 1], 2),
+        (vec![1, half, half], 2),
+        (vec![larger, 1], 1),
+        (vec![1, larger], 1),
+    ] {
+        assert_eq!(batch_length(waiting.into_iter()), expected);
+    }
+}
+
+#[tokio::test]
+async fn g13_queued_large_commands_commit_in_several_batches_in_their_order() {
+    let Fixture {
+        _folder,
+        jobs,
+        writer,
+        ..
+    } = fixture().await;
+    let mut replies = Vec::new();
+    for index in 0..5 {
+        let command = create(&format!("o-{index}"), "", "ann");
+        replies.push(send_of_bytes(&jobs, command, MAX_BATCH_BYTES / 2).await);
+    }
+    drop(jobs);
+    let tail = Arc::clone(&writer.tail);
+    writer.run(CancellationToken::new()).await;
+    for (position, reply) in Position::from(1).onwards().zip(replies) {
+        assert_eq!(reply.await.unwrap().unwrap().1, position);
+    }
+    assert_eq!(tail.pushes(), 3);
 }
