@@ -5,7 +5,10 @@ use contract::{
     orders::v1::{OrderStatus, SearchOrdersRequest, WatchOrdersRequest},
 };
 use prost_types::Timestamp;
-use read_model::request::{Bound, FacetField, OrderFilter, Sort, SortField};
+use read_model::{
+    request::{Bound, FacetField, OrderFilter, Sort, SortField},
+    store::MAX_PAGE_BYTES,
+};
 use wire::{Limit, Violations};
 
 /// Maximum number of entries in each list of a filter.
@@ -17,7 +20,7 @@ const MAX_QUERY_CHARS: usize = 500;
 /// Maximum number of words of free text: the engine searches each word in every field.
 const MAX_QUERY_WORDS: usize = 40;
 
-pub(crate) const LIMITS: [Limit; 4] = [
+pub(crate) const LIMITS: [Limit; 5] = [
     Limit::new(
         "entries of each list of a query",
         MAX_ENTRIES as u64,
@@ -37,6 +40,11 @@ pub(crate) const LIMITS: [Limit; 4] = [
         "orders on a page, 50 by default",
         MAX_PAGE_SIZE as u64,
         "`INVALID_FIELD`",
+    ),
+    Limit::new(
+        "bytes of orders in a response, unless it has one order",
+        MAX_PAGE_BYTES as u64,
+        "the rest follows on the next page",
     ),
 ];
 

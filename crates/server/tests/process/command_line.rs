@@ -3,7 +3,7 @@
 use std::{fs, net::TcpListener, path::Path, process::Output};
 
 use e2e::Process;
-use test_support::wait_until;
+use test_support::{order, wait_until};
 
 use crate::binary::{self, failed, failed_in_one_line, orderlog, start, succeeded};
 
@@ -72,6 +72,27 @@ fn a_first_order_goes_from_a_command_to_a_search_result() {
         "{status}"
     );
     assert_eq!(server.terminate(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g13_a_search_shows_large_orders_of_several_pages() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    let mut clients = server.clients().await;
+    // All of them together exceed the client's limit of 4 MiB.
+    for index in 0..60 {
+        let large = order::large(&format!("o-{index}"));
+        clients.create_order(large).await.unwrap();
+    }
+    let found = server.ask(["order", "search", "--limit", "55"]);
+    assert!(found.contains("55 of 60 orders"), "{found}");
+    for index in 0..60 {
+        assert_eq!(
+            found.contains(&format!("o-{index} ")),
+            index >= 5,
+            "{found}"
+        );
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod changes;
 mod comparison;
 mod list;
 mod names;
+mod page;
 mod parked;
 mod plans;
 mod rebuild;
