@@ -107,6 +107,34 @@ async fn g13_a_page_of_hits_ends_at_its_bytes_and_covers_the_rows_up_to_there() 
 }
 
 #[tokio::test]
+async fn g11_a_step_of_changes_ends_at_its_bytes_and_goes_on_with_the_next_change() {
+    let mut log = large_log();
+    log.ship("o4", 50);
+    log.ship("o3", 51);
+    log.product("7", "Pear");
+    log.customer("c1", "Ann");
+    let store = Store::holding(&log).await;
+    // The orders of the customer follow the time of their creation.
+    let documents = log.documents(log.events.len()).into_iter();
+    let expected: Vec<_> = documents.map(|document| document.order).collect();
+    let (mut found, mut steps, mut at) = (Vec::new(), 0, ChangeCursor::at(1000));
+    loop {
+        let changes = store.reader.changed_since(at, 500).await.unwrap();
+        let orders: Vec<_> = changes.documents.into_iter().map(|it| it.order).collect();
+        assert!(size(&orders) <= MAX_PAGE_BYTES);
+        found.extend(orders);
+        steps += 1;
+        assert_ne!(changes.next, at, "no progress");
+        at = changes.next;
+        if at.position >= changes.as_of {
+            break;
+        }
+    }
+    assert_eq!(found, expected);
+    assert!(steps > 3, "{steps} steps tell little");
+}
+
+#[tokio::test]
 async fn g13_an_order_larger_than_a_page_is_a_page() {
     let ids: Vec<_> = (0..1000).map(|index| format!("{index:01500}")).collect();
     let ids: Vec<_> = ids.iter().map(String::as_str).collect();
