@@ -26,6 +26,7 @@ pub use reader::{Found, Reader};
 pub use rebuild::TotalsCheck;
 use sqlite::Durability;
 use sqlx::{SqliteConnection, migrate::Migrator};
+pub use statistics::DayPage;
 pub use writer::Writer;
 
 use crate::Row;

@@ -95,6 +95,28 @@ async fn g13_a_search_shows_large_orders_of_several_pages() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn g13_statistics_by_day_show_the_days_of_all_pages() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    let mut clients = server.clients().await;
+    // A page has at most 1000 days.
+    for day in 0..1003 {
+        let mut create = order::create(&format!("o-{day}"), "ann");
+        create.occurred_at = Some(prost_types::Timestamp {
+            seconds: 86_400 * day,
+            nanos: 0,
+        });
+        clients.create_order(create).await.unwrap();
+    }
+    let statistics = server.ask(["statistics", "--by-day", "--json"]);
+    let statistics: serde_json::Value = serde_json::from_str(&statistics).unwrap();
+    assert_eq!(statistics["totalOrders"], "1003");
+    let days = statistics["days"].as_array().unwrap();
+    assert_eq!(days.len(), 1003);
+    assert!(days.is_sorted_by_key(|day| day["day"].as_str()));
+}
+
 #[test]
 fn a_refused_command_prints_one_line_and_exits_with_1() {
     let folder = tempfile::tempdir().unwrap();

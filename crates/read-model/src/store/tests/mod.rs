@@ -31,6 +31,10 @@ use crate::{
 
 const LOG: &str = "log-1";
 const DAY: i64 = 86_400_000_000_000;
+const ALL_DAYS: Option<DayPage<'static>> = Some(DayPage {
+    after: "",
+    limit: 1000,
+});
 
 /// The events of a log.
 #[derive(Debug, Clone, Default)]
