@@ -4,8 +4,11 @@ use std::collections::HashMap;
 
 use contract::orders::v1::*;
 use e2e::Server;
+use prost::Message as _;
 use test_support::{assert_refused, order, wait_until};
 use tonic::{Code, Streaming};
+
+use crate::queries::create_large;
 
 /// Builds a request for all orders, at or past a position.
 fn all_orders(min_position: u64) -> WatchOrdersRequest {
@@ -140,4 +143,33 @@ async fn large_orders_are_split_into_responses_within_the_default_limit_of_clien
     }
     let expected: Vec<_> = (0..60).map(|index| format!("o-{index}")).collect();
     assert_eq!(orders, expected);
+}
+
+#[tokio::test]
+async fn g13_watched_large_orders_come_in_responses_of_at_most_a_mebibyte() {
+    let server = Server::start().await;
+    let mut clients = server.clients().await;
+    let position = create_large(&mut clients, 12).await;
+    let mut stream = clients.watch_orders(all_orders(position)).await.unwrap();
+    let mut versions = HashMap::new();
+    let mut next = async |versions: &mut HashMap<String, u64>| {
+        let response = stream.message().await.unwrap().unwrap();
+        assert!(response.encoded_len() < (1 << 20) + 1000, "it is too large");
+        for order in response.orders {
+            let newer = versions.insert(order.order_id, order.position);
+            assert!(newer < Some(order.position), "an order came twice");
+        }
+        response.caught_up
+    };
+    let mut responses = 1;
+    while !next(&mut versions).await {
+        responses += 1;
+    }
+    assert_eq!((versions.len(), responses), (12, 4));
+    // Every order shows the new name, and so comes once more.
+    let ann = order::customer("ann", "Ann");
+    let renamed = clients.register_customer(ann).await.unwrap().position;
+    while versions.values().any(|position| *position < renamed) {
+        next(&mut versions).await;
+    }
 }

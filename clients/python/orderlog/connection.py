@@ -22,8 +22,6 @@ _OPTIONS = (
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
-    # A page of 500 orders with many lines exceeds the default of 4 MiB.
-    ("grpc.max_receive_message_length", 64 << 20),
     # By default, all channels of a process share one connection, and fail together.
     ("grpc.use_local_subchannel_pool", 1),
     # A short backoff finds a restarted server soon.

@@ -224,7 +224,7 @@ async def test_authorities_are_for_tls():
 async def test_a_token_in_clear_goes_past_the_proxy_of_the_environment(monkeypatch):
     connected = []
     proxy = await asyncio.start_server(lambda reader, writer: connected.append(reader), "127.0.0.1")
-    address = "http://127.0.0.1:{}".format(proxy.sockets[0].getsockname()[1])
+    address = f"http://127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
     for variable in ("http_proxy", "https_proxy", "grpc_proxy"):
         monkeypatch.setenv(variable, address)
     # Nothing listens there.

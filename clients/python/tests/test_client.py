@@ -60,6 +60,18 @@ async def test_what_was_written_is_read(orderlog):
         assert answer.as_of_position >= written.position
 
 
+async def test_large_orders_are_read_in_short_pages(orderlog):
+    large = create()
+    item = large.items[0]
+    item.product_id = "p" * 64
+    large.items.extend([item] * 999)
+    for _ in range(60):
+        written = await orderlog.execute(large)
+    # All of them together exceed grpc's default limit of 4 MiB.
+    search = SearchOrdersRequest(page_size=500, min_position=written.position)
+    assert len([order async for order in orderlog.search(search)]) == 60
+
+
 async def test_a_request_id_has_one_effect(orderlog):
     request = create()
     request.request_id = str(uuid7())

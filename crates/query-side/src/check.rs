@@ -5,7 +5,10 @@ use contract::{
     orders::v1::{OrderStatus, SearchOrdersRequest, WatchOrdersRequest},
 };
 use prost_types::Timestamp;
-use read_model::request::{Bound, FacetField, OrderFilter, Sort, SortField};
+use read_model::{
+    request::{Bound, FacetField, OrderFilter, Sort, SortField},
+    store::MAX_PAGE_BYTES,
+};
 use wire::{Limit, Violations};
 
 /// Maximum number of entries in each list of a filter.
@@ -17,7 +20,7 @@ const MAX_QUERY_CHARS: usize = 500;
 /// Maximum number of words of free text: the engine searches each word in every field.
 const MAX_QUERY_WORDS: usize = 40;
 
-pub(crate) const LIMITS: [Limit; 4] = [
+pub(crate) const LIMITS: [Limit; 6] = [
     Limit::new(
         "entries of each list of a query",
         MAX_ENTRIES as u64,
@@ -38,6 +41,16 @@ pub(crate) const LIMITS: [Limit; 4] = [
         MAX_PAGE_SIZE as u64,
         "`INVALID_FIELD`",
     ),
+    Limit::new(
+        "days of a `GetStatistics` reply",
+        MAX_DAYS as u64,
+        "`INVALID_FIELD` for a greater `page_size`",
+    ),
+    Limit::new(
+        "bytes of orders in a response, unless it has one order",
+        MAX_PAGE_BYTES as u64,
+        "the rest follows on the next page",
+    ),
 ];
 
 /// Default number of orders on a page.
@@ -45,6 +58,9 @@ const DEFAULT_PAGE_SIZE: u32 = 50;
 
 /// Maximum number of orders on a page.
 const MAX_PAGE_SIZE: u32 = 500;
+
+/// Maximum and default number of days in a reply of GetStatistics.
+const MAX_DAYS: u32 = 1000;
 
 /// A validated SearchOrders request, without its wait and page token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +118,13 @@ pub fn search(request: SearchOrdersRequest, violations: &mut Violations) -> Sear
         limit: limit as usize,
         facets,
     }
+}
+
+/// Returns the number of days in a reply of GetStatistics. Adds an invalid one to `violations`.
+pub fn days(page_size: u32, violations: &mut Violations) -> usize {
+    violations.check(page_size <= MAX_DAYS, "page_size", "must be at most 1000");
+    let days = if page_size == 0 { MAX_DAYS } else { page_size };
+    days as usize
 }
 
 /// Converts the filter of a WatchOrders request, which has every condition of a SearchOrders

@@ -122,10 +122,10 @@ impl Queries {
             tracing::error!(%error, "the search engine failed");
             Error::SearchUnavailable
         })?;
-        let found = self.documents.orders_by_rows(&hits.rows).await;
-        let (mut orders, as_of) = found.map_err(|error| Error::from(&error))?;
         // The documents may be newer than the index, so orders that no longer match are left out.
-        orders.retain(|order| filter.matches(order));
+        let found = self.documents.orders_by_rows(&hits.rows(), &filter).await;
+        let found = found.map_err(|error| Error::from(&error))?;
+        let next = hits.cursor(found.covered);
         // The checkpoint of an index of another log does not count: it answers from position 0.
         let log_id = self.index.report().log_id;
         let answers = hits
@@ -133,13 +133,13 @@ impl Queries {
             .filter(|checkpoint| checkpoint.log_id == log_id)
             .map_or(0, |checkpoint| checkpoint.answers);
         let response = SearchOrdersResponse {
-            orders,
+            orders: found.orders,
             total_size: hits.total,
             facets: hits.facets,
-            as_of_position: as_of.min(answers),
+            as_of_position: found.as_of.min(answers),
             degraded: hits.degraded,
             ..SearchOrdersResponse::default()
         };
-        Ok((response, hits.next))
+        Ok((response, next))
     }
 }

@@ -7,11 +7,12 @@ use contract::orders::v1::{
     GetStatisticsRequest, GetStatisticsResponse, SearchOrdersRequest, SearchOrdersResponse,
     WatchOrdersRequest, WatchOrdersResponse, query_service_server::QueryService,
 };
+use read_model::store::DayPage;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 use wire::{Error, Resource, Violations};
 
-use crate::{check, queries::Queries, wait::Wait};
+use crate::{check, queries::Queries, token, wait::Wait};
 
 #[tonic::async_trait]
 impl QueryService for Queries {
@@ -55,9 +56,12 @@ impl QueryService for Queries {
         let request = request.into_inner();
         let mut violations = Violations::default();
         let wait = Wait::new(request.min_position, request.max_wait, &mut violations);
+        let limit = check::days(request.page_size, &mut violations);
         violations.finish()?;
+        let after = token::day(&request)?;
         self.reached(wait).await?;
-        let statistics = self.documents.statistics(request.by_day).await;
+        let days = request.by_day.then_some(DayPage { after, limit });
+        let statistics = self.documents.statistics(days).await;
         Ok(Response::new(
             statistics.map_err(|error| Error::from(&error))?,
         ))

@@ -1,6 +1,7 @@
-//! Page tokens: each holds the end of a page and the fingerprint of its request.
+//! Page tokens. Each token of a search holds the end of a page and the fingerprint of its request. A
+//! token of the statistics is the last day of a page.
 
-use contract::orders::v1::SearchOrdersRequest;
+use contract::orders::v1::{GetStatisticsRequest, SearchOrdersRequest};
 use prost::Message as _;
 use read_model::{digest::digest64, request::Cursor};
 use wire::Error;
@@ -50,6 +51,24 @@ pub fn read(fingerprint: u64, token: &str) -> Result<Option<Cursor>, Error> {
         .filter(|cursor| write(fingerprint, *cursor) == token)
         .map(Some)
         .ok_or(Error::InvalidPageToken)
+}
+
+/// Returns the day after which a page of the statistics begins, or an empty text for the first page.
+///
+/// # Errors
+/// [`Error::InvalidPageToken`]: the token is no day, or the request asks for no days.
+pub fn day(request: &GetStatisticsRequest) -> Result<&str, Error> {
+    let token = request.page_token.as_str();
+    let is_day = token.len() == 10
+        && token.bytes().enumerate().all(|(index, byte)| match index {
+            4 | 7 => byte == b'-',
+            _ => byte.is_ascii_digit(),
+        });
+    if token.is_empty() || (request.by_day && is_day) {
+        Ok(token)
+    } else {
+        Err(Error::InvalidPageToken)
+    }
 }
 
 #[cfg(test)]

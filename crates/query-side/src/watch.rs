@@ -1,30 +1,31 @@
 //! WatchOrders: streams the orders that match now, then every change to them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use contract::orders::v1::{Order, WatchOrdersResponse};
-use prost::Message as _;
 use read_model::{
     request::{Cursor, OrderFilter, Sort, SortField},
     store::{ChangeCursor, Reader},
 };
 use tokio::{
-    sync::mpsc,
+    sync::{OwnedSemaphorePermit, watch},
     time::{Instant, timeout_at},
 };
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::Stream;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 use wire::Error;
 
 use crate::queries::Queries;
 
 /// Maximum number of orders read in one call, and so in one response.
 const MAX_PAGE_ORDERS: usize = 200;
-
-/// Maximum bytes of orders in a response, unless one order is larger. A client's default limit is 4
-/// MiB.
-const MAX_RESPONSE_BYTES: usize = 1 << 20;
 
 /// Maximum silence of a stream: a heartbeat follows after 10 s.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
@@ -35,127 +36,151 @@ const OLDEST_FIRST: Sort = Sort {
     descending: false,
 };
 
-type Responses = mpsc::Sender<Result<WatchOrdersResponse, Status>>;
-
-/// Why a stream ends.
-enum End {
-    Gone,
-    Failed(Error),
-}
-
 impl Queries {
-    pub(crate) fn watch(
-        &self,
-        filter: OrderFilter,
-    ) -> Result<ReceiverStream<Result<WatchOrdersResponse, Status>>, Error> {
+    pub(crate) fn watch(&self, filter: OrderFilter) -> Result<OrderStream, Error> {
         let permit = Arc::clone(&self.watchers)
             .try_acquire_owned()
             .map_err(|_| Error::Overloaded("too many watch orders"))?;
-        // A client that does not read holds two responses: one in the channel and one in
-        // preparation.
-        let (responses, sent) = mpsc::channel(1);
         let watcher = Watcher {
             documents: self.documents.clone(),
+            position: self.documents.subscribe(),
             filter,
+            stop: self.stop.clone(),
+            span: Span::current(),
+            after: None,
+            reported: None,
+            changes: None,
+            is_all: false,
+            heartbeat: Instant::now() + HEARTBEAT_INTERVAL,
+            _permit: permit,
         };
-        let stop = self.stop.clone();
-        // The task ends with its stream.
-        let stream = async move {
-            let ended = tokio::select! {
-                ended = watcher.run(&responses) => ended,
-                () = responses.closed() => return,
-                () = stop.cancelled() => Err(End::Failed(Error::ShuttingDown)),
-            };
-            if let Err(End::Failed(error)) = ended {
-                // Sending fails if the client has left.
-                let _ = responses.send(Err(error.into())).await;
-            }
-            drop(permit);
+        Ok(OrderStream {
+            step: Some(Box::pin(watcher.step())),
+        })
+    }
+}
+
+/// The next response of a watcher, and the watcher.
+type Step = Pin<Box<dyn Future<Output = (Watcher, Result<WatchOrdersResponse, Error>)> + Send>>;
+
+/// The responses of a watcher. A response is read only when the connection has room for it: a
+/// client that does not read holds one response, encoded.
+pub(crate) struct OrderStream {
+    /// `None` after an error.
+    step: Option<Step>,
+}
+
+impl Stream for OrderStream {
+    type Item = Result<WatchOrdersResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(step) = &mut self.step else {
+            return Poll::Ready(None);
         };
-        tokio::spawn(stream.in_current_span());
-        Ok(ReceiverStream::new(sent))
+        let (watcher, response) = ready!(step.as_mut().poll(context));
+        self.step = None;
+        if response.is_ok() {
+            self.step = Some(Box::pin(watcher.step()));
+        }
+        Poll::Ready(Some(response.map_err(Status::from)))
     }
 }
 
 struct Watcher {
     documents: Reader,
+    /// The position of the documents.
+    position: watch::Receiver<u64>,
     filter: OrderFilter,
+    stop: CancellationToken,
+    span: Span,
+    /// The end of the last page of the initial orders.
+    after: Option<Cursor>,
+    /// The stream has sent every change up to this position; `None` before the first page.
+    reported: Option<u64>,
+    /// The changes read so far; `None` until all initial orders are sent.
+    changes: Option<ChangeCursor>,
+    /// Whether the last read returned all changes.
+    is_all: bool,
+    heartbeat: Instant,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Watcher {
-    async fn run(&self, responses: &Responses) -> Result<(), End> {
-        let mut position = self.documents.subscribe();
-        let mut reported = self.present(responses).await?;
-        let mut cursor = ChangeCursor::at(reported);
-        let mut heartbeat = Instant::now() + HEARTBEAT_INTERVAL;
+    async fn step(mut self) -> (Self, Result<WatchOrdersResponse, Error>) {
+        let (stop, span) = (self.stop.clone(), self.span.clone());
+        let response = async {
+            tokio::select! {
+                response = self.next() => response,
+                () = stop.cancelled() => Err(Error::ShuttingDown),
+            }
+        };
+        let response = response.instrument(span).await;
+        (self, response)
+    }
+
+    async fn next(&mut self) -> Result<WatchOrdersResponse, Error> {
+        match self.changes {
+            None => self.next_page().await,
+            Some(cursor) => self.next_changes(cursor).await,
+        }
+    }
+
+    /// Returns the next of the orders that match now.
+    async fn next_page(&mut self) -> Result<WatchOrdersResponse, Error> {
+        let page = self
+            .documents
+            .list(&self.filter, OLDEST_FIRST, self.after, MAX_PAGE_ORDERS, &[])
+            .await;
+        let page = page.map_err(|error| Error::from(&error))?;
+        // The changes after the first page must be sent.
+        let position = *self.reported.get_or_insert(page.as_of);
+        self.after = page.next;
+        if self.after.is_none() {
+            self.changes = Some(ChangeCursor::at(position));
+        }
+        Ok(WatchOrdersResponse {
+            orders: page.orders,
+            left_order_ids: Vec::new(),
+            as_of_position: position,
+            caught_up: self.after.is_none(),
+        })
+    }
+
+    /// Waits for changes after the cursor, and returns them, or a heartbeat.
+    async fn next_changes(
+        &mut self,
+        mut cursor: ChangeCursor,
+    ) -> Result<WatchOrdersResponse, Error> {
         loop {
-            // Marks the position as seen before the read, so that any later change ends the wait.
-            position.mark_unchanged();
-            let changes = self
-                .documents
-                .changed_since(cursor, MAX_PAGE_ORDERS)
-                .await
-                .map_err(failed)?;
-            cursor = changes.next;
-            // Until `is_all`, the cursor may have passed the change of an order that changed once
-            // more. Its newest state comes later, so the reported position does not advance.
-            let is_all = cursor.position >= changes.as_of;
-            let before = WatchOrdersResponse {
-                as_of_position: reported,
-                caught_up: true,
-                ..WatchOrdersResponse::default()
-            };
-            if is_all {
-                reported = cursor.position;
-            }
-            let response = self.changed(
-                changes.documents.into_iter().map(|document| document.order),
-                reported,
-            );
-            let is_silent = response.orders.is_empty() && response.left_order_ids.is_empty();
-            if !is_silent || Instant::now() >= heartbeat {
-                send(responses, response, before).await?;
-                heartbeat = Instant::now() + HEARTBEAT_INTERVAL;
-            }
-            if is_all {
-                match timeout_at(heartbeat, position.changed()).await {
+            if self.is_all {
+                match timeout_at(self.heartbeat, self.position.changed()).await {
                     Ok(Ok(())) | Err(_) => {}
-                    Ok(Err(_)) => return Err(End::Failed(Error::ShuttingDown)),
+                    Ok(Err(_)) => return Err(Error::ShuttingDown),
                 }
             }
-        }
-    }
-
-    /// Sends the orders that match now. Returns the position after which changes must be sent.
-    async fn present(&self, responses: &Responses) -> Result<u64, End> {
-        let mut after: Option<Cursor> = None;
-        let mut from = None;
-        loop {
-            let listing = self
-                .documents
-                .list(&self.filter, OLDEST_FIRST, after, MAX_PAGE_ORDERS, &[])
-                .await;
-            let listing = listing.map_err(failed)?;
-            let position = *from.get_or_insert(listing.as_of);
-            after = listing.next;
-            let response = WatchOrdersResponse {
-                orders: listing.orders,
-                left_order_ids: Vec::new(),
-                as_of_position: position,
-                caught_up: after.is_none(),
-            };
-            let piece = WatchOrdersResponse {
-                as_of_position: position,
-                ..WatchOrdersResponse::default()
-            };
-            send(responses, response, piece).await?;
-            if after.is_none() {
-                return Ok(position);
+            // Marks the position as seen before the read, so that any later change ends the wait.
+            self.position.mark_unchanged();
+            let read = self.documents.changed_since(cursor, MAX_PAGE_ORDERS).await;
+            let read = read.map_err(|error| Error::from(&error))?;
+            cursor = read.next;
+            self.changes = Some(cursor);
+            // Until `is_all`, the cursor may have passed the change of an order that changed once
+            // more. Its newest state comes later, so the reported position does not advance.
+            self.is_all = cursor.position >= read.as_of;
+            if self.is_all {
+                self.reported = Some(cursor.position);
+            }
+            let orders = read.documents.into_iter().map(|document| document.order);
+            let response = self.changed(orders);
+            let is_silent = response.orders.is_empty() && response.left_order_ids.is_empty();
+            if !is_silent || Instant::now() >= self.heartbeat {
+                self.heartbeat = Instant::now() + HEARTBEAT_INTERVAL;
+                return Ok(response);
             }
         }
     }
 
-    fn changed(&self, orders: impl Iterator<Item = Order>, position: u64) -> WatchOrdersResponse {
+    fn changed(&self, orders: impl Iterator<Item = Order>) -> WatchOrdersResponse {
         let in_any_state = OrderFilter {
             statuses: Vec::new(),
             ..self.filter.clone()
@@ -168,38 +193,8 @@ impl Watcher {
         WatchOrdersResponse {
             orders: matching,
             left_order_ids: left.map(|order| order.order_id).collect(),
-            as_of_position: position,
+            as_of_position: self.reported.unwrap_or(0),
             caught_up: true,
         }
     }
-}
-
-fn failed(error: read_model::store::Error) -> End {
-    End::Failed(Error::from(&error))
-}
-
-/// Sends a response, split by size if necessary. Each part before the last one has the other fields
-/// of `piece`.
-async fn send(
-    responses: &Responses,
-    mut response: WatchOrdersResponse,
-    piece: WatchOrdersResponse,
-) -> Result<(), End> {
-    let mut bytes = 0;
-    let mut orders = Vec::new();
-    for order in std::mem::take(&mut response.orders) {
-        bytes += order.encoded_len();
-        if bytes > MAX_RESPONSE_BYTES && !orders.is_empty() {
-            bytes = order.encoded_len();
-            let orders = std::mem::take(&mut orders);
-            let piece = WatchOrdersResponse {
-                orders,
-                ..piece.clone()
-            };
-            responses.send(Ok(piece)).await.map_err(|_| End::Gone)?;
-        }
-        orders.push(order);
-    }
-    response.orders = orders;
-    responses.send(Ok(response)).await.map_err(|_| End::Gone)
 }

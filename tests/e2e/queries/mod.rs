@@ -2,7 +2,7 @@
 
 mod documents;
 mod freshness;
-mod pages;
+pub(crate) mod pages;
 mod search;
 mod statistics;
 
@@ -16,6 +16,17 @@ fn ids(page: &SearchOrdersResponse) -> Vec<&str> {
         .iter()
         .map(|order| order.order_id.as_str())
         .collect()
+}
+
+/// Creates `large-10`, `large-11`, ... of 1000 lines. Each has about 300 KiB, most of them names.
+pub(crate) async fn create_large(clients: &mut Clients, count: usize) -> u64 {
+    let product = order::product(&"p".repeat(64), &"n".repeat(200));
+    let mut position = clients.register_product(product).await.unwrap().position;
+    for index in 10..10 + count {
+        let large = order::large(&format!("large-{index}"));
+        position = clients.create_order(large).await.unwrap().position;
+    }
+    position
 }
 
 /// Creates `o-0`, `o-1`, ... one hour apart, for three customers in turn. Each order costs 1 EUR

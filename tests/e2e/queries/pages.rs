@@ -1,11 +1,12 @@
 //! Tests of pages, page tokens and orders of results.
 
 use contract::orders::v1::*;
-use e2e::Server;
+use e2e::{Clients, Server};
+use prost::Message as _;
 use test_support::{assert_refused, order, request::search};
 use tonic::Code;
 
-use super::{create, ids};
+use super::{create, create_large, ids};
 
 #[tokio::test]
 async fn results_are_ordered_newest_first_or_by_order_by() {
@@ -100,4 +101,52 @@ async fn a_page_token_holds_for_the_same_request_with_any_page_size() {
         let refused = clients.search_orders(wrong).await;
         assert_refused(refused, Code::InvalidArgument, "INVALID_PAGE_TOKEN");
     }
+}
+
+/// Asserts that a client with the default limit of 4 MiB reads 12 large orders in pages that end at
+/// about 1 MiB.
+pub(crate) async fn assert_large_orders_have_short_pages(clients: &mut Clients) {
+    let position = create_large(clients, 12).await;
+    let expected: Vec<_> = (10..22).map(|index| format!("large-{index}")).collect();
+    for (query, order_by) in [
+        ("", "created_at"),
+        ("large", "created_at"),
+        ("large", "total_amount"),
+        ("large", ""),
+    ] {
+        let mut request = SearchOrdersRequest {
+            order_by: order_by.into(),
+            facets: vec!["customer_id".into()],
+            ..search(query, position)
+        };
+        let (mut found, mut pages) = (Vec::new(), 0);
+        loop {
+            let page = clients.search_orders(request.clone()).await.unwrap();
+            assert!(
+                page.encoded_len() < (1 << 20) + 1000,
+                "one page is too large"
+            );
+            assert!(!page.orders.is_empty());
+            assert_eq!((page.total_size, page.facets[0].values[0].count), (12, 12));
+            found.extend(ids(&page).into_iter().map(str::to_owned));
+            pages += 1;
+            request.page_token = page.next_page_token;
+            if request.page_token.is_empty() {
+                break;
+            }
+        }
+        if order_by.is_empty() {
+            // Equally good matches come newest first.
+            found.reverse();
+        }
+        assert_eq!(found, expected, "{query:?} by {order_by:?}");
+        assert_eq!(pages, 4, "three orders are about 1 MiB");
+    }
+}
+
+#[tokio::test]
+async fn g13_pages_of_large_orders_end_at_a_mebibyte_and_go_on() {
+    let server = Server::start().await;
+    let mut clients = server.clients().await;
+    assert_large_orders_have_short_pages(&mut clients).await;
 }

@@ -2,7 +2,8 @@
 
 use contract::{google::r#type::Money, orders::v1::*};
 use e2e::{Clients, Server};
-use test_support::{order, request::max_wait};
+use test_support::{assert_invalid_fields, assert_refused, order, request::max_wait};
+use tonic::Code;
 
 /// Creates three orders of `ann`, one a day, the last cancelled. Returns the newest position.
 async fn create(clients: &mut Clients) -> u64 {
@@ -92,6 +93,7 @@ async fn statistics_count_all_orders_and_those_of_each_day() {
         by_day: true,
         min_position: create(&mut clients).await,
         max_wait: max_wait(),
+        ..GetStatisticsRequest::default()
     };
     let all = clients.queries.get_statistics(request).await.unwrap();
     let all = all.into_inner();
@@ -106,4 +108,56 @@ async fn statistics_count_all_orders_and_those_of_each_day() {
         days,
         [("1970-01-01", 1), ("1970-01-02", 1), ("1970-01-03", 1)]
     );
+}
+
+#[tokio::test]
+async fn g13_days_come_in_pages_each_day_once_while_orders_are_created() {
+    let server = Server::start().await;
+    let mut clients = server.clients().await;
+    let mut request = GetStatisticsRequest {
+        by_day: true,
+        min_position: create(&mut clients).await,
+        max_wait: max_wait(),
+        page_size: 2,
+        ..GetStatisticsRequest::default()
+    };
+    let page = clients.queries.get_statistics(request.clone()).await;
+    let page = page.unwrap().into_inner();
+    let days = |page: &GetStatisticsResponse| -> Vec<_> {
+        page.days.iter().map(|day| day.day.clone()).collect()
+    };
+    assert_eq!(days(&page), ["1970-01-01", "1970-01-02"]);
+    assert_eq!((page.total_orders, page.amounts.len()), (3, 2));
+    // One day is before the page, one is its last day, and one is after it.
+    for (id, day) in [("before", -1), ("last", 1), ("after", 5)] {
+        let create = CreateOrderRequest {
+            occurred_at: Some(prost_types::Timestamp {
+                seconds: 86_400 * day,
+                nanos: 0,
+            }),
+            ..order::create(id, "ann")
+        };
+        request.min_position = clients.create_order(create).await.unwrap().position;
+    }
+    request.page_token = page.next_page_token;
+    let page = clients.queries.get_statistics(request.clone()).await;
+    let page = page.unwrap().into_inner();
+    assert_eq!(days(&page), ["1970-01-03", "1970-01-06"]);
+    assert_eq!((page.total_orders, page.next_page_token.as_str()), (6, ""));
+
+    let without_days = GetStatisticsRequest {
+        by_day: false,
+        ..request.clone()
+    };
+    let nonsense = GetStatisticsRequest {
+        page_token: "1970-01-0x".into(),
+        ..request.clone()
+    };
+    for wrong in [without_days, nonsense] {
+        let refused = clients.queries.get_statistics(wrong).await;
+        assert_refused(refused, Code::InvalidArgument, "INVALID_PAGE_TOKEN");
+    }
+    request.page_size = 1001;
+    let refused = clients.queries.get_statistics(request).await;
+    assert_invalid_fields(refused, &["page_size"]);
 }

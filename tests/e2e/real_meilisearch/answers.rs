@@ -6,6 +6,7 @@ use prost_types::Timestamp;
 use test_support::{meilisearch::Meilisearch, order, request::search};
 
 use super::start;
+use crate::queries::pages::assert_large_orders_have_short_pages;
 
 /// Creates orders that use every searchable field, and returns the newest position.
 async fn fill(clients: &mut Clients) -> u64 {
@@ -164,4 +165,12 @@ async fn a_search_with_more_than_ten_words_is_degraded() {
     let position = clients.create_many("o", 1).await;
     let words = ["o"; 11].join(" ");
     assert!(clients.search(&words, position).await.unwrap().degraded);
+}
+
+#[tokio::test]
+#[ignore = "needs Meilisearch"]
+async fn g13_pages_of_large_orders_end_at_a_mebibyte_with_meilisearch_too() {
+    let meilisearch = Meilisearch::start();
+    let (_server, mut clients) = start(&meilisearch).await;
+    assert_large_orders_have_short_pages(&mut clients).await;
 }

@@ -62,13 +62,22 @@ pub struct SearchRequest {
     pub newest: u64,
 }
 
+/// An order that a search found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hit {
+    /// The order's row.
+    pub row: Row,
+    /// The cursor of a page that ends with this hit.
+    pub cursor: Cursor,
+}
+
 /// The result of a search.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hits {
-    /// The rows of the orders, in the requested order.
-    pub rows: Vec<Row>,
-    /// The cursor of the last row, if more hits follow.
-    pub next: Option<Cursor>,
+    /// The orders, in the requested order.
+    pub hits: Vec<Hit>,
+    /// Whether more hits follow the last one.
+    pub more: bool,
     /// The number of matches over all pages.
     pub total: u64,
     /// The requested counts.
@@ -79,6 +88,21 @@ pub struct Hits {
     /// The checkpoint of the searched state. `None` if the index has none, or was wiped or replaced
     /// during the search.
     pub checkpoint: Option<IndexCheckpoint>,
+}
+
+impl Hits {
+    /// Returns the rows of the orders, in the requested order.
+    #[must_use]
+    pub fn rows(&self) -> Vec<Row> {
+        self.hits.iter().map(|hit| hit.row).collect()
+    }
+
+    /// Returns the cursor of a page of the first `count` hits, if more follow.
+    #[must_use]
+    pub fn cursor(&self, count: usize) -> Option<Cursor> {
+        let last = self.hits.iter().take(count).next_back()?;
+        (self.more || count < self.hits.len()).then_some(last.cursor)
+    }
 }
 
 /// A reason why an engine did not do what it was asked.

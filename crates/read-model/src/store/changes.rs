@@ -1,6 +1,6 @@
 //! Returns the orders that changed after a position: newest states only, in steps of bounded size.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use super::{Error, Reader};
 use crate::{Row, search::Document};
@@ -67,7 +67,10 @@ const SELECT_CHANGES: &str = "
         ORDER BY p.position, o.row LIMIT ?4)";
 
 impl Reader {
-    /// Returns the next changes after a cursor, at most `limit`; a limit of 0 counts as 1.
+    /// Returns the next changes after a cursor: at most `limit`, or fewer if their documents reach
+    /// [`MAX_PAGE_BYTES`]. A limit of 0 counts as 1.
+    ///
+    /// [`MAX_PAGE_BYTES`]: super::MAX_PAGE_BYTES
     ///
     /// A step may be empty before the changes are complete. A caller follows the cursors from
     /// `after` until the position is `as_of`. The caller then has every order that changed since
@@ -100,17 +103,22 @@ impl Reader {
             .fetch_all(snapshot.connection())
             .await?;
         changed.sort_unstable();
-        let next = truncate(&mut changed, limit.max(1), end);
+        let mut next = truncate(&mut changed, limit.max(1), end);
         // A document comes only with the change whose position it shows. A later change returns it
         // later, so no order comes twice or in an older state.
-        let rows: Vec<_> = changed.iter().map(|(_, _, row)| *row).collect();
-        let shown: HashSet<_> = changed
+        let newest: HashMap<Row, i64> = changed
             .iter()
-            .map(|(position, _, row)| (position.cast_unsigned(), *row))
+            .map(|(position, _, row)| (*row, *position))
             .collect();
-        let mut documents = snapshot.documents_by_rows(&rows).await?;
-        documents.retain(|document| shown.contains(&(document.order.position, document.row)));
-        documents.sort_by_key(|document| document.order.position);
+        changed.retain(|(position, _, row)| newest.get(row) == Some(position));
+        let rows: Vec<_> = changed.iter().map(|(_, _, row)| *row).collect();
+        let is_shown = |document: &Document| {
+            newest.get(&document.row) == Some(&document.order.position.cast_signed())
+        };
+        let (documents, covered) = snapshot.page(&rows, is_shown).await?;
+        if covered < changed.len() {
+            next = truncate(&mut changed, covered, end);
+        }
         Ok(Changes {
             documents,
             next,

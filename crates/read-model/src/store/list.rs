@@ -30,7 +30,10 @@ pub struct Listing {
 }
 
 impl Reader {
-    /// Returns the first `limit` orders after `after` that match the filter.
+    /// Returns the first orders after `after` that match the filter: `limit` of them, or fewer if
+    /// they reach [`MAX_PAGE_BYTES`].
+    ///
+    /// [`MAX_PAGE_BYTES`]: super::MAX_PAGE_BYTES
     ///
     /// # Errors
     /// - [`Error::Sqlite`]: the file cannot be read.
@@ -48,16 +51,16 @@ impl Reader {
         let all = summarised(&mut snapshot, &OrderFilter::default()).await?;
         let access = Access::choose(total, all, limit);
         // One row more than the page holds shows whether another page follows.
-        let mut rows: Vec<(Row, i64, Vec<u8>)> = page(filter, sort, after, limit + 1, access)
+        let keys: Vec<(Row, i64)> = page(filter, sort, after, limit + 1, access)
             .build_query_as()
             .fetch_all(snapshot.connection())
             .await?;
-        let more = rows.len() > limit;
-        rows.truncate(limit);
-        let last = rows.last().filter(|_| more);
-        let next = last.map(|&(row, key, _)| Cursor { key, row: row.0 });
-        let rows = rows.into_iter().map(|(row, _, body)| (row, body));
-        let documents = snapshot.documents(rows.collect()).await?;
+        let rows: Vec<_> = keys.iter().take(limit).map(|(row, _)| *row).collect();
+        let (documents, covered) = snapshot.page(&rows, |_| true).await?;
+        let last = keys.iter().take(covered).next_back();
+        let next = last
+            .filter(|_| covered < keys.len())
+            .map(|&(row, key)| Cursor { key, row: row.0 });
         let mut counts = Vec::with_capacity(facets.len());
         for field in facets {
             counts.push(facet(&mut snapshot, filter, *field).await?);
@@ -75,7 +78,7 @@ impl Reader {
     }
 }
 
-/// Builds the query for the rows, sort keys and bodies of a page.
+/// Builds the query for the rows and sort keys of a page.
 pub(super) fn page(
     filter: &OrderFilter,
     sort: Sort,
@@ -91,7 +94,7 @@ pub(super) fn page(
         ("", " > (")
     };
     let mut query = QueryBuilder::new("SELECT row, ");
-    query.push(column).push(", body FROM orders WHERE true");
+    query.push(column).push(" FROM orders WHERE true");
     push_conditions(&mut query, filter, access, Some(sort.field));
     if let Some(after) = after {
         query.push(" AND (").push(free).push(column).push(", row)");

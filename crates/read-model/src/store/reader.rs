@@ -13,7 +13,7 @@ use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::{runtime::Handle, sync::watch};
 
 use super::{Checkpoint, Error, json};
-use crate::{Row, search::Document};
+use crate::{Row, request::OrderFilter, search::Document};
 
 /// Read connections to the live file.
 #[derive(Debug, Clone)]
@@ -132,19 +132,28 @@ impl Reader {
         ))
     }
 
-    /// Returns the orders of these rows in the given sequence, and the position of the snapshot. A
-    /// row without an order is left out.
+    /// Returns the orders of these distinct rows that match the filter, in the given sequence, up
+    /// to [`MAX_PAGE_BYTES`]. A row without an order is left out.
+    ///
+    /// [`MAX_PAGE_BYTES`]: super::MAX_PAGE_BYTES
     ///
     /// # Errors
     /// - [`Error::Sqlite`]: the file cannot be read.
     /// - [`Error::Damaged`]: a stored document cannot be decoded.
-    pub async fn orders_by_rows(&self, rows: &[Row]) -> Result<(Vec<Order>, u64), Error> {
-        let (documents, as_of) = self.documents_by_rows(rows).await?;
+    pub async fn orders_by_rows(&self, rows: &[Row], filter: &OrderFilter) -> Result<Found, Error> {
+        let mut snapshot = self.snapshot().await?;
+        let matches = |document: &Document| filter.matches(&document.order);
+        let (documents, covered) = snapshot.page(rows, matches).await?;
         let orders = documents.into_iter().map(|document| document.order);
-        Ok((orders.collect(), as_of))
+        Ok(Found {
+            orders: orders.collect(),
+            covered,
+            as_of: snapshot.as_of,
+        })
     }
 
-    /// Returns the same as [`Reader::orders_by_rows`], with the rows.
+    /// Returns the documents of these rows in the given sequence, and the position of the snapshot.
+    /// A row without an order is left out.
     ///
     /// # Errors
     /// - [`Error::Sqlite`]: the file cannot be read.
@@ -183,6 +192,18 @@ impl Reader {
             as_of: position.unwrap_or(0).cast_unsigned(),
         })
     }
+}
+
+/// The first orders of some rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// The orders, in the sequence of their rows.
+    pub orders: Vec<Order>,
+    /// The number of rows up to the end of the page. It is lower than the number of given rows if
+    /// more orders would exceed the page's bytes.
+    pub covered: usize,
+    /// The position of the snapshot.
+    pub as_of: u64,
 }
 
 /// The file at one position, until it is dropped.

@@ -9,10 +9,24 @@ use contract::{
         Order, StatusCount,
     },
 };
+use futures_util::TryStreamExt as _;
 use jiff::tz::Offset;
 use wire::convert;
 
 use super::{Error, Reader, reader::Snapshot};
+
+/// Ends a page of days before the first day after this number of lines, so that many currencies
+/// make no reply too large. A line has about 65 bytes in a reply.
+const MAX_DAY_LINES: usize = 10_000;
+
+/// A page of the statistics by day.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DayPage<'a> {
+    /// Begins with the first day after this one, such as `2026-11-24`; empty for the first page.
+    pub after: &'a str,
+    /// Limits the number of days.
+    pub limit: usize,
+}
 
 /// The set of orders that a line of the statistics counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -177,15 +191,10 @@ fn money(sum: i128, currency: &str) -> Result<Money, Error> {
     Ok(Money { units, ..rest })
 }
 
-async fn lines(
-    snapshot: &mut Snapshot,
-    scope: Scope,
-    subject: Option<&str>,
-) -> Result<Vec<Line>, Error> {
+async fn lines(snapshot: &mut Snapshot, scope: Scope, subject: &str) -> Result<Vec<Line>, Error> {
     Ok(sqlx::query_as(
         "SELECT subject, currency, status, orders, high, low FROM statistics \
-         WHERE scope = ?1 AND (?2 IS NULL OR subject = ?2) AND orders <> 0 \
-         ORDER BY scope, subject, currency, status",
+         WHERE scope = ?1 AND subject = ?2 AND orders <> 0",
     )
     .bind(scope as i64)
     .bind(subject)
@@ -199,6 +208,44 @@ fn figures(lines: Vec<Line>) -> Figures {
         figures.add(line);
     }
     figures
+}
+
+impl DayPage<'_> {
+    /// Reads the days, and returns whether more follow.
+    async fn read(self, snapshot: &mut Snapshot) -> Result<(Vec<DayStatistics>, bool), Error> {
+        let mut lines = sqlx::query_as::<_, Line>(
+            "SELECT subject, currency, status, orders, high, low FROM statistics \
+             WHERE scope = ?1 AND subject > ?2 AND orders <> 0 \
+             ORDER BY scope, subject, currency, status",
+        )
+        .bind(Scope::Day as i64)
+        .bind(self.after)
+        .fetch(snapshot.connection());
+        let mut days = Vec::<(String, Figures)>::new();
+        let (mut read, mut more) = (0, false);
+        while let Some(mut line) = lines.try_next().await? {
+            if days.last().is_none_or(|(day, _)| *day != line.subject) {
+                more = days.len() == self.limit || read >= MAX_DAY_LINES;
+                if more {
+                    break;
+                }
+                days.push((std::mem::take(&mut line.subject), Figures::default()));
+            }
+            if let Some((_, figures)) = days.last_mut() {
+                figures.add(line);
+            }
+            read += 1;
+        }
+        let days = days.into_iter().map(|(day, figures)| {
+            Ok(DayStatistics {
+                day,
+                total_orders: figures.total_orders,
+                amounts: figures.amounts()?,
+                orders_by_status: figures.by_status(),
+            })
+        });
+        Ok((days.collect::<Result<_, Error>>()?, more))
+    }
 }
 
 impl Reader {
@@ -222,7 +269,7 @@ impl Reader {
                 .bind(customer_id)
                 .fetch_optional(snapshot.connection())
                 .await?;
-        let figures = figures(lines(&mut snapshot, Scope::Customer, Some(customer_id)).await?);
+        let figures = figures(lines(&mut snapshot, Scope::Customer, customer_id).await?);
         if name.is_none() && figures.total_orders == 0 {
             return Ok(None);
         }
@@ -236,8 +283,8 @@ impl Reader {
         }))
     }
 
-    /// Returns the statistics of all orders. With `by_day`, adds those of each day of creation (in
-    /// UTC) that has orders.
+    /// Returns the statistics of all orders. With `days`, adds those of each day of creation (in
+    /// UTC) that has orders, oldest first. If more days follow, `next_page_token` is the last one.
     ///
     /// Omits statuses without orders, and sorts the others by [`OrderStatus`].
     ///
@@ -246,30 +293,25 @@ impl Reader {
     /// # Errors
     /// - [`Error::Sqlite`]: the file cannot be read.
     /// - [`Error::TooLarge`]: a sum exceeds the contract's money type.
-    pub async fn statistics(&self, by_day: bool) -> Result<GetStatisticsResponse, Error> {
+    pub async fn statistics(
+        &self,
+        days: Option<DayPage<'_>>,
+    ) -> Result<GetStatisticsResponse, Error> {
         let mut snapshot = self.snapshot().await?;
-        let all = figures(lines(&mut snapshot, Scope::All, None).await?);
-        let mut days = BTreeMap::<String, Figures>::new();
-        if by_day {
-            for mut line in lines(&mut snapshot, Scope::Day, None).await? {
-                let day = std::mem::take(&mut line.subject);
-                days.entry(day).or_default().add(line);
-            }
-        }
-        let days = days.into_iter().map(|(day, figures)| {
-            Ok(DayStatistics {
-                day,
-                total_orders: figures.total_orders,
-                amounts: figures.amounts()?,
-                orders_by_status: figures.by_status(),
-            })
-        });
+        let all = figures(lines(&mut snapshot, Scope::All, "").await?);
+        let (days, more) = match days {
+            Some(page) => page.read(&mut snapshot).await?,
+            None => (Vec::new(), false),
+        };
+        let last = days.last().filter(|_| more);
+        let next_page_token = last.map(|last| last.day.clone());
         Ok(GetStatisticsResponse {
             total_orders: all.total_orders,
             amounts: all.amounts()?,
             orders_by_status: all.by_status(),
-            days: days.collect::<Result<_, Error>>()?,
+            days,
             as_of_position: snapshot.as_of,
+            next_page_token: next_page_token.unwrap_or_default(),
         })
     }
 }

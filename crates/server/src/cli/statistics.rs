@@ -33,13 +33,19 @@ pub(super) struct Numbers<'a> {
 impl Run for Statistics {
     async fn run(self, session: &Session) -> Result<(), Failure> {
         let channel = session.connect().await?;
-        let request = GetStatisticsRequest {
+        let mut request = GetStatisticsRequest {
             by_day: self.by_day,
             min_position: self.freshness.min_position(&channel).await?,
-            max_wait: None,
+            ..GetStatisticsRequest::default()
         };
         let mut client = QueryServiceClient::new(channel);
-        let reply = client.get_statistics(request).await?.into_inner();
+        let mut reply = client.get_statistics(request.clone()).await?.into_inner();
+        while !reply.next_page_token.is_empty() {
+            request.page_token = reply.next_page_token;
+            let page = client.get_statistics(request.clone()).await?.into_inner();
+            reply.days.extend(page.days);
+            reply.next_page_token = page.next_page_token;
+        }
         session.show("GetStatisticsResponse", &reply, |reply| {
             let mut text = numbers(&Numbers {
                 orders: reply.total_orders,

@@ -3,7 +3,7 @@
 use std::{fs, net::TcpListener, path::Path, process::Output};
 
 use e2e::Process;
-use test_support::wait_until;
+use test_support::{order, wait_until};
 
 use crate::binary::{self, failed, failed_in_one_line, orderlog, start, succeeded};
 
@@ -72,6 +72,49 @@ fn a_first_order_goes_from_a_command_to_a_search_result() {
         "{status}"
     );
     assert_eq!(server.terminate(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g13_a_search_shows_large_orders_of_several_pages() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    let mut clients = server.clients().await;
+    // All of them together exceed the client's limit of 4 MiB.
+    for index in 0..60 {
+        let large = order::large(&format!("o-{index}"));
+        clients.create_order(large).await.unwrap();
+    }
+    let found = server.ask(["order", "search", "--limit", "55"]);
+    assert!(found.contains("55 of 60 orders"), "{found}");
+    for index in 0..60 {
+        assert_eq!(
+            found.contains(&format!("o-{index} ")),
+            index >= 5,
+            "{found}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g13_statistics_by_day_show_the_days_of_all_pages() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    let mut clients = server.clients().await;
+    // A page has at most 1000 days.
+    for day in 0..1003 {
+        let mut create = order::create(&format!("o-{day}"), "ann");
+        create.occurred_at = Some(prost_types::Timestamp {
+            seconds: 86_400 * day,
+            nanos: 0,
+        });
+        clients.create_order(create).await.unwrap();
+    }
+    let statistics = server.ask(["statistics", "--by-day", "--json"]);
+    let statistics: serde_json::Value = serde_json::from_str(&statistics).unwrap();
+    assert_eq!(statistics["totalOrders"], "1003");
+    let days = statistics["days"].as_array().unwrap();
+    assert_eq!(days.len(), 1003);
+    assert!(days.is_sorted_by_key(|day| day["day"].as_str()));
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! Tests that subscribers who do not read cost bounded memory.
+//! Tests that subscribers and watchers who do not read cost bounded memory.
 
-use contract::orders::v1::SearchOrdersRequest;
+use contract::orders::v1::{SearchOrdersRequest, WatchOrdersRequest};
 use e2e::Process;
 use test_support::{
     order,
@@ -78,4 +78,43 @@ async fn g11_subscribers_that_do_not_read_cost_bounded_memory() {
         let response = stream.response().await;
         assert_eq!(response.events[0].position, 1, "no event is lost");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g11_watchers_that_do_not_read_large_orders_cost_bounded_memory() {
+    const WATCHERS: usize = 40;
+    /// Memory of one watcher in MB: one encoded response, in a buffer of up to twice its size.
+    const EACH: f64 = 2.0;
+    let folder = tempfile::tempdir().unwrap();
+    let process = start(folder.path());
+    let mut clients = process.clients().await;
+    for index in 0..200 {
+        let large = order::large(&format!("o-{index}"));
+        clients.create_order(large).await.unwrap();
+    }
+    // The projections must finish first, so that their memory does not count.
+    wait_for_projections(&process).await;
+    let before = process.memory("VmRSS");
+    let mut stuck = Vec::new();
+    for _ in 0..WATCHERS {
+        let mut clients = process.clients().await;
+        let all = WatchOrdersRequest::default();
+        stuck.push(clients.watch_orders(all).await.unwrap());
+    }
+    // Each order changes once more, while nobody reads.
+    let ann = order::customer("ann", "Ann");
+    clients.register_customer(ann).await.unwrap();
+    wait_for_projections(&process).await;
+    let grown = process.memory("VmRSS") - before;
+    let bound = WATCHERS as f64 * EACH + 32.0;
+    assert!(grown < bound, "{grown} MB for {WATCHERS} who do not read");
+    let mut last = stuck.pop().unwrap();
+    let mut orders = 0;
+    while let Some(response) = last.message().await.unwrap() {
+        orders += response.orders.len();
+        if response.caught_up {
+            break;
+        }
+    }
+    assert_eq!(orders, 200, "no order is lost");
 }

@@ -102,7 +102,7 @@ pub(crate) async fn each_filter_matches_exactly_its_orders(fixture: &dyn Fixture
             ..everything()
         };
         let hits = search(&*engine, request).await;
-        assert_eq!(hits.rows, rows, "{filter:?}");
+        assert_eq!(hits.rows(), rows, "{filter:?}");
         assert_eq!(hits.total, rows.len() as u64, "{filter:?}");
     }
 }
@@ -120,8 +120,8 @@ pub(crate) async fn filters_combine_with_each_other_and_with_words(fixture: &dyn
         filter: filter.clone(),
         ..with_words(query)
     };
-    assert_eq!(search(&*engine, request("")).await.rows, [8, 4, 2]);
-    assert_eq!(search(&*engine, request("lima")).await.rows, [8, 2]);
+    assert_eq!(search(&*engine, request("")).await.rows(), [8, 4, 2]);
+    assert_eq!(search(&*engine, request("lima")).await.rows(), [8, 2]);
     let contradiction = OrderFilter {
         min_total: bound(-100 * UNIT, Some("EUR")),
         max_total: bound(100 * UNIT, Some("USD")),
@@ -156,7 +156,7 @@ pub(crate) async fn a_filter_does_not_change_the_ranking(fixture: &dyn Fixture) 
         ..plain.clone()
     };
     let plain = search(&*engine, plain).await;
-    assert_eq!(plain.rows, [1]);
+    assert_eq!(plain.rows(), [1]);
     assert_eq!(search(&*engine, filtered).await, plain);
 }
 
@@ -194,7 +194,7 @@ pub(crate) async fn filters_distinguish_ids_that_differ_only_in_case(fixture: &d
                 ..everything()
             };
             let hits = search(&*engine, request).await;
-            assert_eq!(hits.rows, [row], "{id}");
+            assert_eq!(hits.rows(), [row], "{id}");
             for facet in hits.facets {
                 let values: Vec<_> = facet.values.iter().map(|v| &v.value[..]).collect();
                 assert_eq!(values, [id], "{}", facet.field);

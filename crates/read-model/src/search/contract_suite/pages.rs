@@ -16,14 +16,14 @@ async fn pages(engine: &dyn Engine, mut request: SearchRequest) -> (Vec<Row>, us
     let mut rows = Vec::new();
     for count in 1.. {
         let hits = search(engine, request.clone()).await;
-        assert!(hits.rows.len() <= request.limit);
-        rows.extend(&hits.rows);
-        let Some(next) = hits.next else {
+        assert!(hits.hits.len() <= request.limit);
+        rows.extend(hits.rows());
+        let Some(next) = hits.cursor(request.limit) else {
             return (rows, count);
         };
-        assert_eq!(hits.rows.len(), request.limit, "only the last is short");
+        assert_eq!(hits.hits.len(), request.limit, "only the last is short");
         if request.sort.is_some() {
-            assert_eq!(hits.rows.last(), Some(&Row(next.row)));
+            assert_eq!(rows.last(), Some(&Row(next.row)));
         }
         request.after = Some(next);
     }
@@ -114,12 +114,12 @@ async fn pages_while_orders_come(engine: &dyn Engine, request: SearchRequest) {
         write(engine, documents, checkpoint(2 + number)).await;
     }
     let after = SearchRequest {
-        after: page.next,
+        after: page.cursor(page.hits.len()),
         ..request
     };
     let (mut rows, _) = pages(engine, after).await;
     rows.retain(|row| row.0 < 100);
-    assert_eq!([page.rows, rows].concat(), before);
+    assert_eq!([page.rows(), rows].concat(), before);
 }
 
 pub(crate) async fn pages_by_time_stay_right_while_orders_come(fixture: &dyn Fixture) {
@@ -145,4 +145,38 @@ pub(crate) async fn pages_by_score_stay_right_while_orders_come(fixture: &dyn Fi
         ..with_words("lima")
     };
     pages_while_orders_come(&*engine, request).await;
+}
+
+pub(crate) async fn g13_a_page_may_end_at_any_hit(fixture: &dyn Fixture) {
+    let engine = filled(fixture, alike(1..24)).await;
+    let by_time = Sort {
+        field: SortField::CreatedAt,
+        descending: true,
+    };
+    for sort in [None, Some(by_time)] {
+        let mut request = SearchRequest {
+            sort,
+            limit: 8,
+            ..with_words("lima")
+        };
+        let (all, _) = pages(&*engine, request.clone()).await;
+        // The first page has no cursor, and the second one has the cursor of the first.
+        for first in [0, 8] {
+            let page = search(&*engine, request.clone()).await;
+            for count in 1..=page.hits.len() {
+                let after = page.cursor(count);
+                assert_eq!(after.is_none(), first + count == all.len());
+                let rest = SearchRequest {
+                    after,
+                    ..request.clone()
+                };
+                let rows = match after {
+                    Some(_) => pages(&*engine, rest).await.0,
+                    None => Vec::new(),
+                };
+                assert_eq!(rows, all[first + count..], "{sort:?} {first} {count}");
+            }
+            request.after = page.cursor(8);
+        }
+    }
 }

@@ -51,7 +51,7 @@ pub(crate) async fn g8_a_search_returns_the_checkpoint_of_the_searched_state(
     };
     let first = search(&*engine, sorted.clone()).await;
     let second = SearchRequest {
-        after: first.next,
+        after: first.cursor(1),
         ..sorted
     };
     for request in [with_words("berlin"), with_words("nobody"), second] {

@@ -10,7 +10,7 @@ use tantivy::{DocId, Score, SegmentOrdinal, SegmentReader};
 use super::schema;
 use crate::Row;
 use crate::request::{Cursor, Sort};
-use crate::search::SearchRequest;
+use crate::search::{Hit, SearchRequest};
 
 /// The collector of a page.
 pub(super) struct PageCollector {
@@ -21,8 +21,8 @@ pub(super) struct PageCollector {
 
 /// The collected page.
 pub(super) struct Page {
-    pub(super) rows: Vec<Row>,
-    pub(super) next: Option<Cursor>,
+    pub(super) hits: Vec<Hit>,
+    pub(super) more: bool,
     pub(super) total: u64,
 }
 
@@ -106,13 +106,13 @@ impl Collector for PageCollector {
         let mut positions = top.positions.into_sorted_vec();
         let more = positions.len() > self.limit;
         positions.truncate(self.limit);
-        let next = positions.last().filter(|_| more);
-        let next = next.map(|last| cursor(self.sort, *last));
-        let rows = positions
-            .iter()
-            .map(|sort_position| Row(cursor(self.sort, *sort_position).row));
-        let rows = rows.collect();
-        Ok(Page { rows, next, total })
+        let hits = positions.into_iter().map(|sort_position| {
+            let cursor = cursor(self.sort, sort_position);
+            let row = Row(cursor.row);
+            Hit { row, cursor }
+        });
+        let hits = hits.collect();
+        Ok(Page { hits, more, total })
     }
 }
 

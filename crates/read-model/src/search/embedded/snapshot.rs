@@ -38,8 +38,8 @@ impl IndexSnapshot {
         };
         let (page, facets) = self.searcher.search(&query, &(page, facets))?;
         Ok(Hits {
-            rows: page.rows,
-            next: page.next,
+            hits: page.hits,
+            more: page.more,
             total: page.total,
             facets,
             degraded: false,

@@ -37,7 +37,7 @@ fn document(row: u64) -> Document {
 }
 
 async fn rows(index: &TantivyIndex) -> Vec<Row> {
-    index.search(everything()).await.unwrap().rows
+    index.search(everything()).await.unwrap().rows()
 }
 
 /// Returns the rows and the checkpoint's position.

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     Row,
     request::FacetField,
-    search::{self, Error, Hits, IndexCheckpoint, SearchRequest},
+    search::{self, Error, Hit, Hits, IndexCheckpoint, SearchRequest},
 };
 
 /// The number of words of a query that Meilisearch evaluates.
@@ -62,8 +62,9 @@ impl Found {
     }
 }
 
+/// A hit as the server sends it.
 #[derive(Debug, Deserialize)]
-struct Hit {
+struct FoundHit {
     id: String,
     /// The numbers of the sort field.
     #[serde(flatten)]
@@ -130,7 +131,7 @@ impl MeilisearchIndex {
         let checkpoint = searched.checkpoint()?;
         let mut found = searched.found.into_iter();
         let mut page = found.next().ok_or_else(unanswered)?;
-        let mut hits: Vec<Hit> = page.hits()?;
+        let mut hits: Vec<FoundHit> = page.hits()?;
         let degraded = page.degraded || query.words() > MAX_WORDS;
         let counted = if counting.is_some() {
             found.next().ok_or_else(unanswered)?
@@ -139,16 +140,16 @@ impl MeilisearchIndex {
         };
         let more = hits.len() > limit;
         hits.truncate(limit);
-        let rows = hits.iter().map(|hit| hit.id.parse().map(Row));
-        let rows: Vec<Row> = rows.collect::<Result<_, _>>().map_err(Error::failed)?;
-        let next = match (hits.last(), rows.last()) {
-            (Some(hit), Some(row)) if more => Some(query.behind(&hit.numbers, *row)),
-            _ => None,
-        };
+        let hits = hits.iter().enumerate().map(|(index, hit)| {
+            let row = hit.id.parse().map(Row).map_err(Error::failed)?;
+            let cursor = query.behind(index, &hit.numbers, row);
+            Ok(Hit { row, cursor })
+        });
+        let hits = hits.collect::<Result<_, Error>>()?;
         let distribution = counted.facet_distribution.unwrap_or_default();
         Ok(Hits {
-            rows,
-            next,
+            hits,
+            more,
             total: counted.estimated_total_hits.unwrap_or(0),
             facets: facets
                 .into_iter()

@@ -129,9 +129,9 @@ impl Query {
         self.words.len()
     }
 
-    /// Returns the cursor at the end of a page: the last order's number and row. By relevance, it
-    /// is the number of hits so far and the newest row of the first page.
-    pub(super) fn behind(&self, numbers: &HashMap<String, i64>, row: Row) -> Cursor {
+    /// Returns the cursor of a page that ends with this hit: the order's number and row. By
+    /// relevance, it is the number of hits so far and the newest row of the first page.
+    pub(super) fn behind(&self, index: usize, numbers: &HashMap<String, i64>, row: Row) -> Cursor {
         let number = |name: &String| numbers.get(name).copied().unwrap_or(0);
         match self.sort.map(halves_of) {
             Some([high, low]) => Cursor {
@@ -139,7 +139,7 @@ impl Query {
                 row: row.0,
             },
             None => Cursor {
-                key: i64::try_from(self.offset + self.limit).unwrap_or(i64::MAX),
+                key: i64::try_from(self.offset + index + 1).unwrap_or(i64::MAX),
                 row: self.newest,
             },
         }

@@ -21,7 +21,7 @@ async fn everything(store: &Store) -> impl PartialEq + std::fmt::Debug + use<> {
     let list = store.reader.list(&filter, newest, None, 100, &[]);
     (
         list.await.unwrap(),
-        store.reader.statistics(true).await.unwrap(),
+        store.reader.statistics(ALL_DAYS).await.unwrap(),
         store.reader.customer_statistics("c1").await.unwrap(),
         store.reader.position(),
     )
@@ -185,7 +185,7 @@ async fn g7_a_cancelled_apply_leaves_the_old_or_new_state_and_a_usable_writer() 
             }
         }
         store.writer.apply(LOG, &log.events, 200).await.unwrap();
-        let statistics = store.reader.statistics(false).await.unwrap();
+        let statistics = store.reader.statistics(None).await.unwrap();
         assert_eq!(statistics.total_orders, 200);
         assert_eq!(store.reader.position(), 200);
     }
@@ -213,7 +213,7 @@ async fn more_rows_than_one_statement_takes_are_written() {
     }
     let mut store = Store::new().await;
     store.follow(&log, 3500).await;
-    let statistics = store.reader.statistics(false).await.unwrap();
+    let statistics = store.reader.statistics(None).await.unwrap();
     assert_eq!(statistics.total_orders, 3500);
     assert_eq!(store.order("o3499").await.item_count, 30);
 }

@@ -5,6 +5,7 @@ mod changes;
 mod comparison;
 mod list;
 mod names;
+mod page;
 mod parked;
 mod plans;
 mod rebuild;
@@ -30,6 +31,10 @@ use crate::{
 
 const LOG: &str = "log-1";
 const DAY: i64 = 86_400_000_000_000;
+const ALL_DAYS: Option<DayPage<'static>> = Some(DayPage {
+    after: "",
+    limit: 1000,
+});
 
 /// The events of a log.
 #[derive(Debug, Clone, Default)]

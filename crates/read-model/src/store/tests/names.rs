@@ -39,14 +39,15 @@ async fn orders_are_found_by_their_rows_in_the_order_asked_for() {
     }
     log.product("p1", "Pear");
     let store = Store::holding(&log).await;
-    let (orders, as_of) = store
+    let found = store
         .reader
-        .orders_by_rows(&[3, 9, 1, 4].map(Row))
+        .orders_by_rows(&[3, 9, 1, 4].map(Row), &OrderFilter::default())
         .await
         .unwrap();
-    let ids: Vec<_> = orders.iter().map(|order| order.order_id.as_str()).collect();
-    assert_eq!((ids, as_of), (vec!["o3", "o1"], 4));
-    assert_eq!(orders[0].items[0].product_name, "Pear");
+    let orders = found.orders.iter();
+    let ids: Vec<_> = orders.map(|order| order.order_id.as_str()).collect();
+    assert_eq!((ids, found.covered, found.as_of), (vec!["o3", "o1"], 4, 4));
+    assert_eq!(found.orders[0].items[0].product_name, "Pear");
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ async fn an_event_that_cannot_be_projected_parks_its_order_and_no_other() {
         assert_eq!((bad.status(), bad.version), (OrderStatus::Created, 1));
         assert_eq!(bad.customer_name, "Ann");
         assert_eq!(store.order("good").await.status(), OrderStatus::Shipped);
-        let statistics = store.reader.statistics(false).await.unwrap();
+        let statistics = store.reader.statistics(None).await.unwrap();
         let counts: Vec<_> = statistics
             .orders_by_status
             .iter()
@@ -133,7 +133,7 @@ async fn a_retried_order_is_projected_and_queued_for_reindexing() {
     let honest = Store::holding(&whole).await;
     let statistics = |store: &Store| {
         let reader = store.reader.clone();
-        async move { reader.statistics(true).await.unwrap() }
+        async move { reader.statistics(ALL_DAYS).await.unwrap() }
     };
     assert_eq!(statistics(&store).await, statistics(&honest).await);
 }

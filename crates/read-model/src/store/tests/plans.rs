@@ -61,6 +61,8 @@ async fn a_long_list_follows_an_index_and_sorts_nothing() {
             };
             let plan = plan(&store, &filter, field, Access::Walk).await;
             let first = plan.lines().next().unwrap();
+            // An index that has every column of the page is a covering one.
+            let first = first.replace("COVERING ", "");
             assert!(first.starts_with("SEARCH orders USING INDEX"), "{plan}");
             assert!(first.contains(index), "{index}: {plan}");
             assert!(!plan.contains("TEMP B-TREE"), "{plan}");

@@ -4,6 +4,7 @@ use contract::{
     google::r#type::Money,
     orders::v1::{CurrencyAmounts, DayStatistics, StatusCount},
 };
+use prost::Message as _;
 
 use super::*;
 
@@ -55,7 +56,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn statistics_equal_the_sums_over_the_documents(log in logs(60), size in 1_usize..20) {
+    fn statistics_equal_the_sums_over_the_documents(
+        log in logs(60),
+        size in 1_usize..20,
+        limit in 1_usize..4,
+    ) {
         run(async {
             let mut store = Store::new().await;
             store.follow(&log, size).await;
@@ -69,7 +74,7 @@ proptest! {
                 .unwrap();
             prop_assert_eq!(uncarried, 0, "or it would overflow one day");
 
-            let told = store.reader.statistics(true).await.unwrap();
+            let told = store.reader.statistics(ALL_DAYS).await.unwrap();
             prop_assert_eq!(
                 (told.total_orders, told.amounts, told.orders_by_status),
                 figures(&orders)
@@ -85,7 +90,21 @@ proptest! {
                     DayStatistics { day, total_orders, amounts, orders_by_status }
                 })
                 .collect();
-            prop_assert_eq!(told.days, days);
+            prop_assert_eq!(&told.days, &days);
+            prop_assert_eq!(told.next_page_token, "");
+            let (mut found, mut after) = (Vec::new(), String::new());
+            loop {
+                let page = DayPage { after: &after, limit };
+                let page = store.reader.statistics(Some(page)).await.unwrap();
+                prop_assert_eq!(page.total_orders, told.total_orders);
+                prop_assert!(page.days.len() <= limit);
+                found.extend(page.days);
+                after = page.next_page_token;
+                if after.is_empty() {
+                    break;
+                }
+            }
+            prop_assert_eq!(found, days);
 
             for customer in ["c0", "c1", "c2"] {
                 let orders: Vec<_> = orders
@@ -133,7 +152,7 @@ async fn sums_beyond_64_bits_are_exact() {
     }
     let mut store = Store::new().await;
     store.follow(&log, 3).await;
-    let told = store.reader.statistics(false).await.unwrap();
+    let told = store.reader.statistics(None).await.unwrap();
     let sum = i128::from(dear) * 5;
     let amounts = &told.amounts[0];
     assert_eq!(
@@ -168,4 +187,40 @@ async fn averages_are_rounded_half_to_even() {
             Some(convert::money(average, "EUR"))
         );
     }
+}
+
+#[tokio::test]
+async fn g13_a_page_of_days_with_many_currencies_ends_early_and_goes_on() {
+    let store = Store::new().await;
+    // Each day has orders in 676 currencies and 4 states, and two orders of each kind.
+    store
+        .change(
+            "WITH RECURSIVE number(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM number WHERE n < 675)
+             INSERT INTO statistics
+             SELECT 2, '2026-11-' || (day.n + 10),
+                    'X' || char(65 + currency.n / 26) || char(65 + currency.n % 26),
+                    status.n + 1, 2, 0, 20000
+             FROM number day, number currency, number status WHERE day.n < 15 AND status.n < 4",
+        )
+        .await;
+    let (mut found, mut after, mut pages) = (Vec::new(), String::new(), 0);
+    loop {
+        let page = DayPage {
+            after: &after,
+            limit: 1000,
+        };
+        let page = store.reader.statistics(Some(page)).await.unwrap();
+        assert!(page.encoded_len() < 1 << 20, "{} bytes", page.encoded_len());
+        found.extend(page.days);
+        pages += 1;
+        after = page.next_page_token;
+        if after.is_empty() {
+            break;
+        }
+    }
+    let days: Vec<_> = found.iter().map(|day| day.day.as_str()).collect();
+    let expected: Vec<_> = (10..25).map(|day| format!("2026-11-{day}")).collect();
+    assert_eq!(days, expected);
+    assert!(found.iter().all(|day| day.total_orders == 676 * 4 * 2));
+    assert_eq!(pages, 4, "four days have more than 10,000 lines");
 }
