@@ -28,6 +28,9 @@ use crate::{
 /// Limits the open streams of the service. Past it, calls fail with [`Error::Overloaded`].
 const MAX_STREAMS: usize = 10_000;
 
+/// Limits the streams of the node's own read models: of the documents, of a rebuild and of a retry.
+const MAX_STREAMS_OF_THIS_NODE: usize = 16;
+
 /// Limits the verifications of the log that run at a time, each of which reads the whole log.
 const MAX_VERIFICATIONS: usize = 4;
 
@@ -72,7 +75,12 @@ pub(crate) const LIMITS: [Limit; 5] = [
 #[derive(Debug, Clone)]
 pub struct Events {
     sources: Sources,
+    /// The places of clients' streams.
     subscribers: Arc<Semaphore>,
+    /// The places of this node's own streams.
+    of_this_node: Arc<Semaphore>,
+    /// Whether the calls of this value are those of this node.
+    is_of_this_node: bool,
     verifications: Arc<Semaphore>,
 }
 
@@ -81,14 +89,28 @@ impl Events {
         Self {
             sources,
             subscribers: Arc::new(Semaphore::new(MAX_STREAMS)),
+            of_this_node: Arc::new(Semaphore::new(MAX_STREAMS_OF_THIS_NODE)),
+            is_of_this_node: false,
             verifications: Arc::new(Semaphore::new(MAX_VERIFICATIONS)),
+        }
+    }
+
+    /// Returns the service for this node's own read models. It has places of its own, because clients
+    /// may have taken all others.
+    #[must_use]
+    pub fn for_this_node(&self) -> Self {
+        Self {
+            is_of_this_node: true,
+            verifications: Arc::new(Semaphore::new(MAX_VERIFICATIONS)),
+            ..self.clone()
         }
     }
 
     /// Returns the number of open streams.
     #[must_use]
     pub fn subscribers(&self) -> usize {
-        MAX_STREAMS - self.subscribers.available_permits()
+        let free = self.subscribers.available_permits() + self.of_this_node.available_permits();
+        MAX_STREAMS + MAX_STREAMS_OF_THIS_NODE - free
     }
 
     /// Returns the newest position that this node knows of, without reading the store.
@@ -175,7 +197,11 @@ impl EventService for Events {
         // preparation.
         let (responses, sent) = mpsc::channel(1);
         let subscription = self.subscription(request, responses).await?;
-        let permit = Arc::clone(&self.subscribers)
+        let places = match self.is_of_this_node {
+            true => &self.of_this_node,
+            false => &self.subscribers,
+        };
+        let permit = Arc::clone(places)
             .try_acquire_owned()
             .map_err(|_| Error::Overloaded("too many subscribers"))?;
         // The task ends when the subscription has sent all events, or the subscriber has gone.

@@ -356,7 +356,9 @@ impl Serve {
         };
         let read = if let Some(folder) = &self.folder {
             let source = match &write {
-                Some(here) if self.secured.nodes.is_empty() => Source::Here(here.events.clone()),
+                Some(here) if self.secured.nodes.is_empty() => {
+                    Source::Here(here.events.for_this_node())
+                }
                 _ => Source::Nodes(self.secured.nodes.clone(), self.secured.bearer.clone()),
             };
             let engine = Engine {
