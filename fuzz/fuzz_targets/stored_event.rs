@@ -52,8 +52,10 @@ fuzz_target!(|data: &[u8]| {
             continue;
         };
         let projected = is_projected_or_refused(&mut document, &event);
-        match is_known(&event) {
-            Some(Known::Order(event)) => order = order::evolve(order, &event),
+        let known = record::known(event.clone());
+        assert_eq!(known.is_some(), event.payload.is_some());
+        match known {
+            Some(Known::Order(change)) => order = order::evolve(order, change),
             _ => in_step = false,
         }
         in_step &= projected && event.aggregate_type == AggregateType::Order as i32;
@@ -161,32 +163,17 @@ fn is_projected_or_refused(document: &mut Option<Order>, event: &RecordedEvent) 
         (document.version, document.position),
         (event.version, event.position)
     );
-    let amounts = document.items.iter().map(|item| {
+    for item in &document.items {
         let price = item.unit_price.clone().unwrap_or_default();
         let price = i128::from(convert::amount(&price).expect("fits"));
         let total = item.line_total.clone().unwrap_or_default();
         let total = i128::from(convert::amount(&total).expect("fits"));
         assert_eq!(total, price * i128::from(item.quantity));
-        total
-    });
-    let sum: i128 = amounts.sum();
-    if let (Some(Known::Order(_)), Some(Payload::OrderCreated(_))) =
-        (record::known(event.clone()), &event.payload)
-    {
-        let total = document.total_amount.clone().unwrap_or_default();
-        assert_eq!(convert::amount(&total).map(i128::from), Some(sum));
+    }
+    if let Some(Payload::OrderCreated(created)) = &event.payload {
+        assert_eq!(document.total_amount, created.total_amount);
     }
     true
-}
-
-/// Checks that an event, read and written, stays the same. Returns the event if this program knows
-/// it.
-fn is_known(event: &RecordedEvent) -> Option<Known> {
-    let known = record::known(event.clone())?;
-    if let Known::Order(known) = &known {
-        assert_eq!(Some(record::of_order(known.clone())), event.payload);
-    }
-    Some(known)
 }
 
 fn status(status: Status) -> OrderStatus {

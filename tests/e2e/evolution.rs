@@ -199,6 +199,33 @@ async fn a_field_that_a_newer_program_added_is_kept_and_streamed() {
 }
 
 #[tokio::test]
+async fn an_order_that_todays_rules_refuse_is_projected_and_shipped() {
+    let mut stored = newest();
+    let created = stored
+        .iter_mut()
+        .find(|row| row.aggregate_id == "c")
+        .unwrap();
+    let mut event = RecordedEvent::decode(&*created.record).unwrap();
+    let Some(recorded_event::Payload::OrderCreated(payload)) = &mut event.payload else {
+        panic!("{event:?}")
+    };
+    let price = |amount| Some(wire::convert::money(amount, "Euro"));
+    let item = OrderCreatedItem {
+        product_id: "green tea".into(),
+        quantity: 2_000_000,
+        unit_price: price(-1),
+    };
+    payload.items = vec![item; 1001];
+    payload.total_amount = price(7);
+    created.record = event.encode_to_vec();
+    let server = on(&stored).await;
+    let mut clients = server.clients().await;
+    let order = clients.order("c", stored.len() as u64).await;
+    assert_eq!(order.items.len(), 1001);
+    assert_eq!(ship(&mut clients, "c").await, Ok(2));
+}
+
+#[tokio::test]
 async fn an_event_of_an_unknown_type_is_streamed_and_commands_for_its_order_fail() {
     let mut stored = newest();
     let mut returned = stored.last().unwrap().clone();

@@ -1,7 +1,7 @@
 //! The rules of orders, customers and products, without I/O, clock or protobuf.
 //!
 //! - [`order`] is the main aggregate. [`order::decide`] returns the event that a command leads to,
-//!   or a [`order::Refusal`]. [`order::evolve`] applies an event to an order.
+//!   or a [`order::Refusal`]. [`order::evolve`] applies a change to an order.
 //! - [`name`] decides for customers and products, which have only a name.
 //! - [`items`] checks an order's lines and computes their total. [`money`] computes exactly, and
 //!   returns `None` on overflow.

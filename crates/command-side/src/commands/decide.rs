@@ -121,8 +121,8 @@ impl Decider {
     /// Builds the states of the loaded aggregates. `now` is in nanoseconds since 1970.
     ///
     /// # Errors
-    /// [`event_log::Error::Damaged`] when a loaded event cannot be decoded, breaks the domain's
-    /// rules, or does not belong to its aggregate.
+    /// [`event_log::Error::Damaged`] when a loaded event cannot be decoded, is of an unknown type, or
+    /// does not belong to its aggregate.
     pub fn new(loaded: Loaded, now: i64) -> Result<Self, event_log::Error> {
         let mut states: HashMap<Aggregate, State> = HashMap::new();
         for stored in loaded.events {
@@ -130,15 +130,15 @@ impl Decider {
                 event_log::Error::Damaged(format!("event {}: {what}", stored.position))
             };
             let event = RecordedEvent::decode(stored.record).map_err(|error| damaged(&error))?;
-            let known = record::known(event).ok_or_else(|| damaged(&"breaks the rules"))?;
+            let known = record::known(event).ok_or_else(|| damaged(&"has no known payload"))?;
             let state = states.remove(&stored.aggregate).map(|state| state.of);
             let of = match (known, state) {
                 (Known::Name(name), None | Some(Kind::Name(_))) => Kind::Name(name),
-                (Known::Order(event), None | Some(Kind::Absent)) => {
-                    order::evolve(None, &event).into()
+                (Known::Order(change), None | Some(Kind::Absent)) => {
+                    order::evolve(None, change).into()
                 }
-                (Known::Order(event), Some(Kind::Order(order))) => {
-                    order::evolve(Some(order), &event).into()
+                (Known::Order(change), Some(Kind::Order(order))) => {
+                    order::evolve(Some(order), change).into()
                 }
                 _ => return Err(damaged(&"is not of its aggregate")),
             };
@@ -320,7 +320,7 @@ fn decide_order(
         Kind::Order(order) => Some(order),
         _ => None,
     };
-    let order = order::evolve(order, &event);
+    let order = order::evolve(order, event.change());
     let customer_id = order
         .as_ref()
         .map_or_else(String::new, |order| order.customer_id.clone());

@@ -58,7 +58,8 @@ fn cancelled() -> Event {
 }
 
 fn given(events: &[Event]) -> Option<Order> {
-    events.iter().fold(None, evolve)
+    let changes = events.iter().map(Event::change);
+    changes.fold(None, evolve)
 }
 
 /// Checks that a command after the given events leads to an event or a refusal.
@@ -177,7 +178,7 @@ proptest! {
         for command in commands {
             let before = order.clone();
             if let Ok(event) = decide(order.as_ref(), None, command) {
-                order = evolve(order, &event);
+                order = evolve(order, event.change());
                 let version = before.map_or(0, |before: Order| before.version);
                 let now = order.clone().unwrap();
                 prop_assert_eq!(now.version, version + 1);
