@@ -5,7 +5,8 @@
 //! - [`name`] decides for customers and products, which have only a name.
 //! - [`items`] checks an order's lines and computes their total. [`money`] computes exactly, and
 //!   returns `None` on overflow.
-//! - [`id`] has the rule of ids, and [`limits`] bounds texts and times.
+//! - [`id`] has the rule of ids, [`limits`] bounds texts and times, and [`text`] says which texts can
+//!   be seen.
 
 pub mod id;
 pub mod items;
@@ -13,3 +14,4 @@ pub mod limits;
 pub mod money;
 pub mod name;
 pub mod order;
+pub mod text;

@@ -53,6 +53,12 @@ impl Currency {
     /// The ISO 4217 code for "no currency".
     pub const NONE: Self = Self(*b"XXX");
 
+    /// Returns whether an order can be paid in it. ISO 4217 has codes for no currency and for tests.
+    #[must_use]
+    pub fn is_money(self) -> bool {
+        self != Self::NONE && self.code() != "XTS"
+    }
+
     /// Returns the currency with this code, or `None` if the code is not three capital letters.
     #[must_use]
     pub fn new(code: &str) -> Option<Self> {

@@ -1,7 +1,7 @@
 //! Checks the fields of requests, and collects every violation for one error.
 
 use contract::google::r#type::Money;
-use domain::{id, money::Currency};
+use domain::{id, money::Currency, text};
 use prost_types::Timestamp;
 
 use crate::{Error, convert};
@@ -40,9 +40,10 @@ impl Violations {
         self.check(id::is_valid(value), field, id::RULE);
     }
 
-    /// Checks a required text: at most `max` characters, and not only whitespace.
+    /// Checks a required text: at most `max` characters, of which one can be seen.
     pub fn text(&mut self, field: &str, value: &str, max: usize) {
-        self.check(!value.trim().is_empty(), field, "must not be empty");
+        let rule = "must not be empty: it needs a character that can be seen";
+        self.check(text::is_visible(value), field, rule);
         self.at_most(field, value, max);
     }
 

@@ -53,6 +53,9 @@ fn items(items: Vec<CreateOrderItem>, violations: &mut Violations) -> Option<Ite
                 let currency = Currency::new(&price.currency_code);
                 let rule = match (currency, order_currency) {
                     (None, _) => Some("must be three capital letters, as in ISO 4217"),
+                    (Some(currency), _) if !currency.is_money() => {
+                        Some("must be the code of a currency: XXX and XTS are none")
+                    }
                     (Some(currency), Some(first)) if currency != first => {
                         Some("must be the same on every item")
                     }

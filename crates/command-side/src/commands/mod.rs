@@ -16,7 +16,7 @@ mod ship_order;
 mod writer;
 
 use contract::orders::v1::{AggregateType, execute_commands_request::Command as Request};
-use domain::{limits, order};
+use domain::{limits, order, text};
 use event_log::Aggregate;
 use prost_types::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -231,7 +231,7 @@ impl Fields {
             kind,
             id,
             action: Some(Action::Register {
-                name,
+                name: text::composed(&name),
                 expected_version,
             }),
             occurred_at,

@@ -159,9 +159,15 @@ fn each_line_has_a_valid_price_in_one_currency() {
         .unwrap()
         .currency_code = "USD".into();
     assert_eq!(of(euro_and_dollar), ["items[1].unit_price.currency_code"]);
-    let mut no_currency = vec![item(price(1, 0))];
-    no_currency[0].unit_price.as_mut().unwrap().currency_code = "euro".into();
-    assert_eq!(of(no_currency), ["items[0].unit_price.currency_code"]);
+    for code in ["euro", "XXX", "XTS"] {
+        let mut no_currency = vec![item(price(1, 0))];
+        no_currency[0].unit_price.as_mut().unwrap().currency_code = code.into();
+        assert_eq!(
+            of(no_currency),
+            ["items[0].unit_price.currency_code"],
+            "{code}"
+        );
+    }
 }
 
 #[test]
@@ -186,6 +192,24 @@ fn texts_have_limits_in_characters_not_bytes() {
         ..ship()
     };
     assert_eq!(wrong(Request::ShipOrder(nul)), ["tracking_number"]);
+}
+
+#[test]
+fn names_can_be_seen_and_are_stored_composed() {
+    let register = |name: &str| {
+        Request::RegisterCustomer(RegisterCustomerRequest {
+            customer_id: "ann".into(),
+            name: name.into(),
+            ..RegisterCustomerRequest::default()
+        })
+    };
+    assert_eq!(wrong(register("\u{200b}\u{2060} ")), ["name"]);
+    let name = |request| match check(request).unwrap().action {
+        Action::Register { name, .. } => name,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(name(register("Zoe\u{308}")), name(register("Zo\u{eb}")));
+    assert_eq!(name(register("Zo\u{eb}")), "Zo\u{eb}");
 }
 
 #[test]

@@ -28,6 +28,9 @@ use crate::{
 /// Limits the open streams of the service. Past it, calls fail with [`Error::Overloaded`].
 const MAX_STREAMS: usize = 10_000;
 
+/// Limits the streams of clients: all but that of the node's own documents.
+const MAX_STREAMS_OF_CLIENTS: usize = MAX_STREAMS - 1;
+
 /// Limits the streams of the node's own read models: of the documents, of a rebuild and of a retry.
 const MAX_STREAMS_OF_THIS_NODE: usize = 16;
 
@@ -88,7 +91,7 @@ impl Events {
     pub(crate) fn new(sources: Sources) -> Self {
         Self {
             sources,
-            subscribers: Arc::new(Semaphore::new(MAX_STREAMS)),
+            subscribers: Arc::new(Semaphore::new(MAX_STREAMS_OF_CLIENTS)),
             of_this_node: Arc::new(Semaphore::new(MAX_STREAMS_OF_THIS_NODE)),
             is_of_this_node: false,
             verifications: Arc::new(Semaphore::new(MAX_VERIFICATIONS)),
@@ -110,7 +113,7 @@ impl Events {
     #[must_use]
     pub fn subscribers(&self) -> usize {
         let free = self.subscribers.available_permits() + self.of_this_node.available_permits();
-        MAX_STREAMS + MAX_STREAMS_OF_THIS_NODE - free
+        MAX_STREAMS_OF_CLIENTS + MAX_STREAMS_OF_THIS_NODE - free
     }
 
     /// Returns the newest position that this node knows of, without reading the store.
@@ -297,10 +300,10 @@ mod tests {
         assert_eq!(subscribe(&events).await, None);
         let subscribers = Arc::clone(&events.subscribers);
         let _all = subscribers
-            .acquire_many_owned(MAX_STREAMS as u32)
+            .acquire_many_owned(MAX_STREAMS_OF_CLIENTS as u32)
             .await
             .unwrap();
-        assert_eq!(events.subscribers(), MAX_STREAMS);
+        assert_eq!(events.subscribers(), MAX_STREAMS_OF_CLIENTS);
         assert_eq!(subscribe(&events).await, Some(Code::ResourceExhausted));
         assert_eq!(subscribe(&events.for_this_node()).await, None);
         events

@@ -36,6 +36,9 @@ struct Register {
     customer_id: String,
     /// The customer's name
     name: String,
+    /// Refuse unless the customer is at this version; 0 if it is not registered yet
+    #[arg(long, value_name = "N")]
+    expected_version: Option<u64>,
     #[command(flatten)]
     write: Write,
 }
@@ -63,7 +66,7 @@ impl Run for Register {
             request_id: self.write.request_id(),
             customer_id: self.customer_id,
             name: self.name,
-            expected_version: None,
+            expected_version: self.expected_version,
             occurred_at: self.write.occurred_at,
         };
         let mut client = CommandServiceClient::new(session.connect().await?);

@@ -27,6 +27,9 @@ struct Register {
     product_id: String,
     /// The product's name
     name: String,
+    /// Refuse unless the product is at this version; 0 if it is not registered yet
+    #[arg(long, value_name = "N")]
+    expected_version: Option<u64>,
     #[command(flatten)]
     write: Write,
 }
@@ -38,7 +41,7 @@ impl Run for Product {
             request_id: register.write.request_id(),
             product_id: register.product_id,
             name: register.name,
-            expected_version: None,
+            expected_version: register.expected_version,
             occurred_at: register.write.occurred_at,
         };
         let mut client = CommandServiceClient::new(session.connect().await?);
