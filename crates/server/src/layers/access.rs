@@ -11,7 +11,10 @@ use std::{
 
 use futures_util::future::{Either, FutureExt as _, Shared, pending};
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::yield_now,
+};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
@@ -106,6 +109,12 @@ pub(crate) struct AccessService<S> {
 
 type Answer<E> = Result<Response<Body>, E>;
 
+/// The future of a call: the service's own, or one that does something before or after it.
+type Passed<S> = Either<
+    <S as Service<Request<Body>>>::Future,
+    Pin<Box<dyn Future<Output = Answer<<S as Service<Request<Body>>>::Error>> + Send + 'static>>,
+>;
+
 impl<S> Service<Request<Body>> for AccessService<S>
 where
     S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
@@ -113,8 +122,7 @@ where
 {
     type Response = Response<Body>;
     type Error = S::Error;
-    type Future =
-        Either<S::Future, Pin<Box<dyn Future<Output = Answer<S::Error>> + Send + 'static>>>;
+    type Future = Passed<S>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.service.poll_ready(context)
@@ -152,33 +160,57 @@ where
             };
         }
         let Some(credentials) = &self.access.credentials else {
+            let was_stranger = peer.as_ref().is_some_and(Peer::is_stranger);
             if let (Some(peer), Some(_)) = (&peer, rule) {
                 peer.admitted(is_command(path));
             }
-            return Either::Left(self.service.call(request));
+            return self.pass(request, was_stranger);
         };
         let decision = credentials.decide(rule, authorization(request.headers()));
         match (decision, rule) {
             (Decision::Known(Ok(admitted)), Some(Rule::One(_))) => {
+                let was_stranger = peer.as_ref().is_some_and(Peer::is_stranger);
                 self.access
                     .enter(rule, &mut request, &admitted, peer.as_ref());
-                return Either::Left(self.service.call(request));
+                return self.pass(request, was_stranger);
             }
             (Decision::Known(Err(refusal)), _) => {
                 return answered(self.access.refused(refusal, path, peer.as_ref()));
             }
             _ => {}
         }
-        // The instance that `poll_ready` prepared serves this call, not its clone.
-        let ready = self.service.clone();
-        let service = mem::replace(&mut self.service, ready);
-        let access = self.access.clone();
         let credentials = credentials.clone();
+        let access = self.access.clone();
+        let service = self.take_service();
         Either::Right(Box::pin(async move {
             access
                 .checked(credentials, service, request, rule, peer)
                 .await
         }))
+    }
+}
+
+impl<S> AccessService<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    /// Passes an admitted call. The first one of a connection moves out of the lobby before that.
+    fn pass(&mut self, request: Request<Body>, was_stranger: bool) -> Passed<S> {
+        if !was_stranger {
+            return Either::Left(self.service.call(request));
+        }
+        let mut service = self.take_service();
+        Either::Right(Box::pin(async move {
+            yield_now().await;
+            service.call(request).await
+        }))
+    }
+
+    /// Takes the instance that `poll_ready` prepared, and leaves its clone.
+    fn take_service(&mut self) -> S {
+        let ready = self.service.clone();
+        mem::replace(&mut self.service, ready)
     }
 }
 
@@ -205,7 +237,12 @@ impl Access {
             Ok(admitted) => admitted,
             Err(refusal) => return Ok(self.refused(refusal, request.uri().path(), peer.as_ref())),
         };
+        let was_stranger = peer.as_ref().is_some_and(Peer::is_stranger);
         self.enter(rule, &mut request, &admitted, peer.as_ref());
+        if was_stranger {
+            // The call moves out of the lobby.
+            yield_now().await;
+        }
         if !matches!(rule, Some(Rule::Stream(_))) {
             return service.call(request).await;
         }

@@ -92,7 +92,12 @@ impl Peer {
 
     /// Returns whether the connection has made no admitted call yet.
     pub(crate) fn is_stranger(&self) -> bool {
-        self.0.orders.borrow().place == Place::Lobby
+        self.place() == Place::Lobby
+    }
+
+    /// Returns the threads that serve the connection.
+    pub(super) fn place(&self) -> Place {
+        self.0.orders.borrow().place
     }
 
     /// Records an admitted call. Its connection is served on the commands' thread as long as it
@@ -101,10 +106,11 @@ impl Peer {
         if self.0.refusals_in_a_row.swap(0, Ordering::Relaxed) > 0 {
             self.0.strangers.forgive(self.0.address);
         }
-        let place = match (is_command, self.0.orders.borrow().place) {
+        let place = match (is_command, self.place()) {
             (true, Place::Lobby) => Place::Commands,
             (false, Place::Lobby | Place::Commands) => Place::Reading,
-            (_, place) => return debug_assert!(is_command || place == Place::Reading),
+            // The connection is where it belongs.
+            _ => return,
         };
         self.0.strangers.leave(&self.0.newcomer, self.0.address);
         self.0.orders.send_modify(|orders| orders.place = place);

@@ -102,7 +102,10 @@ where
                     request
                 })
         };
-        let mut http = auto::Builder::new(Streams { peer: peer.clone() });
+        let mut http = auto::Builder::new(Streams {
+            peer: peer.clone(),
+            runtimes: self.runtimes.clone(),
+        });
         http.http2()
             .timer(TokioTimer::new())
             .max_concurrent_streams(self.limits.streams)

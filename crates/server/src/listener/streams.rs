@@ -1,11 +1,19 @@
 //! The tasks of the HTTP/2 streams of a connection, one for each call.
 
-use std::{cell::Cell, future::poll_fn, pin::Pin, pin::pin, task::Poll};
+use std::{
+    cell::Cell,
+    future::poll_fn,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+};
 
 use futures_util::FutureExt as _;
 use tokio::task_local;
 
-use super::peer::Peer;
+use super::{
+    Runtimes,
+    peer::{Peer, Place},
+};
 
 type End = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -26,6 +34,7 @@ pub(crate) fn reset_at(end: impl Future<Output = ()> + Send + 'static) -> bool {
 #[derive(Debug, Clone)]
 pub(super) struct Streams {
     pub(super) peer: Peer,
+    pub(super) runtimes: Runtimes,
 }
 
 impl<F> hyper::rt::Executor<F> for Streams
@@ -44,10 +53,51 @@ where
         }
         // Most calls of strangers are refused at once. Without a task of its own, such a call takes
         // no memory that waits for its turn.
-        let mut task = Box::pin(task);
-        if task.as_mut().now_or_never().is_none() {
-            tokio::spawn(task);
+        let mut call = Moving {
+            call: Some(Box::pin(task)),
+            place: Place::Lobby,
+            streams: self.clone(),
+        };
+        if Pin::new(&mut call).now_or_never().is_none() {
+            tokio::spawn(call);
         }
+    }
+}
+
+/// A call of a stranger. It moves out of the lobby as soon as it is admitted.
+struct Moving<F> {
+    /// `None` after the call has ended or moved.
+    call: Option<Pin<Box<F>>>,
+    place: Place,
+    streams: Streams,
+}
+
+impl<F> Future for Moving<F>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        let Some(call) = &mut this.call else {
+            return Poll::Ready(());
+        };
+        if call.as_mut().poll(context).is_ready() {
+            this.call = None;
+            return Poll::Ready(());
+        }
+        let place = this.streams.peer.place();
+        if place == this.place {
+            return Poll::Pending;
+        }
+        let moved = Self {
+            call: this.call.take(),
+            place,
+            streams: this.streams.clone(),
+        };
+        this.streams.runtimes.of(place).spawn(moved);
+        Poll::Ready(())
     }
 }
 
