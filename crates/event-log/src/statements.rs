@@ -6,18 +6,26 @@ pub(crate) const HISTORY_SQL: &str = "
     WHERE aggregate_type = $1 AND aggregate_id = $2 ORDER BY version";
 
 /// Makes the text that reads the given columns of a page: the events after position $1, up to
-/// position $2, row $3 and byte $4, but at least one.
+/// position $2, row $3 and byte $4, but at least one. Running sums cost as much as the events, so they
+/// are made only for a page that is too large.
 macro_rules! page_sql {
     ($columns:literal) => {
         concat!(
             "SELECT ",
             $columns,
             " FROM events WHERE position > $1 AND position <= $2 ORDER BY position LIMIT (
-                SELECT count(*) FROM (
-                    SELECT size, sum(size) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) AS bytes
-                    FROM (SELECT position, length(record) AS size FROM events
-                        WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3) AS sizes
-                ) AS sums WHERE bytes <= $4 OR bytes = size)"
+                SELECT CASE WHEN (
+                    SELECT sum(length(record)) FROM (SELECT record FROM events
+                        WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3) AS page
+                ) <= $4 THEN $3 ELSE (
+                    SELECT count(*) FROM (
+                        SELECT size,
+                            sum(size) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) AS bytes
+                        FROM (SELECT position, length(record) AS size FROM events
+                            WHERE position > $1 AND position <= $2 ORDER BY position LIMIT $3)
+                            AS sizes
+                    ) AS sums WHERE bytes <= $4 OR bytes = size
+                ) END)"
         )
     };
 }
