@@ -45,6 +45,37 @@ fn the_log_is_in_the_data_folder_or_at_the_database_url() {
 }
 
 #[test]
+fn a_meilisearch_key_leaves_the_machine_over_tls_only() {
+    let settings = |url: &str, file: &str| {
+        let given = [
+            ("ORDERLOG_MEILISEARCH_URL", url),
+            ("ORDERLOG_MEILISEARCH_KEY", "secret"),
+        ];
+        serve(&ServeFlags::default(), &given, file)
+    };
+    for url in [
+        "http://localhost:7700",
+        "http://[::1]:7700",
+        "https://search.example",
+    ] {
+        settings(url, "").unwrap();
+    }
+    for url in [
+        "http://search.example",
+        "http://10.0.0.1:7700",
+        "http://localhost.example",
+    ] {
+        let error = settings(url, "").unwrap_err();
+        assert!(
+            error.contains("is not sent beyond this machine without TLS"),
+            "{error}"
+        );
+        assert!(!error.contains("secret"), "{error}");
+        settings(url, "insecure = true").unwrap();
+    }
+}
+
+#[test]
 fn a_meilisearch_is_a_url_with_an_optional_key_that_is_never_shown() {
     let settings = |url: &str, key: &str| {
         let both = [
