@@ -9,6 +9,7 @@
 //! The `.proto` files next to this one are the contract, and `build.rs` compiles them.
 
 /// Package `orders`.
+#[expect(clippy::too_many_lines, reason = "generated")]
 pub mod orders {
     /// Package `orders.v1`. The files in `proto/orders/v1/` document every message and field.
     #[allow(missing_docs, clippy::all, clippy::unwrap_used, unreachable_pub)]
@@ -38,6 +39,7 @@ pub mod google {
 /// EventService has events as bytes: the log stores them encoded, and the projector decodes them
 /// one by one. CommandService has its requests as [`Raw`].
 #[allow(missing_docs, clippy::all, unreachable_pub)]
+#[expect(clippy::too_many_lines, reason = "generated")]
 pub mod encoded {
     include!(concat!(env!("OUT_DIR"), "/encoded/orders.v1.rs"));
 }

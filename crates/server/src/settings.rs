@@ -190,6 +190,47 @@ impl Sources<'_> {
         let Places { data_dir, log } = self.places(&flags.log)?;
         let caller = self.caller(&flags.caller)?;
         let meilisearch = self.meilisearch(flags, caller.insecure)?;
+        let (roles, events) = self.roles_and_nodes(flags)?;
+        let origins = self.origins(flags)?;
+        let (drain_timeout, drain_delay) = self.drain(flags)?;
+        let max_connection_age = self.find(
+            "max-connection-age",
+            flags.max_connection_age.clone(),
+            None,
+            |value| seconds(value).filter(|age| !age.is_zero()).map(Some),
+            &format!("must be a whole number of seconds from 1 to {MAX_SECONDS}"),
+        )?;
+        let tls = self.tls(flags)?;
+        let credentials = self.credentials(flags)?;
+        let lacking = match (&tls, &credentials) {
+            (None, None) => "tls-cert and tls-key, and tokens or jwt-keys",
+            (None, Some(_)) => "tls-cert and tls-key",
+            (Some(_), None) => "tokens or jwt-keys",
+            (Some(_), Some(_)) => "",
+        };
+        let is_open = !lacking.is_empty() && !caller.insecure;
+        let listen = listen.within(is_open.then_some(lacking))?;
+        Ok(Serve {
+            listen,
+            data_dir,
+            log,
+            meilisearch,
+            roles,
+            events,
+            origins,
+            tls,
+            credentials,
+            caller,
+            telemetry: self.telemetry(flags, is_open.then_some(lacking))?,
+            limits: Limits::default(),
+            drain_timeout,
+            drain_delay,
+            max_connection_age: max_connection_age.value,
+        })
+    }
+
+    /// Reads the roles of the node, and the nodes that it follows.
+    fn roles_and_nodes(&self, flags: &ServeFlags) -> Result<(Roles, Vec<Uri>), Error> {
         let roles = self.find(
             "roles",
             list(&flags.roles),
@@ -220,42 +261,7 @@ impl Sources<'_> {
                     .to_owned(),
             });
         }
-        let origins = self.origins(flags)?;
-        let (drain_timeout, drain_delay) = self.drain(flags)?;
-        let max_connection_age = self.find(
-            "max-connection-age",
-            flags.max_connection_age.clone(),
-            None,
-            |value| seconds(value).filter(|age| !age.is_zero()).map(Some),
-            &format!("must be a whole number of seconds from 1 to {MAX_SECONDS}"),
-        )?;
-        let tls = self.tls(flags)?;
-        let credentials = self.credentials(flags)?;
-        let lacking = match (&tls, &credentials) {
-            (None, None) => "tls-cert and tls-key, and tokens or jwt-keys",
-            (None, Some(_)) => "tls-cert and tls-key",
-            (Some(_), None) => "tokens or jwt-keys",
-            (Some(_), Some(_)) => "",
-        };
-        let is_open = !lacking.is_empty() && !caller.insecure;
-        let listen = listen.within(is_open.then_some(lacking))?;
-        Ok(Serve {
-            listen,
-            data_dir,
-            log,
-            meilisearch,
-            roles: roles.value,
-            events: events.value,
-            origins,
-            tls,
-            credentials,
-            caller,
-            telemetry: self.telemetry(flags, is_open.then_some(lacking))?,
-            limits: Limits::default(),
-            drain_timeout,
-            drain_delay,
-            max_connection_age: max_connection_age.value,
-        })
+        Ok((roles.value, events.value))
     }
 
     /// Reads the times of a shutdown: for all of it, and until calls are rejected.

@@ -237,74 +237,31 @@ impl Serve {
     /// - [`Error::Traces`], [`Error::Metrics`], [`Error::Descriptors`]: telemetry or reflection
     ///   cannot start.
     /// - [`Error::Thread`]: a task fails.
-    pub async fn run(self, shutdown: impl Future<Output = Duration>) -> Result<(), Error> {
-        let traces = match &self.settings.telemetry.collector {
-            Some(collector) => {
-                // The export runs on the read runtime, so that it takes no time from commands.
-                let _there = self.read.handle().enter();
-                Some(trace::Export::start(
-                    &collector.url,
-                    collector.authorities()?,
-                )?)
-            }
-            None => None,
-        };
+    pub async fn run(mut self, shutdown: impl Future<Output = Duration>) -> Result<(), Error> {
+        let traces = self.traces()?;
         // Cancelled first at shutdown: streams end, and the server rejects new calls.
         let streams = CancellationToken::new();
         let (mut write, read) = self.sides(&streams).await?;
-        let (tasks, ended, reading) = (self.tasks.clone(), self.ended.clone(), self.read);
         let sides = Sides {
             write: write.as_ref(),
             read: read.as_ref(),
         };
         let (health, health_service) = Health::new(sides.needs()).await;
-        let routes = sides.routes(health_service, &streams, reading.handle())?;
-        let limits = self.settings.limits;
-        let places = Places::new(limits.connections);
-        if let Some(listener) = self.metrics {
-            let address = listener.local_addr();
-            let address = address.map_err(|error| Error::Listen(self.settings.listen, error))?;
-            tracing::info!(%address, "metrics");
-            let observer = Observer::of(sides.write, sides.read, &places);
-            // The metrics run on the read runtime, because aggregation takes long.
-            let _there = reading.handle().enter();
-            let shown = (
-                self.secured.tls.clone(),
-                self.secured.access.credentials().cloned(),
-            );
-            scrape::serve(
-                listener,
-                observer,
-                health.ready(),
-                shown,
-                &limits,
-                &ended,
-                &tasks,
-            )?;
-        } else if let Some(metrics) = &self.settings.telemetry.metrics {
-            let address = metrics.listen;
-            tracing::warn!(%address, "in use: no metrics; metrics-listen says where else");
-        }
+        let routes = sides.routes(health_service, &streams, self.read.handle())?;
+        let places = Places::new(self.settings.limits.connections);
+        let observer = Observer::of(sides.write, sides.read, &places);
+        self.serve_metrics(observer, &health)?;
         let address = self.listener.local_addr();
         let address = address.map_err(|error| Error::Listen(self.settings.listen, error))?;
-        let speaks_tls = self.secured.tls.is_some();
-        let asks = self.secured.access.credentials().is_some();
-        let listener = Listener {
-            listener: self.listener,
-            tls: self.secured.tls,
-            places,
-            runtimes: Runtimes {
-                lobby: self.lobby.handle().clone(),
-                commands: Handle::current(),
-                reading: reading.handle().clone(),
-            },
-            limits: listener::Limits {
-                strangers: limits.strangers,
-                streams: limits.streams,
-                patience: limits.patience,
-                age: self.settings.max_connection_age,
-            },
+        let (tls, credentials) = self.secured.demands();
+        let drain = Drain {
+            health,
+            streams: streams.clone(),
+            stop_accepting: CancellationToken::new(),
+            timeout: self.settings.drain_timeout,
         };
+        let runtimes = self.runtimes();
+        let limits = self.settings.limits;
         let layers = Layers {
             origins: self.settings.origins,
             limited: Limited {
@@ -313,33 +270,78 @@ impl Serve {
             },
             access: self.secured.access,
         };
-        let stop_accepting = CancellationToken::new();
-        let serving = listener.run(layers.around(routes), stop_accepting.clone());
+        let listener = Listener {
+            listener: self.listener,
+            tls: self.secured.tls,
+            places,
+            runtimes,
+            limits: listener::Limits {
+                strangers: limits.strangers,
+                streams: limits.streams,
+                patience: limits.patience,
+                age: self.settings.max_connection_age,
+            },
+        };
+        let serving = listener.run(layers.around(routes), drain.stop_accepting.clone());
         let serving = self.lobby.run(serving);
-        tracing::info!(%address, tls = speaks_tls, credentials = asks, "serving");
+        tracing::info!(%address, tls, credentials, "serving");
         tell_manager(NotifyState::Ready, &format!("serving on {address}"));
 
-        let drain = Drain {
-            health,
-            streams: streams.clone(),
-            stop_accepting,
-            timeout: self.settings.drain_timeout,
-        };
         drain.after(shutdown, serving, write.as_mut()).await?;
         streams.cancel();
-        ended.cancel();
-        tasks.close();
-        tasks.wait().await;
+        self.ended.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
         if let Some(side) = write {
             side.end().await?;
         }
-        if let Some(traces) = traces {
-            let finished = reading.handle().spawn_blocking(|| traces.finish()).await;
-            if let Err(error) = finished.map_err(|error| Error::Thread(error.into()))? {
-                tracing::warn!(%error, "not all traces have been taken");
-            }
+        finish(traces, self.read.handle()).await
+    }
+
+    /// Returns the runtimes of connections. The calling thread is that of the commands.
+    fn runtimes(&self) -> Runtimes {
+        Runtimes {
+            lobby: self.lobby.handle().clone(),
+            commands: Handle::current(),
+            reading: self.read.handle().clone(),
         }
-        Ok(())
+    }
+
+    /// Starts the export of traces, if the settings name a collector.
+    fn traces(&self) -> Result<Option<trace::Export>, Error> {
+        let Some(collector) = &self.settings.telemetry.collector else {
+            return Ok(None);
+        };
+        // The export runs on the read runtime, so that it takes no time from commands.
+        let _there = self.read.handle().enter();
+        let export = trace::Export::start(&collector.url, collector.authorities()?)?;
+        Ok(Some(export))
+    }
+
+    /// Serves the metrics, if their address is bound.
+    fn serve_metrics(&mut self, observer: Observer, health: &Health) -> Result<(), Error> {
+        let Some(listener) = self.metrics.take() else {
+            if let Some(metrics) = &self.settings.telemetry.metrics {
+                let address = metrics.listen;
+                tracing::warn!(%address, "in use: no metrics; metrics-listen says where else");
+            }
+            return Ok(());
+        };
+        let address = listener.local_addr();
+        let address = address.map_err(|error| Error::Listen(self.settings.listen, error))?;
+        tracing::info!(%address, "metrics");
+        // The metrics run on the read runtime, because aggregation takes long.
+        let _there = self.read.handle().enter();
+        let credentials = self.secured.access.credentials().cloned();
+        scrape::serve(
+            listener,
+            observer,
+            health.ready(),
+            (self.secured.tls.clone(), credentials),
+            &self.settings.limits,
+            &self.ended,
+            &self.tasks,
+        )
     }
 
     /// Starts the sides that the roles name. `streams` ends their streams.
@@ -371,6 +373,18 @@ impl Serve {
         };
         Ok((write, read))
     }
+}
+
+/// Ends the export of traces, if there is one, off this thread.
+async fn finish(traces: Option<trace::Export>, reading: &Handle) -> Result<(), Error> {
+    let Some(traces) = traces else {
+        return Ok(());
+    };
+    let finished = reading.spawn_blocking(|| traces.finish()).await;
+    if let Err(error) = finished.map_err(|error| Error::Thread(error.into()))? {
+        tracing::warn!(%error, "not all traces have been taken");
+    }
+    Ok(())
 }
 
 /// The steps from the signal to end until the connections have closed.

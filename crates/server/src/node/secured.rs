@@ -27,6 +27,11 @@ pub(super) struct Secured {
 }
 
 impl Secured {
+    /// Returns whether clients need TLS, and whether they need a credential.
+    pub(super) fn demands(&self) -> (bool, bool) {
+        (self.tls.is_some(), self.access.credentials().is_some())
+    }
+
     /// Reads the files now, and after each change until `stop`. The runtime `checks` verifies
     /// signatures.
     ///
