@@ -188,9 +188,8 @@ impl ProjectorHandle {
 
 async fn rebuild_outdated(rebuilds: Rebuilds, documents: bool, stop: CancellationToken) {
     let rebuild = async |projection| loop {
-        let cancelled = stop.clone().cancelled_owned();
         let next = NextGeneration::New;
-        match rebuilds.run(projection, next, |_| (), cancelled).await {
+        match rebuilds.run(projection, next, |_| (), stop.clone()).await {
             Err(rebuild::Error::Cancelled) | Ok(()) => return,
             Err(_) => tokio::time::sleep(REBUILD_RETRY_INTERVAL).await,
         }

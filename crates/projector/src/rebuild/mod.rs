@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -9,6 +10,8 @@ use read_model::{
     generations::{Generations, NextGeneration},
     store::{self, Projection},
 };
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 mod documents;
 mod error;
@@ -37,7 +40,10 @@ struct Shared {
     verifier: Verifier,
     /// The runtimes of rebuilds. They have low priority, and so have the threads that they start.
     runtimes: Runtimes,
-    running: Mutex<Vec<Projection>>,
+    /// The projections that are being rebuilt. The token says that the client has gone.
+    running: Mutex<Vec<(Projection, CancellationToken)>>,
+    /// Notified when a rebuild ends.
+    ended: Notify,
 }
 
 /// Progress of a rebuild.
@@ -72,19 +78,42 @@ pub(crate) enum Stage {
 struct RunningRebuild<'a>(&'a Shared, Projection);
 
 impl<'a> RunningRebuild<'a> {
-    fn register(shared: &'a Shared, projection: Projection) -> Result<Self, Error> {
-        let mut running = shared.running();
-        if running.contains(&projection) {
-            return Err(Error::UnderWay);
+    /// Registers a rebuild. Waits for the end of a cancelled one, which removes its generation or
+    /// completes its switch.
+    async fn register(
+        shared: &'a Shared,
+        projection: Projection,
+        cancelled: &CancellationToken,
+    ) -> Result<Self, Error> {
+        loop {
+            let mut ended = pin!(shared.ended.notified());
+            // Counts an end from now on, so that none is missed.
+            ended.as_mut().enable();
+            {
+                let mut running = shared.running();
+                match running.iter().find(|(other, _)| *other == projection) {
+                    None => {
+                        running.push((projection, cancelled.clone()));
+                        return Ok(Self(shared, projection));
+                    }
+                    Some((_, other)) if other.is_cancelled() => {}
+                    Some(_) => return Err(Error::UnderWay),
+                }
+            }
+            tokio::select! {
+                () = ended => {}
+                () = cancelled.cancelled() => return Err(Error::Cancelled),
+            }
         }
-        running.push(projection);
-        Ok(Self(shared, projection))
     }
 }
 
 impl Drop for RunningRebuild<'_> {
     fn drop(&mut self) {
-        self.0.running().retain(|projection| *projection != self.1);
+        self.0
+            .running()
+            .retain(|(projection, _)| *projection != self.1);
+        self.0.ended.notify_waiters();
     }
 }
 
@@ -95,6 +124,7 @@ impl Rebuilds {
             verifier,
             runtimes,
             running: Mutex::default(),
+            ended: Notify::new(),
         }))
     }
 
@@ -116,7 +146,7 @@ impl Rebuilds {
         projection: Projection,
         next: NextGeneration,
         report: impl FnMut(RebuildProgress) + Send + 'static,
-        cancelled: impl Future<Output = ()> + Send + 'static,
+        cancelled: CancellationToken,
     ) -> Result<(), Error> {
         let runtime = match projection {
             Projection::Documents => &self.0.runtimes.documents,
@@ -131,7 +161,7 @@ impl Rebuilds {
 
 impl Shared {
     // The lock is held for one change, so no panic can poison it.
-    fn running(&self) -> std::sync::MutexGuard<'_, Vec<Projection>> {
+    fn running(&self) -> std::sync::MutexGuard<'_, Vec<(Projection, CancellationToken)>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -140,9 +170,10 @@ impl Shared {
         projection: Projection,
         next: NextGeneration,
         mut report: impl FnMut(RebuildProgress) + Send,
-        cancelled: impl Future<Output = ()> + Send,
+        cancelled: CancellationToken,
     ) -> Result<(), Error> {
-        let _running = RunningRebuild::register(self, projection)?;
+        let _running = RunningRebuild::register(self, projection, &cancelled).await?;
+        let cancelled = cancelled.cancelled_owned();
         tracing::info!(projection = projection.name(), ?next, "the rebuild begins");
         let rebuilt = match projection {
             Projection::Documents => self.rebuild_documents(next, &mut report, cancelled).await,

@@ -1,6 +1,9 @@
 //! Rebuild and Verify: long operations that stream their progress.
 
-use std::time::{Duration, Instant};
+use std::{
+    future::pending,
+    time::{Duration, Instant},
+};
 
 use contract::orders::v1::{
     Difference, RebuildRequest, RebuildResponse, RebuildStage, VerifyRequest, VerifyResponse,
@@ -86,15 +89,19 @@ pub(super) fn rebuild(
                     let _ = sender.try_send(Ok(message(progress)));
                 }
             };
-            let (gone, ends) = (responses.clone(), stop.clone());
-            let cancelled = async move {
-                tokio::select! {
-                    () = gone.closed() => {}
-                    () = ends.cancelled() => {}
-                }
+            let cancelled = stop.child_token();
+            let run = rebuilds.run(projection, next, report, cancelled.clone());
+            let gone = async {
+                responses.closed().await;
+                cancelled.cancel();
+                pending().await
             };
-            let run = rebuilds.run(projection, next, report, cancelled);
-            if let Err(error) = run.await {
+            // The rebuild ends by itself when it is cancelled.
+            let rebuilt = tokio::select! {
+                rebuilt = run => rebuilt,
+                rebuilt = gone => rebuilt,
+            };
+            if let Err(error) = rebuilt {
                 let error = failed_rebuild(projection, error);
                 // Sending fails if the client has left.
                 let _ = responses.send(Err(error.into())).await;
