@@ -17,22 +17,13 @@ pub(crate) fn page() -> String {
         writeln!(page, "\n## {heading}\n").unwrap();
         writeln!(page, "| limit | at most | past it |\n|---|---|---|").unwrap();
         for limit in limits {
-            let max = grouped(limit.max);
-            writeln!(page, "| {} | {max} | {} |", limit.name, limit.effect).unwrap();
+            writeln!(
+                page,
+                "| {} | {} | {} |",
+                limit.name, limit.max, limit.effect
+            )
+            .unwrap();
         }
     }
     page
-}
-
-/// Formats a number with a comma between thousands.
-fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

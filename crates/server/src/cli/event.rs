@@ -60,3 +60,19 @@ pub(super) fn line(event: &RecordedEvent) -> String {
     );
     printable(line.trim_end())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_shows_who_sent_its_command() {
+        let mut event = RecordedEvent {
+            actor: "shop".to_owned(),
+            ..RecordedEvent::default()
+        };
+        assert!(line(&event).ends_with("  by shop"), "{}", line(&event));
+        event.actor.clear();
+        assert!(!line(&event).contains("by"), "{}", line(&event));
+    }
+}

@@ -12,12 +12,12 @@ pub(crate) mod strangers;
 pub(crate) mod streams;
 pub(crate) mod tls;
 
-use std::{fmt::Display, net::SocketAddr, sync::Arc, time::Duration};
+use std::{error::Error, fmt::Display, net::SocketAddr, sync::Arc, time::Duration};
 
 use connection::{Connection, Socket, Stream};
 use futures_util::FutureExt as _;
 use http::{Request, Response};
-use peer::{Peer, Place};
+use peer::{Peer, Runtime};
 use serve::Serving;
 use strangers::Strangers;
 use telemetry::metrics;
@@ -33,6 +33,8 @@ use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 use tonic::body::Body;
 use tower::Service;
 use wire::Limit;
+
+use crate::settings::Limits;
 
 /// Minimum interval between two log lines about refused connections.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
@@ -92,26 +94,40 @@ pub(crate) struct Runtimes {
 }
 
 impl Runtimes {
-    fn of(&self, place: Place) -> &Handle {
-        match place {
-            Place::Lobby => &self.lobby,
-            Place::Commands => &self.commands,
-            Place::Reading => &self.reading,
+    fn of(&self, runtime: Runtime) -> &Handle {
+        match runtime {
+            Runtime::Lobby => &self.lobby,
+            Runtime::Commands => &self.commands,
+            Runtime::Reading => &self.reading,
         }
     }
 }
 
-/// The limits of a listener.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    /// Limits the connections without an admitted call.
-    pub(crate) strangers: u32,
-    /// Limits the calls in flight on one connection.
-    pub(crate) streams: u32,
-    /// Limits the wait for a TLS handshake, and then for the first bytes.
-    pub(crate) patience: Duration,
-    /// Limits the age of a connection.
-    pub(crate) age: Option<Duration>,
+/// A service that answers the requests of connections.
+pub(crate) trait HttpService:
+    Service<
+        Request<Body>,
+        Response = Response<Body>,
+        Error: Error + Send + Sync + 'static,
+        Future: Send + 'static,
+    > + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> HttpService for S where
+    S: Service<
+            Request<Body>,
+            Response = Response<Body>,
+            Error: Error + Send + Sync + 'static,
+            Future: Send + 'static,
+        > + Clone
+        + Send
+        + Sync
+        + 'static
+{
 }
 
 /// A bound address whose connections are to be served.
@@ -121,6 +137,8 @@ pub(crate) struct Listener {
     pub(crate) places: Places,
     pub(crate) runtimes: Runtimes,
     pub(crate) limits: Limits,
+    /// The age at which connections close. `None` does not limit it.
+    pub(crate) max_age: Option<Duration>,
 }
 
 impl Listener {
@@ -129,12 +147,7 @@ impl Listener {
     /// address is free, and the connections close when their calls have finished.
     ///
     /// The caller runs this on the lobby.
-    pub(crate) async fn run<S>(self, service: S, stop: CancellationToken)
-    where
-        S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + Sync + 'static,
-        S::Error: std::error::Error + Send + Sync + 'static,
-        S::Future: Send + 'static,
-    {
+    pub(crate) async fn run(self, service: impl HttpService, stop: CancellationToken) {
         let closing = CancellationToken::new();
         let connections = TaskTracker::new();
         let mut accepting = Accepting {
@@ -142,7 +155,7 @@ impl Listener {
             serving: Arc::new(Serving::new(
                 service,
                 self.runtimes,
-                self.limits,
+                (self.limits.streams, self.max_age),
                 closing.clone(),
                 connections.clone(),
             )),
@@ -171,12 +184,7 @@ struct Accepting<S> {
     refusals: Refusals,
 }
 
-impl<S> Accepting<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + Sync + 'static,
-    S::Error: std::error::Error + Send + Sync + 'static,
-    S::Future: Send + 'static,
-{
+impl<S: HttpService> Accepting<S> {
     async fn run(&mut self, listener: TcpListener, stop: CancellationToken) {
         loop {
             tokio::select! {

@@ -22,9 +22,9 @@ pub(crate) const MAX_OPEN_CALLS: usize = 4;
 /// Maximum number of calls of one connection whose credential is not verified yet.
 pub(crate) const MAX_UNVERIFIED_CALLS: usize = 100;
 
-/// The threads that serve a connection.
+/// The runtime that serves a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Runtime {
     /// The thread of connections that have made no admitted call yet.
     Lobby,
     /// The thread that decides commands, for connections that carry only commands.
@@ -36,7 +36,7 @@ pub(crate) enum Place {
 /// The orders of the layers to the task that serves the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Orders {
-    pub(super) place: Place,
+    pub(super) runtime: Runtime,
     pub(super) close: Option<Close>,
 }
 
@@ -69,7 +69,7 @@ impl Peer {
     /// Describes a new connection from `address`. The oldest stranger leaves if there are too many.
     pub(crate) fn arrive(address: SocketAddr, strangers: &Strangers) -> Self {
         let (orders, _) = watch::channel(Orders {
-            place: Place::Lobby,
+            runtime: Runtime::Lobby,
             close: None,
         });
         let newcomer = strangers.enter(orders.clone());
@@ -92,12 +92,12 @@ impl Peer {
 
     /// Returns whether the connection has made no admitted call yet.
     pub(crate) fn is_stranger(&self) -> bool {
-        self.place() == Place::Lobby
+        self.runtime() == Runtime::Lobby
     }
 
-    /// Returns the threads that serve the connection.
-    pub(super) fn place(&self) -> Place {
-        self.0.orders.borrow().place
+    /// Returns the runtime that serves the connection.
+    pub(super) fn runtime(&self) -> Runtime {
+        self.0.orders.borrow().runtime
     }
 
     /// Records an admitted call. Its connection is served on the commands' thread as long as it
@@ -106,14 +106,14 @@ impl Peer {
         if self.0.refusals_in_a_row.swap(0, Ordering::Relaxed) > 0 {
             self.0.strangers.forgive(self.0.address);
         }
-        let place = match (is_command, self.place()) {
-            (true, Place::Lobby) => Place::Commands,
-            (false, Place::Lobby | Place::Commands) => Place::Reading,
+        let runtime = match (is_command, self.runtime()) {
+            (true, Runtime::Lobby) => Runtime::Commands,
+            (false, Runtime::Lobby | Runtime::Commands) => Runtime::Reading,
             // The connection is where it belongs.
             _ => return,
         };
         self.0.strangers.leave(&self.0.newcomer, self.0.address);
-        self.0.orders.send_modify(|orders| orders.place = place);
+        self.0.orders.send_modify(|orders| orders.runtime = runtime);
     }
 
     /// Records a refused call. The connection closes after [`MAX_REFUSALS_IN_A_ROW`].

@@ -2,7 +2,7 @@
 
 use std::{error::Error, future::pending, pin::Pin, sync::Arc, time::Duration};
 
-use http::{Request, Response};
+use http::Request;
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -16,12 +16,12 @@ use tokio::{
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::body::Body;
-use tower::{Service, ServiceExt as _};
+use tower::ServiceExt as _;
 
 use super::{
-    Limits, Runtimes, Tls,
+    HttpService, Runtimes, Tls,
     connection::Connection,
-    peer::{Close, Orders, Peer, Place},
+    peer::{Close, Orders, Peer, Runtime},
     streams::Streams,
 };
 
@@ -58,29 +58,27 @@ const GRACE_OF_AGE: Duration = Duration::from_secs(10);
 pub(super) struct Serving<S> {
     service: S,
     runtimes: Runtimes,
-    limits: Limits,
+    /// Limits the calls in flight on one connection.
+    streams: u32,
+    max_age: Option<Duration>,
     /// Lets each connection close after its calls in progress.
     closing: CancellationToken,
     connections: TaskTracker,
 }
 
-impl<S> Serving<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + Sync + 'static,
-    S::Error: std::error::Error + Send + Sync + 'static,
-    S::Future: Send + 'static,
-{
+impl<S: HttpService> Serving<S> {
     pub(super) fn new(
         service: S,
         runtimes: Runtimes,
-        limits: Limits,
+        (streams, max_age): (u32, Option<Duration>),
         closing: CancellationToken,
         connections: TaskTracker,
     ) -> Self {
         Self {
             service,
             runtimes,
-            limits,
+            streams,
+            max_age,
             closing,
             connections,
         }
@@ -108,7 +106,7 @@ where
         });
         http.http2()
             .timer(TokioTimer::new())
-            .max_concurrent_streams(self.limits.streams)
+            .max_concurrent_streams(self.streams)
             .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -123,10 +121,10 @@ where
         let open = Open {
             http: Box::pin(http),
             control: Control {
-                place: Place::Lobby,
+                runtime: Runtime::Lobby,
                 orders: peer.orders(),
                 client,
-                end: self.limits.age.map(|age| Instant::now() + jittered(age)),
+                end: self.max_age.map(|age| Instant::now() + jittered(age)),
                 shutdown: self.closing.clone(),
                 is_closing: false,
                 cut_off: None,
@@ -135,14 +133,14 @@ where
         self.spawn(open);
     }
 
-    /// Serves the connection on the runtime of its place, and moves it from one to the other.
+    /// Serves the connection on its runtime, and moves it from one to another.
     fn spawn(self: Arc<Self>, mut open: Open) {
-        let runtime = self.runtimes.of(open.control.place).clone();
+        let runtime = self.runtimes.of(open.control.runtime).clone();
         let connections = self.connections.clone();
         connections.spawn_on(
             async move {
-                if let Some(place) = open.serve().await {
-                    open.control.place = place;
+                if let Some(runtime) = open.serve().await {
+                    open.control.runtime = runtime;
                     self.spawn(open);
                 }
             },
@@ -163,8 +161,8 @@ struct Open {
 }
 
 impl Open {
-    /// Serves the connection until it ends, or returns the place that it moves to.
-    async fn serve(&mut self) -> Option<Place> {
+    /// Serves the connection until it ends, or returns the runtime that it moves to.
+    async fn serve(&mut self) -> Option<Runtime> {
         loop {
             let event = tokio::select! {
                 biased;
@@ -177,7 +175,7 @@ impl Open {
                 event = self.control.next() => event,
             };
             match event {
-                Event::Move(place) => return Some(place),
+                Event::Move(runtime) => return Some(runtime),
                 Event::Close => self.http.as_mut().graceful_shutdown(),
                 Event::CutOff => return None,
             }
@@ -187,7 +185,7 @@ impl Open {
 
 /// The reasons why a connection moves or closes.
 struct Control {
-    place: Place,
+    runtime: Runtime,
     orders: watch::Receiver<Orders>,
     client: Option<Client>,
     /// The end of the connection's life, if its age is limited.
@@ -200,27 +198,27 @@ struct Control {
 
 /// The next thing that happens to a connection.
 enum Event {
-    Move(Place),
+    Move(Runtime),
     Close,
     CutOff,
 }
 
 impl Control {
     async fn next(&mut self) -> Event {
-        let place = self.place;
+        let runtime = self.runtime;
         let is_closing = self.is_closing;
         let orders = &mut self.orders;
         let ordered = async {
             let is_new = |orders: &Orders| match orders.close {
                 Some(how) => how == Close::AtOnce || !is_closing,
-                None => orders.place != place,
+                None => orders.runtime != runtime,
             };
             orders.wait_for(is_new).await.map(|orders| *orders)
         };
         let close = tokio::select! {
             orders = ordered => match orders {
                 Ok(Orders { close: Some(close), .. }) => close,
-                Ok(Orders { place, close: None }) => return Event::Move(place),
+                Ok(Orders { runtime, close: None }) => return Event::Move(runtime),
                 // The connection's service has gone, so the connection ends by itself.
                 Err(_) => return pending().await,
             },

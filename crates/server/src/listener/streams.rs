@@ -12,7 +12,7 @@ use tokio::task_local;
 
 use super::{
     Runtimes,
-    peer::{Peer, Place},
+    peer::{Peer, Runtime},
 };
 
 type End = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -55,7 +55,7 @@ where
         // no memory that waits for its turn.
         let mut call = Moving {
             call: Some(Box::pin(task)),
-            place: Place::Lobby,
+            runtime: Runtime::Lobby,
             streams: self.clone(),
         };
         if Pin::new(&mut call).now_or_never().is_none() {
@@ -68,7 +68,7 @@ where
 struct Moving<F> {
     /// `None` after the call has ended or moved.
     call: Option<Pin<Box<F>>>,
-    place: Place,
+    runtime: Runtime,
     streams: Streams,
 }
 
@@ -87,16 +87,16 @@ where
             this.call = None;
             return Poll::Ready(());
         }
-        let place = this.streams.peer.place();
-        if place == this.place {
+        let runtime = this.streams.peer.runtime();
+        if runtime == this.runtime {
             return Poll::Pending;
         }
         let moved = Self {
             call: this.call.take(),
-            place,
+            runtime,
             streams: this.streams.clone(),
         };
-        this.streams.runtimes.of(place).spawn(moved);
+        this.streams.runtimes.of(runtime).spawn(moved);
         Poll::Ready(())
     }
 }

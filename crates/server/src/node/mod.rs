@@ -3,6 +3,7 @@
 //! [`run`] serves until a signal ends the process. [`Serve`] binds the addresses before it serves,
 //! so that its caller can read the port.
 
+mod drain;
 mod read_side;
 mod runtime;
 mod secured;
@@ -12,8 +13,8 @@ mod write_side;
 
 use std::{io, net::SocketAddr, pin::pin, time::Duration};
 
+use drain::Drain;
 use event_log::Location;
-use futures_util::future::OptionFuture;
 use read_model::{search, store};
 use read_side::Engine;
 pub(crate) use read_side::ReadSide;
@@ -30,14 +31,13 @@ use tokio::{
     runtime::Handle,
     signal::unix::{SignalKind, signal},
     sync::oneshot,
-    time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(crate) use write_side::WriteSide;
 
 use crate::{
     layers::limits::Limited,
-    listener::{self, Listener, Places, Runtimes},
+    listener::{Listener, Places, Runtimes},
     ops::{
         health::Health,
         scrape::{self, Observer},
@@ -47,10 +47,6 @@ use crate::{
 
 /// Open files that the node needs besides connections: log, documents and search index.
 const OTHER_FILES: u64 = 2000;
-
-/// Time between the rejection of new calls and the closing of connections at shutdown. A call that
-/// meets the closing of its connection would fail without a reason.
-const FAREWELL: Duration = Duration::from_millis(250);
 
 /// A reason why a node does not start, or stops serving.
 #[derive(Debug, thiserror::Error)]
@@ -275,12 +271,8 @@ impl Serve {
             tls: self.secured.tls,
             places,
             runtimes,
-            limits: listener::Limits {
-                strangers: limits.strangers,
-                streams: limits.streams,
-                patience: limits.patience,
-                age: self.settings.max_connection_age,
-            },
+            limits,
+            max_age: self.settings.max_connection_age,
         };
         let serving = listener.run(layers.around(routes), drain.stop_accepting.clone());
         let serving = self.lobby.run(serving);
@@ -385,61 +377,4 @@ async fn finish(traces: Option<trace::Export>, reading: &Handle) -> Result<(), E
         tracing::warn!(%error, "not all traces have been taken");
     }
     Ok(())
-}
-
-/// The steps from the signal to end until the connections have closed.
-struct Drain {
-    health: Health,
-    streams: CancellationToken,
-    stop_accepting: CancellationToken,
-    timeout: Duration,
-}
-
-impl Drain {
-    /// Waits for `shutdown` and lets the calls in progress finish. `serving` is the listener, which
-    /// ends when all connections have closed.
-    ///
-    /// # Errors
-    /// [`Error::Thread`]: a task has panicked. The node then cannot serve any more.
-    async fn after(
-        mut self,
-        shutdown: impl Future<Output = Duration>,
-        serving: impl Future<Output = Result<(), Error>>,
-        mut write: Option<&mut WriteSide>,
-    ) -> Result<(), Error> {
-        let draining = CancellationToken::new();
-        let health_followed = tokio::spawn(self.health.clone().follow(draining.clone()));
-        let mut serving = pin!(serving);
-        let writer_failed = OptionFuture::from(write.as_mut().map(|side| side.failed()));
-        let delay = tokio::select! {
-            served = &mut serving => return served,
-            Some(error) = writer_failed => return Err(error),
-            delay = shutdown => delay,
-        };
-        tracing::info!("shutting down");
-        let deadline = Instant::now() + self.timeout;
-        tell_manager(NotifyState::Stopping, "calls in flight are finished");
-        // The follower ends first, because it could overwrite the drained status.
-        draining.cancel();
-        health_followed
-            .await
-            .map_err(|error| Error::Thread(error.into()))?;
-        let farewell = async {
-            self.health.drain().await;
-            tokio::time::sleep(delay).await;
-            self.streams.cancel();
-            tokio::time::sleep(FAREWELL).await;
-            self.stop_accepting.cancel();
-            self.health.close().await;
-        };
-        // The server runs meanwhile, so that late clients receive a status too.
-        let drained = async { tokio::join!(farewell, &mut serving).1 };
-        match tokio::time::timeout_at(deadline, drained).await {
-            Ok(served) => served,
-            Err(_) => {
-                tracing::warn!("calls in flight are cut off: the drain timeout is over");
-                Ok(())
-            }
-        }
-    }
 }

@@ -1,7 +1,5 @@
 //! The services of a node, behind the layers that every call passes.
 
-use std::convert::Infallible;
-
 use contract::{
     encoded::{
         command_service_server::{self, CommandServiceServer},
@@ -12,16 +10,13 @@ use contract::{
         query_service_server::{self, QueryServiceServer},
     },
 };
-use http::{HeaderValue, Request, Response};
+use http::HeaderValue;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    body::Body,
-    service::{Routes, RoutesBuilder},
-};
+use tonic::service::{Routes, RoutesBuilder};
 use tonic_health::pb::health_server::{Health as HealthService, HealthServer};
 use tonic_web::GrpcWebLayer;
-use tower::{Service, ServiceBuilder};
+use tower::ServiceBuilder;
 use wire::Limit;
 
 use super::{Error, ReadSide, WriteSide};
@@ -30,6 +25,7 @@ use crate::{
         access::Access, elsewhere::Elsewhere, ending::Ending, limits::Limited, observed::Observed,
         traced::Traced, web::Pages,
     },
+    listener::HttpService,
     ops::health::Needs,
 };
 
@@ -123,18 +119,7 @@ impl Sides<'_> {
 
 impl Layers {
     /// Puts the layers around the routes.
-    pub(super) fn around(
-        self,
-        routes: Routes,
-    ) -> impl Service<
-        Request<Body>,
-        Response = Response<Body>,
-        Error = Infallible,
-        Future: Send + 'static,
-    > + Clone
-    + Send
-    + Sync
-    + 'static {
+    pub(super) fn around(self, routes: Routes) -> impl HttpService {
         ServiceBuilder::new()
             .layer(Pages::of(self.origins))
             .layer(GrpcWebLayer::new())

@@ -21,7 +21,7 @@ use wire::Error as Refusal;
 
 use crate::{
     access::Credentials,
-    listener::{self, Listener, Places, Runtimes, Tls},
+    listener::{Listener, Places, Runtimes, Tls},
     node::{Error, ReadSide, WriteSide},
     settings::{self, Limits},
 };
@@ -158,12 +158,12 @@ pub(crate) fn serve(
             commands: here.clone(),
             reading: here,
         },
-        limits: listener::Limits {
+        limits: Limits {
             strangers: MAX_CONNECTIONS,
             streams: MAX_CONNECTIONS,
-            patience: limits.patience,
-            age: Some(MAX_AGE),
+            ..limits.clone()
         },
+        max_age: Some(MAX_AGE),
     };
     let stop = stop.clone();
     tasks.spawn(listener.run(Routes::from(router), stop));

@@ -204,32 +204,40 @@ async fn strangers_hold_little_memory() {
     let secret = token(&["new", "--role", "query"], &tokens).unwrap();
     let process = secured(folder.path(), &tokens);
     let before = process.memory("VmRSS");
-    let mut open = Vec::new();
-    for _ in 0..3000 {
-        let mut send = connect(process.url()).await;
-        // A watch that is not read, and a message that lacks its last byte.
-        let (_, mut watch) = send
-            .send_request(call("/grpc.health.v1.Health/Watch"), false)
-            .unwrap();
-        let _ = watch.send_data(Bytes::from_static(&[0; 5]), true);
-        let (_, mut check) = send
-            .send_request(call("/grpc.health.v1.Health/Check"), false)
-            .unwrap();
-        let _ = check.send_data(Bytes::from_static(&[0, 0, 0, 3, 232, 10]), false);
-        let _ = check.send_data(Bytes::from(vec![0; 998]), false);
-        open.push((send, watch, check));
+    let (mut open, mut connected) = (Vec::new(), Vec::new());
+    // Many connections that hold little, and some that try to hold much: 600 MB of messages that
+    // lack their end.
+    for (connections, calls) in [(3000, 1), (100, 100)] {
+        for _ in 0..connections {
+            let mut send = connect(process.url()).await;
+            for _ in 0..calls {
+                let watch = call("/grpc.health.v1.Health/Watch");
+                let check = call("/grpc.health.v1.Health/Check");
+                // The server may have closed the connection, or the stream.
+                let Ok((_, mut watch)) = send.send_request(watch, false) else {
+                    break;
+                };
+                let Ok((_, mut check)) = send.send_request(check, false) else {
+                    break;
+                };
+                let _ = watch.send_data(Bytes::from_static(&[0; 5]), true);
+                let _ = check.send_data(Bytes::from_static(&[0, 0, 16, 0, 0]), false);
+                let _ = check.send_data(Bytes::from(vec![0; 60_000]), false);
+                open.push((watch, check));
+            }
+            connected.push(send);
+        }
     }
-    let after = process.memory("VmRSS");
-    assert!(after - before < 200.0, "{before} MB, then {after} MB");
+    let highest = process.memory("VmHWM");
+    assert!(highest - before < 200.0, "{before} MB, then {highest} MB");
     // A client with a credential finds a place.
-    let out = orderlog()
+    let found = orderlog()
         .env("ORDERLOG_SERVER", process.url())
         .env("ORDERLOG_TOKEN", secret)
         .args(["order", "search"])
         .output()
         .unwrap();
-    assert!(out.status.success(), "{out:?}");
-    drop(open);
+    assert!(found.status.success(), "{found:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
