@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::{PermissionsExt as _, symlink},
     path::Path,
     process::Stdio,
+    thread,
 };
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use contract::orders::v1::GetHeadRequest;
 use e2e::Process;
 use h2::client::{self, SendRequest};
 use http::Request;
-use test_support::eventually;
+use test_support::{DEADLINE, eventually};
 
 use crate::binary::{orderlog, serve, start};
 
@@ -272,9 +273,17 @@ async fn refused_calls_and_operators_actions_are_in_the_log_by_name() {
             .then_some(())
     })
     .await;
-    let mut audit = lines.filter(|line| line["target"] == "audit");
-    let mut next = || {
-        let line = audit.next().unwrap();
+    // A thread reads the log, so that a line that never comes fails the test at its deadline.
+    let (sender, audit) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let lines = lines.filter(|line| line["target"] == "audit");
+        // The receiver is gone when the test has ended.
+        lines.map(|line| sender.send(line)).all(|sent| sent.is_ok())
+    });
+    let next = || {
+        let line = audit
+            .recv_timeout(DEADLINE)
+            .expect("a line of the audit trail");
         let peer = line["peer"].as_str().unwrap_or_default();
         assert!(peer.starts_with("127.0.0.1:"), "{line}");
         line
