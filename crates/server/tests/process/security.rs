@@ -6,7 +6,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     os::unix::fs::{PermissionsExt as _, symlink},
     path::Path,
-    process::Stdio,
+    process::{Command, Stdio},
     thread,
 };
 
@@ -40,6 +40,24 @@ fn secured(folder: &Path, tokens: &Path) -> Process {
     let mut serve = serve(&folder.join("data"));
     serve.arg("--tokens").arg(tokens);
     serve.into()
+}
+
+/// Runs a server that does not start. Returns its exit code, and the last line that it prints.
+///
+/// # Panics
+/// Panics if the server serves.
+fn refused(mut serve: Command) -> (Option<i32>, String) {
+    let mut child = serve.stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut last = String::new();
+    for line in lines.map(Result::unwrap) {
+        if line.contains("serving address=") {
+            child.kill().unwrap();
+            panic!("the server serves");
+        }
+        last = line;
+    }
+    (child.wait().unwrap().code(), last)
 }
 
 #[test]
@@ -100,9 +118,8 @@ fn a_folder_that_everybody_may_write_in_is_refused() {
     let data = folder.path().join("data");
     fs::create_dir(&data).unwrap();
     fs::set_permissions(&data, fs::Permissions::from_mode(0o777)).unwrap();
-    let refused = serve(&data).output().unwrap();
-    assert_eq!(refused.status.code(), Some(1));
-    let told = String::from_utf8(refused.stderr).unwrap();
+    let (code, told) = refused(serve(&data));
+    assert_eq!(code, Some(1));
     assert!(
         told.contains("is not safe: everybody may write in it"),
         "{told}"
@@ -138,9 +155,9 @@ fn a_tokens_file_that_everybody_may_write_to_is_refused() {
     token(&["new", "--role", "query"], &file).unwrap();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
     let mut serve = serve(&folder.path().join("data"));
-    let refused = serve.arg("--tokens").arg(&file).output().unwrap();
-    assert_eq!(refused.status.code(), Some(2));
-    let told = String::from_utf8(refused.stderr).unwrap();
+    serve.arg("--tokens").arg(&file);
+    let (code, told) = refused(serve);
+    assert_eq!(code, Some(2));
     assert!(told.contains("everybody may write to it"), "{told}");
 }
 
