@@ -101,6 +101,7 @@ pub async fn open(
             tail: Arc::clone(&tail),
             signals: Arc::clone(&signals),
             available,
+            timeouts: 0,
             optimistic: true,
         },
         dispatch: Dispatch {

@@ -222,5 +222,27 @@ pub fn evolve(order: Option<Order>, change: Change) -> Option<Order> {
     })
 }
 
+/// The given time of an order's event is before the time of its event before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an order's events are in the order of their times, and the newest one is at {newest}")]
+pub struct TooEarly {
+    /// The time of the order's newest event, in nanoseconds since 1970.
+    pub newest: i64,
+}
+
+/// Returns the time of an order's next event: the given one, else `now`, but not before the
+/// `newest` event, whose time may be ahead of this clock. All are in nanoseconds since 1970.
+///
+/// # Errors
+/// [`TooEarly`] when the given time is before the `newest` event.
+pub fn occurred_at(newest: Option<i64>, given: Option<i64>, now: i64) -> Result<i64, TooEarly> {
+    let newest = newest.unwrap_or(i64::MIN);
+    match given {
+        Some(given) if given < newest => Err(TooEarly { newest }),
+        Some(given) => Ok(given),
+        None => Ok(now.max(newest)),
+    }
+}
+
 #[cfg(test)]
 mod tests;

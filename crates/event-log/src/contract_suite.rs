@@ -10,8 +10,8 @@ mod read;
 use bytes::Bytes;
 
 use crate::{
-    Aggregate, Batch, Error, InspectedRequest, Loaded, Log, MAX_PAGE_BYTES, NewEvent, NewRequest,
-    Page, PendingPosition, Position, Schema,
+    Aggregate, Batch, Error, InspectedRequest, Loaded, Log, MAX_PAGE_BYTES, Needed, NewEvent,
+    NewRequest, Page, PendingPosition, Position, Schema,
 };
 
 pub(crate) const SCHEMA: Schema = Schema {
@@ -44,6 +44,8 @@ macro_rules! contract_suite {
             g5_load_returns_the_replies_to_known_request_ids,
             g5_append_rejects_a_request_id_that_exists,
             load_returns_all_events_of_an_aggregate_in_version_order,
+            g13_load_returns_the_newest_event_alone,
+            load_returns_an_event_of_an_unknown_schema_as_an_error,
             append_or_load_ends_an_exclusive_load,
             database_rejects_updates_and_deletes,
             page_with_a_missing_position_is_damaged,
@@ -76,6 +78,14 @@ macro_rules! contract_suite {
     };
 }
 pub(crate) use contract_suite;
+
+/// Returns what a load of all events of an aggregate takes.
+fn all_of(aggregate: &Aggregate) -> Needed<'_> {
+    Needed {
+        aggregate,
+        newest_only: false,
+    }
+}
 
 async fn reopen(fixture: &dyn Fixture, log: Log, schema: Schema) -> Log {
     log.appender.close().await;

@@ -14,6 +14,9 @@ pub enum Error {
     /// The store does not answer, or rejects a statement.
     #[error("the event store failed: {0}")]
     Store(#[source] sqlx::Error),
+    /// The server cancelled a statement because of its time limit, so nothing is changed.
+    #[error("the event store cancelled a statement that took too long: {0}")]
+    TimedOut(#[source] sqlx::Error),
     /// The log is the target of a copy or restore that has not finished.
     #[error(
         "the log is a copy that is not finished: run `orderlog copy` or `orderlog restore` again"
@@ -45,9 +48,16 @@ impl From<sqlx::Error> for Error {
             Some(refused) if refused.is_unique_violation() => Self::Conflict,
             // One page is unreadable and the others are not, so the error is no outage.
             Some(refused) if is_corrupt(refused) => Self::Damaged(error.to_string()),
+            Some(refused) if is_cancelled(refused) => Self::TimedOut(error),
             _ => Self::Store(error),
         }
     }
+}
+
+/// Returns true for Postgres's code `query_canceled`, which a statement past its timeout gets.
+fn is_cancelled(error: &dyn sqlx::error::DatabaseError) -> bool {
+    const QUERY_CANCELED: &str = "57014";
+    error.code().as_deref() == Some(QUERY_CANCELED)
 }
 
 /// Returns true for SQLITE_CORRUPT. The low byte of SQLite's codes is the primary code.

@@ -39,8 +39,9 @@ pub struct StoredEvent {
     pub version: Version,
     /// The event's position.
     pub position: Position,
-    /// The encoded event with its position.
-    pub record: Bytes,
+    /// The encoded event with its position, or an error text if its schema version is unknown. The
+    /// event then blocks the commands on its aggregate, and no others.
+    pub record: Result<Bytes, String>,
 }
 
 /// An event as the store holds it, valid or not, for verification.

@@ -45,7 +45,7 @@ use std::{
     path::PathBuf,
 };
 
-pub use batch::{Batch, Loaded};
+pub use batch::{Batch, Loaded, Needed};
 pub use encoder::Encoder;
 pub use error::Error;
 pub use event::{Aggregate, InspectedEvent, MAX_PAGE_BYTES, NewEvent, Page, StoredEvent};

@@ -5,8 +5,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 
 use crate::{
-    Aggregate, Batch, Error, InspectedEvent, InspectedRequest, Loaded, Notifications, Page,
-    Position,
+    Batch, Error, InspectedEvent, InspectedRequest, Loaded, Needed, Notifications, Page, Position,
 };
 
 /// An open log.
@@ -41,18 +40,19 @@ pub trait Appender: fmt::Debug + Send + Sync {
     /// when SQLite reports corruption.
     async fn probe(&mut self) -> Result<(), Error>;
 
-    /// Loads the events of `aggregates`, and the recorded replies to `request_ids`.
+    /// Loads the events of aggregates that are `needed`, and the recorded replies to `request_ids`.
+    /// The newest event of an aggregate costs the same however many events the aggregate has.
     ///
     /// With `exclusively`, no other node appends before this appender's next [`Appender::append`]
     /// or [`Appender::load`], so that the loaded state stays the newest.
     ///
     /// # Errors
     /// - [`Error::Store`]: the store does not answer.
-    /// - [`Error::UnknownSchema`]: an event has a schema version without an upcast.
+    /// - [`Error::TimedOut`]: the load took too long.
     /// - [`Error::Damaged`]: SQLite reports corruption.
     async fn load(
         &mut self,
-        aggregates: &[&Aggregate],
+        needed: &[Needed<'_>],
         request_ids: &[&str],
         exclusively: bool,
     ) -> Result<Loaded, Error>;
@@ -66,6 +66,7 @@ pub trait Appender: fmt::Debug + Send + Sync {
     /// # Errors
     /// - [`Error::Conflict`]: the log already has a version or request id of the batch; nothing is
     ///   appended.
+    /// - [`Error::TimedOut`]: the append took too long; nothing is appended.
     /// - Any other error: nothing is appended, or the outcome is unknown.
     async fn append(&mut self, batch: &Batch) -> Result<Position, Error>;
 

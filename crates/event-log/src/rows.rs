@@ -1,5 +1,7 @@
 //! Converts rows of either store to the types of the log.
 
+use bytes::Bytes;
+
 use crate::{
     Aggregate, Encoder, Error, InspectedEvent, InspectedRequest, Loaded, Page, Position, Schema,
     StoredEvent, StoredRequest, Version,
@@ -37,9 +39,7 @@ impl InspectedEvent {
             aggregate: Aggregate { kind, id },
             version,
             previous,
-            record: record
-                .map(|record| Encoder::with_capacity(1, record.len()).push(position, &record))
-                .map_err(|error| error.to_string()),
+            record: encoded(position, record),
         }
     }
 }
@@ -57,7 +57,7 @@ impl From<InspectedRequestRow> for InspectedRequest {
 }
 
 impl Loaded {
-    pub(crate) fn of(rows: Vec<LoadedRow>, schema: Schema) -> Result<Self, Error> {
+    pub(crate) fn of(rows: Vec<LoadedRow>, schema: Schema) -> Self {
         let mut loaded = Self::default();
         for (kind, request_id, aggregate_id, version, position, event_type, found, data) in rows {
             if kind == 0 {
@@ -69,22 +69,27 @@ impl Loaded {
                     position,
                 });
             } else {
-                let data = schema.read(position, &event_type, found.cast_unsigned(), data)?;
-                let record = Encoder::with_capacity(1, data.len()).push(position, &data);
-                let aggregate = Aggregate {
-                    kind,
-                    id: aggregate_id,
-                };
+                let data = schema.read(position, &event_type, found.cast_unsigned(), data);
                 loaded.events.push(StoredEvent {
-                    aggregate,
+                    aggregate: Aggregate {
+                        kind,
+                        id: aggregate_id,
+                    },
                     version,
                     position,
-                    record,
+                    record: encoded(position, data),
                 });
             }
         }
-        Ok(loaded)
+        loaded
     }
+}
+
+/// Adds its position to a record, or converts the error to its text.
+fn encoded(position: Position, record: Result<Vec<u8>, Error>) -> Result<Bytes, String> {
+    record
+        .map(|record| Encoder::with_capacity(1, record.len()).push(position, &record))
+        .map_err(|error| error.to_string())
 }
 
 impl Page {

@@ -58,6 +58,8 @@ pub struct Writer {
     pub(crate) signals: Arc<Signals>,
     /// False from a failed commit until a probe succeeds.
     pub(crate) available: watch::Sender<bool>,
+    /// The commands alone that the store has cancelled since the last commit.
+    pub(crate) timeouts: u32,
     /// True unless the last load found known request ids, as in a repeated import. Batches then
     /// begin with [`Attempt::Optimistic`].
     pub(crate) optimistic: bool,
@@ -85,10 +87,9 @@ pub(crate) fn now() -> i64 {
     i64::try_from(elapsed.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// Returns whether the store failed to answer. A record that cannot be read is no outage.
-fn is_outage(error: &Error) -> bool {
-    !matches!(error, Error::Damaged(_) | Error::UnknownSchema { .. })
-}
+/// Limits the commands alone that the store cancels in a row, because they take too long. The writer
+/// then takes the store for slow rather than the commands, and waits until it answers again.
+const MAX_TIMEOUTS: u32 = 2;
 
 /// Replies that the store does not answer.
 fn reject(job: Job) {
@@ -185,25 +186,12 @@ impl Writer {
             commands.push(job.command);
         }
         let (began, since) = (SystemTime::now(), Instant::now());
-        let committed = self.commit(&commands).await;
+        let replies = self.commit_in_parts(&commands).await;
         let ended = SystemTime::now();
-        let is_committed = committed.is_ok();
+        let is_committed = *self.available.borrow();
         if is_committed {
             metrics::appended(commands.len(), since.elapsed());
         }
-        let replies = match committed {
-            // One command met a record that cannot be read. Commits each command alone, so that the
-            // others succeed.
-            Err(error) if !is_outage(&error) && commands.len() > 1 => {
-                let mut replies = Vec::with_capacity(commands.len());
-                for command in &commands {
-                    let alone = self.commit(std::slice::from_ref(command)).await;
-                    replies.extend(self.replies(alone, 1));
-                }
-                replies
-            }
-            committed => self.replies(committed, commands.len()),
-        };
         for ((caller, _), reply) in waiting.into_iter().zip(replies) {
             // The send fails if the caller has gone. The command is committed nevertheless.
             let _ = caller.send(reply);
@@ -217,25 +205,60 @@ impl Writer {
         }
     }
 
-    /// Converts the result of a commit to `count` replies. After an outage, `available` is false.
-    fn replies(&self, committed: Result<Committed, Error>, count: usize) -> Vec<Reply> {
-        match committed {
-            Ok((first, outcomes)) => outcomes
-                .into_iter()
-                .map(|outcome| {
+    /// Commits the commands as one batch if the store can, so that all of them share one commit. After
+    /// a failure that a single command may have caused, the others commit without it.
+    async fn commit_in_parts(&mut self, commands: &[Command]) -> Vec<Reply> {
+        let mut replies = Vec::with_capacity(commands.len());
+        let mut parts = vec![commands];
+        while let Some(part) = parts.pop() {
+            let committed = self.commit(part).await;
+            match committed {
+                // Few halves find one damaged page.
+                Err(Error::Damaged(_) | Error::UnknownSchema { .. }) if part.len() > 1 => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    parts.extend([second, first]);
+                }
+                // A half that is too slow as well would take its 5 s before the others.
+                Err(Error::TimedOut(_)) if part.len() > 1 => parts.extend(part.chunks(1).rev()),
+                committed => replies.extend(self.replies(committed, part.len())),
+            }
+            if !*self.available.borrow() {
+                break;
+            }
+        }
+        replies.resize(commands.len(), Err(wire::Error::StoreUnavailable));
+        replies
+    }
+
+    /// Converts the result of a commit to `count` replies. After an outage, `available` is false. A
+    /// damaged record is no outage, and neither is one command alone that takes too long.
+    fn replies(&mut self, committed: Result<Committed, Error>, count: usize) -> Vec<Reply> {
+        let error = match committed {
+            Ok((first, outcomes)) => {
+                self.timeouts = 0;
+                let replies = outcomes.into_iter().map(|outcome| {
                     let outcome = outcome.map_err(|rejection| rejection.error(first))?;
                     let position = outcome.position.resolve(first);
                     Ok((outcome, position))
-                })
-                .collect(),
-            Err(error) => {
-                let rejection = store_error(&error);
-                if is_outage(&error) {
-                    self.available.send_replace(false);
-                }
-                vec![Err(rejection); count]
+                });
+                return replies.collect();
             }
+            Err(error) => error,
+        };
+        let rejection = store_error(&error);
+        let is_outage = match error {
+            Error::Damaged(_) | Error::UnknownSchema { .. } => false,
+            Error::TimedOut(_) => {
+                self.timeouts += 1;
+                self.timeouts >= MAX_TIMEOUTS
+            }
+            _ => true,
+        };
+        if is_outage {
+            self.timeouts = 0;
+            self.available.send_replace(false);
         }
+        vec![Err(rejection); count]
     }
 
     /// Decides and appends commands as one batch. Retries once after a conflict.
@@ -266,13 +289,13 @@ impl Writer {
         attempt: Attempt,
     ) -> Result<Committed, Error> {
         let is_optimistic = attempt == Attempt::Optimistic;
-        let (aggregates, request_ids) = needs(commands.iter(), is_optimistic);
+        let (needed, request_ids) = needs(commands.iter(), is_optimistic);
         let loaded = self
             .appender
-            .load(&aggregates, &request_ids, attempt == Attempt::Exclusive)
+            .load(&needed, &request_ids, attempt == Attempt::Exclusive)
             .await?;
         self.optimistic = loaded.requests.is_empty();
-        let mut decider = Decider::new(loaded, now())?;
+        let mut decider = Decider::new(loaded, now());
         let mut outcomes = Vec::with_capacity(commands.len());
         for command in commands {
             let outcome = decider.decide(command.clone());

@@ -191,3 +191,16 @@ proptest! {
         prop_assert!(allowed.iter().any(|path_| path_.starts_with(&path)), "{:?}", path);
     }
 }
+
+#[test]
+fn an_event_is_not_before_the_newest_event() {
+    assert_eq!(occurred_at(None, None, 7), Ok(7));
+    assert_eq!(occurred_at(None, Some(3), 7), Ok(3));
+    assert_eq!(occurred_at(Some(5), Some(5), 7), Ok(5));
+    assert_eq!(
+        occurred_at(Some(5), Some(4), 7),
+        Err(TooEarly { newest: 5 })
+    );
+    assert_eq!(occurred_at(Some(5), None, 7), Ok(7));
+    assert_eq!(occurred_at(Some(9), None, 7), Ok(9), "its clock was ahead");
+}

@@ -33,7 +33,10 @@ pub(crate) async fn g2_g3_failed_batch_leaves_no_row_and_no_hole(fixture: &dyn F
         .push(request("r", PendingPosition::InBatch(0)));
     assert_conflict(&mut log, &taken).await;
     assert_eq!(head(&mut log).await, 1);
-    let loaded = log.appender.load(&[&aggregate("b")], &["r"], false).await;
+    let loaded = log
+        .appender
+        .load(&[all_of(&aggregate("b"))], &["r"], false)
+        .await;
     assert_eq!(loaded.unwrap(), Loaded::default());
     assert_eq!(append(&mut log, &batch([event("b", 1, b"y")])).await, 2);
 }
@@ -64,14 +67,14 @@ pub(crate) async fn append_or_load_ends_an_exclusive_load(fixture: &dyn Fixture)
     let mut log = fixture.open(SCHEMA).await;
     append(&mut log, &batch([event("a", 1, b"x")])).await;
     let a = aggregate("a");
-    let loaded = log.appender.load(&[&a], &[], true).await.unwrap();
+    let loaded = log.appender.load(&[all_of(&a)], &[], true).await.unwrap();
     assert_eq!(loaded.events.len(), 1);
     assert_eq!(append(&mut log, &batch([event("a", 2, b"y")])).await, 2);
     // An empty batch, or a load without an append, also ends an exclusive load.
-    log.appender.load(&[&a], &[], true).await.unwrap();
+    log.appender.load(&[all_of(&a)], &[], true).await.unwrap();
     append(&mut log, &batch([])).await;
-    log.appender.load(&[&a], &[], true).await.unwrap();
-    log.appender.load(&[&a], &[], false).await.unwrap();
+    log.appender.load(&[all_of(&a)], &[], true).await.unwrap();
+    log.appender.load(&[all_of(&a)], &[], false).await.unwrap();
     assert_eq!(append(&mut log, &batch([event("a", 3, b"z")])).await, 3);
     assert_eq!(records(&log, 0).await.len(), 3);
 }

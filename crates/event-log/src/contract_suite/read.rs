@@ -112,7 +112,8 @@ pub(crate) async fn load_returns_all_events_of_an_aggregate_in_version_order(
         event("a", 2, b"y"),
     ];
     append(&mut log, &batch(events)).await;
-    let wanted = [&aggregate("a"), &aggregate("none")];
+    let (a, none) = (aggregate("a"), aggregate("none"));
+    let wanted = [all_of(&a), all_of(&none)];
     let loaded = log.appender.load(&wanted, &[], false).await.unwrap().events;
     let found: Vec<_> = loaded
         .iter()
@@ -126,6 +127,46 @@ pub(crate) async fn load_returns_all_events_of_an_aggregate_in_version_order(
         Page::default(),
         "another type"
     );
+}
+
+pub(crate) async fn g13_load_returns_the_newest_event_alone(fixture: &dyn Fixture) {
+    let mut log = fixture.open(SCHEMA).await;
+    let events = [
+        event("a", 1, b"x"),
+        event("b", 1, b"-"),
+        event("a", 2, b"y"),
+        event("b", 2, b"-"),
+        event("a", 3, b"z"),
+    ];
+    append(&mut log, &batch(events)).await;
+    let newest_of = |aggregate| Needed {
+        aggregate,
+        newest_only: true,
+    };
+    let (a, b, none) = (aggregate("a"), aggregate("b"), aggregate("none"));
+    let needed = [newest_of(&a), newest_of(&none), all_of(&b)];
+    let loaded = log.appender.load(&needed, &[], false).await.unwrap().events;
+    let mut found: Vec<_> = loaded
+        .iter()
+        .map(|event| (event.aggregate.id.as_str(), event.version.get()))
+        .collect();
+    found.sort_unstable();
+    assert_eq!(found, [("a", 3), ("b", 1), ("b", 2)]);
+}
+
+pub(crate) async fn load_returns_an_event_of_an_unknown_schema_as_an_error(fixture: &dyn Fixture) {
+    let mut log = fixture.open(SCHEMA).await;
+    let newer = NewEvent {
+        schema_version: 2,
+        ..event("a", 1, b"newer")
+    };
+    append(&mut log, &batch([newer, event("b", 1, b"x")])).await;
+    let (a, b) = (aggregate("a"), aggregate("b"));
+    let needed = [all_of(&a), all_of(&b)];
+    let loaded = log.appender.load(&needed, &[], false).await.unwrap().events;
+    for event in loaded {
+        assert_eq!(event.record.is_ok(), event.aggregate == b, "{event:?}");
+    }
 }
 
 pub(crate) async fn page_with_a_missing_position_is_damaged(fixture: &dyn Fixture) {
@@ -155,13 +196,16 @@ pub(crate) async fn every_read_upcasts_old_records(fixture: &dyn Fixture) {
     let expected = [&b"\x08\x01new"[..], b"\x08\x02new too"];
     assert_eq!(records(&log, 0).await, expected);
     assert_eq!(log.reader.history(1, "a").await.unwrap().records, expected);
-    let loaded = log.appender.load(&[&aggregate("a")], &[], false).await;
+    let loaded = log
+        .appender
+        .load(&[all_of(&aggregate("a"))], &[], false)
+        .await;
     assert_eq!(
         loaded
             .unwrap()
             .events
             .into_iter()
-            .map(|event| event.record)
+            .map(|event| event.record.unwrap())
             .collect::<Vec<_>>(),
         expected
     );

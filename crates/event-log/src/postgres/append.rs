@@ -8,8 +8,7 @@ use tokio::time::Instant;
 
 use super::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, LOG_LOCK, in_time};
 use crate::{
-    Aggregate, Appender, Batch, Error, Loaded, NewRequest, PendingPosition, Position, Schema,
-    Version,
+    Appender, Batch, Error, Loaded, Needed, NewRequest, PendingPosition, Position, Schema, Version,
 };
 
 /// Appends for one node, or for a copy. Every node has its own appender.
@@ -52,11 +51,15 @@ const IDLE_PING_INTERVAL: Duration = Duration::from_secs(1);
 const LOAD_SQL: &str = "
     SELECT aggregate_type, '' AS request_id, aggregate_id, version, position, event_type,
         schema_version, record
-    FROM events JOIN UNNEST($1::integer[], $2::text[]) AS wanted (kind, id)
-    ON aggregate_type = wanted.kind AND aggregate_id = wanted.id
+    FROM UNNEST($1::integer[], $2::text[], $3::bigint[]) AS wanted (kind, id, count)
+    CROSS JOIN LATERAL (
+        SELECT * FROM events
+        WHERE aggregate_type = wanted.kind AND aggregate_id = wanted.id
+        ORDER BY version DESC LIMIT wanted.count
+    ) AS newest
     UNION ALL
     SELECT 0, request_id, aggregate_id, version, position, '', 0, fingerprint
-    FROM requests WHERE request_id = ANY($3)
+    FROM requests WHERE request_id = ANY($4)
     ORDER BY version";
 
 /// Appends a batch in one statement. Without an exclusive load, no round trip separates the lock on
@@ -202,18 +205,22 @@ impl Appender for PostgresAppender {
 
     async fn load(
         &mut self,
-        aggregates: &[&Aggregate],
+        needed: &[Needed<'_>],
         request_ids: &[&str],
         exclusively: bool,
     ) -> Result<Loaded, Error> {
         // The batch of this exclusive load was given up. The lock ends with the connection.
         self.connection.take_if(|connection| connection.exclusive);
-        if aggregates.is_empty() && request_ids.is_empty() && !exclusively {
+        if needed.is_empty() && request_ids.is_empty() && !exclusively {
             return Ok(Loaded::default());
         }
         let mut connection = self.take().await?;
-        let kinds: Vec<_> = aggregates.iter().map(|aggregate| aggregate.kind).collect();
-        let ids: Vec<_> = aggregates.iter().map(|aggregate| &aggregate.id).collect();
+        let kinds: Vec<_> = needed.iter().map(|needed| needed.aggregate.kind).collect();
+        let ids: Vec<_> = needed.iter().map(|needed| &needed.aggregate.id).collect();
+        let counts: Vec<_> = needed
+            .iter()
+            .map(|needed| if needed.newest_only { 1 } else { i64::MAX })
+            .collect();
         let rows = in_time(ANSWER_TIMEOUT, async {
             if exclusively {
                 sqlx::raw_sql("BEGIN; SELECT position FROM log_head FOR UPDATE")
@@ -223,11 +230,12 @@ impl Appender for PostgresAppender {
             sqlx::query_as(LOAD_SQL)
                 .bind(kinds)
                 .bind(ids)
+                .bind(counts)
                 .bind(request_ids)
                 .fetch_all(&mut connection.postgres)
                 .await
         });
-        let loaded = Loaded::of(rows.await?, self.schema)?;
+        let loaded = Loaded::of(rows.await?, self.schema);
         connection.exclusive = exclusively;
         self.put_back(connection);
         Ok(loaded)

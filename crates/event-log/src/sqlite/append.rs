@@ -4,8 +4,7 @@ use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use crate::{
-    Aggregate, Appender, Batch, Error, Loaded, NewEvent, NewRequest, Position, Schema,
-    rows::LoadedRow,
+    Appender, Batch, Error, Loaded, Needed, NewEvent, NewRequest, Position, Schema, rows::LoadedRow,
 };
 
 /// Bytes that [`Appender::probe`] writes to a file next to the log. A failed store recovers
@@ -27,6 +26,9 @@ const LOAD_SQL: &str = "
     SELECT aggregate_type, '', aggregate_id, version, position, event_type, schema_version, record
     FROM json_each(?) AS wanted CROSS JOIN events
     ON aggregate_type = wanted.value ->> 0 AND aggregate_id = wanted.value ->> 1
+    AND version >= CASE WHEN wanted.value ->> 2 THEN (SELECT max(version) FROM events AS newest
+        WHERE newest.aggregate_type = wanted.value ->> 0
+            AND newest.aggregate_id = wanted.value ->> 1) ELSE 0 END
     UNION ALL
     SELECT 0, request_id, aggregate_id, version, position, '', 0, fingerprint
     FROM json_each(?) AS wanted CROSS JOIN requests ON request_id = wanted.value";
@@ -135,16 +137,22 @@ impl Appender for SqliteAppender {
 
     async fn load(
         &mut self,
-        aggregates: &[&Aggregate],
+        needed: &[Needed<'_>],
         request_ids: &[&str],
         _exclusively: bool,
     ) -> Result<Loaded, Error> {
-        if aggregates.is_empty() && request_ids.is_empty() {
+        if needed.is_empty() && request_ids.is_empty() {
             return Ok(Loaded::default());
         }
-        let wanted: Vec<_> = aggregates
+        let wanted: Vec<_> = needed
             .iter()
-            .map(|aggregate| (aggregate.kind, &aggregate.id))
+            .map(|needed| {
+                let Needed {
+                    aggregate,
+                    newest_only,
+                } = needed;
+                (aggregate.kind, &aggregate.id, newest_only)
+            })
             .collect();
         let rows = sqlx::query_as(LOAD_SQL)
             .bind(serde_json::json!(wanted).to_string())
@@ -153,7 +161,7 @@ impl Appender for SqliteAppender {
             .await;
         // After a failure, `head` must read the file, to show whether the file is readable.
         let rows: Vec<LoadedRow> = rows.inspect_err(|_| self.head = None)?;
-        Loaded::of(rows, self.schema)
+        Ok(Loaded::of(rows, self.schema))
     }
 
     async fn append(&mut self, batch: &Batch) -> Result<Position, Error> {

@@ -45,7 +45,7 @@ fn register(customer_id: &str, name: &str) -> Command {
 }
 
 fn decider(loaded: Loaded) -> Decider {
-    Decider::new(loaded, NOW).unwrap()
+    Decider::new(loaded, NOW)
 }
 
 /// Returns the load that the log would return for a batch whose first event is at `first`.
@@ -58,7 +58,7 @@ fn loaded(batch: Batch, first: u64) -> Loaded {
             aggregate: event.aggregate,
             version: event.version,
             position,
-            record: event.record.into(),
+            record: Ok(event.record.into()),
         });
     let requests = batch.requests.into_iter().map(|request| StoredRequest {
         id: request.id,
@@ -231,8 +231,13 @@ fn load_names_each_aggregate_once_and_no_generated_id() {
         register("o", "O"),
     ];
     for optimistic in [false, true] {
-        let (aggregates, mut ids) = needs(commands.iter(), optimistic);
-        assert_eq!(aggregates.len(), 2, "o is cancelled too");
+        let (needed, mut ids) = needs(commands.iter(), optimistic);
+        let mut newest_only: Vec<_> = needed
+            .iter()
+            .map(|needed| (needed.aggregate.kind, needed.newest_only))
+            .collect();
+        newest_only.sort_unstable();
+        assert_eq!(newest_only, [(1, false), (2, true)], "o is cancelled too");
         ids.sort_unstable();
         assert_eq!(ids, ["r-1", "r-2"]);
     }
@@ -244,4 +249,63 @@ fn optimistic_load_of_new_orders_alone_is_empty() {
     let (aggregates, ids) = needs(commands.iter(), false);
     assert_eq!((aggregates.len(), ids.len()), (1, 2));
     assert_eq!(needs(commands.iter(), true), (Vec::new(), Vec::new()));
+}
+
+#[test]
+fn g13_a_name_is_decided_on_its_newest_event_alone() {
+    let mut before = decider(Loaded::default());
+    before.decide(register("ann", "Ann")).unwrap();
+    before.decide(register("ann", "Anna")).unwrap();
+    let mut all = loaded(before.finish(), 41);
+    all.events.remove(0);
+    let mut after = decider(all);
+    let same = after.decide(register("ann", "Anna")).unwrap();
+    assert_eq!((same.version, same.position), (2.into(), known(42)));
+    let renamed = after.decide(register("ann", "Ann")).unwrap();
+    assert_eq!(renamed.version, 3.into());
+}
+
+#[test]
+fn command_on_an_unreadable_aggregate_is_rejected_and_others_are_not() {
+    let mut before = decider(Loaded::default());
+    before.decide(create("o", "")).unwrap();
+    before.decide(create("p", "")).unwrap();
+    let mut all = loaded(before.finish(), 41);
+    all.events[0].record = Err("of another schema".into());
+    let mut after = decider(all);
+    let why = "event 41: of another schema".to_owned();
+    assert_eq!(
+        after.decide(cancel("o", None)),
+        Err(Rejection::Unreadable(why))
+    );
+    after.decide(cancel("p", None)).unwrap();
+    assert_eq!(after.finish().events.len(), 1);
+}
+
+#[test]
+fn events_of_an_order_are_in_the_order_of_their_times() {
+    let at = |nanoseconds: i64, mut command: Command| {
+        command.occurred_at = Some(nanoseconds);
+        command
+    };
+    let mut before = decider(Loaded::default());
+    before.decide(at(NOW + 60, create("o", ""))).unwrap();
+    let mut after = decider(loaded(before.finish(), 41));
+    let rule = "must not be before the order's newest event, which is at \
+                2027-01-15T08:00:00.000000060Z";
+    let early = Error::invalid_field("occurred_at", rule);
+    assert_eq!(
+        after.decide(at(NOW + 59, cancel("o", None))),
+        Err(Rejection::Refused(early))
+    );
+    let exists = Error::OrderAlreadyExists("o".into());
+    assert_eq!(
+        after.decide(at(NOW, create("o", ""))),
+        Err(Rejection::Refused(exists)),
+        "the order's state is checked first"
+    );
+    after.decide(cancel("o", None)).unwrap();
+    let event = RecordedEvent::decode(after.finish().events[0].record.as_slice()).unwrap();
+    let time = event.occurred_at.as_ref().and_then(convert::nanoseconds);
+    assert_eq!(time, Some(NOW + 60), "not before the event before");
 }

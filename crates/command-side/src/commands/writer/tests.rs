@@ -31,6 +31,7 @@ async fn fixture() -> Fixture {
         tail: Arc::new(Tail::new(Position::START)),
         signals: Arc::default(),
         available: watch::Sender::new(true),
+        timeouts: 0,
         optimistic: true,
     };
     Fixture {
@@ -178,6 +179,74 @@ async fn command_on_an_unreadable_aggregate_fails_alone() {
     ));
     assert_eq!(sound.await.unwrap().unwrap().1, 2.into());
     assert!(*available.borrow(), "the store answers");
+}
+
+/// An appender whose store takes too long for each batch with an order of such an id.
+#[derive(Debug)]
+struct SlowFor(&'static str, Box<dyn Appender>);
+
+#[async_trait::async_trait]
+impl Appender for SlowFor {
+    async fn head(&mut self) -> Result<Position, Error> {
+        self.1.head().await
+    }
+
+    async fn probe(&mut self) -> Result<(), Error> {
+        self.1.probe().await
+    }
+
+    async fn load(
+        &mut self,
+        needed: &[event_log::Needed<'_>],
+        request_ids: &[&str],
+        exclusively: bool,
+    ) -> Result<event_log::Loaded, Error> {
+        self.1.load(needed, request_ids, exclusively).await
+    }
+
+    async fn append(&mut self, batch: &Batch) -> Result<Position, Error> {
+        let mut ids = batch.events.iter().map(|event| &event.aggregate.id);
+        if ids.any(|id| id.starts_with(self.0)) {
+            return Err(Error::TimedOut(sqlx::Error::WorkerCrashed));
+        }
+        self.1.append(batch).await
+    }
+
+    async fn close(self: Box<Self>) {
+        self.1.close().await;
+    }
+}
+
+#[tokio::test]
+async fn g13_a_command_that_takes_too_long_fails_alone() {
+    let Fixture {
+        _folder,
+        mut writer,
+        ..
+    } = fixture().await;
+    writer.appender = Box::new(SlowFor("slow", writer.appender));
+    let ids = ["o-1", "slow", "o-2"];
+    let replies = writer
+        .commit_in_parts(&ids.map(|id| create(id, "", "ann")))
+        .await;
+    assert_eq!(replies[0].as_ref().unwrap().1, 1.into());
+    assert_eq!(replies[1], Err(wire::Error::StoreUnavailable));
+    assert_eq!(replies[2].as_ref().unwrap().1, 2.into());
+    assert!(*writer.available.borrow(), "the store answers the others");
+}
+
+#[tokio::test]
+async fn commands_that_take_too_long_one_after_the_other_are_an_outage() {
+    let Fixture {
+        _folder,
+        mut writer,
+        ..
+    } = fixture().await;
+    writer.appender = Box::new(SlowFor("", writer.appender));
+    let commands = ["o-1", "o-2", "o-3"].map(|id| create(id, "", "ann"));
+    let replies = writer.commit_in_parts(&commands).await;
+    assert_eq!(replies, vec![Err(wire::Error::StoreUnavailable); 3]);
+    assert!(!*writer.available.borrow());
 }
 
 #[test]
