@@ -27,7 +27,7 @@ pub mod events;
 
 use std::sync::Arc;
 
-use event_log::{Location, Log};
+use event_log::{Location, Log, Point};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, watch},
@@ -79,8 +79,11 @@ pub async fn open(
         notifications,
     } = event_log::open(location, record::SCHEMA, runtime).await?;
     let head = appender.head().await?;
-    let tail = Arc::new(Tail::new(head));
-    let dispatcher = Dispatcher::new(head);
+    let newest = reader.point(head).await?;
+    // A log that lacks its newest event is damaged: it can be verified, but not followed.
+    let newest = newest.unwrap_or(Point::of(head, &[]));
+    let tail = Arc::new(Tail::new(newest));
+    let dispatcher = Dispatcher::new(newest.position);
     let (sender, jobs) = mpsc::channel(commands::QUEUE_CAPACITY);
     let (available, is_available) = watch::channel(true);
     let signals = Arc::new(Signals::default());
@@ -105,7 +108,7 @@ pub async fn open(
             optimistic: true,
         },
         dispatch: Dispatch {
-            dispatcher,
+            dispatcher: Arc::clone(&dispatcher),
             tail: Arc::clone(&tail),
             stop: stop.clone(),
         },
@@ -113,6 +116,7 @@ pub async fn open(
             notifications,
             reader: follower,
             tail,
+            dispatcher,
             signals,
             available: readable,
             stop,

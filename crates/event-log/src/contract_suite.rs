@@ -8,10 +8,11 @@ mod append;
 mod read;
 
 use bytes::Bytes;
+use uuid::Uuid;
 
 use crate::{
     Aggregate, Batch, Error, InspectedRequest, Loaded, Log, MAX_PAGE_BYTES, Needed, NewEvent,
-    NewRequest, Page, PendingPosition, Position, Schema,
+    NewRequest, Page, PendingPosition, Point, Position, Schema,
 };
 
 pub(crate) const SCHEMA: Schema = Schema {
@@ -56,6 +57,8 @@ macro_rules! contract_suite {
             append_takes_more_rows_than_one_statement_has_parameters_for,
             pages_of_any_size_return_the_appended_bytes,
             g13_page_ends_at_its_bytes_and_has_an_event,
+            g12_page_follows_a_point_of_the_log_only,
+            g12_append_returns_the_point_before_the_batch,
             g13_head_and_history_do_not_wait_for_pages,
         }
     };
@@ -94,11 +97,19 @@ async fn reopen(fixture: &dyn Fixture, log: Log, schema: Schema) -> Log {
 }
 
 async fn page(log: &Log, after: u64, upto: u64, limit: usize) -> Result<Page, Error> {
-    log.reader.page(after.into(), upto.into(), limit).await
+    let after = point(log, after).await;
+    log.reader.page(after, upto.into(), limit).await
+}
+
+/// Returns the log's point at a position.
+async fn point(log: &Log, position: u64) -> Point {
+    let point = log.reader.point(position.into()).await.unwrap();
+    point.unwrap_or(Point::START)
 }
 
 async fn records(log: &Log, after: u64) -> Vec<Bytes> {
-    let page = log.reader.page(after.into(), Position::MAX, 1000).await;
+    let after = point(log, after).await;
+    let page = log.reader.page(after, Position::MAX, 1000).await;
     page.unwrap().records
 }
 
@@ -108,7 +119,8 @@ async fn head(log: &mut Log) -> u64 {
 
 /// Appends a batch, and returns the position of its first event.
 async fn append(log: &mut Log, batch: &Batch) -> u64 {
-    log.appender.append(batch).await.unwrap().get()
+    let before = log.appender.append(batch).await.unwrap();
+    (before.position + 1).get()
 }
 
 async fn assert_conflict(log: &mut Log, batch: &Batch) {
@@ -131,6 +143,18 @@ fn event(id: &str, version: u64, record: &[u8]) -> NewEvent {
         schema_version: SCHEMA.current,
         record: record.into(),
     }
+}
+
+/// Returns a record with an event id.
+fn identified(event_id: Uuid) -> Vec<u8> {
+    let mut record = Vec::new();
+    prost::encoding::string::encode(2, &event_id.to_string(), &mut record);
+    record
+}
+
+/// Returns an event whose record has a new event id.
+pub(crate) fn identified_event(id: &str, version: u64) -> NewEvent {
+    event(id, version, &identified(Uuid::now_v7()))
 }
 
 fn batch(events: impl IntoIterator<Item = NewEvent>) -> Batch {

@@ -14,6 +14,13 @@ pub enum Error {
     /// The store does not answer, or rejects a statement.
     #[error("the event store failed: {0}")]
     Store(#[source] sqlx::Error),
+    /// The log has another event at this position than the caller has seen, or none: it went back
+    /// (guarantee G12).
+    #[error("the log went back: event {position} is another one now, or missing")]
+    Diverged {
+        /// The position that the caller has seen.
+        position: Position,
+    },
     /// The server cancelled a statement because of its time limit, so nothing is changed.
     #[error("the event store cancelled a statement that took too long: {0}")]
     TimedOut(#[source] sqlx::Error),

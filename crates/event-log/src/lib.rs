@@ -18,8 +18,8 @@
 //! # Records
 //!
 //! A *record* is an encoded protobuf message whose field 1 is the position of the event. The store
-//! keeps a record without field 1, and a read puts the field in front. The log decodes nothing else
-//! of a record: the store has columns for the aggregate, the version, the event type and the
+//! keeps a record without field 1, and a read puts the field in front. Field 2 is the event's id, which
+//! tells histories apart ([`Point`]). The log decodes nothing else of a record: the store has columns for the aggregate, the version, the event type and the
 //! schema.
 
 mod batch;
@@ -32,6 +32,7 @@ mod event;
 mod log;
 mod long_reads;
 mod notifications;
+mod point;
 mod position;
 pub mod postgres;
 mod request;
@@ -51,6 +52,7 @@ pub use error::Error;
 pub use event::{Aggregate, InspectedEvent, MAX_PAGE_BYTES, NewEvent, Page, StoredEvent};
 pub use log::{Appender, Log, Reader};
 pub use notifications::Notifications;
+pub use point::Point;
 pub use position::{PendingPosition, Position, Version};
 pub use request::{InspectedRequest, NewRequest, StoredRequest};
 pub use schema::Schema;

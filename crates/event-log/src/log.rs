@@ -5,7 +5,8 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 
 use crate::{
-    Batch, Error, InspectedEvent, InspectedRequest, Loaded, Needed, Notifications, Page, Position,
+    Batch, Error, InspectedEvent, InspectedRequest, Loaded, Needed, Notifications, Page, Point,
+    Position,
 };
 
 /// An open log.
@@ -25,6 +26,10 @@ pub struct Log {
 /// Appends to a log. A node has one appender.
 #[async_trait]
 pub trait Appender: fmt::Debug + Send + Sync {
+    /// Sets the newest point that the node has seen. After a reconnect, the store must have it: every
+    /// method fails with [`Error::Diverged`] until it does, so that no batch is built on another history.
+    fn has_seen(&mut self, point: Point);
+
     /// Returns the position of the newest event, or [`Position::START`] if the log is empty.
     ///
     /// # Errors
@@ -57,10 +62,11 @@ pub trait Appender: fmt::Debug + Send + Sync {
         exclusively: bool,
     ) -> Result<Loaded, Error>;
 
-    /// Appends a batch in one transaction, and returns the position of the batch's first event.
+    /// Appends a batch in one transaction, and returns the point of the event before the batch's first
+    /// one. The event id is nil if another node appended that event at the same moment.
     ///
     /// The batch is durable when the call returns. Without events in the batch, the returned
-    /// position has no meaning. An empty batch only ends an exclusive load. The future must run to
+    /// point has no meaning. An empty batch only ends an exclusive load. The future must run to
     /// completion: do not drop it.
     ///
     /// # Errors
@@ -68,7 +74,7 @@ pub trait Appender: fmt::Debug + Send + Sync {
     ///   appended.
     /// - [`Error::TimedOut`]: the append took too long; nothing is appended.
     /// - Any other error: nothing is appended, or the outcome is unknown.
-    async fn append(&mut self, batch: &Batch) -> Result<Position, Error>;
+    async fn append(&mut self, batch: &Batch) -> Result<Point, Error>;
 
     /// Closes the appender's connection to the store.
     async fn close(self: Box<Self>);
@@ -88,14 +94,22 @@ pub trait Reader: fmt::Debug + Send + Sync {
     /// corruption.
     async fn head(&self) -> Result<Position, Error>;
 
-    /// Returns up to `limit` events, from position `after + 1` through position `upto`. The page
+    /// Returns the point of the event at a position, or `None` if the log has no such event.
+    ///
+    /// # Errors
+    /// [`Error::Store`] when the store does not answer; [`Error::Damaged`] when SQLite reports
+    /// corruption.
+    async fn point(&self, position: Position) -> Result<Option<Point>, Error>;
+
+    /// Returns up to `limit` events, from the one after `after` through position `upto`. The page
     /// ends early at [`MAX_PAGE_BYTES`](crate::MAX_PAGE_BYTES), but has at least one event.
     ///
     /// # Errors
     /// - [`Error::Store`]: the store does not answer.
+    /// - [`Error::Diverged`]: the log does not have the point `after`.
     /// - [`Error::Damaged`]: positions are missing, or SQLite reports corruption.
     /// - [`Error::UnknownSchema`]: an event has a schema version without an upcast.
-    async fn page(&self, after: Position, upto: Position, limit: usize) -> Result<Page, Error>;
+    async fn page(&self, after: Point, upto: Position, limit: usize) -> Result<Page, Error>;
 
     /// Returns all events of one aggregate in version order, or no events if the aggregate is
     /// unknown.

@@ -31,6 +31,22 @@ macro_rules! page_sql {
 }
 pub(crate) use page_sql;
 
+/// Makes the expression for the first 64 bytes of a record, which hold the event's id: a tag, a length
+/// and 36 characters. SQLite has NULL for a part of an empty record.
+macro_rules! event_id_sql {
+    () => {
+        "coalesce(substr(record, 1, 64), record)"
+    };
+}
+pub(crate) use event_id_sql;
+
+/// Reads the part of the record at position $1 that [`Point::of`](crate::Point::of) needs.
+pub(crate) const POINT_SQL: &str = concat!(
+    "SELECT ",
+    event_id_sql!(),
+    " FROM events WHERE position = $1"
+);
+
 /// Reads events, as rows of [`InspectedEventRow`](crate::rows::InspectedEventRow).
 pub(crate) const INSPECT_SQL: &str = "
     SELECT e.position, e.aggregate_type, e.aggregate_id, e.version, e.event_type,

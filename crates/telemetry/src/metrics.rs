@@ -23,6 +23,7 @@ const CALLS: &str = "orderlog_call_duration_seconds";
 const APPENDS: &str = "orderlog_append_duration_seconds";
 const APPENDED: &str = "orderlog_append_batch_commands";
 const HEAD: &str = "orderlog_log_head_position";
+const DIVERGED: &str = "orderlog_log_divergences_total";
 const AVAILABLE: &str = "orderlog_log_available";
 const WAITING: &str = "orderlog_commands_waiting";
 const CONNECTIONS: &str = "orderlog_connections";
@@ -39,10 +40,14 @@ const SEARCH_WRITTEN: &str = "orderlog_search_documents_total";
 const SEARCH_FAILED: &str = "orderlog_search_write_failures_total";
 
 /// The counters, with the descriptions that Prometheus shows.
-const COUNTERS: [(&str, &str); 4] = [
+const COUNTERS: [(&str, &str); 5] = [
     (
         COMMANDS,
         "Commands that were answered, by kind and outcome.",
+    ),
+    (
+        DIVERGED,
+        "Times that the log went back and lost events that this node had seen.",
     ),
     (
         REFUSED,
@@ -123,6 +128,7 @@ pub fn install() -> Result<Rendered, Error> {
         describe_histogram!(name, description);
     }
     counter!(SEARCH_FAILED).absolute(0);
+    counter!(DIVERGED).absolute(0);
     for reason in ["barred", "limit", "system", "tls"] {
         counter!(REFUSED, "reason" => reason).absolute(0);
     }
@@ -132,6 +138,11 @@ pub fn install() -> Result<Rendered, Error> {
 /// Counts a command by kind and outcome: `OK`, or the reason of the error.
 pub fn command(kind: &'static str, outcome: &'static str) {
     counter!(COMMANDS, "command" => kind, "outcome" => outcome).increment(1);
+}
+
+/// Counts that the log went back and lost events that this node had seen.
+pub fn log_diverged() {
+    counter!(DIVERGED).increment(1);
 }
 
 /// Records the duration of a call by method and status.

@@ -52,6 +52,11 @@ pub fn catalogue() -> Vec<Explained> {
             given: "one".to_owned(),
             actual: "other".to_owned(),
         },
+        Error::LogDiverged {
+            position: 10,
+            shared: Some(7),
+        },
+        Error::ReadModelDiverged,
         Error::ReadModelBehind {
             awaited: "min_position",
             wanted: 10,
@@ -119,7 +124,17 @@ fn case(error: &Error) -> &'static str {
         Error::PositionBeyondHead { .. } => {
             "The subscriber resumes after a position that the log does not have."
         }
-        Error::LogMismatch { .. } => "The subscriber's `log_id` is that of another log.",
+        Error::LogMismatch { .. } => {
+            "The `log_id` or `resume_token` of the subscriber is that of another log."
+        }
+        Error::LogDiverged { .. } => {
+            "The log went back, as after a failover or restore that lost events, and went on \
+             differently: the event that the subscriber has seen at `position` is not there. \
+             `shared_position` is the newest position with the same event, if the node knows it."
+        }
+        Error::ReadModelDiverged => {
+            "The log went back, and the read model has events that are gone. It is being corrected."
+        }
         Error::ReadModelBehind {
             awaited: "min_version",
             ..
@@ -175,6 +190,11 @@ fn next_step(error: &Error) -> &'static str {
         Error::PositionBeyondHead { .. } => {
             "The log was restored to an earlier state. Empty what you made from it, and start from 0."
         }
+        Error::LogDiverged { .. } => {
+            "Undo what you made from the events after `shared_position` and subscribe after it; or \
+             empty everything, and start from 0."
+        }
+        Error::ReadModelDiverged => "Retry: the read model answers once it is correct.",
         Error::LogMismatch { .. } => "Empty what you made from the other log, and start from 0.",
         Error::ReadModelBehind {
             awaited: "min_version",

@@ -75,6 +75,17 @@ pub enum Error {
         /// The id of this log.
         actual: String,
     },
+    /// The log has another event at the position that the subscriber has seen, or none.
+    #[error("the log went back: its event at position {position} is another one now, or missing")]
+    LogDiverged {
+        /// The newest position that the subscriber or the node has seen.
+        position: u64,
+        /// The newest position that both histories share, if the node knows it.
+        shared: Option<u64>,
+    },
+    /// The read model was made from events that the log no longer has.
+    #[error("the log went back, and the read model is made again from it")]
+    ReadModelDiverged,
     /// The read model did not reach the requested position or version in time.
     #[error(
         "the read model did not reach {awaited} {wanted} in time: it is at position {position}"

@@ -5,6 +5,7 @@
 //! - A service checks the fields of a request with [`Violations`], and collects every violation.
 //! - [`convert`] converts money and times to integers, and back.
 //! - A service returns an [`Error`]. Only its `From` impls make a gRPC status.
+//! - A [`ResumeToken`] names a place in one history of a log.
 //! - [`catalogue()`] explains each error, and a [`Limit`] explains itself.
 
 mod actor;
@@ -13,6 +14,7 @@ mod catalogue;
 pub mod convert;
 mod error;
 mod limit;
+mod resume_token;
 mod status;
 mod violations;
 
@@ -21,5 +23,6 @@ pub use bearer::{Authorization, Bearer, Connection};
 pub use catalogue::{Explained, catalogue};
 pub use error::{Error, Incident, OrderAction, Resource};
 pub use limit::Limit;
+pub use resume_token::ResumeToken;
 pub use status::is_too_large;
 pub use violations::{Violation, Violations};

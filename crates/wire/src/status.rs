@@ -34,6 +34,8 @@ impl Error {
             Self::VersionMismatch { .. } => "VERSION_MISMATCH",
             Self::PositionBeyondHead { .. } => "POSITION_BEYOND_HEAD",
             Self::LogMismatch { .. } => "LOG_MISMATCH",
+            Self::LogDiverged { .. } => "LOG_DIVERGED",
+            Self::ReadModelDiverged => "READ_MODEL_DIVERGED",
             Self::ReadModelBehind { .. } => "READ_MODEL_BEHIND",
             Self::RebuildNotPossible { .. } => "REBUILD_NOT_POSSIBLE",
             Self::OriginNotAllowed | Self::PermissionDenied(_) => "PERMISSION_DENIED",
@@ -55,17 +57,19 @@ impl Error {
             | Self::InvalidPageToken => Code::InvalidArgument,
             Self::NotFound(..) => Code::NotFound,
             Self::OrderAlreadyExists(_) => Code::AlreadyExists,
-            Self::Forbidden { .. } | Self::LogMismatch { .. } | Self::RebuildNotPossible { .. } => {
-                Code::FailedPrecondition
-            }
+            Self::Forbidden { .. }
+            | Self::LogMismatch { .. }
+            | Self::LogDiverged { .. }
+            | Self::RebuildNotPossible { .. } => Code::FailedPrecondition,
             Self::VersionMismatch { .. } => Code::Aborted,
             Self::PositionBeyondHead { .. } => Code::OutOfRange,
             Self::ReadModelBehind { .. } | Self::DeadlineExceeded => Code::DeadlineExceeded,
             Self::OriginNotAllowed | Self::PermissionDenied(_) => Code::PermissionDenied,
             Self::Unauthenticated => Code::Unauthenticated,
-            Self::StoreUnavailable | Self::SearchUnavailable | Self::ShuttingDown => {
-                Code::Unavailable
-            }
+            Self::StoreUnavailable
+            | Self::SearchUnavailable
+            | Self::ReadModelDiverged
+            | Self::ShuttingDown => Code::Unavailable,
             Self::Overloaded(_) => Code::ResourceExhausted,
             Self::Internal(_) => Code::Internal,
         }
@@ -98,6 +102,11 @@ impl Error {
             }
             Self::LogMismatch { given, actual } => {
                 vec![("expected", given.clone()), ("actual", actual.clone())]
+            }
+            Self::LogDiverged { position, shared } => {
+                let mut pairs = vec![("position", position.to_string())];
+                pairs.extend(shared.map(|shared| ("shared_position", shared.to_string())));
+                pairs
             }
             Self::ReadModelBehind {
                 awaited,

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use event_log::{Appender, Batch, Encoder, Error, Position};
+use event_log::{Appender, Batch, Encoder, Error, Point, Position};
 use telemetry::{metrics, trace};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -150,6 +150,7 @@ impl Writer {
         loop {
             let probe = async {
                 tokio::time::sleep(PROBE_INTERVAL).await;
+                self.appender.has_seen(self.tail.newest());
                 self.appender.probe().await
             };
             let mut probe = std::pin::pin!(probe);
@@ -177,6 +178,7 @@ impl Writer {
         if self.signals.recovered.swap(false, Ordering::Relaxed) {
             // A dead connection fails on this read instead of on a command. The next call opens a
             // new one.
+            self.appender.has_seen(self.tail.newest());
             let _ = self.appender.head().await;
         }
         let mut waiting = Vec::with_capacity(jobs.len());
@@ -254,6 +256,10 @@ impl Writer {
             }
             _ => true,
         };
+        if let Error::Diverged { .. } = error {
+            // The follow task makes the node go on with the log as it is.
+            self.signals.behind.notify_one();
+        }
         if is_outage {
             self.timeouts = 0;
             self.available.send_replace(false);
@@ -288,6 +294,7 @@ impl Writer {
         commands: &[Command],
         attempt: Attempt,
     ) -> Result<Committed, Error> {
+        self.appender.has_seen(self.tail.newest());
         let is_optimistic = attempt == Attempt::Optimistic;
         let (needed, request_ids) = needs(commands.iter(), is_optimistic);
         let loaded = self
@@ -306,23 +313,24 @@ impl Writer {
             outcomes.push(outcome);
         }
         let batch = decider.finish();
-        let first = self.appender.append(&batch).await?;
+        let before = self.appender.append(&batch).await?;
         // Publishes before the replies: a client that knows a position may subscribe after it.
-        self.publish(first, &batch);
-        Ok((first, outcomes))
+        self.publish(before, &batch);
+        Ok((before.position + 1, outcomes))
     }
 
-    fn publish(&self, first: Position, batch: &Batch) {
+    /// Pushes the events of a batch after the point `before` to the tail.
+    fn publish(&self, before: Point, batch: &Batch) {
         let bytes = batch.events.iter().map(|event| event.record.len()).sum();
         let mut encoder = Encoder::with_capacity(batch.events.len(), bytes);
-        let records = first
+        let records = (before.position + 1)
             .onwards()
             .zip(&batch.events)
             .map(|(position, event)| encoder.push(position, &event.record));
         if batch.events.is_empty() {
             return;
         }
-        if !self.tail.push(first, records.collect()) {
+        if !self.tail.push(before, records.collect()) {
             self.signals.behind.notify_one();
         }
         self.signals.appended.notify_one();

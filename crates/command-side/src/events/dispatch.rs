@@ -117,9 +117,9 @@ impl Dispatcher {
     pub(crate) async fn run(&self, tail: &Tail, stop: CancellationToken) {
         let mut head = tail.subscribe();
         loop {
-            let newest = *head.borrow_and_update();
-            while self.position() < newest {
-                self.step(tail, newest);
+            head.borrow_and_update();
+            while self.position() < tail.head() {
+                self.step(tail);
                 tokio::task::yield_now().await;
             }
             tokio::select! {
@@ -130,14 +130,18 @@ impl Dispatcher {
     }
 
     /// Wakes the subscribers of one page of the tail, each interest once.
-    fn step(&self, tail: &Tail, newest: Position) {
+    fn step(&self, tail: &Tail) {
         let (position, is_selective) = {
             let registered = self.lock();
             (registered.position, registered.is_selective())
         };
         let Some(records) = tail.after(position, MAX_STEP_EVENTS) else {
             // The tail no longer holds these events, so that every subscriber must read the store.
+            let newest = tail.head();
             let mut registered = self.lock();
+            if registered.position != position || newest < position {
+                return;
+            }
             for sleeper in registered.sleepers.values().flatten() {
                 sleeper.wake(position);
             }
@@ -151,14 +155,20 @@ impl Dispatcher {
             HashMap::from([(Interest::ALL, position)])
         };
         let mut registered = self.lock();
-        if registered.is_selective() && !is_selective {
-            // The first selective subscriber has come since: the next step finds its events.
+        if registered.is_selective() && !is_selective || registered.position != position {
+            // The first selective subscriber has come since: the next step finds its events. Or the
+            // log went back, and the dispatch begins anew.
             return;
         }
         for (interest, before) in &interests {
             registered.wake(interest, *before);
         }
         registered.position += records.len();
+    }
+
+    /// Goes on after this position, because the log went back. The subscribers' streams end.
+    pub(crate) fn restart(&self, position: Position) {
+        self.lock().position = position;
     }
 
     /// Returns the position up to which the dispatch has woken the subscribers.
@@ -238,6 +248,7 @@ mod tests {
     use contract::orders::v1::{
         AggregateType, EventFilter, OrderCreated, RecordedEvent, recorded_event::Payload,
     };
+    use event_log::Point;
     use futures_util::FutureExt as _;
     use prost::Message as _;
     use wire::Violations;
@@ -257,7 +268,7 @@ mod tests {
             payload: Some(Payload::OrderCreated(OrderCreated::default())),
             ..RecordedEvent::default()
         };
-        tail.push(position, vec![Bytes::from(event.encode_to_vec())]);
+        tail.push(tail.newest(), vec![Bytes::from(event.encode_to_vec())]);
     }
 
     fn customer(id: &str) -> HashSet<Interest<'static>> {
@@ -283,10 +294,10 @@ mod tests {
 
     #[tokio::test]
     async fn g6_dispatch_wakes_a_subscriber_for_matching_events_only() {
-        let tail = Tail::new(Position::START);
+        let tail = Tail::new(Point::START);
         let dispatcher = Dispatcher::new(Position::START);
         push(&tail, "ann");
-        dispatcher.step(&tail, tail.head());
+        dispatcher.step(&tail);
         let (ann, from) = dispatcher.register(customer("ann"));
         assert_eq!(
             from,
@@ -298,7 +309,7 @@ mod tests {
         }
         let (bob, _) = dispatcher.register(customer("bob"));
         let (eve, _) = dispatcher.register(customer("eve"));
-        dispatcher.step(&tail, tail.head());
+        dispatcher.step(&tail);
         assert_eq!(ann.woken().now_or_never(), Some(()));
         assert_eq!(cleared(&ann, 1), (3, 6), "its first event is at 4");
         assert_eq!(cleared(&ann, 6), (6, 6), "it has read its events");
@@ -309,7 +320,7 @@ mod tests {
 
     #[test]
     fn g13_a_step_names_each_interest_once_with_its_first_event() {
-        let tail = Tail::new(4.into());
+        let tail = Tail::new(Point::of(4.into(), b""));
         for customer in ["ann", "bob", "ann", "bob"] {
             push(&tail, customer);
         }
@@ -325,7 +336,7 @@ mod tests {
 
     #[tokio::test]
     async fn g13_dispatch_does_not_wake_for_types_that_match_no_event() {
-        let tail = Tail::new(Position::START);
+        let tail = Tail::new(Point::START);
         let dispatcher = Dispatcher::new(Position::START);
         let created = ["OrderCreated", "OrderShipped"];
         let (orders, _) = dispatcher.register(of_types(&created, AggregateType::Order));
@@ -334,7 +345,7 @@ mod tests {
         for _ in 0..3 {
             push(&tail, "ann");
         }
-        dispatcher.step(&tail, tail.head());
+        dispatcher.step(&tail);
         assert_eq!(orders.woken().now_or_never(), Some(()));
         assert_eq!(cleared(&orders, 0), (0, 3));
         for never in [names, shipped] {

@@ -9,18 +9,18 @@ use contract::{
         VerifyLogRequest, VerifyLogResponse,
     },
 };
-use event_log::Position;
+use event_log::{Point, Position};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
-use wire::{Error, Limit, Resource, Violations};
+use wire::{Error, Limit, Resource, ResumeToken, Violations};
 
 use crate::{
     error::store_error,
     events::{
         filter::{Filter, MAX_LIST_ENTRIES},
-        subscription::{Sources, Subscription},
+        subscription::{Sources, Start, Subscription},
         verify::Verification,
     },
 };
@@ -40,13 +40,16 @@ const MAX_VERIFICATIONS: usize = 4;
 /// Limits the characters of `log_id`. The id of a log is a UUID.
 const MAX_LOG_ID_CHARS: usize = 64;
 
+/// Limits the characters of a `resume_token`: a `log_id`, a number and a UUID.
+const MAX_TOKEN_CHARS: usize = MAX_LOG_ID_CHARS + 64;
+
 /// The maximum events of a response if the request's `max_batch_size` is 0.
 const DEFAULT_BATCH_EVENTS: u32 = 1000;
 
 /// Limits the `max_batch_size` that a request may ask for.
 const MAX_BATCH_EVENTS: u32 = 10_000;
 
-pub(crate) const LIMITS: [Limit; 5] = [
+pub(crate) const LIMITS: [Limit; 6] = [
     Limit::new(
         "`Subscribe` streams, those of query nodes included",
         MAX_STREAMS as u64,
@@ -70,6 +73,11 @@ pub(crate) const LIMITS: [Limit; 5] = [
     Limit::new(
         "characters of a `log_id`",
         MAX_LOG_ID_CHARS as u64,
+        "`INVALID_FIELD`",
+    ),
+    Limit::new(
+        "characters of a `resume_token`",
+        MAX_TOKEN_CHARS as u64,
         "`INVALID_FIELD`",
     ),
 ];
@@ -137,6 +145,28 @@ impl Events {
         }
     }
 
+    /// Returns the point of a token, which the log must have.
+    async fn find(&self, token: &ResumeToken) -> Result<Point, Error> {
+        let point = Point {
+            position: token.position.into(),
+            event_id: token.event_id,
+        };
+        let found = match point.position {
+            Position::START => Some(Point::START),
+            position => {
+                let found = self.sources.reader.point(position).await;
+                found.map_err(|error| store_error(&error))?
+            }
+        };
+        if found == Some(point) {
+            return Ok(point);
+        }
+        Err(Error::LogDiverged {
+            position: token.position,
+            shared: None,
+        })
+    }
+
     async fn subscription(
         &self,
         request: SubscribeRequest,
@@ -147,29 +177,47 @@ impl Events {
             filter,
             max_batch_size,
             log_id,
+            resume_token,
             ..
         } = request;
         let mut violations = Violations::default();
         let is_within = max_batch_size <= MAX_BATCH_EVENTS;
         violations.check(is_within, "max_batch_size", "must be at most 10,000");
         violations.at_most("log_id", &log_id, MAX_LOG_ID_CHARS);
+        let token = token(&resume_token, after_position, &log_id, &mut violations);
         let filter = Filter::new(filter.unwrap_or_default(), &mut violations);
         violations.finish()?;
+        // Before the log is read, so that the stream ends if the log goes back later.
+        let divergences = self.sources.tail.divergences();
+        let given = token.as_ref().map_or(&log_id, |token| &token.log_id);
         let actual = self.sources.reader.log_id();
-        if !log_id.is_empty() && log_id != actual {
+        if !given.is_empty() && given != actual {
             return Err(Error::LogMismatch {
-                given: log_id,
+                given: given.clone(),
                 actual: actual.to_owned(),
             });
         }
         // Reads the store, because the tail may lack events that another node has appended.
         let head = self.head().await?;
-        if after_position > head.get() {
-            return Err(Error::PositionBeyondHead {
-                position: after_position,
-                head: head.get(),
-            });
-        }
+        let (position, point) = match token {
+            Some(token) => {
+                let point = self.find(&token).await?;
+                (point.position, Some(point))
+            }
+            None if after_position > head.get() => {
+                return Err(Error::PositionBeyondHead {
+                    position: after_position,
+                    head: head.get(),
+                });
+            }
+            None => (after_position.into(), None),
+        };
+        let start = Start {
+            position,
+            point,
+            head: head.max(position),
+            divergences,
+        };
         let batch = if max_batch_size == 0 {
             DEFAULT_BATCH_EVENTS
         } else {
@@ -178,12 +226,35 @@ impl Events {
         Ok(Subscription::new(
             self.sources.clone(),
             filter,
-            after_position.into(),
-            head,
+            start,
             batch as usize,
             responses,
         ))
     }
+}
+
+/// Reads the resume token of a request, which replaces the other fields.
+fn token(
+    resume_token: &str,
+    after_position: u64,
+    log_id: &str,
+    violations: &mut Violations,
+) -> Option<ResumeToken> {
+    if resume_token.is_empty() {
+        return None;
+    }
+    violations.at_most("resume_token", resume_token, MAX_TOKEN_CHARS);
+    for (is_unset, field) in [
+        (after_position == 0, "after_position"),
+        (log_id.is_empty(), "log_id"),
+    ] {
+        violations.check(is_unset, field, "must be unset beside resume_token");
+    }
+    let token = resume_token.parse::<ResumeToken>();
+    if let Err(error) = &token {
+        violations.add("resume_token", error.to_string());
+    }
+    token.ok()
 }
 
 #[tonic::async_trait]

@@ -5,14 +5,14 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use contract::encoded::SubscribeResponse;
-use event_log::{MAX_PAGE_BYTES, Position, Reader};
+use event_log::{MAX_PAGE_BYTES, Point, Position, Reader};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
-use wire::Error;
+use wire::{Error, ResumeToken};
 
 use crate::{
     error::store_error,
@@ -20,7 +20,7 @@ use crate::{
         StreamEnd,
         dispatch::{Dispatcher, Registration},
         filter::Filter,
-        tail::Tail,
+        tail::{Divergence, Tail},
     },
 };
 
@@ -51,6 +51,11 @@ pub(crate) struct Subscription {
     filter: Filter,
     /// The subscription has delivered every matching event at or below this position.
     position: Position,
+    /// The point at `position`. `None` while it is not known, because the position went on without
+    /// a read.
+    point: Option<Point>,
+    /// Changes when the log goes back.
+    divergences: watch::Receiver<Option<Divergence>>,
     /// The log's newest position at the start of the subscription, read from the store.
     head: Position,
     /// Limits the events of a response.
@@ -69,21 +74,41 @@ pub(crate) struct Subscription {
     caught_up: bool,
 }
 
+/// The place at which a subscription begins.
+#[derive(Debug)]
+pub(crate) struct Start {
+    /// The subscriber has every matching event at or below this position.
+    pub(crate) position: Position,
+    /// The point at `position`, if the subscriber knows it. The log has it.
+    pub(crate) point: Option<Point>,
+    /// The log's newest position.
+    pub(crate) head: Position,
+    /// Taken before `head` was read, so that no divergence is missed.
+    pub(crate) divergences: watch::Receiver<Option<Divergence>>,
+}
+
 impl Subscription {
-    /// Makes a subscription to the events after `position` that match `filter`. A response has at
-    /// most `batch` events. `head` is the log's newest position.
+    /// Makes a subscription to the events after `start` that match `filter`. A response has at most
+    /// `batch` events.
     pub(crate) fn new(
         sources: Sources,
         filter: Filter,
-        position: Position,
-        head: Position,
+        start: Start,
         batch: usize,
         responses: mpsc::Sender<Result<SubscribeResponse, Status>>,
     ) -> Self {
+        let Start {
+            position,
+            point,
+            head,
+            divergences,
+        } = start;
         Self {
             sources,
             filter,
             position,
+            point,
+            divergences,
             head,
             batch,
             page: FIRST_PAGE_EVENTS,
@@ -99,7 +124,11 @@ impl Subscription {
     pub(crate) async fn run(mut self, follow: bool) {
         let stop = self.sources.stop.clone();
         let gone = self.responses.clone();
+        let mut divergences = self.divergences.clone();
         let delivered = tokio::select! {
+            biased;
+            // The tail has another history than the subscriber then.
+            _ = divergences.changed() => Err(StreamEnd::Failed(self.diverged())),
             delivered = self.deliver(follow) => delivered,
             () = gone.closed() => return,
             () = stop.cancelled() => Err(StreamEnd::Failed(Error::ShuttingDown)),
@@ -107,6 +136,20 @@ impl Subscription {
         if let Err(StreamEnd::Failed(error)) = delivered {
             // The send fails if the subscriber has gone.
             let _ = self.responses.send(Err(error.into())).await;
+        }
+    }
+
+    /// Returns the error that ends the stream after the log went back. A subscriber that has seen no
+    /// lost event may resume where it is.
+    fn diverged(&self) -> Error {
+        let divergence = *self.divergences.borrow();
+        let shared = divergence.and_then(|divergence| divergence.shared);
+        match shared {
+            Some(shared) if self.sent <= shared => Error::StoreUnavailable,
+            shared => Error::LogDiverged {
+                position: self.sent.get(),
+                shared: shared.map(Position::get),
+            },
         }
     }
 
@@ -126,7 +169,7 @@ impl Subscription {
     async fn live(&mut self, registration: Registration) -> Result<(), StreamEnd<Error>> {
         loop {
             let (cleared, upto) = registration.cleared(self.position);
-            self.position = cleared;
+            self.skip_to(cleared);
             self.announced = upto;
             self.catch_up(upto).await?;
             let is_due = self.last_sent.elapsed() >= HEARTBEAT_INTERVAL;
@@ -172,9 +215,16 @@ impl Subscription {
         Ok(())
     }
 
-    async fn page(&self, upto: Position, limit: usize) -> Result<Vec<Bytes>, StreamEnd<Error>> {
-        let page = self.sources.reader.page(self.position, upto, limit).await;
-        let page = page.map_err(|error| StreamEnd::Failed(store_error(&error)))?;
+    /// Reads a page of the log after the subscription's point.
+    async fn page(&mut self, upto: Position, limit: usize) -> Result<Vec<Bytes>, StreamEnd<Error>> {
+        let after = self.point().await?;
+        let page = match self.sources.reader.page(after, upto, limit).await {
+            Ok(page) => page,
+            Err(event_log::Error::Diverged { .. }) => {
+                return Err(StreamEnd::Failed(self.lost_point()));
+            }
+            Err(error) => return Err(StreamEnd::Failed(store_error(&error))),
+        };
         if page.records.is_empty() {
             let damaged = format!("the log ends at {} before its head {upto}", self.position);
             return Err(StreamEnd::Failed(store_error(&event_log::Error::Damaged(
@@ -184,9 +234,47 @@ impl Subscription {
         Ok(page.records)
     }
 
+    /// Returns the point at the subscription's position.
+    async fn point(&mut self) -> Result<Point, StreamEnd<Error>> {
+        let known = self
+            .point
+            .or_else(|| self.sources.tail.point(self.position));
+        let point = match known {
+            Some(point) => Some(point),
+            None => self
+                .sources
+                .reader
+                .point(self.position)
+                .await
+                .map_err(|error| StreamEnd::Failed(store_error(&error)))?,
+        };
+        self.point = point;
+        point.ok_or_else(|| StreamEnd::Failed(self.lost_point()))
+    }
+
+    /// Returns the error for a log that no longer has the subscription's point. The follow task finds
+    /// out more soon.
+    fn lost_point(&self) -> Error {
+        Error::LogDiverged {
+            position: self.position.get(),
+            shared: None,
+        }
+    }
+
+    /// Moves on to a position without reading the events up to it, which match nothing.
+    fn skip_to(&mut self, position: Position) {
+        if position != self.position {
+            self.position = position;
+            self.point = None;
+        }
+    }
+
     /// Delivers the matching ones of consecutive events, which a page bounds.
     async fn deliver_matching(&mut self, records: Vec<Bytes>) -> Result<(), StreamEnd<Error>> {
         self.position += records.len();
+        if let Some(newest) = records.last() {
+            self.point = Some(Point::of(self.position, newest));
+        }
         let events: Vec<_> = records
             .into_iter()
             .filter(|record| self.filter.matches(record))
@@ -204,6 +292,16 @@ impl Subscription {
 
     async fn send(&mut self, events: Vec<Bytes>) -> Result<(), StreamEnd<Error>> {
         let position = self.position;
+        let log_id = self.sources.reader.log_id().to_owned();
+        let resume_token = ResumeToken {
+            log_id: log_id.clone(),
+            position: position.get(),
+            event_id: self.point().await?.event_id,
+        };
+        // The point may be of the new history already.
+        if self.divergences.has_changed().unwrap_or(true) {
+            return Err(StreamEnd::Failed(self.diverged()));
+        }
         self.caught_up = self.is_caught_up();
         let head_position = self.sources.tail.head().max(self.head).max(position);
         let response = SubscribeResponse {
@@ -211,7 +309,8 @@ impl Subscription {
             position: position.get(),
             head_position: head_position.get(),
             caught_up: self.caught_up,
-            log_id: self.sources.reader.log_id().to_owned(),
+            log_id,
+            resume_token: resume_token.to_string(),
         };
         self.responses
             .send(Ok(response))

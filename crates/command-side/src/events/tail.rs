@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use event_log::{MAX_PAGE_BYTES, Position};
+use event_log::{MAX_PAGE_BYTES, Point, Position};
 use tokio::sync::watch;
 
 /// Limits the events in memory: 16 MiB. Subscribers read older events from the store.
@@ -19,6 +19,25 @@ struct Chunk {
     /// The position before the first event.
     after: Position,
     records: Vec<Bytes>,
+}
+
+/// Returns whether the newest event that both have is the same one: the tail, with its `head`, and a
+/// chunk after the point `before`.
+fn is_of_one_history(recent: &Recent, head: Point, before: Point, chunk: &Chunk) -> bool {
+    let shared = chunk.last().min(head.position);
+    let pushed = match shared.since(before.position).checked_sub(1) {
+        None => Some(before),
+        Some(index) => chunk
+            .records
+            .get(index as usize)
+            .map(|record| Point::of(shared, record)),
+    };
+    let known = match shared == head.position {
+        true => Some(head),
+        false => recent.point(shared),
+    };
+    // An older event than those in memory cannot be compared, and is not added either.
+    known.is_none() || known == pushed
 }
 
 impl Chunk {
@@ -45,51 +64,103 @@ struct Recent {
     bytes: usize,
 }
 
-/// The newest events, and the position of the head.
+impl Recent {
+    /// Returns the point at a position, or `None` if the events here lack it.
+    fn point(&self, position: Position) -> Option<Point> {
+        let index = self.chunks.partition_point(|chunk| chunk.last() < position);
+        let chunk = self.chunks.get(index)?;
+        let before = position.since(chunk.after).checked_sub(1)?;
+        let record = chunk.records.get(before as usize)?;
+        Some(Point::of(position, record))
+    }
+}
+
+/// The log went back: events that the node has seen are no longer in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Divergence {
+    /// The newest position that the node had seen.
+    pub(crate) seen: Position,
+    /// The newest position that both histories share. `None` if it is before the events in memory.
+    pub(crate) shared: Option<Position>,
+}
+
+/// The newest events, and the point of the head.
 #[derive(Debug)]
 pub(crate) struct Tail {
     recent: Mutex<Recent>,
-    head: watch::Sender<Position>,
+    head: watch::Sender<Point>,
+    /// The last divergence. Each one ends the streams that began before.
+    divergence: watch::Sender<Option<Divergence>>,
 }
 
 impl Tail {
-    /// Makes an empty tail of a log whose newest event is at `head`.
-    pub(crate) fn new(head: Position) -> Self {
+    /// Makes an empty tail of a log with this newest point.
+    pub(crate) fn new(head: Point) -> Self {
         Self {
             recent: Mutex::default(),
             head: watch::Sender::new(head),
+            divergence: watch::Sender::new(None),
         }
     }
 
     /// Returns the position of the newest event.
     pub(crate) fn head(&self) -> Position {
+        self.newest().position
+    }
+
+    /// Returns the newest point.
+    pub(crate) fn newest(&self) -> Point {
         *self.head.borrow()
     }
 
-    /// Returns a receiver that follows the position of the newest event.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<Position> {
+    /// Returns a receiver that follows the newest point.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Point> {
         self.head.subscribe()
     }
 
+    /// Returns a receiver that follows the divergences from now on.
+    pub(crate) fn divergences(&self) -> watch::Receiver<Option<Divergence>> {
+        self.divergence.subscribe()
+    }
+
+    /// Returns the point at a position, or `None` if it is not in memory.
+    pub(crate) fn point(&self, position: Position) -> Option<Point> {
+        let head = self.newest();
+        match position {
+            Position::START => Some(Point::START),
+            _ if position == head.position => Some(head),
+            _ => self.lock().point(position),
+        }
+    }
+
+    /// Returns the position before the first event in memory, or `None` without events.
+    pub(crate) fn start(&self) -> Option<Position> {
+        self.lock().chunks.front().map(|chunk| chunk.after)
+    }
+
     /// Adds committed events after the head, and skips the ones that the tail already holds.
-    /// Returns false, and adds nothing, if events before `first` are missing.
-    pub(crate) fn push(&self, first: Position, records: Vec<Bytes>) -> bool {
+    /// `before` is the point before the first one.
+    ///
+    /// Returns false, and adds nothing, if events are missing before the first one, or if the events
+    /// may belong to another history than the tail.
+    pub(crate) fn push(&self, before: Point, records: Vec<Bytes>) -> bool {
         let mut chunk = Chunk {
-            after: first.previous(),
+            after: before.position,
             records,
         };
         let dropped = {
             let mut recent = self.lock();
-            let head = self.head();
-            if chunk.after > head {
+            let head = self.newest();
+            if chunk.after > head.position || !is_of_one_history(&recent, head, before, &chunk) {
                 return false;
             }
-            if chunk.last() <= head {
+            if chunk.last() <= head.position {
                 return true;
             }
             // The writer and the follow task may push the same events.
-            chunk.skip(head);
+            chunk.skip(head.position);
             let last = chunk.last();
+            let newest = chunk.records.last().map(|record| Point::of(last, record));
             recent.bytes += chunk.bytes();
             recent.chunks.push_back(Arc::new(chunk));
             let mut dropped = Vec::new();
@@ -99,12 +170,23 @@ impl Tail {
                     dropped.push(oldest);
                 }
             }
-            self.head.send_replace(last);
+            if let Some(newest) = newest {
+                self.head.send_replace(newest);
+            }
             dropped
         };
         // Frees the memory after the lock is released, so that no task waits for it.
         drop(dropped);
         true
+    }
+
+    /// Drops all events after a divergence, ends the streams, and goes on at the log's newest point.
+    pub(crate) fn restart(&self, head: Point, divergence: Divergence) {
+        // First, so that no stream takes an event of the new history for the next one of the old.
+        self.divergence.send_replace(Some(divergence));
+        let mut recent = self.lock();
+        *recent = Recent::default();
+        self.head.send_replace(head);
     }
 
     /// Returns up to `limit` events after a position, or `None` if the tail lacks the next one.
@@ -156,14 +238,18 @@ impl Tail {
 
 #[cfg(test)]
 mod tests {
+    use contract::orders::v1::RecordedEvent;
+    use prost::Message as _;
+    use uuid::Uuid;
+
     use super::*;
 
     fn tail(head: u64) -> Tail {
-        Tail::new(head.into())
+        Tail::new(Point::of(head.into(), b""))
     }
 
     fn push(tail: &Tail, first: u64, records: Vec<Bytes>) -> bool {
-        tail.push(first.into(), records)
+        tail.push(Point::of(Position::from(first).previous(), b""), records)
     }
 
     fn after(tail: &Tail, position: u64, limit: usize) -> Option<Vec<Bytes>> {
@@ -243,5 +329,57 @@ mod tests {
         assert!(tail.lock().bytes <= MAX_TAIL_BYTES);
         let kept = (0..20).filter(|position| after(&tail, *position, 1).is_some());
         assert_eq!(kept.collect::<Vec<_>>(), [16, 17, 18, 19]);
+    }
+
+    /// Encodes an event with this id.
+    fn record(event_id: Uuid) -> Bytes {
+        let event = RecordedEvent {
+            event_id: event_id.to_string(),
+            ..RecordedEvent::default()
+        };
+        event.encode_to_vec().into()
+    }
+
+    #[test]
+    fn g12_tail_takes_events_of_its_own_history_only() {
+        let ids: Vec<_> = (0..6).map(|_| Uuid::now_v7()).collect();
+        let at = |position: u64, id: usize| Point {
+            position: position.into(),
+            event_id: ids[id],
+        };
+        let records = |of: &[usize]| of.iter().map(|id| record(ids[*id])).collect();
+        let tail = Tail::new(at(4, 0));
+        assert!(!tail.push(at(4, 5), records(&[1])), "another event at 4");
+        let unknown = Point::of(4.into(), b"");
+        assert!(!tail.push(unknown, records(&[1])), "an unknown event at 4");
+        assert!(tail.push(at(4, 0), records(&[1, 2])));
+        assert!(tail.push(at(4, 0), records(&[1])), "known already");
+        assert!(!tail.push(at(4, 0), records(&[3])), "another event at 5");
+        assert!(!tail.push(at(4, 0), records(&[1, 3, 4])), "at 6");
+        assert!(!tail.push(at(5, 3), Vec::new()), "at 5");
+        assert_eq!(tail.newest(), at(6, 2));
+        assert_eq!(
+            [4, 5, 6].map(|it| tail.point(it.into())),
+            [None, Some(at(5, 1)), Some(at(6, 2))]
+        );
+        assert!(tail.push(at(5, 1), records(&[2, 3])));
+        assert_eq!(tail.newest(), at(7, 3));
+    }
+
+    #[test]
+    fn g12_tail_forgets_all_events_of_a_history_that_the_log_left() {
+        let tail = tail(4);
+        push(&tail, 5, records(5..9));
+        let mut divergences = tail.divergences();
+        let divergence = Divergence {
+            seen: 8.into(),
+            shared: Some(5.into()),
+        };
+        tail.restart(Point::of(6.into(), b""), divergence);
+        assert_eq!(tail.head().get(), 6);
+        assert_eq!(after(&tail, 5, 10), None);
+        assert_eq!(*divergences.borrow_and_update(), Some(divergence));
+        assert!(push(&tail, 7, records(7..9)));
+        assert_eq!(after(&tail, 6, 10), Some(records(7..9)));
     }
 }

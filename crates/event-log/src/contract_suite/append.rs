@@ -1,5 +1,7 @@
 //! Cases of appends: positions, versions, request ids, exclusive loads.
 
+use uuid::Uuid;
+
 use super::*;
 
 pub(crate) async fn g3_positions_are_dense_across_batches_and_restarts(fixture: &dyn Fixture) {
@@ -110,4 +112,21 @@ pub(crate) async fn append_takes_more_rows_than_one_statement_has_parameters_for
     assert_eq!(head(&mut log).await, count as u64);
     let page = page(&log, 0, count as u64, count).await.unwrap();
     assert_eq!(page.records.len(), count);
+}
+
+pub(crate) async fn g12_append_returns_the_point_before_the_batch(fixture: &dyn Fixture) {
+    let mut log = fixture.open(SCHEMA).await;
+    let mut expected = Point::START;
+    for version in 1..=3 {
+        let event_id = Uuid::now_v7();
+        let one = batch([event("a", version, &identified(event_id))]);
+        assert_eq!(log.appender.append(&one).await.unwrap(), expected);
+        expected = Point {
+            position: version.into(),
+            event_id,
+        };
+        if version == 2 {
+            log = reopen(fixture, log, SCHEMA).await;
+        }
+    }
 }

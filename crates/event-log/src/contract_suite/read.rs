@@ -5,6 +5,8 @@ use std::task::{Context, Waker};
 use proptest::{prelude::*, strategy::ValueTree as _};
 use test_support::DEADLINE;
 
+use uuid::Uuid;
+
 use super::*;
 
 pub(crate) async fn g5_load_returns_the_replies_to_known_request_ids(fixture: &dyn Fixture) {
@@ -282,7 +284,7 @@ pub(crate) async fn g13_head_and_history_do_not_wait_for_pages(fixture: &dyn Fix
     // Each page that has a connection keeps it, because nothing polls the page again. A page that
     // is read within its poll gives the connection back, so there are more pages.
     let mut pages: Vec<_> = (0..50)
-        .map(|_| log.reader.page(Position::START, Position::MAX, 10))
+        .map(|_| log.reader.page(Point::START, Position::MAX, 10))
         .collect();
     let mut context = Context::from_waker(Waker::noop());
     for page in &mut pages {
@@ -294,4 +296,31 @@ pub(crate) async fn g13_head_and_history_do_not_wait_for_pages(fixture: &dyn Fix
         assert_eq!(history.records.len(), 1);
     };
     tokio::time::timeout(DEADLINE, short_reads).await.unwrap();
+}
+
+pub(crate) async fn g12_page_follows_a_point_of_the_log_only(fixture: &dyn Fixture) {
+    let mut log = fixture.open(SCHEMA).await;
+    let ids = [Uuid::now_v7(), Uuid::now_v7()];
+    let events = [1, 2].map(|version| event("a", version, &identified(ids[version as usize - 1])));
+    append(&mut log, &batch(events)).await;
+    let at = |position: u64, event_id| Point {
+        position: position.into(),
+        event_id,
+    };
+    assert_eq!(point(&log, 1).await, at(1, ids[0]));
+    assert_eq!(log.reader.point(3.into()).await.unwrap(), None);
+    let page_after = async |after| {
+        let page = log.reader.page(after, Position::MAX, 10).await;
+        page.map(|page| page.records.len())
+    };
+    assert_eq!(page_after(Point::START).await.unwrap(), 2);
+    assert_eq!(page_after(at(1, ids[0])).await.unwrap(), 1);
+    assert_eq!(page_after(at(2, ids[1])).await.unwrap(), 0);
+    for (position, event_id) in [(1, ids[1]), (2, ids[0]), (3, ids[1])] {
+        let refused = page_after(at(position, event_id)).await;
+        let Err(Error::Diverged { position: found }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(found.get(), position);
+    }
 }

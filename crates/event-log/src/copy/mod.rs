@@ -251,9 +251,9 @@ async fn copy_events(
             events,
             requests: Vec::new(),
         };
-        let first = appender.append(&batch).await?;
-        if first != after + 1 {
-            return Err(Error::Different(format!("event {first}")));
+        let before = appender.append(&batch).await?.position;
+        if before != after {
+            return Err(Error::Different(format!("event {}", before + 1)));
         }
         after += batch.events.len();
     }

@@ -8,7 +8,9 @@ use tokio::time::Instant;
 
 use super::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, LOG_LOCK, in_time};
 use crate::{
-    Appender, Batch, Error, Loaded, Needed, NewRequest, PendingPosition, Position, Schema, Version,
+    Appender, Batch, Error, Loaded, Needed, NewRequest, PendingPosition, Point, Position, Schema,
+    Version,
+    statements::{POINT_SQL, event_id_sql},
 };
 
 /// Appends for one node, or for a copy. Every node has its own appender.
@@ -17,6 +19,8 @@ pub(super) struct PostgresAppender {
     schema: Schema,
     /// The id of the log that the node opened. After a reconnect, the appender rejects another log.
     log_id: Option<String>,
+    /// The newest point that the node has seen. A new connection must have it.
+    seen: Point,
     /// True for a node, which shares the lock on the log. False for a copy, whose other connection
     /// holds the lock exclusively.
     is_node: bool,
@@ -64,7 +68,8 @@ const LOAD_SQL: &str = "
 
 /// Appends a batch in one statement. Without an exclusive load, no round trip separates the lock on
 /// `log_head` from the commit.
-const APPEND_SQL: &str = "
+const APPEND_SQL: &str = concat!(
+    "
     WITH head AS (
         UPDATE log_head SET position = position + CARDINALITY($1::integer[])
         RETURNING position - CARDINALITY($1::integer[]) AS before
@@ -83,7 +88,10 @@ const APPEND_SQL: &str = "
             $12::boolean[])
             AS request (id, fingerprint, aggregate_id, version, position, in_batch)
     )
-    SELECT before + 1 FROM head";
+    SELECT before, (SELECT ",
+    event_id_sql!(),
+    " FROM events WHERE position = before) FROM head"
+);
 
 impl PostgresAppender {
     /// Creates the appender of a node.
@@ -92,6 +100,7 @@ impl PostgresAppender {
             options,
             schema,
             log_id: None,
+            seen: Point::START,
             is_node: true,
             connection: None,
         }
@@ -136,22 +145,25 @@ impl PostgresAppender {
     }
 
     /// Takes the shared lock, which keeps copies from the log while the connection lives. Fails
-    /// while a copy holds the lock, or if a copy has replaced the log by another one.
-    async fn check(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    /// while a copy holds the lock, or if a copy has replaced the log by another one, or if the log
+    /// lacks the newest event that the node has seen.
+    async fn check(&self, connection: &mut PgConnection) -> Result<(), Error> {
         let (taken, log_id): (bool, Option<String>) =
             sqlx::query_as("SELECT pg_try_advisory_lock_shared($1), (SELECT id FROM log)")
                 .bind(LOG_LOCK)
-                .fetch_one(connection)
+                .fetch_one(&mut *connection)
                 .await?;
         if !taken {
-            return Err(sqlx::Error::Protocol("the log is being copied".to_owned()));
+            return Err(sqlx::Error::Protocol("the log is being copied".to_owned()).into());
         }
         if self.log_id.is_some() && self.log_id != log_id {
-            return Err(sqlx::Error::Protocol(
-                "the database holds another log now".to_owned(),
-            ));
+            return Err(
+                sqlx::Error::Protocol("the database holds another log now".to_owned()).into(),
+            );
         }
-        Ok(())
+        let record = sqlx::query_scalar(POINT_SQL).bind(self.seen.position);
+        let record: Option<Vec<u8>> = record.fetch_optional(connection).await?;
+        self.seen.check(record.as_deref())
     }
 
     /// Takes the connection out, or opens one. The caller puts a working connection back.
@@ -187,6 +199,10 @@ impl PostgresAppender {
 
 #[async_trait]
 impl Appender for PostgresAppender {
+    fn has_seen(&mut self, point: Point) {
+        self.seen = point;
+    }
+
     async fn head(&mut self) -> Result<Position, Error> {
         let mut connection = self.take().await?;
         let head = sqlx::query_scalar("SELECT position FROM log_head");
@@ -241,13 +257,13 @@ impl Appender for PostgresAppender {
         Ok(loaded)
     }
 
-    async fn append(&mut self, batch: &Batch) -> Result<Position, Error> {
+    async fn append(&mut self, batch: &Batch) -> Result<Point, Error> {
         let mut connection = self.take().await?;
         match in_time(ANSWER_TIMEOUT, append(&mut connection, batch)).await {
-            Ok(first) => {
+            Ok(before) => {
                 connection.exclusive = false;
                 self.put_back(connection);
-                Ok(first)
+                Ok(before)
             }
             Err(Error::Conflict) if !connection.exclusive => {
                 self.put_back(connection);
@@ -265,7 +281,7 @@ impl Appender for PostgresAppender {
     }
 }
 
-async fn append(connection: &mut Connection, batch: &Batch) -> Result<Position, sqlx::Error> {
+async fn append(connection: &mut Connection, batch: &Batch) -> Result<Point, sqlx::Error> {
     let Batch { events, requests } = batch;
     if events.is_empty() && requests.is_empty() {
         if connection.exclusive {
@@ -273,7 +289,7 @@ async fn append(connection: &mut Connection, batch: &Batch) -> Result<Position, 
                 .execute(&mut connection.postgres)
                 .await?;
         }
-        return Ok(Position::START);
+        return Ok(Point::START);
     }
     let kinds: Vec<_> = events.iter().map(|event| event.aggregate.kind).collect();
     let ids: Vec<_> = events.iter().map(|event| &event.aggregate.id).collect();
@@ -288,7 +304,7 @@ async fn append(connection: &mut Connection, batch: &Batch) -> Result<Position, 
         .collect();
     let records: Vec<_> = events.iter().map(|event| event.record.as_slice()).collect();
     let replies = Replies::of(requests);
-    let first = sqlx::query_scalar(APPEND_SQL)
+    let (before, record): (Position, Option<Vec<u8>>) = sqlx::query_as(APPEND_SQL)
         .bind(kinds)
         .bind(ids)
         .bind(versions)
@@ -308,7 +324,8 @@ async fn append(connection: &mut Connection, batch: &Batch) -> Result<Position, 
             .execute(&mut connection.postgres)
             .await?;
     }
-    Ok(first)
+    // The statement does not see an event that another node committed while it waited for the lock.
+    Ok(Point::of(before, &record.unwrap_or_default()))
 }
 
 /// The columns of the requests, as [`APPEND_SQL`] binds them.

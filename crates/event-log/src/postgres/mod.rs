@@ -127,10 +127,13 @@ fn is_lock_timeout(error: &sqlx::Error) -> bool {
 }
 
 /// Awaits `answer`, and fails with a timeout error after `timeout`.
-async fn in_time<T>(
+async fn in_time<T, E>(
     timeout: Duration,
-    answer: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, Error> {
+    answer: impl Future<Output = Result<T, E>>,
+) -> Result<T, Error>
+where
+    Error: From<E>,
+{
     match tokio::time::timeout(timeout, answer).await {
         Ok(answered) => Ok(answered?),
         Err(_) => Err(sqlx::Error::Io(io::ErrorKind::TimedOut.into()).into()),

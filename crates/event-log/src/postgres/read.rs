@@ -6,10 +6,13 @@ use tokio::runtime::Handle;
 
 use super::{ANSWER_TIMEOUT, in_time};
 use crate::{
-    Error, InspectedEvent, InspectedRequest, MAX_PAGE_BYTES, Page, Position, Reader, Schema,
+    Error, InspectedEvent, InspectedRequest, MAX_PAGE_BYTES, Page, Point, Position, Reader, Schema,
     long_reads::LongReads,
     rows::{InspectedEventRow, InspectedRequestRow, RecordRow},
-    statements::{HISTORY_SQL, INSPECT_SQL, REQUESTS_AFTER_SQL, page_sql, requests_sql},
+    statements::{
+        HISTORY_SQL, INSPECT_SQL, POINT_SQL, REQUESTS_AFTER_SQL, event_id_sql, page_sql,
+        requests_sql,
+    },
 };
 
 /// Reads a log through a pool of connections.
@@ -30,6 +33,16 @@ impl PostgresReader {
         Ok(acquired.await.map_err(|_| sqlx::Error::PoolClosed)??)
     }
 }
+
+/// Reads a page, and before it the start of the record at position $1.
+const PAGE_SQL: &str = concat!(
+    "SELECT position, event_type, schema_version, ",
+    event_id_sql!(),
+    " FROM events WHERE position = $1
+    UNION ALL SELECT * FROM (",
+    page_sql!("position, event_type, schema_version, record"),
+    ") AS page ORDER BY position"
+);
 
 /// Drops the connection after a failed or late answer, so that the pool does not reuse it.
 fn keep_or_drop<T>(
@@ -55,17 +68,30 @@ impl Reader for PostgresReader {
         keep_or_drop(&mut connection, head)
     }
 
-    async fn page(&self, after: Position, upto: Position, limit: usize) -> Result<Page, Error> {
+    async fn point(&self, position: Position) -> Result<Option<Point>, Error> {
+        let mut connection = self.connection().await?;
+        let record = sqlx::query_scalar(POINT_SQL).bind(position);
+        let record = in_time(ANSWER_TIMEOUT, record.fetch_optional(&mut *connection)).await;
+        let record: Option<Vec<u8>> = keep_or_drop(&mut connection, record)?;
+        Ok(record.map(|record| Point::of(position, &record)))
+    }
+
+    async fn page(&self, after: Point, upto: Position, limit: usize) -> Result<Page, Error> {
         let _turn = self.long_reads.turn().await;
         let mut connection = self.connection().await?;
-        let rows = sqlx::query_as(page_sql!("position, event_type, schema_version, record"))
-            .bind(after)
+        let rows = sqlx::query_as(PAGE_SQL)
+            .bind(after.position)
             .bind(upto)
             .bind(limit as i64)
             .bind(MAX_PAGE_BYTES as i64);
         let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
-        let rows: Vec<RecordRow> = keep_or_drop(&mut connection, rows)?;
-        Page::dense(after, rows, self.schema)
+        let mut rows: Vec<RecordRow> = keep_or_drop(&mut connection, rows)?;
+        let before = rows
+            .first()
+            .is_some_and(|row| row.0 == after.position)
+            .then(|| rows.remove(0));
+        after.check(before.as_ref().map(|row| row.3.as_slice()))?;
+        Page::dense(after.position, rows, self.schema)
     }
 
     async fn history(&self, kind: i32, aggregate_id: &str) -> Result<Page, Error> {

@@ -5,7 +5,10 @@ use std::str::FromStr as _;
 use sqlx::{Connection as _, PgConnection};
 
 use super::*;
-use crate::contract_suite::{Fixture, contract_suite};
+use crate::{
+    Batch, Point,
+    contract_suite::{self, Fixture, contract_suite},
+};
 
 /// The URL of an empty database.
 struct EmptyDatabase(String);
@@ -35,3 +38,41 @@ impl Fixture for EmptyDatabase {
 }
 
 contract_suite!(EmptyDatabase::new().await, ignore = "needs Postgres");
+
+/// Sets the log back to position 1, as a point-in-time recovery does, and ends all connections.
+const GO_BACK_TO_1: &str = "
+    ALTER TABLE events DISABLE TRIGGER events_are_never_changed;
+    DELETE FROM events WHERE position > 1;
+    ALTER TABLE events ENABLE TRIGGER events_are_never_changed;
+    UPDATE log_head SET position = 1;
+    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()";
+
+#[tokio::test]
+#[ignore = "needs Postgres"]
+async fn g12_appender_rejects_a_log_that_went_back_after_a_reconnect() {
+    let fixture = EmptyDatabase::new().await;
+    let mut log = fixture.open(contract_suite::SCHEMA).await;
+    let event = |version| contract_suite::identified_event("a", version);
+    let events = [event(1), event(2)];
+    let records = events.clone().map(|event| event.record);
+    let batch = |events| Batch {
+        events,
+        requests: Vec::new(),
+    };
+    log.appender.append(&batch(events.into())).await.unwrap();
+    log.appender.has_seen(Point::of(2.into(), &records[1]));
+    fixture.execute(GO_BACK_TO_1).await.unwrap();
+    // The first call after the cut may find the dead connection. It appends nothing.
+    let other = batch(vec![event(2)]);
+    log.appender.append(&other).await.unwrap_err();
+    for _ in 0..2 {
+        let refused = log.appender.append(&other).await;
+        assert!(matches!(refused, Err(Error::Diverged { position }) if position.get() == 2));
+    }
+    log.appender.probe().await.unwrap_err();
+    log.appender.has_seen(Point::of(1.into(), &records[0]));
+    log.appender.probe().await.unwrap();
+    let before = log.appender.append(&other).await.unwrap();
+    assert_eq!(before, Point::of(1.into(), &records[0]));
+}

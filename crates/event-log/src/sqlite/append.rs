@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use crate::{
-    Appender, Batch, Error, Loaded, Needed, NewEvent, NewRequest, Position, Schema, rows::LoadedRow,
+    Appender, Batch, Error, Loaded, Needed, NewEvent, NewRequest, Point, Position, Schema,
+    rows::LoadedRow, statements::POINT_SQL,
 };
 
 /// Bytes that [`Appender::probe`] writes to a file next to the log. A failed store recovers
@@ -16,8 +17,8 @@ const PROBE_BYTES: usize = 256 << 10;
 pub(super) struct SqliteAppender {
     connection: SqliteConnection,
     schema: Schema,
-    /// The newest position; `None` after a failure, when only the file has the position.
-    head: Option<Position>,
+    /// The newest point; `None` after a failure, when only the file has it.
+    head: Option<Point>,
 }
 
 /// Loads events and requests in one round trip. Requests have aggregate type 0. The cross joins
@@ -43,8 +44,23 @@ impl SqliteAppender {
             schema,
             head: None,
         };
-        appender.head().await?;
+        appender.newest().await?;
         Ok(appender)
+    }
+
+    /// Returns the point of the newest event.
+    async fn newest(&mut self) -> Result<Point, Error> {
+        if let Some(head) = self.head {
+            return Ok(head);
+        }
+        let position: Position =
+            sqlx::query_scalar("SELECT coalesce(max(position), 0) FROM events")
+                .fetch_one(&mut self.connection)
+                .await?;
+        let record = sqlx::query_scalar(POINT_SQL).bind(position);
+        let record: Option<Vec<u8>> = record.fetch_optional(&mut self.connection).await?;
+        let head = record.map_or(Point::START, |record| Point::of(position, &record));
+        Ok(*self.head.insert(head))
     }
 
     /// Runs the whole transaction as one text, because each call costs a hop to the thread of
@@ -109,14 +125,11 @@ impl SqliteAppender {
 
 #[async_trait]
 impl Appender for SqliteAppender {
+    /// Does nothing: this process owns the file, so that nobody else changes it.
+    fn has_seen(&mut self, _point: Point) {}
+
     async fn head(&mut self) -> Result<Position, Error> {
-        if let Some(head) = self.head {
-            return Ok(head);
-        }
-        let head = sqlx::query_scalar("SELECT coalesce(max(position), 0) FROM events")
-            .fetch_one(&mut self.connection)
-            .await?;
-        Ok(*self.head.insert(head))
+        Ok(self.newest().await?.position)
     }
 
     async fn probe(&mut self) -> Result<(), Error> {
@@ -164,10 +177,11 @@ impl Appender for SqliteAppender {
         Ok(Loaded::of(rows, self.schema))
     }
 
-    async fn append(&mut self, batch: &Batch) -> Result<Position, Error> {
-        let first = self.head().await? + 1;
+    async fn append(&mut self, batch: &Batch) -> Result<Point, Error> {
+        let before = self.newest().await?;
+        let first = before.position + 1;
         if batch.events.is_empty() && batch.requests.is_empty() {
-            return Ok(first);
+            return Ok(before);
         }
         self.head = None;
         if let Err(error) = self.execute(batch, first).await {
@@ -177,8 +191,10 @@ impl Appender for SqliteAppender {
                 .await;
             return Err(error.into());
         }
-        self.head = Some(first.previous() + batch.events.len());
-        Ok(first)
+        let head = before.position + batch.events.len();
+        let newest = batch.events.last();
+        self.head = Some(newest.map_or(before, |event| Point::of(head, &event.record)));
+        Ok(before)
     }
 
     async fn close(self: Box<Self>) {

@@ -4,11 +4,14 @@ use async_trait::async_trait;
 use sqlx::SqlitePool;
 
 use crate::{
-    Encoder, Error, InspectedEvent, InspectedRequest, MAX_PAGE_BYTES, Page, Position, Reader,
-    Schema,
+    Encoder, Error, InspectedEvent, InspectedRequest, MAX_PAGE_BYTES, Page, Point, Position,
+    Reader, Schema,
     long_reads::LongReads,
     rows::{InspectedEventRow, InspectedRequestRow, RecordRow, check_dense},
-    statements::{HISTORY_SQL, INSPECT_SQL, REQUESTS_AFTER_SQL, page_sql, requests_sql},
+    statements::{
+        HISTORY_SQL, INSPECT_SQL, POINT_SQL, REQUESTS_AFTER_SQL, event_id_sql, page_sql,
+        requests_sql,
+    },
 };
 
 /// Reads a log through a pool of read-only connections.
@@ -21,11 +24,14 @@ pub(super) struct SqliteReader {
 }
 
 /// Reads a page as one row, because fetching a row per event costs more than the event itself. The
-/// row has the concatenated records and the length of each.
+/// row has the concatenated records and the length of each, and the id of the event before the page.
 const PAGE_SQL: &str = concat!(
     "SELECT count(*), coalesce(min(position), 0), coalesce(max(position), 0),
         min(schema_version), max(schema_version),
-        group_concat(length(record)), CAST(group_concat(record, '') AS BLOB)
+        group_concat(length(record)), CAST(group_concat(record, '') AS BLOB),
+        (SELECT ",
+    event_id_sql!(),
+    " FROM events WHERE position = $1)
     FROM (",
     page_sql!("position, schema_version, record"),
     ")"
@@ -38,6 +44,7 @@ type PageRow = (
     Option<u32>,
     Option<u32>,
     Option<String>,
+    Option<Vec<u8>>,
     Option<Vec<u8>>,
 );
 
@@ -71,20 +78,21 @@ impl Reader for SqliteReader {
         &self.log_id
     }
 
-    async fn page(&self, after: Position, upto: Position, limit: usize) -> Result<Page, Error> {
+    async fn page(&self, after: Point, upto: Position, limit: usize) -> Result<Page, Error> {
         let _turn = self.long_reads.turn().await;
-        let (count, first, last, oldest, newest, lengths, bytes): PageRow =
+        let (count, first, last, oldest, newest, lengths, bytes, before): PageRow =
             sqlx::query_as(PAGE_SQL)
-                .bind(after)
+                .bind(after.position)
                 .bind(upto)
                 .bind(limit as i64)
                 .bind(MAX_PAGE_BYTES as i64)
                 .fetch_one(&self.pool)
                 .await?;
+        after.check(before.as_deref())?;
         if count == 0 {
             return Ok(Page::default());
         }
-        check_dense(after, first, last, count as usize)?;
+        check_dense(after.position, first, last, count as usize)?;
         let current = Some(self.schema.current);
         if oldest != current || newest != current {
             return self.page_of_any_schema(first, last).await;
@@ -102,6 +110,12 @@ impl Reader for SqliteReader {
             rest = remaining;
         }
         Ok(Page { first, records })
+    }
+
+    async fn point(&self, position: Position) -> Result<Option<Point>, Error> {
+        let record = sqlx::query_scalar(POINT_SQL).bind(position);
+        let record: Option<Vec<u8>> = record.fetch_optional(&self.pool).await?;
+        Ok(record.map(|record| Point::of(position, &record)))
     }
 
     async fn head(&self) -> Result<Position, Error> {

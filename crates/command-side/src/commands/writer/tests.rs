@@ -28,7 +28,7 @@ async fn fixture() -> Fixture {
     let writer = Writer {
         jobs,
         appender,
-        tail: Arc::new(Tail::new(Position::START)),
+        tail: Arc::new(Tail::new(Point::START)),
         signals: Arc::default(),
         available: watch::Sender::new(true),
         timeouts: 0,
@@ -92,7 +92,7 @@ async fn g1_writer_commits_a_command_whose_caller_has_gone() {
     drop(jobs);
     writer.run(CancellationToken::new()).await;
     assert_eq!(reply.await.unwrap().unwrap().1, 2.into());
-    let page = reader.page(Position::START, 2.into(), 10).await.unwrap();
+    let page = reader.page(Point::START, 2.into(), 10).await.unwrap();
     assert_eq!(page.records.len(), 2);
 }
 
@@ -187,6 +187,10 @@ struct SlowFor(&'static str, Box<dyn Appender>);
 
 #[async_trait::async_trait]
 impl Appender for SlowFor {
+    fn has_seen(&mut self, point: Point) {
+        self.1.has_seen(point);
+    }
+
     async fn head(&mut self) -> Result<Position, Error> {
         self.1.head().await
     }
@@ -204,7 +208,7 @@ impl Appender for SlowFor {
         self.1.load(needed, request_ids, exclusively).await
     }
 
-    async fn append(&mut self, batch: &Batch) -> Result<Position, Error> {
+    async fn append(&mut self, batch: &Batch) -> Result<Point, Error> {
         let mut ids = batch.events.iter().map(|event| &event.aggregate.id);
         if ids.any(|id| id.starts_with(self.0)) {
             return Err(Error::TimedOut(sqlx::Error::WorkerCrashed));

@@ -28,7 +28,7 @@ impl Node {
         } = log.unwrap();
         let sources = Sources {
             reader,
-            tail: Arc::new(Tail::new(Position::START)),
+            tail: Arc::new(Tail::new(Point::START)),
             dispatcher: Dispatcher::new(Position::START),
             available: watch::channel(true).1,
             stop: CancellationToken::new(),
@@ -65,11 +65,11 @@ impl Node {
             events: (head.get() + 1..).take(count).map(event).collect(),
             requests: Vec::new(),
         };
-        let first = self.appender.append(&batch).await.unwrap();
+        let before = self.appender.append(&batch).await.unwrap();
         let mut encoder = Encoder::with_capacity(count, count * size);
-        let records = first.onwards().zip(&batch.events);
+        let records = (before.position + 1).onwards().zip(&batch.events);
         let records = records.map(|(position, event)| encoder.push(position, &event.record));
-        assert!(self.sources.tail.push(first, records.collect()));
+        assert!(self.sources.tail.push(before, records.collect()));
     }
 
     /// Subscribes to the events of a customer from the start, at most `batch` in a response.
@@ -79,11 +79,16 @@ impl Node {
             ..EventFilter::default()
         };
         let (sender, responses) = mpsc::channel(1);
+        let start = Start {
+            position: Position::START,
+            point: None,
+            head: self.sources.tail.head(),
+            divergences: self.sources.tail.divergences(),
+        };
         let subscription = Subscription::new(
             self.sources.clone(),
             Filter::new(filter, &mut Violations::default()),
-            Position::START,
-            self.sources.tail.head(),
+            start,
             batch,
             sender,
         );
