@@ -14,6 +14,7 @@ mod evolution;
 mod example;
 mod faults;
 mod health;
+mod history;
 mod limits;
 mod losses;
 mod newer_clients;

@@ -299,7 +299,8 @@ async fn g6_a_subscription_that_does_not_follow_ends_at_the_head_of_the_database
         };
         // No notification announces this append, and the next poll of the nodes is up to 250 ms
         // away.
-        let position = log.appender.append(&batch).await.unwrap().get();
+        let before = log.appender.append(&batch).await.unwrap();
+        let position = (before.position + 1).get();
         let events = clients.events(events_after(position - 1)).await;
         assert_eq!(positions(&events), [position]);
     }

@@ -5,12 +5,12 @@ use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 use prost::Message as _;
 use read_model::{
     search::{self, Applied, Document, Engine, IndexCheckpoint},
-    store::{self, ChangeCursor, Parked, Reader},
+    store::{self, ChangeCursor, Checkpoint, Parked, Reader},
 };
 use telemetry::metrics;
 use tokio::time::{Instant, sleep_until};
 
-use crate::documents::DocumentsHandle;
+use crate::{documents::DocumentsHandle, stream};
 
 /// Minimum interval between writes, unless a full write is ready. It bounds the engine's work under
 /// a steady trickle of changes: a write costs more than a document.
@@ -28,6 +28,12 @@ pub(crate) enum Error {
     Store(#[from] store::Error),
     #[error(transparent)]
     Engine(#[from] search::Error),
+    /// The log went back, and the documents started over.
+    #[error("the documents are of another history than the index")]
+    OtherHistory,
+    /// The nodes did not say whether the log has the index's checkpoint.
+    #[error(transparent)]
+    Stream(#[from] stream::Error),
 }
 
 /// Brings one index up to date with the documents. Keeps no durable state of its own: the engine
@@ -85,6 +91,8 @@ struct NextWrite {
     documents: Vec<Document>,
     next: ChangeCursor,
     is_all: bool,
+    /// The id of the event at the position of `next`. Empty if it is unknown.
+    event_id: String,
 }
 
 impl IndexUpdater {
@@ -241,7 +249,16 @@ impl IndexUpdater {
                 .iter()
                 .map(|document| document.order.encoded_len())
                 .sum::<usize>();
+            let checkpoint = changes.checkpoint;
+            let is_of_history =
+                |checkpoint: &Checkpoint| checkpoint.history == self.applied.history;
+            if !checkpoint.as_ref().is_some_and(is_of_history) {
+                return Err(Error::OtherHistory);
+            }
             write.next = changes.next;
+            write.event_id = checkpoint
+                .filter(|checkpoint| checkpoint.position == write.next.position)
+                .map_or_else(String::new, |checkpoint| checkpoint.event_id);
             write.documents.extend(changes.documents);
             write.is_all = write.next.position >= changes.as_of;
             let is_full = write.documents.len() >= self.max_documents || bytes >= MAX_WRITE_BYTES;
@@ -259,9 +276,11 @@ impl IndexUpdater {
             documents,
             next,
             is_all,
+            event_id,
         } = write;
         let reaches = IndexCheckpoint {
             position: next.position,
+            event_id,
             answers: if is_all {
                 next.position
             } else {

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use read_model::{
     progress::Progress,
     search::{self, IndexCheckpoint, LiveIndex},
-    store::{self, Reader},
+    store::{self, Checkpoint, Reader},
 };
 use telemetry::metrics;
 use tokio::{
@@ -16,9 +16,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    Nodes,
     backoff::Backoff,
     documents::DocumentsHandle,
     index_updater::{Error, IndexUpdater},
+    stream,
     traces::Traces,
 };
 
@@ -37,6 +39,7 @@ const FIRST_GENERATION: u64 = 1;
 #[derive(Debug)]
 pub(crate) struct Indexer {
     documents: Reader,
+    nodes: Nodes,
     engine: Arc<dyn LiveIndex>,
     documents_handle: DocumentsHandle,
     progress: Progress,
@@ -107,6 +110,7 @@ impl Indexer {
     /// process writes the index. `traces` are those of the documents.
     pub(crate) fn new(
         documents: Reader,
+        nodes: Nodes,
         engine: Arc<dyn LiveIndex>,
         documents_handle: DocumentsHandle,
         writes: bool,
@@ -120,6 +124,7 @@ impl Indexer {
         });
         let indexer = Self {
             documents,
+            nodes,
             engine,
             documents_handle,
             progress: progress.clone(),
@@ -148,8 +153,11 @@ impl Indexer {
                     self.follow().await
                 }
             };
-            let Some(Err(error)) = stop.run_until_cancelled(worked).await else {
-                return;
+            let error = match stop.run_until_cancelled(worked).await {
+                None => return,
+                // The documents started over.
+                Some(Ok(())) => continue,
+                Some(Err(error)) => error,
             };
             if writes && matches!(error, Error::Engine(_)) {
                 metrics::not_indexed();
@@ -164,12 +172,15 @@ impl Indexer {
         }
     }
 
-    /// Waits until the documents have a checkpoint, and returns the id of their log.
-    async fn log_id(&self) -> Result<String, Error> {
+    /// Waits until the documents have only events of the log, and returns their checkpoint.
+    async fn documents_checkpoint(&self) -> Result<Checkpoint, Error> {
+        let mut consistent = self.documents.consistent();
+        let is_consistent = consistent.wait_for(|is_consistent| *is_consistent).await;
+        is_consistent.map_err(|_| store::Error::Stopped)?;
         let mut position = self.documents.subscribe();
         loop {
             if let Some(checkpoint) = self.documents.checkpoint().await? {
-                return Ok(checkpoint.log_id);
+                return Ok(checkpoint);
             }
             position
                 .changed()
@@ -178,24 +189,31 @@ impl Indexer {
         }
     }
 
-    /// Claims the index for this process. Clears an index of another log. Returns `None` if another
-    /// version made the index.
-    async fn claim(&self, log_id: &str) -> Result<Option<IndexUpdater>, Error> {
+    /// Claims the index for this process. Clears an index of another log or history. Returns `None`
+    /// if another version made the index.
+    async fn claim(&self, documents: &Checkpoint) -> Result<Option<IndexUpdater>, Error> {
         let claimed = self.engine.claim().await?;
-        let empty = IndexCheckpoint {
-            log_id: log_id.to_owned(),
-            position: 0,
-            answers: 0,
-            generation: FIRST_GENERATION,
-        };
-        let from = match claimed.checkpoint {
-            Some(checkpoint) if checkpoint.log_id == log_id => checkpoint,
+        let found = match claimed.checkpoint {
+            Some(found) if self.is_of_history(&found, documents).await? => Some(found),
             Some(_) => {
-                tracing::warn!("another log made the search index: it is cleared and filled again");
+                tracing::warn!(
+                    "the search index is of another history: it is cleared and filled again"
+                );
                 self.engine.clear().await?;
-                empty
+                None
             }
-            None => empty,
+            None => None,
+        };
+        let from = IndexCheckpoint {
+            history: documents.history.clone(),
+            ..found.unwrap_or(IndexCheckpoint {
+                log_id: documents.log_id.clone(),
+                history: String::new(),
+                event_id: String::new(),
+                position: 0,
+                answers: 0,
+                generation: FIRST_GENERATION,
+            })
         };
         self.progress.record_generation(from.generation);
         self.report(&from);
@@ -209,15 +227,39 @@ impl Indexer {
         Ok(Some(IndexUpdater::new(documents, engine, handle, from)))
     }
 
+    /// Returns whether an index is made from the history of the documents. The log decides, if another
+    /// process made it.
+    async fn is_of_history(
+        &self,
+        index: &IndexCheckpoint,
+        documents: &Checkpoint,
+    ) -> Result<bool, Error> {
+        if index.log_id != documents.log_id || index.history == documents.history {
+            return Ok(index.log_id == documents.log_id);
+        }
+        match index.token() {
+            Some(token) if index.position == documents.position => {
+                Ok(Some(token) == documents.token())
+            }
+            Some(token) => Ok(stream::is_in_log(&self.nodes, &token).await?),
+            None => Ok(false),
+        }
+    }
+
     async fn write(&mut self, backoff: &mut Backoff) -> Result<(), Error> {
-        let log_id = self.log_id().await?;
-        let mut updater = self.claim(&log_id).await?;
+        let mut consistent = self.documents.consistent();
+        let documents = self.documents_checkpoint().await?;
+        consistent.mark_unchanged();
+        let mut updater = self.claim(&documents).await?;
         let mut position = self.documents.subscribe();
         let mut reindex = self.documents.subscribe_reindex();
         reindex.mark_changed();
         let mut received = None;
         let mut verified = Instant::now();
         loop {
+            if consistent.has_changed().unwrap_or(true) {
+                return Ok(());
+            }
             let request = match received.take() {
                 Some(request) => Some(request),
                 None if updater.is_none() => self.requests.recv().await,
@@ -254,6 +296,7 @@ impl Indexer {
                     reindex.mark_changed();
                 }
                 Some(request) = self.requests.recv() => received = Some(request),
+                _ = consistent.changed() => return Ok(()),
                 () = sleep(CHECKPOINT_VERIFY_INTERVAL) => {}
             }
         }
@@ -300,17 +343,35 @@ impl Indexer {
     /// Follows the checkpoint of an index that another process writes, and reports its progress.
     async fn follow(&mut self) -> Result<(), Error> {
         self.state.send_modify(|state| state.writes = false);
-        let log_id = self.log_id().await?;
+        let mut consistent = self.documents.consistent();
+        let documents = self.documents_checkpoint().await?;
+        consistent.mark_unchanged();
+        let log_id = documents.log_id;
         loop {
             let checkpoint = self.engine.checkpoint().await?;
-            let (generation, position, answers) = match checkpoint {
-                Some(checkpoint) if checkpoint.log_id == log_id => (
+            let is_known = |checkpoint: &IndexCheckpoint| {
+                let report = self.progress.report();
+                (&report.log_id, &report.history) == (&checkpoint.log_id, &checkpoint.history)
+            };
+            let verified = match checkpoint {
+                Some(checkpoint) if is_known(&checkpoint) => Some(checkpoint),
+                Some(checkpoint) => {
+                    let documents = self.documents_checkpoint().await?;
+                    let is_ours = self.is_of_history(&checkpoint, &documents).await?;
+                    is_ours.then_some(checkpoint)
+                }
+                None => None,
+            };
+            let (generation, position, answers) = match &verified {
+                Some(checkpoint) => (
                     checkpoint.generation,
                     checkpoint.position,
                     checkpoint.answers,
                 ),
-                _ => (FIRST_GENERATION, 0, 0),
+                None => (FIRST_GENERATION, 0, 0),
             };
+            let history = verified.map_or_else(String::new, |checkpoint| checkpoint.history);
+            self.progress.record_history(&history);
             self.progress.record_generation(generation);
             let head = self.documents.position();
             self.progress
@@ -323,6 +384,10 @@ impl Indexer {
                     // Sending fails if the caller no longer waits.
                     let _ = request.switched.send(Err(search::Error::Superseded.into()));
                 }
+                _ = consistent.changed() => {
+                    self.progress.record_history("");
+                    return Ok(());
+                }
                 () = sleep(CHECKPOINT_READ_INTERVAL) => {}
             }
         }
@@ -330,6 +395,7 @@ impl Indexer {
 
     fn report(&self, checkpoint: &IndexCheckpoint) {
         let head = self.documents.position();
+        self.progress.record_history(&checkpoint.history);
         self.progress.record_position(
             &checkpoint.log_id,
             checkpoint.position,

@@ -91,9 +91,11 @@ impl Projector {
         let index_reader = joined(runtimes.index.spawn(writer.reader(1))).await??;
         let documents_outdated = writer.is_outdated();
         let traces = Traces::default();
-        let (documents, documents_handle) = Documents::new(nodes.clone(), writer, traces.clone());
+        let (documents, documents_handle) =
+            Documents::new(nodes.clone(), generations.clone(), writer, traces.clone());
         let (indexer, indexer_handle) = Indexer::new(
             index_reader,
+            nodes.clone(),
             Arc::clone(&engine),
             documents_handle.clone(),
             writes_index,

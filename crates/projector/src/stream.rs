@@ -13,7 +13,7 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, Streaming, client::Grpc};
 use tonic_prost::ProstCodec;
-use wire::Connection;
+use wire::{Connection, ResumeToken};
 
 use crate::Nodes;
 
@@ -35,10 +35,31 @@ const SILENCE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) enum Error {
     #[error("the event stream of {0} failed: {code}: {message}", code = .1.code(), message = .1.message())]
     Failed(String, Status),
+    /// The log went back: it no longer has the event at the checkpoint.
+    #[error("the event stream of {0} is of another history: {1}")]
+    Diverged(String, String),
+    /// The checkpoint is that of another log.
+    #[error("the event stream of {0} is of another log: {1}")]
+    OtherLog(String, String),
     #[error("the event stream of {0} ended")]
     Ended(String),
     #[error("the event stream of {0} says nothing")]
     Silent(String),
+}
+
+impl Error {
+    /// Makes the error of a stream that ended with this status.
+    fn of(node: &str, status: Status) -> Self {
+        let node = node.to_owned();
+        match wire::reason(&status).as_deref() {
+            // A checkpoint without an event id, of an older version, is only a position.
+            Some("LOG_DIVERGED" | "POSITION_BEYOND_HEAD") => {
+                Self::Diverged(node, status.message().to_owned())
+            }
+            Some("LOG_MISMATCH") => Self::OtherLog(node, status.message().to_owned()),
+            _ => Self::Failed(node, status),
+        }
+    }
 }
 
 /// The events after a checkpoint.
@@ -60,19 +81,15 @@ impl Stream {
     ) -> Result<Self, Error> {
         let after_position = after.map_or(0, |checkpoint| checkpoint.position);
         let request = SubscribeRequest {
-            after_position,
             follow,
             max_batch_size: MAX_RESPONSE_EVENTS,
-            log_id: after
-                .map(|checkpoint| checkpoint.log_id.clone())
-                .unwrap_or_default(),
-            filter: None,
+            ..resume(after)
         };
         let name = nodes.name().to_owned();
         let stream = timeout(SILENCE_TIMEOUT, subscribe(nodes.connection(), request))
             .await
             .map_err(|_| Error::Silent(name.clone()))?
-            .map_err(|status| Error::Failed(name.clone(), status))?;
+            .map_err(|status| Error::of(&name, status))?;
         tracing::info!(node = name, after_position, "the projector follows the log");
         let (sender, responses) = mpsc::channel(DECODED_CAPACITY);
         let receiver = tokio::spawn(receive(name.clone(), stream, sender));
@@ -105,6 +122,40 @@ impl Stream {
     }
 }
 
+/// Returns a request for the events after a checkpoint. A checkpoint of an older version has no event
+/// id, and so no token.
+fn resume(after: Option<&Checkpoint>) -> SubscribeRequest {
+    let mut request = SubscribeRequest::default();
+    let Some(checkpoint) = after else {
+        return request;
+    };
+    match checkpoint.token() {
+        Some(token) => request.resume_token = token.to_string(),
+        None => {
+            request.after_position = checkpoint.position;
+            request.log_id.clone_from(&checkpoint.log_id);
+        }
+    }
+    request
+}
+
+/// Returns whether the log has the point that a token names.
+pub(crate) async fn is_in_log(nodes: &Nodes, token: &ResumeToken) -> Result<bool, Error> {
+    let request = SubscribeRequest {
+        resume_token: token.to_string(),
+        max_batch_size: 1,
+        ..SubscribeRequest::default()
+    };
+    let name = nodes.name().to_owned();
+    let subscribed = timeout(SILENCE_TIMEOUT, subscribe(nodes.connection(), request)).await;
+    let subscribed = subscribed.map_err(|_| Error::Silent(name.clone()))?;
+    match subscribed.map_err(|status| Error::of(&name, status)) {
+        Ok(_) => Ok(true),
+        Err(Error::Diverged(..)) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Calls `Subscribe` like the generated client, but keeps the events encoded. One event that cannot
 /// be decoded must not end the stream of all others.
 async fn subscribe(
@@ -127,6 +178,8 @@ async fn subscribe(
 struct Header {
     #[prost(uint64, tag = "1")]
     position: u64,
+    #[prost(string, tag = "2")]
+    event_id: String,
     #[prost(int32, tag = "3")]
     aggregate_type: i32,
     #[prost(string, tag = "4")]
@@ -150,6 +203,7 @@ pub fn decode(event: &[u8]) -> Result<RecordedEvent, Status> {
     tracing::error!(position = header.position, %error, "the event cannot be decoded");
     Ok(RecordedEvent {
         position: header.position,
+        event_id: header.event_id,
         aggregate_type: header.aggregate_type,
         aggregate_id: header.aggregate_id,
         version: header.version,
@@ -168,6 +222,7 @@ fn decoded(response: &encoded::SubscribeResponse) -> Result<SubscribeResponse, S
         head_position: response.head_position,
         caught_up: response.caught_up,
         log_id: response.log_id.clone(),
+        resume_token: response.resume_token.clone(),
     })
 }
 
@@ -182,7 +237,7 @@ async fn receive(
                 decoded(&response).map_err(|status| Error::Failed(name.clone(), status))
             }
             Ok(Ok(None)) => Err(Error::Ended(name.clone())),
-            Ok(Err(status)) => Err(Error::Failed(name.clone(), status)),
+            Ok(Err(status)) => Err(Error::of(&name, status)),
             Err(_) => Err(Error::Silent(name.clone())),
         };
         let ends = next.is_err();
@@ -196,5 +251,6 @@ async fn receive(
 fn join(response: &mut SubscribeResponse, next: SubscribeResponse) {
     response.events.extend(next.events);
     response.position = next.position;
+    response.resume_token = next.resume_token;
     response.head_position = next.head_position;
 }

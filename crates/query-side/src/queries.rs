@@ -62,6 +62,10 @@ impl Queries {
     }
 
     /// Waits until the documents reach the request's position.
+    ///
+    /// # Errors
+    /// - [`Error::ReadModelDiverged`]: the documents have events that the log no longer has.
+    /// - [`Error::ReadModelBehind`]: the deadline passes.
     pub(crate) async fn reached(&self, wait: Wait) -> Result<(), Error> {
         let reached = async {
             if self.documents.wait_for(wait.position).await.is_err() {
@@ -70,6 +74,15 @@ impl Queries {
                 std::future::pending::<()>().await;
             }
         };
-        wait.until(reached, || self.documents.position()).await
+        self.check_consistent()?;
+        wait.until(reached, || self.documents.position()).await?;
+        self.check_consistent()
+    }
+
+    fn check_consistent(&self) -> Result<(), Error> {
+        match self.documents.is_consistent() {
+            true => Ok(()),
+            false => Err(Error::ReadModelDiverged),
+        }
     }
 }

@@ -122,16 +122,20 @@ impl Queries {
             tracing::error!(%error, "the search engine failed");
             Error::SearchUnavailable
         })?;
+        // An index of another log or history has other orders at the same rows. An index without a
+        // checkpoint is empty, and answers from position 0.
+        let history = self.index.report().history;
+        let answers = match &hits.checkpoint {
+            Some(checkpoint) if checkpoint.history != history => {
+                return Err(Error::SearchUnavailable);
+            }
+            Some(checkpoint) => checkpoint.answers,
+            None => 0,
+        };
         // The documents may be newer than the index, so orders that no longer match are left out.
         let found = self.documents.orders_by_rows(&hits.rows(), &filter).await;
         let found = found.map_err(|error| Error::from(&error))?;
         let next = hits.cursor(found.covered);
-        // The checkpoint of an index of another log does not count: it answers from position 0.
-        let log_id = self.index.report().log_id;
-        let answers = hits
-            .checkpoint
-            .filter(|checkpoint| checkpoint.log_id == log_id)
-            .map_or(0, |checkpoint| checkpoint.answers);
         let response = SearchOrdersResponse {
             orders: found.orders,
             total_size: hits.total,

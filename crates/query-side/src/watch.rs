@@ -41,9 +41,14 @@ impl Queries {
         let permit = Arc::clone(&self.watchers)
             .try_acquire_owned()
             .map_err(|_| Error::Overloaded("too many watch orders"))?;
+        let mut consistent = self.documents.consistent();
+        if !*consistent.borrow_and_update() {
+            return Err(Error::ReadModelDiverged);
+        }
         let watcher = Watcher {
             documents: self.documents.clone(),
             position: self.documents.subscribe(),
+            consistent,
             filter,
             stop: self.stop.clone(),
             span: Span::current(),
@@ -90,6 +95,8 @@ struct Watcher {
     documents: Reader,
     /// The position of the documents.
     position: watch::Receiver<u64>,
+    /// Changes when the log goes back. The orders that were sent may be lost then.
+    consistent: watch::Receiver<bool>,
     filter: OrderFilter,
     stop: CancellationToken,
     span: Span,
@@ -119,10 +126,14 @@ impl Watcher {
     }
 
     async fn next(&mut self) -> Result<WatchOrdersResponse, Error> {
-        match self.changes {
+        let response = match self.changes {
             None => self.next_page().await,
             Some(cursor) => self.next_changes(cursor).await,
+        };
+        if self.consistent.has_changed().unwrap_or(true) {
+            return Err(Error::ReadModelDiverged);
         }
+        response
     }
 
     /// Returns the next of the orders that match now.
@@ -153,10 +164,22 @@ impl Watcher {
     ) -> Result<WatchOrdersResponse, Error> {
         loop {
             if self.is_all {
-                match timeout_at(self.heartbeat, self.position.changed()).await {
+                let changed = async {
+                    tokio::select! {
+                        changed = self.position.changed() => changed,
+                        changed = self.consistent.changed() => {
+                            self.consistent.mark_changed();
+                            changed
+                        }
+                    }
+                };
+                match timeout_at(self.heartbeat, changed).await {
                     Ok(Ok(())) | Err(_) => {}
                     Ok(Err(_)) => return Err(Error::ShuttingDown),
                 }
+            }
+            if self.consistent.has_changed().unwrap_or(true) {
+                return Err(Error::ReadModelDiverged);
             }
             // Marks the position as seen before the read, so that any later change ends the wait.
             self.position.mark_unchanged();

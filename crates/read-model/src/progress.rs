@@ -32,6 +32,8 @@ pub struct Report {
     pub generation: u64,
     /// The log that the projection follows; empty while unknown.
     pub log_id: String,
+    /// The history of the log that the answers are made from; empty while unknown.
+    pub history: String,
     /// The error that stops the projection, if any.
     pub error: Option<String>,
 }
@@ -48,6 +50,7 @@ impl Progress {
             at_head: Instant::now(),
             generation,
             log_id,
+            history: String::new(),
             error: None,
         };
         Self {
@@ -118,6 +121,28 @@ impl Progress {
                 report.at_head = Instant::now();
             }
             report.error = None;
+        });
+    }
+
+    /// Records the history of the log that the answers are made from.
+    pub fn record_history(&self, history: &str) {
+        self.report.send_if_modified(|report| {
+            let is_new = report.history != history;
+            if is_new {
+                history.clone_into(&mut report.history);
+            }
+            is_new
+        });
+    }
+
+    /// Records that the projection begins again at the start of the log, in a new generation.
+    pub fn start_over(&self, generation: u64) {
+        self.report.send_modify(|report| {
+            report.position = 0;
+            report.answers = 0;
+            report.head = 0;
+            report.initial_head = None;
+            report.generation = generation;
         });
     }
 

@@ -24,5 +24,5 @@ pub use catalogue::{Explained, catalogue};
 pub use error::{Error, Incident, OrderAction, Resource};
 pub use limit::Limit;
 pub use resume_token::ResumeToken;
-pub use status::is_too_large;
+pub use status::{is_too_large, reason};
 pub use violations::{Violation, Violations};

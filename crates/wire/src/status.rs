@@ -181,6 +181,12 @@ impl From<Error> for rpc::Status {
     }
 }
 
+/// Returns the reason of a status that an [`Error`] made.
+#[must_use]
+pub fn reason(status: &Status) -> Option<String> {
+    Some(status.get_details_error_info()?.reason)
+}
+
 /// Returns whether tonic rejected a message for its size. Callers replace such a status with
 /// [`Error::TooLarge`], which has error details. A service with a smaller limit keeps tonic's status,
 /// which names that limit.

@@ -7,6 +7,7 @@ use std::{
 
 use contract::orders::v1::{GetOrderHistoryRequest, SubscribeResponse};
 use read_model::{
+    generations::{Generations, NextGeneration},
     progress::Progress,
     store::{self, Reader, Writer},
 };
@@ -48,13 +49,22 @@ pub(crate) struct Documents {
     progress: Progress,
     traces: Traces,
     requests: mpsc::Receiver<WriterRequest>,
+    /// The files of the documents.
+    generations: Generations,
+    /// True from a start over until the documents have caught up.
+    starting_over: bool,
     /// A switch that happens as soon as both generations are at the same position.
     pending: Option<(DocumentsSwitch, Switched)>,
 }
 
 impl Documents {
     /// Creates the projection, which resumes at the documents' checkpoint.
-    pub(crate) fn new(nodes: Nodes, writer: Writer, traces: Traces) -> (Self, DocumentsHandle) {
+    pub(crate) fn new(
+        nodes: Nodes,
+        generations: Generations,
+        writer: Writer,
+        traces: Traces,
+    ) -> (Self, DocumentsHandle) {
         let (log_id, position) = match writer.checkpoint() {
             Some(checkpoint) => (checkpoint.log_id.clone(), checkpoint.position),
             None => (String::new(), 0),
@@ -68,6 +78,8 @@ impl Documents {
             progress,
             writer,
             requests,
+            generations,
+            starting_over: false,
             pending: None,
         };
         (documents, handle)
@@ -88,6 +100,15 @@ impl Documents {
             if let Err(error) = self.follow(&stop, &mut backoff).await {
                 match error {
                     Error::Store(_) => self.fail_switch(),
+                    Error::Stream(stream::Error::Diverged(..)) => {
+                        // Both generations may have lost events. The next attempt finds out.
+                        self.writer.set_consistent(false);
+                        self.fail_switch();
+                    }
+                    Error::Stream(stream::Error::OtherLog(..)) => {
+                        self.writer.set_consistent(false);
+                        self.nodes.turn_to_next();
+                    }
                     Error::Stream(_) => self.nodes.turn_to_next(),
                 }
                 let progress = self.progress.clone();
@@ -112,7 +133,15 @@ impl Documents {
         let Some(stream) = self.answer_while(subscribed).await else {
             return Ok(());
         };
-        let mut stream = stream?;
+        let mut stream = match stream {
+            Err(stream::Error::Diverged(node, message)) if self.pending.is_none() => {
+                return self.start_over(&node, &message).await;
+            }
+            stream => stream?,
+        };
+        if !self.starting_over {
+            self.writer.set_consistent(true);
+        }
         loop {
             self.switch_if_level().await;
             if self.writer_behind().generation() != generation {
@@ -133,6 +162,33 @@ impl Documents {
             };
             self.answer(request).await;
         }
+    }
+
+    /// Replaces the documents, which have events that the log no longer has, by empty ones. Queries
+    /// fail until these have caught up.
+    async fn start_over(&mut self, node: &str, message: &str) -> Result<(), Error> {
+        self.writer.set_consistent(false);
+        self.starting_over = true;
+        let lost_from = self.writer.position();
+        tracing::error!(
+            position = lost_from,
+            node,
+            message,
+            "the documents have events that are no longer in the log: they are made again from it"
+        );
+        let next = self.generations.open_next(NextGeneration::New);
+        let next = next.map_err(store::Error::Files)?;
+        // A new generation always exists.
+        let Some(next) = next else {
+            return Err(store::Error::Stopped.into());
+        };
+        let mut writer = Writer::open(&next.path, next.number).await?;
+        let switch = || self.generations.switch(&next);
+        writer.replace_unchecked(&self.writer, switch).await?;
+        // The old writer is dropped, not closed: a reader may still use its file.
+        self.writer = writer;
+        self.progress.start_over(next.number);
+        Ok(())
     }
 
     /// Returns the writer to apply events to: the one at the lower position, if a switch waits.
@@ -181,6 +237,11 @@ impl Documents {
         let reached = self.writer.position();
         self.progress
             .record_position(log_id, reached, reached, response.head_position);
+        if self.starting_over {
+            let report = self.progress.report();
+            self.starting_over = report.initial_head.is_some_and(|head| reached < head);
+            self.writer.set_consistent(!self.starting_over);
+        }
         Ok(())
     }
 

@@ -14,7 +14,8 @@ use read_model::{
     store::{Parked, Writer},
 };
 use tokio::sync::Semaphore;
-use wire::convert;
+use tonic::transport::Channel;
+use wire::{Bearer, Connection, convert};
 
 use super::*;
 
@@ -138,7 +139,17 @@ async fn indexer(
     });
     let reader = writer.reader(1).await.unwrap();
     let (documents, parked) = DocumentsHandle::that_only_parks();
-    let (indexer, _) = Indexer::new(reader, engine.clone(), documents, true, Traces::default());
+    // No test here reads an index of another process, so the node is never called.
+    let channel = Channel::from_static("http://127.0.0.1:1").connect_lazy();
+    let node = Connection::new(channel, Bearer::default());
+    let (indexer, _) = Indexer::new(
+        reader,
+        Nodes::new(("none".to_owned(), node), []),
+        engine.clone(),
+        documents,
+        true,
+        Traces::default(),
+    );
     (indexer, engine, writer, parked)
 }
 

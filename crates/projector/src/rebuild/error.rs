@@ -53,6 +53,7 @@ impl From<index_updater::Error> for Error {
         match error {
             index_updater::Error::Store(error) => error.into(),
             index_updater::Error::Engine(error) => error.into(),
+            error => Self::Log(error.to_string()),
         }
     }
 }

@@ -55,13 +55,17 @@ impl Shared {
         let engine = opened.ok_or(Error::NoPrevious)?;
         let claimed = engine.claim().await?;
         let from = match claimed.checkpoint {
-            Some(previous) if previous.log_id == documents.log_id && !claimed.outdated => previous,
+            Some(previous) if previous.history == documents.history && !claimed.outdated => {
+                previous
+            }
             Some(_) => {
                 self.live.engine.discard_next().await?;
                 return Err(Error::Outdated);
             }
             None => IndexCheckpoint {
                 log_id: documents.log_id,
+                history: documents.history,
+                event_id: String::new(),
                 position: 0,
                 answers: 0,
                 generation: self.live.indexer.progress().report().generation + 1,

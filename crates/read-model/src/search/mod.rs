@@ -10,18 +10,26 @@ use std::{cmp::Reverse, collections::BTreeMap, fmt, sync::Arc};
 
 use contract::orders::v1::{Facet, FacetValue, Order};
 use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use wire::ResumeToken;
 
 use crate::{
     Row,
     generations::NextGeneration,
     request::{Cursor, FacetField, MAX_FACET_VALUES, OrderFilter, Sort},
+    store,
 };
 
 /// The state of an index in terms of the log. The index stores it together with its documents.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IndexCheckpoint {
     /// The log whose events made the documents.
     pub log_id: String,
+    /// The name of the history that the documents are made from
+    /// ([`Checkpoint::history`](crate::store::Checkpoint::history)).
+    pub history: String,
+    /// The id of the event at `position`. Empty if it is unknown, as while the index catches up.
+    pub event_id: String,
     /// The log position up to which changes have been written. An order that changed later still is
     /// written only in its later state, which then follows.
     pub position: u64,
@@ -32,6 +40,14 @@ pub struct IndexCheckpoint {
     pub answers: u64,
     /// The generation of the index.
     pub generation: u64,
+}
+
+impl IndexCheckpoint {
+    /// Returns the token of the checkpoint's position. `None` if the id of the event is unknown.
+    #[must_use]
+    pub fn token(&self) -> Option<ResumeToken> {
+        store::token(&self.log_id, self.position, &self.event_id)
+    }
 }
 
 /// An order in the form that an engine indexes.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Error, Reader};
+use super::{Checkpoint, Error, Reader};
 use crate::{Row, search::Document};
 
 /// A position in the sequence of changes. The default is the beginning.
@@ -35,6 +35,8 @@ pub struct Changes {
     pub next: ChangeCursor,
     /// The position of the snapshot.
     pub as_of: u64,
+    /// The checkpoint of the snapshot; `None` before the first batch.
+    pub checkpoint: Option<Checkpoint>,
 }
 
 /// Selects the orders that an event in (?1, ?2] changed, unless a later event of the same kind
@@ -87,6 +89,7 @@ impl Reader {
                 documents: Vec::new(),
                 next: after,
                 as_of,
+                checkpoint: snapshot.checkpoint,
             });
         }
         let window = if after.row > Row::default() {
@@ -123,6 +126,7 @@ impl Reader {
             documents,
             next,
             as_of,
+            checkpoint: snapshot.checkpoint.take(),
         })
     }
 }

@@ -29,6 +29,9 @@ use sqlx::{SqliteConnection, migrate::Migrator};
 pub use statistics::DayPage;
 pub use writer::Writer;
 
+use uuid::Uuid;
+use wire::ResumeToken;
+
 use crate::Row;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/read_model");
@@ -66,6 +69,9 @@ pub enum Error {
         /// The position that was given instead.
         given: u64,
     },
+    /// The two generations of a switch are made from different histories of the log.
+    #[error("the log went back, so that the generations are of different histories")]
+    Diverged,
     /// The counts or sums of the next generation differ from those of the live one.
     #[error("the generations differ: there are {0}")]
     Differs(String),
@@ -104,25 +110,57 @@ pub struct Checkpoint {
     pub log_id: String,
     /// The log position up to which events are applied.
     pub position: u64,
+    /// The id of the event at `position`. Empty if it is unknown.
+    pub event_id: String,
+    /// The name of the history that the documents are made from. Documents that start over, because
+    /// the log went back, have another one.
+    pub history: String,
     /// The generation of the documents.
     pub generation: u64,
     /// The version of the projection that made the documents.
     pub schema: u32,
 }
 
+impl Checkpoint {
+    /// Returns the token with which a stream of events goes on after the checkpoint. `None` if the id
+    /// of the event is unknown.
+    #[must_use]
+    pub fn token(&self) -> Option<ResumeToken> {
+        token(&self.log_id, self.position, &self.event_id)
+    }
+}
+
+/// Returns the token of a position with this event id. `None` if the id is unknown.
+pub(crate) fn token(log_id: &str, position: u64, event_id: &str) -> Option<ResumeToken> {
+    let event_id = match position {
+        0 => Uuid::nil(),
+        _ => event_id.parse().ok()?,
+    };
+    Some(ResumeToken {
+        log_id: log_id.to_owned(),
+        position,
+        event_id,
+    })
+}
+
 async fn checkpoint(connection: &mut SqliteConnection) -> Result<Option<Checkpoint>, Error> {
-    let row: Option<(String, i64, i64, u32)> =
-        sqlx::query_as("SELECT log_id, position, generation, schema FROM checkpoint")
-            .fetch_optional(connection)
-            .await?;
-    Ok(
-        row.map(|(log_id, position, generation, schema)| Checkpoint {
-            log_id,
-            position: position.cast_unsigned(),
-            generation: generation.cast_unsigned(),
-            schema,
-        }),
+    let row: Option<(String, i64, String, String, i64, u32)> = sqlx::query_as(
+        "SELECT log_id, position, event_id, history, generation, schema FROM checkpoint",
     )
+    .fetch_optional(connection)
+    .await?;
+    let checkpoint =
+        |(log_id, position, event_id, history, generation, schema): (_, i64, _, _, i64, _)| {
+            Checkpoint {
+                log_id,
+                position: position.cast_unsigned(),
+                event_id,
+                history,
+                generation: generation.cast_unsigned(),
+                schema,
+            }
+        };
+    Ok(row.map(checkpoint))
 }
 
 /// Encodes a list as one bound parameter, for `IN (SELECT value FROM json_each(?))`.

@@ -62,6 +62,7 @@ pub struct Reader {
     pool: Pool,
     position: watch::Receiver<u64>,
     pub(super) reindex: watch::Receiver<()>,
+    consistent: watch::Receiver<bool>,
 }
 
 impl Reader {
@@ -69,11 +70,13 @@ impl Reader {
         pool: Pool,
         position: watch::Receiver<u64>,
         reindex: watch::Receiver<()>,
+        consistent: watch::Receiver<bool>,
     ) -> Self {
         Self {
             pool,
             position,
             reindex,
+            consistent,
         }
     }
 
@@ -91,6 +94,18 @@ impl Reader {
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.position.clone()
+    }
+
+    /// Returns whether the documents have only events that the log has.
+    #[must_use]
+    pub fn is_consistent(&self) -> bool {
+        *self.consistent.borrow()
+    }
+
+    /// Returns a receiver that is false while the documents have events that the log no longer has.
+    #[must_use]
+    pub fn consistent(&self) -> watch::Receiver<bool> {
+        self.consistent.clone()
     }
 
     /// Waits, without a timeout, until the events up to `position` are applied.
@@ -184,12 +199,13 @@ impl Reader {
     pub(super) async fn snapshot(&self) -> Result<Snapshot, Error> {
         let mut transaction = self.pool().begin().await?;
         // The first SELECT starts the transaction's snapshot.
-        let position: Option<i64> = sqlx::query_scalar("SELECT position FROM checkpoint")
-            .fetch_optional(&mut *transaction)
-            .await?;
+        let checkpoint = super::checkpoint(&mut transaction).await?;
         Ok(Snapshot {
             transaction,
-            as_of: position.unwrap_or(0).cast_unsigned(),
+            as_of: checkpoint
+                .as_ref()
+                .map_or(0, |checkpoint| checkpoint.position),
+            checkpoint,
         })
     }
 }
@@ -210,6 +226,8 @@ pub struct Found {
 pub(super) struct Snapshot {
     transaction: Transaction<'static, Sqlite>,
     pub(super) as_of: u64,
+    /// The checkpoint of the snapshot; `None` before the first batch.
+    pub(super) checkpoint: Option<Checkpoint>,
 }
 
 impl Snapshot {

@@ -42,7 +42,7 @@ const SELECT_TOTAL_DIFFERENCE: &str = "
 /// Copies the state of the search index, which only the old documents know: the queue of orders to
 /// index, and the rejected orders. Orders with a different new document join the queue. Each
 /// `times` rises: the indexer may be writing an old document, whose entry must not remove the new
-/// one.
+/// one. Both generations are of the same history, which the index knows by the old name.
 const COPY_SEARCH_STATE: &str = "
     BEGIN IMMEDIATE;
     INSERT INTO main.again SELECT row, times + 1 FROM old.again WHERE true
@@ -51,6 +51,7 @@ const COPY_SEARCH_STATE: &str = "
     INSERT INTO main.parked SELECT * FROM old.parked WHERE projection = 'search';
     INSERT INTO main.again SELECT n.row, 1 FROM main.orders n LEFT JOIN old.orders o ON o.row = n.row
         WHERE o.body IS NOT n.body ON CONFLICT (row) DO UPDATE SET times = times + 1;
+    UPDATE main.checkpoint SET history = (SELECT history FROM old.checkpoint);
     COMMIT";
 
 /// Restores, for a finished file, the settings of [`super::DURABILITY`].
@@ -124,6 +125,7 @@ impl Writer {
     ///
     /// # Errors
     /// - [`Error::Gap`]: the two writers are at different positions.
+    /// - [`Error::Diverged`]: they are made from different histories of the log.
     /// - [`Error::Differs`]: their counts or sums differ, and `totals` is [`TotalsCheck::Compare`].
     /// - [`Error::Sqlite`] or [`Error::File`]: a file cannot be read or written.
     /// - [`Error::Files`]: `switch` fails.
@@ -141,6 +143,10 @@ impl Writer {
                 given: self.position() + 1,
             });
         }
+        let event_id = |writer: &Self| Some(writer.checkpoint.as_ref()?.event_id.clone());
+        if event_id(self) != event_id(old) {
+            return Err(Error::Diverged);
+        }
         self.roll_back().await?;
         sqlx::query("ATTACH ? AS old")
             .bind(old.path.to_string_lossy().into_owned())
@@ -155,6 +161,25 @@ impl Writer {
             .execute(&mut self.connection)
             .await?;
         copied?;
+        // The copy has changed the history.
+        self.load_checkpoint().await?;
+        self.replace_unchecked(old, switch).await
+    }
+
+    /// Switches from the live writer `old` to this one, without the checks of
+    /// [`Writer::replace_live`]. Documents that start over because the log went back differ from the
+    /// old ones.
+    ///
+    /// # Errors
+    /// - [`Error::File`]: this file cannot be opened once more.
+    /// - [`Error::Files`]: `switch` fails.
+    ///
+    /// On an error `old` stays live.
+    pub async fn replace_unchecked(
+        &mut self,
+        old: &Self,
+        switch: impl FnOnce() -> io::Result<()>,
+    ) -> Result<(), Error> {
         let pools = old
             .pools
             .lock()
@@ -169,6 +194,7 @@ impl Writer {
         let position = self.position();
         self.position = old.position.clone();
         self.reindex = old.reindex.clone();
+        self.consistent = old.consistent.clone();
         for (pool, opened) in pools.iter().zip(opened) {
             pool.replace(opened);
         }

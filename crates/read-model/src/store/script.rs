@@ -218,14 +218,17 @@ impl Script {
 
     fn set_checkpoint(&mut self, checkpoint: Option<&Checkpoint>) -> Result<(), BoxDynError> {
         self.insert(
-            "INSERT INTO checkpoint (id, log_id, position, generation, schema) ",
-            5,
-            " ON CONFLICT (id) DO UPDATE SET position = excluded.position",
+            "INSERT INTO checkpoint (id, log_id, position, event_id, history, generation, schema) ",
+            7,
+            " ON CONFLICT (id) DO UPDATE SET position = excluded.position, \
+             event_id = excluded.event_id",
             checkpoint,
             |script, checkpoint| {
                 script.bind(1)?;
                 script.bind(checkpoint.log_id.clone())?;
                 script.bind(checkpoint.position.cast_signed())?;
+                script.bind(checkpoint.event_id.clone())?;
+                script.bind(checkpoint.history.clone())?;
                 script.bind(checkpoint.generation.cast_signed())?;
                 script.bind(checkpoint.schema)
             },

@@ -9,6 +9,7 @@ use std::{
 use contract::orders::v1::RecordedEvent;
 use sqlx::SqliteConnection;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::{
     Checkpoint, DURABILITY, Error, MIGRATIONS, Projection, Reader,
@@ -28,6 +29,8 @@ const SET_CACHE_SIZE: &str = "PRAGMA cache_size = -32768";
 pub struct Writer {
     pub(super) connection: SqliteConnection,
     pub(super) generation: u64,
+    /// The history of a file without a checkpoint.
+    pub(super) new_history: String,
     pub(super) checkpoint: Option<Checkpoint>,
     /// Whether an order may be parked. False saves a query for each batch.
     pub(super) has_parked: bool,
@@ -35,6 +38,9 @@ pub struct Writer {
     pub(super) rollback_pending: bool,
     pub(super) position: watch::Sender<u64>,
     pub(super) reindex: watch::Sender<()>,
+    /// False while the documents have events that the log no longer has, and until documents that
+    /// started over have caught up.
+    pub(super) consistent: watch::Sender<bool>,
     /// The readers' connections. A switch replaces them by connections to the next generation.
     pub(super) pools: Arc<Mutex<Vec<Pool>>>,
     pub(super) path: PathBuf,
@@ -56,11 +62,13 @@ impl Writer {
         let mut writer = Self {
             connection,
             generation,
+            new_history: Uuid::now_v7().to_string(),
             checkpoint: None,
             has_parked: false,
             rollback_pending: false,
             position: watch::Sender::new(0),
             reindex: watch::Sender::new(()),
+            consistent: watch::Sender::new(true),
             pools: Arc::default(),
             path: path.to_owned(),
             indexes: Vec::new(),
@@ -80,12 +88,13 @@ impl Writer {
     pub fn reader(&self, connections: u32) -> impl Future<Output = Result<Reader, Error>> + use<> {
         let path = self.path.clone();
         let (position, reindex) = (self.position.subscribe(), self.reindex.subscribe());
+        let consistent = self.consistent.subscribe();
         let pools = Arc::clone(&self.pools);
         async move {
             let pool = Pool::open(&path, connections).await?;
             let mut pools = pools.lock().unwrap_or_else(PoisonError::into_inner);
             pools.push(pool.clone());
-            Ok(Reader::new(pool, position, reindex))
+            Ok(Reader::new(pool, position, reindex, consistent))
         }
     }
 
@@ -144,15 +153,7 @@ impl Writer {
             .filter(|event| event.position > done)
             .collect();
         check_dense(done, &new, position)?;
-        let checkpoint = Checkpoint {
-            log_id: log_id.to_owned(),
-            position,
-            generation: self.generation,
-            schema: self
-                .checkpoint
-                .as_ref()
-                .map_or(SCHEMA, |checkpoint| checkpoint.schema),
-        };
+        let checkpoint = self.checkpoint_at(log_id, position, &new);
         let stored = self.stored(&new).await?;
         let parked = self.parked(&new).await?;
         let batch = Batch::new(stored, parked, &new);
@@ -169,6 +170,26 @@ impl Writer {
         self.checkpoint = Some(checkpoint);
         self.position.send_replace(position);
         Ok(())
+    }
+
+    /// Returns the checkpoint after the new events, which end at `position`.
+    fn checkpoint_at(&self, log_id: &str, position: u64, new: &[&RecordedEvent]) -> Checkpoint {
+        let before = self.checkpoint.as_ref();
+        let newest = new.last();
+        Checkpoint {
+            log_id: log_id.to_owned(),
+            position,
+            event_id: newest.map_or_else(String::new, |event| event.event_id.clone()),
+            history: before.map_or_else(|| self.new_history.clone(), |it| it.history.clone()),
+            generation: self.generation,
+            schema: before.map_or(SCHEMA, |checkpoint| checkpoint.schema),
+        }
+    }
+
+    /// Tells the readers whether the documents have only events that the log has.
+    pub fn set_consistent(&self, consistent: bool) {
+        self.consistent
+            .send_if_modified(|now| std::mem::replace(now, consistent) != consistent);
     }
 
     /// Closes the file.
@@ -243,7 +264,7 @@ impl Writer {
             .map_or(0, |checkpoint| checkpoint.position)
     }
 
-    async fn load_checkpoint(&mut self) -> Result<(), Error> {
+    pub(super) async fn load_checkpoint(&mut self) -> Result<(), Error> {
         self.checkpoint = super::checkpoint(&mut self.connection).await?;
         if let Some(checkpoint) = &self.checkpoint {
             self.generation = checkpoint.generation;

@@ -23,6 +23,8 @@ pub(crate) struct ReadSide {
     /// True once documents and index have caught up with the first head that the documents
     /// projection saw.
     pub(super) ready: watch::Receiver<bool>,
+    /// False while the documents have events that the log no longer has.
+    pub(super) consistent: watch::Receiver<bool>,
     _threads: [Threads; 2],
 }
 
@@ -70,6 +72,7 @@ impl ReadSide {
         tasks.spawn_on(projector.run(stop.clone()), documents_thread.handle());
         let index_progress = handle.index_progress().clone();
         Ok(Self {
+            consistent: documents.consistent(),
             queries: Queries::new(documents, index, index_progress, streams.clone()),
             ready: readiness(handle.clone(), stop.clone(), tasks),
             projections: Projections::new(handle, streams.clone()),

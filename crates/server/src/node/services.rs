@@ -71,7 +71,10 @@ impl Sides<'_> {
             needs.push((event_service_server::SERVICE_NAME, available));
         }
         if let Some(side) = self.read {
-            needs.push((query_service_server::SERVICE_NAME, vec![side.ready.clone()]));
+            needs.push((
+                query_service_server::SERVICE_NAME,
+                vec![side.ready.clone(), side.consistent.clone()],
+            ));
             needs.push((projection_service_server::SERVICE_NAME, Vec::new()));
         }
         needs

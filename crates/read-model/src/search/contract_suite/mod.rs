@@ -137,6 +137,8 @@ fn item(product_id: &str, product_name: &str) -> OrderItem {
 pub(crate) fn checkpoint(position: u64) -> IndexCheckpoint {
     IndexCheckpoint {
         log_id: "log".into(),
+        history: "history".into(),
+        event_id: format!("event-{position}"),
         position,
         answers: position,
         generation: 1,

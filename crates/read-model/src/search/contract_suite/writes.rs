@@ -68,6 +68,8 @@ pub(crate) async fn a_checkpoint_comes_back_as_it_was_written(fixture: &dyn Fixt
     for position in [7, u64::MAX] {
         let written = IndexCheckpoint {
             log_id: "a log, \"this\" one".into(),
+            history: "a history".into(),
+            event_id: "an event".into(),
             position,
             answers: position / 2,
             generation: 3,

@@ -191,7 +191,7 @@ impl State {
         change(&writer)?;
         let mut commit = writer.prepare_commit()?;
         if let Some(checkpoint) = checkpoint {
-            commit.set_payload(&payload::encode(checkpoint));
+            commit.set_payload(&payload::encode(checkpoint)?);
         }
         commit.commit()?;
         *slot = WriterSlot::Ready(writer);

@@ -175,7 +175,7 @@ async fn a_damaged_index_is_emptied() {
         }),
         ("a checkpoint that is none", |folder| {
             let meta = fs::read_to_string(folder.join("meta.json")).unwrap();
-            fs::write(folder.join("meta.json"), meta.replace("1 1 1 log", "one")).unwrap();
+            fs::write(folder.join("meta.json"), meta.replace("log_id", "no_id")).unwrap();
         }),
         ("other words", |folder| {
             let meta = fs::read_to_string(folder.join("meta.json")).unwrap();

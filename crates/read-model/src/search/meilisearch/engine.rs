@@ -67,6 +67,7 @@ impl Engine for MeilisearchIndex {
         let checkpoint = stored.map(|stored| IndexCheckpoint {
             position: rewind.map_or(stored.position, |to| stored.position.min(to)),
             answers: rewind.map_or(stored.answers, |_| 0),
+            event_id: rewind.map_or_else(|| stored.event_id.clone(), |_| String::new()),
             ..stored
         });
         let position = checkpoint

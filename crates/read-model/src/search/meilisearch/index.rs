@@ -230,6 +230,8 @@ impl MeilisearchIndex {
         Ok(StoredCheckpoint {
             id: CHECKPOINT_ID.to_owned(),
             log_id: checkpoint.log_id.clone(),
+            history: checkpoint.history.clone(),
+            event_id: checkpoint.event_id.clone(),
             position: checkpoint.position.to_string(),
             answers: checkpoint.answers.to_string(),
             generation: checkpoint.generation.to_string(),

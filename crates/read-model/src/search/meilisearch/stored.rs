@@ -11,6 +11,11 @@ use crate::search::{Error, IndexCheckpoint};
 pub(super) struct StoredCheckpoint {
     pub(super) id: String,
     pub(super) log_id: String,
+    /// Older versions wrote neither this nor the event's id.
+    #[serde(default)]
+    pub(super) history: String,
+    #[serde(default)]
+    pub(super) event_id: String,
     pub(super) position: String,
     pub(super) answers: String,
     pub(super) generation: String,
@@ -38,6 +43,8 @@ impl StoredCheckpoint {
         };
         Ok(Some(IndexCheckpoint {
             log_id: self.log_id.clone(),
+            history: self.history.clone(),
+            event_id: self.event_id.clone(),
             position: number(&self.position)?,
             answers: number(&self.answers)?,
             generation: number(&self.generation)?,
@@ -57,6 +64,8 @@ pub(super) enum Entry {
 pub(super) fn empty_checkpoint() -> IndexCheckpoint {
     IndexCheckpoint {
         log_id: String::new(),
+        history: String::new(),
+        event_id: String::new(),
         position: 0,
         answers: 0,
         generation: 0,
