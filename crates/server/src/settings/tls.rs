@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::{Error, Found, ServeFlags, Sources};
+use super::{
+    Error, Found, Sources,
+    table::{TLS_CERT, TLS_CLIENT_CA, TLS_KEY},
+};
 
 /// The files that a server needs for TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,10 +20,10 @@ pub struct Tls {
 }
 
 impl Sources<'_> {
-    pub(super) fn tls(&self, flags: &ServeFlags) -> Result<Option<Tls>, Error> {
-        let cert = self.path("tls-cert", flags.tls_cert.clone())?;
-        let key = self.path("tls-key", flags.tls_key.clone())?;
-        let client_ca = self.path("tls-client-ca", flags.tls_client_ca.clone())?;
+    pub(super) fn tls(&self) -> Result<Option<Tls>, Error> {
+        let cert = self.path(TLS_CERT)?;
+        let key = self.path(TLS_KEY)?;
+        let client_ca = self.path(TLS_CLIENT_CA)?;
         match (cert, key, client_ca) {
             (
                 Found {
