@@ -10,6 +10,7 @@ use event_log::{Appender, Batch, Encoder, Error, Position};
 use telemetry::{metrics, trace};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use crate::{
     commands::{
@@ -88,6 +89,15 @@ pub(crate) fn now() -> i64 {
 /// Returns whether the store failed to answer. A record that cannot be read is no outage.
 fn is_outage(error: &Error) -> bool {
     !matches!(error, Error::Damaged(_) | Error::UnknownSchema { .. })
+}
+
+/// Returns the span of log lines about a batch that failed. A batch of one command has the span of
+/// that command.
+fn log_span(commands: &[Command]) -> Span {
+    match commands {
+        [command] => command.log_span(),
+        _ => Span::none(),
+    }
 }
 
 /// Replies that the store does not answer.
@@ -198,11 +208,11 @@ impl Writer {
                 let mut replies = Vec::with_capacity(commands.len());
                 for command in &commands {
                     let alone = self.commit(std::slice::from_ref(command)).await;
-                    replies.extend(self.replies(alone, 1));
+                    replies.extend(self.replies(alone, std::slice::from_ref(command)));
                 }
                 replies
             }
-            committed => self.replies(committed, commands.len()),
+            committed => self.replies(committed, &commands),
         };
         for ((caller, _), reply) in waiting.into_iter().zip(replies) {
             // The send fails if the caller has gone. The command is committed nevertheless.
@@ -217,8 +227,8 @@ impl Writer {
         }
     }
 
-    /// Converts the result of a commit to `count` replies. After an outage, `available` is false.
-    fn replies(&self, committed: Result<Committed, Error>, count: usize) -> Vec<Reply> {
+    /// Converts the result of a commit to replies. After an outage, `available` is false.
+    fn replies(&self, committed: Result<Committed, Error>, commands: &[Command]) -> Vec<Reply> {
         match committed {
             Ok((first, outcomes)) => outcomes
                 .into_iter()
@@ -229,11 +239,11 @@ impl Writer {
                 })
                 .collect(),
             Err(error) => {
-                let rejection = store_error(&error);
+                let rejection = log_span(commands).in_scope(|| store_error(&error));
                 if is_outage(&error) {
                     self.available.send_replace(false);
                 }
-                vec![Err(rejection); count]
+                vec![Err(rejection); commands.len()]
             }
         }
     }
