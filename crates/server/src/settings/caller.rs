@@ -11,7 +11,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use wire::Authorization;
 
 use super::{
-    Error, Found, Sources, is_here, pem,
+    Error, Sources, is_here, pem,
     table::{INSECURE, Setting, TLS_CA, TLS_CLIENT_CERT, TLS_CLIENT_KEY, TOKEN, TOKEN_FILE},
 };
 
@@ -143,27 +143,10 @@ impl Sources<'_> {
             }
         };
         let ca = self.path(TLS_CA)?.value;
-        let cert = self.path(TLS_CLIENT_CERT)?;
-        let key = self.path(TLS_CLIENT_KEY)?;
-        let identity = match (cert, key) {
-            (
-                Found {
-                    value: Some(cert), ..
-                },
-                Found {
-                    value: Some(key), ..
-                },
-            ) => Some((cert, key)),
-            (cert, key) => {
-                cert.must_be_unset("needs tls-client-key")?;
-                key.must_be_unset("needs tls-client-cert")?;
-                None
-            }
-        };
         Ok(Caller {
             token,
             ca,
-            identity,
+            identity: self.paths(TLS_CLIENT_CERT, TLS_CLIENT_KEY)?,
             insecure: self.insecure()?,
         })
     }

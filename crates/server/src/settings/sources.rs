@@ -119,6 +119,30 @@ impl<'a> Sources<'a> {
         self.optional(setting, path, "must be a file")
     }
 
+    /// Reads the paths of two optional files that need each other.
+    pub(super) fn paths(
+        &self,
+        first: Setting,
+        second: Setting,
+    ) -> Result<Option<(PathBuf, PathBuf)>, Error> {
+        let needs = |other: Setting| format!("needs {}", other.name);
+        match (self.path(first)?, self.path(second)?) {
+            (
+                Found {
+                    value: Some(one), ..
+                },
+                Found {
+                    value: Some(other), ..
+                },
+            ) => Ok(Some((one, other))),
+            (one, other) => {
+                one.must_be_unset(&needs(second))?;
+                other.must_be_unset(&needs(first))?;
+                Ok(None)
+            }
+        }
+    }
+
     /// Reads the value of a setting whose default is a value. `rule` describes the values that
     /// `parse` accepts.
     pub(super) fn find<T>(

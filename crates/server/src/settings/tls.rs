@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{
-    Error, Found, Sources,
+    Error, Sources,
     table::{TLS_CERT, TLS_CLIENT_CA, TLS_KEY},
 };
 
@@ -21,29 +21,15 @@ pub struct Tls {
 
 impl Sources<'_> {
     pub(super) fn tls(&self) -> Result<Option<Tls>, Error> {
-        let cert = self.path(TLS_CERT)?;
-        let key = self.path(TLS_KEY)?;
         let client_ca = self.path(TLS_CLIENT_CA)?;
-        match (cert, key, client_ca) {
-            (
-                Found {
-                    value: Some(cert), ..
-                },
-                Found {
-                    value: Some(key), ..
-                },
-                client_ca,
-            ) => Ok(Some(Tls {
-                cert,
-                key,
-                client_ca: client_ca.value,
-            })),
-            (cert, key, client_ca) => {
-                cert.must_be_unset("needs tls-key")?;
-                key.must_be_unset("needs tls-cert")?;
-                client_ca.must_be_unset("needs tls-cert and tls-key")?;
-                Ok(None)
-            }
-        }
+        let Some((cert, key)) = self.paths(TLS_CERT, TLS_KEY)? else {
+            client_ca.must_be_unset("needs tls-cert and tls-key")?;
+            return Ok(None);
+        };
+        Ok(Some(Tls {
+            cert,
+            key,
+            client_ca: client_ca.value,
+        }))
     }
 }
