@@ -29,17 +29,16 @@ struct Stored {
 fn rows(file: &str) -> Vec<Stored> {
     let row = |line: &str| {
         let fields: Vec<_> = line.split(' ').collect();
-        let [kind, id, version, event_type, schema_version, hex] = fields[..] else {
+        let [kind, id, version, event_type, schema_version, record] = fields[..] else {
             panic!("{line}")
         };
-        let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
         Stored {
             aggregate_type: kind.parse().unwrap(),
             aggregate_id: id.to_owned(),
             version: version.parse().unwrap(),
             event_type: event_type.to_owned(),
             schema_version: schema_version.parse().unwrap(),
-            record: (0..hex.len()).step_by(2).map(byte).collect(),
+            record: hex::decode(record).unwrap(),
         }
     };
     file.lines().map(row).collect()

@@ -38,7 +38,7 @@ fn errors_page_has_every_error_of_the_catalogue() {
 }
 
 #[test]
-fn settings_page_has_every_flag_of_the_command_line() {
+fn settings_page_has_every_row_of_the_table() {
     is_current("settings.md", &settings::page());
 }
 

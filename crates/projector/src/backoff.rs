@@ -2,36 +2,37 @@
 
 use std::{error::Error, time::Duration};
 
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use read_model::progress::Progress;
 use tokio_util::sync::CancellationToken;
-
-/// Delay after the first failure.
-const MIN_DELAY: Duration = Duration::from_millis(100);
 
 /// Upper bound of the delay.
 const MAX_DELAY: Duration = Duration::from_secs(2);
 
 /// The delays after consecutive failures: each is twice the previous one, up to [`MAX_DELAY`].
+const DELAYS: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(100))
+    .with_max_delay(MAX_DELAY)
+    .without_max_times();
+
+/// The delay after the next failure.
 #[derive(Debug)]
-pub(crate) struct Backoff {
-    delay: Duration,
-}
+pub(crate) struct Backoff(ExponentialBackoff);
 
 impl Backoff {
     pub(crate) fn new() -> Self {
-        Self { delay: MIN_DELAY }
+        Self(DELAYS.build())
     }
 
-    /// Starts with [`MIN_DELAY`] again, after a success.
+    /// Starts with the shortest delay again, after a success.
     pub(crate) fn reset(&mut self) {
-        self.delay = MIN_DELAY;
+        *self = Self::new();
     }
 
     /// Returns the delay after the failure that just happened.
     pub(crate) fn next_delay(&mut self) -> Duration {
-        let delay = self.delay;
-        self.delay = MAX_DELAY.min(delay * 2);
-        delay
+        // The delays do not end.
+        self.0.next().unwrap_or(MAX_DELAY)
     }
 
     /// Logs the error of a projection, records it in the progress, and sleeps for the delay.

@@ -76,7 +76,7 @@ pub enum Error {
         actual: String,
     },
     /// The log has another event at the position that the subscriber has seen, or none.
-    #[error("the log went back: its event at position {position} is another one now, or missing")]
+    #[error("{}", diverged(*position, *shared))]
     LogDiverged {
         /// The newest position that the subscriber or the node has seen.
         position: u64,
@@ -188,6 +188,15 @@ impl fmt::Display for Incident {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(to)
     }
+}
+
+fn diverged(position: u64, shared: Option<u64>) -> String {
+    let shared = shared.map_or_else(String::new, |shared| {
+        format!("; up to position {shared} it is the same")
+    });
+    format!(
+        "the log went back: its event at position {position} is another one now, or missing{shared}"
+    )
 }
 
 impl Error {

@@ -43,11 +43,11 @@ pub enum Rejection {
 }
 
 impl Rejection {
-    /// Returns the client's error. `first` is the position of the batch's first event.
-    pub(crate) fn error(self, first: Position) -> Error {
+    /// Returns the client's error for `command`. `first` is the position of the batch's first event.
+    pub(crate) fn error(self, command: &Command, first: Position) -> Error {
         match self {
             Self::Refused(error) => error,
-            Self::Unreadable(why) => Error::internal(why),
+            Self::Unreadable(why) => command.log_span().in_scope(|| Error::internal(why)),
             Self::Reused(Outcome {
                 id,
                 version,

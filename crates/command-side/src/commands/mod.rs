@@ -20,6 +20,7 @@ use domain::{limits, order, text};
 use event_log::Aggregate;
 use prost_types::Timestamp;
 use sha2::{Digest as _, Sha256};
+use tracing::Span;
 use uuid::Uuid;
 use wire::{Limit, Violations};
 
@@ -148,6 +149,14 @@ impl Command {
             occurred_at,
             origin: origin.clone(),
         })
+    }
+
+    /// Returns the span of log lines about this command, with its request id and trace id. The span
+    /// is for failures only, because commands must cost least.
+    pub(crate) fn log_span(&self) -> Span {
+        let request_id = Some(&*self.request_id).filter(|id| !id.is_empty());
+        let trace = self.origin.traceparent.split('-').nth(1);
+        tracing::error_span!("command", request_id, trace)
     }
 
     /// Returns whether the command creates an order.

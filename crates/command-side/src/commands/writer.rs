@@ -10,6 +10,7 @@ use event_log::{Appender, Batch, Encoder, Error, Point, Position};
 use telemetry::{metrics, trace};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
+use tracing::Span;
 
 use crate::{
     commands::{
@@ -90,6 +91,15 @@ pub(crate) fn now() -> i64 {
 /// Limits the commands alone that the store cancels in a row, because they take too long. The writer
 /// then takes the store for slow rather than the commands, and waits until it answers again.
 const MAX_TIMEOUTS: u32 = 2;
+
+/// Returns the span of log lines about a batch that failed. A batch of one command has the span of
+/// that command.
+fn log_span(commands: &[Command]) -> Span {
+    match commands {
+        [command] => command.log_span(),
+        _ => Span::none(),
+    }
+}
 
 /// Replies that the store does not answer.
 fn reject(job: Job) {
@@ -222,7 +232,7 @@ impl Writer {
                 }
                 // A half that is too slow as well would take its 5 s before the others.
                 Err(Error::TimedOut(_)) if part.len() > 1 => parts.extend(part.chunks(1).rev()),
-                committed => replies.extend(self.replies(committed, part.len())),
+                committed => replies.extend(self.replies(committed, part)),
             }
             if !*self.available.borrow() {
                 break;
@@ -232,14 +242,14 @@ impl Writer {
         replies
     }
 
-    /// Converts the result of a commit to `count` replies. After an outage, `available` is false. A
+    /// Converts the result of a commit to replies. After an outage, `available` is false. A
     /// damaged record is no outage, and neither is one command alone that takes too long.
-    fn replies(&mut self, committed: Result<Committed, Error>, count: usize) -> Vec<Reply> {
+    fn replies(&mut self, committed: Result<Committed, Error>, commands: &[Command]) -> Vec<Reply> {
         let error = match committed {
             Ok((first, outcomes)) => {
                 self.timeouts = 0;
-                let replies = outcomes.into_iter().map(|outcome| {
-                    let outcome = outcome.map_err(|rejection| rejection.error(first))?;
+                let replies = commands.iter().zip(outcomes).map(|(command, outcome)| {
+                    let outcome = outcome.map_err(|rejection| rejection.error(command, first))?;
                     let position = outcome.position.resolve(first);
                     Ok((outcome, position))
                 });
@@ -247,7 +257,7 @@ impl Writer {
             }
             Err(error) => error,
         };
-        let rejection = store_error(&error);
+        let rejection = log_span(commands).in_scope(|| store_error(&error));
         let is_outage = match error {
             Error::Damaged(_) | Error::UnknownSchema { .. } => false,
             Error::TimedOut(_) => {
@@ -264,7 +274,7 @@ impl Writer {
             self.timeouts = 0;
             self.available.send_replace(false);
         }
-        vec![Err(rejection); count]
+        vec![Err(rejection); commands.len()]
     }
 
     /// Decides and appends commands as one batch. Retries once after a conflict.

@@ -4,7 +4,6 @@
 //! An unsalted single SHA-256 is enough, because a secret of 256 random bits cannot be guessed.
 
 use std::{
-    fmt::Write as _,
     fs::{self, OpenOptions},
     io::{self, Read as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
@@ -128,11 +127,11 @@ impl Tokens {
 pub(crate) fn add(file: &Path, roles: &[Role], name: Option<&str>) -> io::Result<String> {
     let mut secret = [0; SECRET_BYTES];
     getrandom::fill(&mut secret).map_err(io::Error::from)?;
-    let token = format!("{PREFIX}{}", hex(&secret));
+    let token = format!("{PREFIX}{}", hex::encode(secret));
     let hash = hash(&token);
     let name = name.map_or_else(|| default_name(&hash), str::to_owned);
     let roles: Vec<_> = roles.iter().map(|role| role.name()).collect();
-    let line = format!("{} {} {name}\n", hex(&hash), roles.join(","));
+    let line = format!("{} {} {name}\n", hex::encode(hash), roles.join(","));
     // Mode 0600: a user who can add a hash gains access to the server.
     let mut options = OpenOptions::new();
     let options = options.read(true).append(true).create(true).mode(0o600);
@@ -199,29 +198,16 @@ pub(crate) fn is_name(name: &str) -> bool {
 }
 
 fn default_name(hash: &Hash) -> String {
-    format!("token-{}", hex(&hash[..4]))
+    format!("token-{}", hex::encode(&hash[..4]))
 }
 
 fn hash(token: &str) -> Hash {
     Sha256::digest(token).into()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a `String` cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 fn hash_of_hex(text: &str) -> Option<Hash> {
     let mut hash = Hash::default();
-    if text.len() != 2 * hash.len() || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
-    }
-    for (index, byte) in hash.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(text.get(2 * index..2 * index + 2)?, 16).ok()?;
-    }
+    hex::decode_to_slice(text, &mut hash).ok()?;
     Some(hash)
 }
 

@@ -2,8 +2,7 @@
 
 use clap::{Args, Subcommand};
 use contract::orders::v1::{
-    GetCustomerStatisticsRequest, RegisterCustomerRequest,
-    command_service_client::CommandServiceClient, query_service_client::QueryServiceClient,
+    GetCustomerStatisticsRequest, RegisterCustomerRequest, query_service_client::QueryServiceClient,
 };
 
 use super::{
@@ -11,7 +10,7 @@ use super::{
     freshness::Freshness,
     statistics::{Numbers, numbers},
     text::printable,
-    write::{Write, answered, told},
+    write::{Client, Write, execute, told},
 };
 
 #[derive(Debug, Args)]
@@ -69,10 +68,7 @@ impl Run for Register {
             expected_version: self.expected_version,
             occurred_at: self.write.occurred_at,
         };
-        let mut client = CommandServiceClient::new(session.connect().await?);
-        let request_id = request.request_id.clone();
-        let reply = answered(client.register_customer(request).await, request_id)?;
-        session.show("RegisterCustomerResponse", &reply, |reply| {
+        execute(session, request, Client::register_customer, |reply| {
             told(
                 "customer",
                 &reply.customer_id,
@@ -80,6 +76,7 @@ impl Run for Register {
                 reply.position,
             )
         })
+        .await
     }
 }
 

@@ -10,7 +10,7 @@ use command_side::verify_file;
 use event_log::copy::{Copied, export};
 
 use super::{Failure, copy, money, progress::Progress, session::print, text::printable};
-use crate::settings::{LogFlags, Sources};
+use crate::settings::{Flags, Sources, table::LOG};
 
 #[derive(Debug, Args)]
 #[command(
@@ -22,15 +22,15 @@ pub(super) struct Export {
     /// The file to make
     file: PathBuf,
     #[command(flatten)]
-    log: LogFlags,
+    log: Flags<LOG>,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 impl Export {
-    pub(super) async fn run(self, sources: &Sources<'_>) -> Result<(), Failure> {
-        let from = sources.places(&self.log)?.log;
+    pub(super) async fn run(self, sources: Sources<'_>) -> Result<(), Failure> {
+        let from = sources.with(self.log).places()?.log;
         let failed = |error: event_log::copy::Error| Failure::Operation(error.to_string());
         let mut shown = Progress::new();
         let mut tell = |progress| copy::show(&mut shown, progress);

@@ -46,7 +46,10 @@ use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 use crate::{
     node,
-    settings::{ClientFlags, LogFormat, ServeFlags, Sources},
+    settings::{
+        Flags, LogFormat, Sources,
+        table::{CLIENT, SERVE},
+    },
 };
 
 /// An order system that keeps every event.
@@ -68,7 +71,7 @@ pub struct Cli {
 enum Command {
     /// Run the server
     #[command(after_help = "Example:\n  orderlog serve --data-dir /var/lib/orderlog")]
-    Serve(Box<ServeFlags>),
+    Serve(Flags<SERVE>),
     /// Execute the commands of a file, many in flight
     Import(Client<import::Import>),
     /// Copy a log from SQLite to Postgres, or back
@@ -112,7 +115,7 @@ struct Client<C: Args> {
     #[command(flatten)]
     command: C,
     #[command(flatten)]
-    server: ClientFlags,
+    server: Flags<CLIENT>,
     /// Print JSON: the contract's messages in protobuf JSON
     #[arg(long, global = true)]
     json: bool,
@@ -132,7 +135,7 @@ impl Cli {
         let sources = Sources::new(&|name| env::var_os(name))?;
         match self.command {
             Command::Serve(flags) => {
-                let settings = sources.serve(&flags)?;
+                let settings = sources.with(flags).serve()?;
                 log_to_stderr(settings.telemetry.log);
                 let served = node::run(settings).await;
                 served.map_err(|error| match error {
@@ -142,18 +145,18 @@ impl Cli {
             }
             Command::Copy(copy) => copy.run().await,
             Command::Token(token) => token.run(),
-            Command::Export(export) => export.run(&sources).await,
-            Command::Restore(restore) => restore.run(&sources).await,
-            Command::Import(client) => client.run(&sources).await,
-            Command::Status(client) => client.run(&sources).await,
-            Command::Rebuild(client) => client.run(&sources).await,
-            Command::Verify(client) => client.run(&sources).await,
-            Command::Parked(client) => client.run(&sources).await,
-            Command::Watch(client) => client.run(&sources).await,
-            Command::Order(client) => client.run(&sources).await,
-            Command::Customer(client) => client.run(&sources).await,
-            Command::Product(client) => client.run(&sources).await,
-            Command::Statistics(client) => client.run(&sources).await,
+            Command::Export(export) => export.run(sources).await,
+            Command::Restore(restore) => restore.run(sources).await,
+            Command::Import(client) => client.run(sources).await,
+            Command::Status(client) => client.run(sources).await,
+            Command::Rebuild(client) => client.run(sources).await,
+            Command::Verify(client) => client.run(sources).await,
+            Command::Parked(client) => client.run(sources).await,
+            Command::Watch(client) => client.run(sources).await,
+            Command::Order(client) => client.run(sources).await,
+            Command::Customer(client) => client.run(sources).await,
+            Command::Product(client) => client.run(sources).await,
+            Command::Statistics(client) => client.run(sources).await,
         }
     }
 }
@@ -181,8 +184,8 @@ fn log_to_stderr(format: LogFormat) {
 }
 
 impl<C: Args + Run> Client<C> {
-    async fn run(self, sources: &Sources<'_>) -> Result<(), Failure> {
-        let (server, caller) = sources.server(&self.server)?;
+    async fn run(self, sources: Sources<'_>) -> Result<(), Failure> {
+        let (server, caller) = sources.with(self.server).server()?;
         let session = Session::new(server, caller, self.json);
         self.command.run(&session).await
     }

@@ -1,11 +1,11 @@
 //! `orderlog product`: registers products.
 
 use clap::{Args, Subcommand};
-use contract::orders::v1::{RegisterProductRequest, command_service_client::CommandServiceClient};
+use contract::orders::v1::RegisterProductRequest;
 
 use super::{
     Failure, Run, Session,
-    write::{Write, answered, told},
+    write::{Client, Write, execute, told},
 };
 
 #[derive(Debug, Args)]
@@ -44,11 +44,9 @@ impl Run for Product {
             expected_version: register.expected_version,
             occurred_at: register.write.occurred_at,
         };
-        let mut client = CommandServiceClient::new(session.connect().await?);
-        let request_id = request.request_id.clone();
-        let reply = answered(client.register_product(request).await, request_id)?;
-        session.show("RegisterProductResponse", &reply, |reply| {
+        execute(session, request, Client::register_product, |reply| {
             told("product", &reply.product_id, reply.version, reply.position)
         })
+        .await
     }
 }

@@ -12,7 +12,7 @@ use super::{
     progress::Progress,
     session::print,
 };
-use crate::settings::{LogFlags, Places, Sources};
+use crate::settings::{Flags, Places, Sources, table::LOG};
 
 #[derive(Debug, Args)]
 #[command(
@@ -29,15 +29,15 @@ pub(super) struct Restore {
     #[arg(long)]
     new_log_id: bool,
     #[command(flatten)]
-    log: LogFlags,
+    log: Flags<LOG>,
     /// Print JSON
     #[arg(long)]
     json: bool,
 }
 
 impl Restore {
-    pub(super) async fn run(self, sources: &Sources<'_>) -> Result<(), Failure> {
-        let Places { data_dir, log } = sources.places(&self.log)?;
+    pub(super) async fn run(self, sources: Sources<'_>) -> Result<(), Failure> {
+        let Places { data_dir, log } = sources.with(self.log).places()?;
         check_no_read_models(&data_dir)?;
         let failed = |error: event_log::copy::Error| Failure::Operation(error.to_string());
         let restored = Restored::open(&self.file, &log).await.map_err(failed)?;

@@ -2,13 +2,20 @@
 
 use std::{error::Error as _, time::Duration};
 
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::{self, Instant};
 use tonic::{Code, Status};
 
 use super::{Failure, failure::cause};
 
-const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Upper bound of the delay.
+const MAX_DELAY: Duration = Duration::from_secs(5);
+
+/// The delays after consecutive failures: each is twice the previous one, up to [`MAX_DELAY`].
+const DELAYS: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(100))
+    .with_max_delay(MAX_DELAY)
+    .without_max_times();
 
 /// The reason why a stream ended early.
 #[derive(Debug)]
@@ -47,17 +54,16 @@ impl From<Failure> for Interruption {
     }
 }
 
-/// Exponential backoff: each delay is twice the previous one, from [`SHORTEST_PAUSE`] up to
-/// [`LONGEST_PAUSE`].
+/// The delay after the next failure, and the time of the first one.
 pub(super) struct Backoff {
-    next: Duration,
+    delays: ExponentialBackoff,
     failing_since: Option<Instant>,
 }
 
 impl Backoff {
     pub(super) fn new() -> Self {
         Self {
-            next: SHORTEST_PAUSE,
+            delays: DELAYS.build(),
             failing_since: None,
         }
     }
@@ -80,15 +86,10 @@ impl Backoff {
             .map_or(Duration::ZERO, |since| since.elapsed())
     }
 
+    /// Sleeps for the delay after the failure that just happened.
     pub(super) async fn pause(&mut self) {
-        time::sleep(self.lengthen()).await;
-    }
-
-    /// Returns the delay that is due and doubles the next one, up to [`LONGEST_PAUSE`].
-    fn lengthen(&mut self) -> Duration {
-        let pause = self.next;
-        self.next = LONGEST_PAUSE.min(pause * 2);
-        pause
+        // The delays do not end.
+        time::sleep(self.delays.next().unwrap_or(MAX_DELAY)).await;
     }
 }
 
@@ -96,15 +97,23 @@ impl Backoff {
 mod tests {
     use super::*;
 
-    #[test]
-    fn pauses_grow_up_to_a_limit_and_shrink_with_a_success() {
+    #[tokio::test(start_paused = true)]
+    async fn pauses_grow_up_to_a_limit_and_shrink_with_a_success() {
         let mut backoff = Backoff::new();
+        let pause = async |backoff: &mut Backoff| {
+            let before = Instant::now();
+            backoff.pause().await;
+            before.elapsed().as_millis()
+        };
         assert!(backoff.failed());
-        assert!(!backoff.failed());
-        let pauses = [(); 8].map(|()| backoff.lengthen().as_millis());
-        assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+        for expected in [100, 200, 400, 800, 1600, 3200, 5000, 5000] {
+            // The clock of tokio rounds up to whole milliseconds.
+            let paused = pause(&mut backoff).await;
+            assert!((expected..=expected + 1).contains(&paused), "{paused}");
+            assert!(!backoff.failed());
+        }
         backoff.succeeded();
         assert!(backoff.failed());
-        assert_eq!(backoff.lengthen(), SHORTEST_PAUSE);
+        assert_eq!(pause(&mut backoff).await, 100);
     }
 }

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use clap::Args;
 use contract::orders::v1::{
-    AggregateType, EventFilter, GetHeadRequest, RecordedEvent, SubscribeRequest,
+    AggregateType, EventFilter, GetHeadRequest, RecordedEvent, SubscribeRequest, SubscribeResponse,
     event_service_client::EventServiceClient,
 };
 use wire::Connection;
@@ -87,13 +87,17 @@ async fn follow(
     tell: impl Fn(String),
 ) -> Result<Infallible, Failure> {
     let mut backoff = Backoff::new();
+    let mut position = request.after_position;
     loop {
-        let Err(interruption) = stream(&mut client, &mut request, &mut show, &mut backoff).await;
+        let shown = |response: &SubscribeResponse| {
+            position = response.position;
+            response.events.iter().try_for_each(&mut show)
+        };
+        let Err(interruption) = stream(&mut client, &mut request, shown, &mut backoff).await;
         match interruption {
             Interruption::Final(failure) => return Err(failure),
             Interruption::Transient(cause) => {
                 if backoff.failed() {
-                    let position = request.after_position;
                     tell(format!("{cause}: trying again, from position {position}"));
                 }
             }
@@ -102,22 +106,22 @@ async fn follow(
     }
 }
 
-/// Shows the events of one subscription. `request` always holds the position at which the next
+/// Shows the responses of one subscription. `request` always holds the token with which the next
 /// subscription must resume.
 async fn stream(
     client: &mut EventServiceClient<Connection>,
     request: &mut SubscribeRequest,
-    show: &mut impl FnMut(&RecordedEvent) -> Result<(), Failure>,
+    mut show: impl FnMut(&SubscribeResponse) -> Result<(), Failure>,
     backoff: &mut Backoff,
 ) -> Result<Infallible, Interruption> {
     let mut responses = client.subscribe(request.clone()).await?.into_inner();
     while let Some(response) = responses.message().await? {
         backoff.succeeded();
-        for event in &response.events {
-            show(event)?;
-        }
-        request.after_position = response.position;
-        request.log_id = response.log_id;
+        show(&response)?;
+        request.resume_token = response.resume_token;
+        // The token replaces both.
+        request.after_position = 0;
+        request.log_id.clear();
     }
     Err(Interruption::ended())
 }

@@ -1,13 +1,19 @@
-//! The options and the replies of all commands that change something.
+//! The options of all commands that change something, their call and their reply.
 
-use std::error::Error as _;
+use std::{error::Error as _, mem};
 
 use clap::Args;
+use contract::{CommandRequest, orders::v1::command_service_client::CommandServiceClient};
+use prost::Message;
 use prost_types::Timestamp;
 use tonic::{Code, Response, Status};
 use uuid::Uuid;
+use wire::Connection;
 
-use super::{Failure, time};
+use super::{Failure, Session, time};
+
+/// The client that [`execute`] calls.
+pub(super) type Client = CommandServiceClient<Connection>;
 
 /// The options of every command that changes something.
 #[derive(Debug, Args)]
@@ -30,22 +36,28 @@ impl Write {
     }
 }
 
-/// Returns the reply to a command.
+/// Sends a command by `method`, and prints its reply as JSON or in the format of `text`.
 ///
 /// # Errors
 /// - [`Failure::OutcomeUnknown`]: the server may have executed the command.
 /// - [`Failure::Refused`]: the server rejected the command.
-pub(super) fn answered<T>(
-    reply: Result<Response<T>, Status>,
-    request_id: String,
-) -> Result<T, Failure> {
-    match reply {
-        Ok(reply) => Ok(reply.into_inner()),
+pub(super) async fn execute<C: CommandRequest<Reply: Message> + Clone>(
+    session: &Session,
+    request: C,
+    method: impl AsyncFnOnce(&mut Client, C) -> Result<Response<C::Reply>, Status>,
+    text: impl FnOnce(&C::Reply) -> String,
+) -> Result<(), Failure> {
+    let mut client = Client::new(session.connect().await?);
+    let mut command = request.clone().into();
+    match method(&mut client, request).await {
+        Ok(reply) => session.show(&format!("{}Response", C::NAME), reply.get_ref(), text),
         // The client makes such a status when the connection broke, or the server sends
         // `UNAVAILABLE`.
         Err(status) if status.source().is_some() || status.code() == Code::Unavailable => {
-            let status = Box::new(status);
-            Err(Failure::OutcomeUnknown { status, request_id })
+            Err(Failure::OutcomeUnknown {
+                status: Box::new(status),
+                request_id: mem::take(command.request_id_mut()),
+            })
         }
         Err(status) => Err(status.into()),
     }

@@ -68,7 +68,7 @@ where
 /// Returns the span of a call's log lines, with the method, the peer and the trace id.
 ///
 /// A single command gets no span, because commands must cost least. The writer's task decides and
-/// appends a command outside of its call, so a span would contain no log line.
+/// appends a command outside of its call, and gives a log line about the command a span of its own.
 fn log_span(method: &'static str, request: &Request<Body>) -> Span {
     if method.starts_with("orders.v1.CommandService/") && !method.ends_with("/ExecuteCommands") {
         return Span::none();

@@ -13,7 +13,10 @@ use tokio_rustls::rustls::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::files::{self, Wrong};
-use crate::settings::{self, Tls, pem};
+use crate::settings::{
+    self, Tls, pem,
+    table::{TLS_CERT, TLS_CLIENT_CA, TLS_KEY},
+};
 
 /// The certificate of a listener, and the authorities of its clients.
 #[derive(Debug)]
@@ -55,8 +58,8 @@ pub(crate) fn follow(
         key,
         client_ca,
     } = settings;
-    let mut named = vec![("tls-cert", cert), ("tls-key", key)];
-    named.extend(client_ca.map(|file| ("tls-client-ca", file)));
+    let mut named = vec![(TLS_CERT.name, cert), (TLS_KEY.name, key)];
+    named.extend(client_ca.map(|file| (TLS_CLIENT_CA.name, file)));
     files::follow(named, certificates, stop, tasks)
 }
 

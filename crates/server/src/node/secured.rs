@@ -10,7 +10,10 @@ use crate::{
     access::{Credentials, jwt::Jwts, tokens::Tokens},
     layers::access::Access,
     listener::{Tls, files, tls},
-    settings::{self, Token},
+    settings::{
+        self, Token,
+        table::{JWT_KEYS, TOKEN_FILE, TOKENS},
+    },
 };
 
 /// The current contents of the files that authenticate a node and its clients.
@@ -48,10 +51,11 @@ impl Secured {
         let credentials = match settings.credentials.clone() {
             None => None,
             Some(settings::Credentials { tokens, jwt }) => {
-                let tokens = tokens
-                    .map(|file| files::follow_text(("tokens", file), Tokens::parse, stop, tasks));
+                let tokens = tokens.map(|file| {
+                    files::follow_text((TOKENS.name, file), Tokens::parse, stop, tasks)
+                });
                 let jwts = jwt.map(|jwt| {
-                    let file = ("jwt-keys", jwt.keys.clone());
+                    let file = (JWT_KEYS.name, jwt.keys.clone());
                     let parse = move |text: &str| Jwts::parse(text, &jwt);
                     files::follow_text(file, parse, stop, tasks)
                 });
@@ -66,7 +70,7 @@ impl Secured {
         let bearer = match &caller.token {
             Some(Token::File(file)) if !settings.events.is_empty() => {
                 let make = |text: &str| Token::in_file(text.as_bytes());
-                let file = ("token-file", file.clone());
+                let file = (TOKEN_FILE.name, file.clone());
                 Bearer::following(files::follow_text(file, make, stop, tasks)?)
             }
             Some(Token::Here(authorization)) => Bearer::of(authorization.clone()),

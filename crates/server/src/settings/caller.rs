@@ -10,36 +10,10 @@ use std::{
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use wire::Authorization;
 
-use super::{Error, Found, Sources, is_here, pem};
-
-/// The flags of every command that calls a server, unparsed.
-#[derive(Debug, Default, clap::Args)]
-pub struct CallerFlags {
-    /// Send this token. Other users of the machine can see a flag: prefer the environment or a file
-    /// [env: ORDERLOG_TOKEN] [default: none]
-    #[arg(long, value_name = "TOKEN", global = true)]
-    pub(super) token: Option<String>,
-    /// Send the token in this file, which holds nothing else [env: ORDERLOG_TOKEN_FILE]
-    /// [default: none]
-    #[arg(long, value_name = "FILE", global = true)]
-    pub(super) token_file: Option<String>,
-    /// Trust server certificates that these authorities have issued, in PEM [env: ORDERLOG_TLS_CA]
-    /// [default: those of the system]
-    #[arg(long, value_name = "FILE", global = true)]
-    pub(super) tls_ca: Option<String>,
-    /// Show this certificate to servers that require one, in PEM [env: ORDERLOG_TLS_CLIENT_CERT]
-    /// [default: none]
-    #[arg(long, value_name = "FILE", global = true)]
-    pub(super) tls_client_cert: Option<String>,
-    /// Use this private key for --tls-client-cert, in PEM [env: ORDERLOG_TLS_CLIENT_KEY]
-    /// [default: none]
-    #[arg(long, value_name = "FILE", global = true)]
-    pub(super) tls_client_key: Option<String>,
-    /// Serve beyond this machine, and send tokens there, without TLS and credentials
-    /// [env: ORDERLOG_INSECURE] [default: off]
-    #[arg(long, global = true)]
-    pub(super) insecure: bool,
-}
+use super::{
+    Error, Sources, is_here, pem,
+    table::{INSECURE, Setting, TLS_CA, TLS_CLIENT_CERT, TLS_CLIENT_KEY, TOKEN, TOKEN_FILE},
+};
 
 /// The token and certificate to send to servers, and the authorities to trust.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -82,8 +56,8 @@ impl Caller {
             };
         }
         let mut tls = ClientTlsConfig::new();
-        let unusable = |setting, path: &Path, why: String| Error::Unusable {
-            setting,
+        let unusable = |setting: Setting, path: &Path, why: String| Error::Unusable {
+            setting: setting.name,
             path: path.to_owned(),
             why,
         };
@@ -93,16 +67,16 @@ impl Caller {
         tls = match &self.ca {
             None => tls.with_native_roots(),
             Some(file) => {
-                let pem = read("tls-ca", file)?;
-                pem::certificates(&pem).map_err(|why| unusable("tls-ca", file, why))?;
+                let pem = read(TLS_CA, file)?;
+                pem::certificates(&pem).map_err(|why| unusable(TLS_CA, file, why))?;
                 tls.ca_certificate(Certificate::from_pem(pem))
             }
         };
         if let Some((cert, key)) = &self.identity {
-            let cert_pem = read("tls-client-cert", cert)?;
-            pem::certificates(&cert_pem).map_err(|why| unusable("tls-client-cert", cert, why))?;
-            let key_pem = read("tls-client-key", key)?;
-            pem::key(&key_pem).map_err(|why| unusable("tls-client-key", key, why))?;
+            let cert_pem = read(TLS_CLIENT_CERT, cert)?;
+            pem::certificates(&cert_pem).map_err(|why| unusable(TLS_CLIENT_CERT, cert, why))?;
+            let key_pem = read(TLS_CLIENT_KEY, key)?;
+            pem::key(&key_pem).map_err(|why| unusable(TLS_CLIENT_KEY, key, why))?;
             tls = tls.identity(Identity::from_pem(cert_pem, key_pem));
         }
         endpoint.tls_config(tls).map_err(|error| Error::Tls {
@@ -134,7 +108,7 @@ impl Token {
                 contents
                     .and_then(|it| Self::in_file(&it))
                     .map_err(|why| Error::Unusable {
-                        setting: "token-file",
+                        setting: TOKEN_FILE.name,
                         path: path.clone(),
                         why,
                     })
@@ -145,28 +119,21 @@ impl Token {
 
 impl Sources<'_> {
     /// Reads whether the operator accepts plain text beyond this machine.
-    fn insecure(&self, flags: &CallerFlags) -> Result<bool, Error> {
-        let found = self.find(
-            "insecure",
-            flags.insecure.then(|| "true".to_owned()),
-            false,
-            |value| value.parse().ok(),
-            "must be true or false",
-        )?;
-        Ok(found.value)
+    fn insecure(&self) -> Result<bool, Error> {
+        let parse = |value: &str| value.parse().ok();
+        let found = self.optional(INSECURE, parse, "must be true or false")?;
+        Ok(found.value.unwrap_or(false))
     }
 
-    pub(super) fn caller(&self, flags: &CallerFlags) -> Result<Caller, Error> {
-        let text = self.find(
-            "token",
-            flags.token.clone(),
-            None,
-            |value| Authorization::of(value.as_bytes()).map(Some),
+    pub(super) fn caller(&self) -> Result<Caller, Error> {
+        let text = self.optional(
+            TOKEN,
+            |value| Authorization::of(value.as_bytes()),
             "must be letters, digits and signs, without spaces",
         );
         // The error omits the value, because an invalid token may still be a secret.
         let text = text.map_err(Error::without_value)?;
-        let file = self.path("token-file", flags.token_file.clone())?;
+        let file = self.path(TOKEN_FILE)?;
         let token = match text.rank().cmp(&file.rank()) {
             Ordering::Less => text.value.map(Token::Here),
             Ordering::Greater => file.value.map(Token::File),
@@ -175,29 +142,12 @@ impl Sources<'_> {
                 None
             }
         };
-        let ca = self.path("tls-ca", flags.tls_ca.clone())?.value;
-        let cert = self.path("tls-client-cert", flags.tls_client_cert.clone())?;
-        let key = self.path("tls-client-key", flags.tls_client_key.clone())?;
-        let identity = match (cert, key) {
-            (
-                Found {
-                    value: Some(cert), ..
-                },
-                Found {
-                    value: Some(key), ..
-                },
-            ) => Some((cert, key)),
-            (cert, key) => {
-                cert.must_be_unset("needs tls-client-key")?;
-                key.must_be_unset("needs tls-client-cert")?;
-                None
-            }
-        };
+        let ca = self.path(TLS_CA)?.value;
         Ok(Caller {
             token,
             ca,
-            identity,
-            insecure: self.insecure(flags)?,
+            identity: self.paths(TLS_CLIENT_CERT, TLS_CLIENT_KEY)?,
+            insecure: self.insecure()?,
         })
     }
 }

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::{Error, Found, ServeFlags, Sources};
+use super::{
+    Error, Found, Sources,
+    table::{JWT_AUDIENCE, JWT_ISSUER, JWT_KEYS, JWT_ROLES_CLAIM, TOKENS},
+};
 
 /// The files that verify clients' credentials. At least one of the fields is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +30,13 @@ pub struct Jwt {
 }
 
 impl Sources<'_> {
-    pub(super) fn credentials(&self, flags: &ServeFlags) -> Result<Option<Credentials>, Error> {
-        let tokens = self.path("tokens", flags.tokens.clone())?.value;
-        let keys = self.path("jwt-keys", flags.jwt_keys.clone())?;
-        let issuer = self.text("jwt-issuer", flags.jwt_issuer.clone())?;
-        let audience = self.text("jwt-audience", flags.jwt_audience.clone())?;
-        let roles_claim = self.text("jwt-roles-claim", flags.jwt_roles_claim.clone())?;
+    pub(super) fn credentials(&self) -> Result<Option<Credentials>, Error> {
+        let text = |value: &str| (!value.is_empty()).then(|| value.to_owned());
+        let tokens = self.path(TOKENS)?.value;
+        let keys = self.path(JWT_KEYS)?;
+        let issuer = self.optional(JWT_ISSUER, text, "must not be empty")?;
+        let audience = self.optional(JWT_AUDIENCE, text, "must not be empty")?;
+        let roles_claim = self.find(JWT_ROLES_CLAIM, text, "must not be empty")?;
         let jwt = match (keys, issuer, audience) {
             (
                 Found {
@@ -50,7 +54,7 @@ impl Sources<'_> {
                 keys,
                 issuer,
                 audience,
-                roles_claim: roles_claim.value.unwrap_or_else(|| "roles".to_owned()),
+                roles_claim: roles_claim.value,
             }),
             (keys, issuer, audience) => {
                 roles_claim.must_be_unset("needs jwt-keys")?;

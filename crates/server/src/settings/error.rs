@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use super::sources::{FILE, NAMES};
+use super::{sources::FILE, table::ALL};
 
 /// The reason why a setting is invalid, in one line.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +46,7 @@ pub enum Error {
         why: String,
     },
     /// The file names a setting that does not exist.
-    #[error("{FILE}: there is no setting {name:?}; there are: {known}", known = NAMES.join(", "))]
+    #[error("{FILE}: there is no setting {name:?}; there are: {known}", known = ALL.iter().map(|setting| setting.name).collect::<Vec<_>>().join(", "))]
     Unknown {
         /// The unknown name in the file.
         name: String,
@@ -82,6 +82,8 @@ pub enum Origin {
     Environment(String),
     /// The key of this name in `orderlog.toml`.
     File(&'static str),
+    /// The default of this setting.
+    Default(&'static str),
 }
 
 impl Display for Origin {
@@ -90,6 +92,7 @@ impl Display for Origin {
             Self::Flag(name) => write!(to, "--{name} (flag)"),
             Self::Environment(variable) => write!(to, "{variable} (environment variable)"),
             Self::File(name) => write!(to, "{name} ({FILE})"),
+            Self::Default(name) => write!(to, "{name} (default)"),
         }
     }
 }

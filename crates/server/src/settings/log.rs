@@ -4,22 +4,14 @@ use std::path::PathBuf;
 
 use event_log::Location;
 
-use super::{Error, Origin, Sources};
+use super::{
+    Error, Origin, Sources,
+    sources::path,
+    table::{DATA_DIR, DATABASE_URL},
+};
 
 /// The rule for a location, as error messages show it.
 const LOCATION: &str = "must be sqlite:FILE or postgres://USER@HOST/DATABASE";
-
-/// The flags of the data folder and the event log, unparsed.
-#[derive(Debug, Default, clap::Args)]
-pub struct LogFlags {
-    /// Keep the log and the read models in this folder [env: ORDERLOG_DATA_DIR] [default: ./data]
-    #[arg(long, value_name = "FOLDER")]
-    pub(super) data_dir: Option<String>,
-    /// Keep the log here: sqlite:FILE, or postgres://USER@HOST/DATABASE, which several nodes can share
-    /// [env: ORDERLOG_DATABASE_URL] [default: sqlite:events.db in the data folder]
-    #[arg(long, value_name = "URL")]
-    pub(super) database_url: Option<String>,
-}
 
 /// The locations of a node's data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,24 +28,13 @@ impl Sources<'_> {
     /// # Errors
     /// [`Error::Wrong`] for the first invalid setting. The error omits an invalid `database-url`,
     /// because the URL may contain a password.
-    pub fn places(&self, flags: &LogFlags) -> Result<Places, Error> {
-        let data_dir = self.find(
-            "data-dir",
-            flags.data_dir.clone(),
-            PathBuf::from("./data"),
-            |value| (!value.is_empty()).then(|| PathBuf::from(value)),
-            "must be a folder",
-        )?;
-        let log = self.find(
-            "database-url",
-            flags.database_url.clone(),
-            Location::File(data_dir.value.join("events.db")),
-            location,
-            LOCATION,
-        );
+    pub fn places(&self) -> Result<Places, Error> {
+        let data_dir = self.find(DATA_DIR, path, "must be a folder")?.value;
+        let log = self.optional(DATABASE_URL, location, LOCATION);
+        let log = log.map_err(Error::without_value)?.value;
         Ok(Places {
-            data_dir: data_dir.value,
-            log: log.map_err(Error::without_value)?.value,
+            log: log.unwrap_or_else(|| Location::File(data_dir.join("events.db"))),
+            data_dir,
         })
     }
 }

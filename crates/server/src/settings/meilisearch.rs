@@ -4,7 +4,10 @@ use std::fmt;
 
 use http::Uri;
 
-use super::{Error, ServeFlags, Sources, is_here};
+use super::{
+    Error, Sources, is_here,
+    table::{MEILISEARCH_KEY, MEILISEARCH_URL},
+};
 
 /// The address of a Meilisearch and its key. `Debug` omits the key.
 #[derive(Clone, PartialEq, Eq)]
@@ -24,27 +27,19 @@ impl fmt::Debug for Meilisearch {
 impl Sources<'_> {
     /// Reads the Meilisearch to use. Without `insecure`, a key goes beyond this machine by https
     /// only.
-    pub(super) fn meilisearch(
-        &self,
-        flags: &ServeFlags,
-        insecure: bool,
-    ) -> Result<Option<Meilisearch>, Error> {
-        let url = self.find(
-            "meilisearch-url",
-            flags.meilisearch_url.clone(),
-            None,
-            |value| meilisearch_url(value).map(Some),
+    pub(super) fn meilisearch(&self, insecure: bool) -> Result<Option<Meilisearch>, Error> {
+        let url = self.optional(
+            MEILISEARCH_URL,
+            meilisearch_url,
             "must be a URL such as http://127.0.0.1:7700, without a user, a password or a query",
         );
         // The error omits the value, because an invalid URL may contain a password.
         let url = url.map_err(Error::without_value)?;
-        let key = self.find(
-            "meilisearch-key",
-            flags.meilisearch_key.clone(),
-            None,
+        let key = self.optional(
+            MEILISEARCH_KEY,
             |value| {
                 let fits = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_graphic());
-                fits.then(|| Some(value.to_owned()))
+                fits.then(|| value.to_owned())
             },
             "must be letters, digits and signs, without spaces",
         );

@@ -2,21 +2,19 @@
 
 use http::{HeaderValue, Uri};
 
-use super::{Error, ServeFlags, Sources, sources::list};
+use super::{Error, Sources, table::CORS_ORIGINS};
 
 impl Sources<'_> {
     /// Reads the origins whose pages may call.
-    pub(super) fn origins(&self, flags: &ServeFlags) -> Result<Vec<HeaderValue>, Error> {
-        let found = self.find(
-            "cors-origins",
-            list(&flags.cors_origins),
-            Vec::new(),
+    pub(super) fn origins(&self) -> Result<Vec<HeaderValue>, Error> {
+        let found = self.optional(
+            CORS_ORIGINS,
             |value| value.split(',').map(|it| origin(it.trim())).collect(),
             "must be origins as browsers send them, separated by commas: https://shop.example, \
              http://127.0.0.1:8080, capacitor://localhost or null, in small letters, without a path and without the port that \
              the scheme has anyway",
         )?;
-        Ok(found.value)
+        Ok(found.value.unwrap_or_default())
     }
 }
 

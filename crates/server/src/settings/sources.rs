@@ -1,48 +1,18 @@
 //! Reads one setting from its flag, else the environment, else the file, else its default.
 
-use std::{ffi::OsString, fs, io, net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, ffi::OsString, fs, io, net::SocketAddr, path::PathBuf};
 
-use super::{Error, Origin};
+use super::{
+    Error, Flags, Origin,
+    table::{Commands, Setting},
+};
 
 /// The settings file in the working folder.
 pub(super) const FILE: &str = "orderlog.toml";
 
-/// Every setting's name. The file may hold no other key.
-pub(super) const NAMES: [&str; 30] = [
-    "listen",
-    "metrics-listen",
-    "data-dir",
-    "database-url",
-    "meilisearch-url",
-    "meilisearch-key",
-    "roles",
-    "events-url",
-    "cors-origins",
-    "tls-cert",
-    "tls-key",
-    "tls-client-ca",
-    "tokens",
-    "jwt-keys",
-    "jwt-issuer",
-    "jwt-audience",
-    "jwt-roles-claim",
-    "otlp-endpoint",
-    "otlp-ca",
-    "log-format",
-    "drain-timeout",
-    "drain-delay",
-    "max-connection-age",
-    "insecure",
-    "server",
-    "token",
-    "token-file",
-    "tls-ca",
-    "tls-client-cert",
-    "tls-client-key",
-];
-
-/// The sources of settings besides flags: the environment and the file.
+/// The sources of settings.
 pub struct Sources<'a> {
+    flags: BTreeMap<&'static str, String>,
     environment: &'a dyn Fn(&str) -> Option<OsString>,
     file: toml::Table,
 }
@@ -60,12 +30,10 @@ impl<T> Found<T> {
             Some((Origin::Flag(_), _)) => 0,
             Some((Origin::Environment(_), _)) => 1,
             Some((Origin::File(_), _)) => 2,
-            None => 3,
+            Some((Origin::Default(_), _)) | None => 3,
         }
     }
-}
 
-impl<T> Found<Option<T>> {
     /// Rejects a given value with `rule`. Callers use this for a setting that lacks another one.
     pub(super) fn must_be_unset(self, rule: &str) -> Result<(), Error> {
         match self.given {
@@ -99,7 +67,7 @@ impl Found<SocketAddr> {
 }
 
 impl<'a> Sources<'a> {
-    /// Reads `orderlog.toml` in the working folder, if the file exists.
+    /// Reads `orderlog.toml` in the working folder, if the file exists. The sources have no flags.
     ///
     /// # Errors
     /// - [`Error::Unreadable`] when the file cannot be read.
@@ -121,77 +89,104 @@ impl<'a> Sources<'a> {
                 error.message().replace('\n', ": ")
             ))
         })?;
-        match file.keys().find(|key| !NAMES.contains(&key.as_str())) {
+        match file.keys().find(|key| Setting::named(key).is_none()) {
             Some(name) => Err(Error::Unknown { name: name.clone() }),
-            None => Ok(Self { environment, file }),
+            None => Ok(Self {
+                flags: BTreeMap::new(),
+                environment,
+                file,
+            }),
+        }
+    }
+
+    /// Adds the flags of a command.
+    #[must_use]
+    pub fn with<const OF: Commands>(self, flags: Flags<OF>) -> Self {
+        Self {
+            flags: flags.0,
+            ..self
         }
     }
 
     /// Reads an address and a port.
-    pub(super) fn address(
-        &self,
-        name: &'static str,
-        flag: Option<String>,
-        default: SocketAddr,
-    ) -> Result<Found<SocketAddr>, Error> {
-        let rule = format!("must be an address and a port, such as {default}");
-        self.find(name, flag, default, |value| value.parse().ok(), &rule)
+    pub(super) fn address(&self, setting: Setting) -> Result<Found<SocketAddr>, Error> {
+        let rule = format!("must be an address and a port, such as {}", setting.default);
+        self.find(setting, |value| value.parse().ok(), &rule)
     }
 
     /// Reads the path of an optional file.
-    pub(super) fn path(
-        &self,
-        name: &'static str,
-        flag: Option<String>,
-    ) -> Result<Found<Option<PathBuf>>, Error> {
-        let parse = |value: &str| (!value.is_empty()).then(|| Some(PathBuf::from(value)));
-        self.find(name, flag, None, parse, "must be a file")
+    pub(super) fn path(&self, setting: Setting) -> Result<Found<Option<PathBuf>>, Error> {
+        self.optional(setting, path, "must be a file")
     }
 
-    /// Reads an optional text, which must not be empty.
-    pub(super) fn text(
+    /// Reads the paths of two optional files that need each other.
+    pub(super) fn paths(
         &self,
-        name: &'static str,
-        flag: Option<String>,
-    ) -> Result<Found<Option<String>>, Error> {
-        let parse = |value: &str| (!value.is_empty()).then(|| Some(value.to_owned()));
-        self.find(name, flag, None, parse, "must not be empty")
-    }
-
-    /// Reads the value of one setting. `rule` describes the values that `parse` accepts.
-    pub(super) fn find<T>(
-        &self,
-        name: &'static str,
-        flag: Option<String>,
-        default: T,
-        parse: impl Fn(&str) -> Option<T>,
-        rule: &str,
-    ) -> Result<Found<T>, Error> {
-        let given = match flag {
-            Some(value) => Some((Origin::Flag(name), value)),
-            None => self.environment(name)?.or_else(|| self.file(name)),
-        };
-        let Some((origin, value)) = given else {
-            return Ok(Found {
-                value: default,
-                given: None,
-            });
-        };
-        match parse(&value) {
-            Some(parsed) => Ok(Found {
-                value: parsed,
-                given: Some((origin, value)),
-            }),
-            None => Err(Error::Wrong {
-                origin,
-                value,
-                rule: rule.to_owned(),
-            }),
+        first: Setting,
+        second: Setting,
+    ) -> Result<Option<(PathBuf, PathBuf)>, Error> {
+        let needs = |other: Setting| format!("needs {}", other.name);
+        match (self.path(first)?, self.path(second)?) {
+            (
+                Found {
+                    value: Some(one), ..
+                },
+                Found {
+                    value: Some(other), ..
+                },
+            ) => Ok(Some((one, other))),
+            (one, other) => {
+                one.must_be_unset(&needs(second))?;
+                other.must_be_unset(&needs(first))?;
+                Ok(None)
+            }
         }
     }
 
-    fn environment(&self, name: &str) -> Result<Option<(Origin, String)>, Error> {
-        let variable = format!("ORDERLOG_{}", name.replace('-', "_").to_uppercase());
+    /// Reads the value of a setting whose default is a value. `rule` describes the values that
+    /// `parse` accepts.
+    pub(super) fn find<T>(
+        &self,
+        setting: Setting,
+        parse: impl Fn(&str) -> Option<T>,
+        rule: &str,
+    ) -> Result<Found<T>, Error> {
+        let found = self.optional(setting, &parse, rule)?;
+        let value = match found.value {
+            Some(value) => value,
+            None => {
+                let default = (Origin::Default(setting.name), setting.default.to_owned());
+                parsed(&default, parse, rule)?
+            }
+        };
+        Ok(Found {
+            value,
+            given: found.given,
+        })
+    }
+
+    /// Reads the value of a setting that may be absent. `rule` describes the values that `parse`
+    /// accepts.
+    pub(super) fn optional<T>(
+        &self,
+        setting: Setting,
+        parse: impl Fn(&str) -> Option<T>,
+        rule: &str,
+    ) -> Result<Found<Option<T>>, Error> {
+        let name = setting.name;
+        let given = match self.flags.get(name) {
+            Some(value) => Some((Origin::Flag(name), value.clone())),
+            None => self.environment(setting)?.or_else(|| self.file(name)),
+        };
+        let value = given.as_ref().map(|given| parsed(given, parse, rule));
+        Ok(Found {
+            value: value.transpose()?,
+            given,
+        })
+    }
+
+    fn environment(&self, setting: Setting) -> Result<Option<(Origin, String)>, Error> {
+        let variable = setting.variable();
         let value = (self.environment)(&variable).map(OsString::into_string);
         let origin = Origin::Environment(variable);
         match value {
@@ -220,9 +215,22 @@ fn contents(read: io::Result<String>) -> Result<String, Error> {
     }
 }
 
-/// Joins the values of a repeated flag with commas. Returns `None` without a value.
-pub(super) fn list(values: &[String]) -> Option<String> {
-    (!values.is_empty()).then(|| values.join(","))
+/// Parses a value that a source gives.
+fn parsed<T>(
+    (origin, value): &(Origin, String),
+    parse: impl Fn(&str) -> Option<T>,
+    rule: &str,
+) -> Result<T, Error> {
+    parse(value).ok_or_else(|| Error::Wrong {
+        origin: origin.clone(),
+        value: value.clone(),
+        rule: rule.to_owned(),
+    })
+}
+
+/// Parses the path of a file or a folder.
+pub(super) fn path(value: &str) -> Option<PathBuf> {
+    (!value.is_empty()).then(|| PathBuf::from(value))
 }
 
 /// Formats a value of the file in the spelling of its flag.

@@ -4,7 +4,10 @@ use std::{fs, net::SocketAddr, path::PathBuf};
 
 use http::Uri;
 
-use super::{Error, ServeFlags, Sources, pem};
+use super::{
+    Error, Sources, pem,
+    table::{LOG_FORMAT, METRICS_LISTEN, OTLP_CA, OTLP_ENDPOINT},
+};
 
 /// The settings of metrics, traces and log lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +40,7 @@ impl Collector {
             return Ok(None);
         };
         let unusable = |why| Error::Unusable {
-            setting: "otlp-ca",
+            setting: OTLP_CA.name,
             path: file.clone(),
             why,
         };
@@ -69,29 +72,20 @@ pub enum LogFormat {
 impl Sources<'_> {
     /// Reads the settings of telemetry. `lacking` names the settings without which the metrics may
     /// listen on loopback only.
-    pub(super) fn telemetry(
-        &self,
-        flags: &ServeFlags,
-        lacking: Option<&str>,
-    ) -> Result<Telemetry, Error> {
-        let at = SocketAddr::from(([127, 0, 0, 1], 9464));
-        let metrics = self.address("metrics-listen", flags.metrics_listen.clone(), at)?;
-        let collector = self.find(
-            "otlp-endpoint",
-            flags.otlp_endpoint.clone(),
-            None,
+    pub(super) fn telemetry(&self, lacking: Option<&str>) -> Result<Telemetry, Error> {
+        let metrics = self.address(METRICS_LISTEN)?;
+        let collector = self.optional(
+            OTLP_ENDPOINT,
             |value| {
                 let url: Uri = value.parse().ok()?;
                 let is_http = matches!(url.scheme_str(), Some("http" | "https"));
-                is_http.then(|| Some(value.to_owned()))
+                is_http.then(|| value.to_owned())
             },
             "must be a URL such as http://127.0.0.1:4317",
         )?;
-        let ca = self.path("otlp-ca", flags.otlp_ca.clone())?;
+        let ca = self.path(OTLP_CA)?;
         let log = self.find(
-            "log-format",
-            flags.log_format.clone(),
-            LogFormat::Text,
+            LOG_FORMAT,
             |value| match value {
                 "text" => Some(LogFormat::Text),
                 "json" => Some(LogFormat::Json),

@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::{Error, Found, ServeFlags, Sources};
+use super::{
+    Error, Sources,
+    table::{TLS_CERT, TLS_CLIENT_CA, TLS_KEY},
+};
 
 /// The files that a server needs for TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,30 +20,16 @@ pub struct Tls {
 }
 
 impl Sources<'_> {
-    pub(super) fn tls(&self, flags: &ServeFlags) -> Result<Option<Tls>, Error> {
-        let cert = self.path("tls-cert", flags.tls_cert.clone())?;
-        let key = self.path("tls-key", flags.tls_key.clone())?;
-        let client_ca = self.path("tls-client-ca", flags.tls_client_ca.clone())?;
-        match (cert, key, client_ca) {
-            (
-                Found {
-                    value: Some(cert), ..
-                },
-                Found {
-                    value: Some(key), ..
-                },
-                client_ca,
-            ) => Ok(Some(Tls {
-                cert,
-                key,
-                client_ca: client_ca.value,
-            })),
-            (cert, key, client_ca) => {
-                cert.must_be_unset("needs tls-key")?;
-                key.must_be_unset("needs tls-cert")?;
-                client_ca.must_be_unset("needs tls-cert and tls-key")?;
-                Ok(None)
-            }
-        }
+    pub(super) fn tls(&self) -> Result<Option<Tls>, Error> {
+        let client_ca = self.path(TLS_CLIENT_CA)?;
+        let Some((cert, key)) = self.paths(TLS_CERT, TLS_KEY)? else {
+            client_ca.must_be_unset("needs tls-cert and tls-key")?;
+            return Ok(None);
+        };
+        Ok(Some(Tls {
+            cert,
+            key,
+            client_ca: client_ca.value,
+        }))
     }
 }

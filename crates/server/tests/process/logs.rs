@@ -6,12 +6,16 @@ use std::{
     process::{Child, Stdio},
 };
 
+use contract::orders::v1::ShipOrderRequest;
 use e2e::Clients;
 use serde_json::Value;
 use test_support::{order, request, sqlite};
 use tonic_types::StatusExt as _;
 
 use crate::binary::{serve, start};
+
+/// The trace id of calls.
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
 /// A server that logs JSON. Dropping this value kills the process.
 struct Logging {
@@ -69,8 +73,17 @@ async fn corrupt(data_dir: &Path) {
     sqlite::run(&documents, "UPDATE orders SET body = X'FFFF'").await;
 }
 
+/// Adds a trace context with the id [`TRACE`] to a call.
+fn traced<T>(message: T) -> tonic::Request<T> {
+    let mut call = tonic::Request::new(message);
+    let traceparent = format!("00-{TRACE}-b7ad6b7169203331-01");
+    let headers = call.metadata_mut();
+    headers.insert("traceparent", traceparent.parse().unwrap());
+    call
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn an_internal_error_is_in_the_log_under_its_incident_id_or_trace_id() {
+async fn an_internal_error_is_in_the_log_with_its_incident_request_and_trace_id() {
     let folder = tempfile::tempdir().unwrap();
     let process = start(folder.path());
     let mut clients = process.clients().await;
@@ -82,18 +95,23 @@ async fn an_internal_error_is_in_the_log_under_its_incident_id_or_trace_id() {
     let url = format!("http://{}", server.address);
     let mut clients = Clients::connect(&url).await.unwrap();
 
-    let failed = clients.ship_order(order::ship("o-1")).await.unwrap_err();
-    let info = failed.get_details_error_info().unwrap();
-    assert_eq!(info.reason, "INTERNAL");
-    let incident = server.next_with("incident", &info.metadata["incident"]);
-    let cause = incident["cause"].as_str().unwrap();
-    assert!(cause.contains("event 1"), "{cause}");
+    for request_id in [Some("ship-1"), None] {
+        let ship = ShipOrderRequest {
+            request_id: request_id.unwrap_or_default().to_owned(),
+            ..order::ship("o-1")
+        };
+        let failed = clients.ship_order(traced(ship)).await.unwrap_err();
+        let info = failed.get_details_error_info().unwrap();
+        assert_eq!(info.reason, "INTERNAL");
+        let incident = server.next_with("incident", &info.metadata["incident"]);
+        let cause = incident["cause"].as_str().unwrap();
+        assert!(cause.contains("event 1"), "{cause}");
+        let span = &incident["span"];
+        assert_eq!(span["request_id"].as_str(), request_id, "{incident}");
+        assert_eq!(span["trace"], TRACE, "{incident}");
+    }
 
-    let mut get = tonic::Request::new(request::order("o-1", 0));
-    let trace = "0af7651916cd43dd8448eb211c80319c";
-    let traceparent = format!("00-{trace}-b7ad6b7169203331-01");
-    let headers = get.metadata_mut();
-    headers.insert("traceparent", traceparent.parse().unwrap());
+    let get = traced(request::order("o-1", 0));
     clients.get_order(get).await.unwrap_err();
     let failed = server.next_with("message", "the read model failed");
     let span = &failed["span"];
@@ -101,7 +119,7 @@ async fn an_internal_error_is_in_the_log_under_its_incident_id_or_trace_id() {
         span["method"], "orders.v1.QueryService/GetOrder",
         "{failed}"
     );
-    assert_eq!(span["trace"], trace, "{failed}");
+    assert_eq!(span["trace"], TRACE, "{failed}");
     let peer = span["peer"].as_str().unwrap_or_default();
     assert!(peer.starts_with("127.0.0.1:"), "{failed}");
 }

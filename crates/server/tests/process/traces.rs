@@ -107,8 +107,7 @@ async fn one_trace_has_the_spans_from_the_command_to_the_search_index() {
     }
     // The event carries the trace context, so that a subscriber can continue the trace.
     let history = clients.order_history("o").await.unwrap();
-    let span_id = call.span_id.iter().map(|byte| format!("{byte:02x}"));
-    let span_id: String = span_id.collect();
+    let span_id = hex::encode(&call.span_id);
     assert_eq!(
         history[0].traceparent,
         format!("00-{}-{span_id}-01", "ab".repeat(16))

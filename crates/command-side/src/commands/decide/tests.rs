@@ -148,7 +148,7 @@ fn g5_known_request_id_gets_the_original_reply() {
         version: 1,
         position: 41,
     };
-    assert_eq!(reused.error(99.into()), recorded);
+    assert_eq!(reused.error(&create("p", "r"), 99.into()), recorded);
     assert_eq!(after.finish(), Batch::default());
 }
 

@@ -130,9 +130,5 @@ fn reason(error: &serde_json::Error) -> String {
 /// The id begins with the number, because the log appends ids in ascending order fastest.
 fn made_id(number: u64, text: &[u8]) -> String {
     let digest = Sha256::digest(text);
-    let half = digest
-        .iter()
-        .take(16)
-        .fold(0, |half, byte| half << 8 | u128::from(*byte));
-    format!("line-{number:012}-{half:032x}")
+    format!("line-{number:012}-{}", hex::encode(&digest[..16]))
 }

@@ -1,14 +1,11 @@
 //! `orderlog order ship`, `deliver` and `cancel`.
 
 use clap::Args;
-use contract::orders::v1::{
-    CancelOrderRequest, DeliverOrderRequest, ShipOrderRequest,
-    command_service_client::CommandServiceClient,
-};
+use contract::orders::v1::{CancelOrderRequest, DeliverOrderRequest, ShipOrderRequest};
 
 use crate::cli::{
     Failure, Run, Session,
-    write::{Write, answered, told},
+    write::{Client, Write, execute, told},
 };
 
 /// The arguments of every change of an order.
@@ -66,12 +63,10 @@ impl Run for Ship {
             expected_version: self.change.expected_version,
             occurred_at: self.change.write.occurred_at,
         };
-        let mut client = CommandServiceClient::new(session.connect().await?);
-        let request_id = request.request_id.clone();
-        let reply = answered(client.ship_order(request).await, request_id)?;
-        session.show("ShipOrderResponse", &reply, |reply| {
+        execute(session, request, Client::ship_order, |reply| {
             told("order", &reply.order_id, reply.version, reply.position)
         })
+        .await
     }
 }
 
@@ -83,12 +78,10 @@ impl Run for Deliver {
             expected_version: self.change.expected_version,
             occurred_at: self.change.write.occurred_at,
         };
-        let mut client = CommandServiceClient::new(session.connect().await?);
-        let request_id = request.request_id.clone();
-        let reply = answered(client.deliver_order(request).await, request_id)?;
-        session.show("DeliverOrderResponse", &reply, |reply| {
+        execute(session, request, Client::deliver_order, |reply| {
             told("order", &reply.order_id, reply.version, reply.position)
         })
+        .await
     }
 }
 
@@ -101,11 +94,9 @@ impl Run for Cancel {
             expected_version: self.change.expected_version,
             occurred_at: self.change.write.occurred_at,
         };
-        let mut client = CommandServiceClient::new(session.connect().await?);
-        let request_id = request.request_id.clone();
-        let reply = answered(client.cancel_order(request).await, request_id)?;
-        session.show("CancelOrderResponse", &reply, |reply| {
+        execute(session, request, Client::cancel_order, |reply| {
             told("order", &reply.order_id, reply.version, reply.position)
         })
+        .await
     }
 }

@@ -1,14 +1,12 @@
 //! `orderlog order create`.
 
 use clap::Args;
-use contract::orders::v1::{
-    CreateOrderItem, CreateOrderRequest, command_service_client::CommandServiceClient,
-};
+use contract::orders::v1::{CreateOrderItem, CreateOrderRequest};
 use rust_decimal::Decimal;
 
 use crate::cli::{
     Failure, Run, Session, money,
-    write::{Write, answered, told},
+    write::{Client, Write, execute, told},
 };
 
 #[derive(Debug, Args)]
@@ -67,12 +65,10 @@ impl Run for Create {
             items: items.collect(),
             occurred_at: self.write.occurred_at,
         };
-        let mut client = CommandServiceClient::new(session.connect().await?);
-        let request_id = request.request_id.clone();
-        let reply = answered(client.create_order(request).await, request_id)?;
-        session.show("CreateOrderResponse", &reply, |reply| {
+        execute(session, request, Client::create_order, |reply| {
             told("order", &reply.order_id, reply.version, reply.position)
         })
+        .await
     }
 }
 

@@ -1,8 +1,8 @@
 //! Tests of the resumption of a broken event stream.
 
 use contract::orders::v1::{
-    GetHeadResponse, GetOrderHistoryRequest, GetOrderHistoryResponse, SubscribeResponse,
-    VerifyLogRequest, VerifyLogResponse,
+    GetHeadResponse, GetOrderHistoryRequest, GetOrderHistoryResponse, VerifyLogRequest,
+    VerifyLogResponse,
     event_service_server::{EventService, EventServiceServer},
 };
 use futures_util::{StreamExt as _, stream};
@@ -23,12 +23,15 @@ impl EventService for Fake {
         request: Request<SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let request = request.into_inner();
-        let after = request.after_position;
+        let after = match request.resume_token.strip_prefix("after ") {
+            Some(position) => position.parse().unwrap(),
+            None => request.after_position,
+        };
         self.0.get().push(request);
         if after == 7 {
-            return Err(wire::Error::LogMismatch {
-                given: "old".into(),
-                actual: "new".into(),
+            return Err(wire::Error::LogDiverged {
+                position: 7,
+                shared: Some(5),
             }
             .into());
         }
@@ -73,6 +76,7 @@ fn batch(positions: &[u64]) -> SubscribeResponse {
         head_position: 7,
         caught_up: false,
         log_id: "log".into(),
+        resume_token: format!("after {}", positions.last().unwrap()),
     }
 }
 
@@ -109,15 +113,13 @@ async fn a_broken_stream_is_resumed_without_loss_or_repetition() {
     );
     assert_eq!(
         failure.to_string(),
-        "log_id is old, but this log is new (LOG_MISMATCH)"
+        "the log went back: its event at position 7 is another one now, or missing; up to position 5 \
+         it is the same (LOG_DIVERGED)"
     );
+    let requests = requests.get();
     let resumed: Vec<_> = requests
-        .get()
         .iter()
-        .map(|request| (request.after_position, request.log_id.clone()))
+        .map(|request| (request.after_position, request.resume_token.as_str()))
         .collect();
-    assert_eq!(
-        resumed,
-        [(1, String::new()), (5, "log".into()), (7, "log".into())]
-    );
+    assert_eq!(resumed, [(1, ""), (0, "after 5"), (0, "after 7")]);
 }

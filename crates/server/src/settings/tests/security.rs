@@ -6,7 +6,7 @@ use super::*;
 
 #[test]
 fn a_listener_beyond_loopback_needs_tls_and_credentials_or_insecure() {
-    let refused = |file: &str| serve(&listen("0.0.0.0:50051"), &[], file).unwrap_err();
+    let refused = |file: &str| serve(&["--listen", "0.0.0.0:50051"], &[], file).unwrap_err();
     let lacking = |what: &str| {
         format!(
             "--listen (flag): \"0.0.0.0:50051\" is not a loopback address: anyone who reaches it \
@@ -27,56 +27,40 @@ fn a_listener_beyond_loopback_needs_tls_and_credentials_or_insecure() {
     for credentials in [tokens, jwt] {
         assert!(
             serve(
-                &listen("0.0.0.0:50051"),
+                &["--listen", "0.0.0.0:50051"],
                 &[],
                 &format!("{tls}{credentials}")
             )
             .is_ok()
         );
     }
-    assert!(serve(&listen("[::1]:50051"), &[], "").is_ok());
-    assert!(serve(&listen("0.0.0.0:50051"), &[], "insecure = true").is_ok());
-    let mut flags = listen("0.0.0.0:50051");
-    flags.caller.insecure = true;
+    assert!(serve(&["--listen", "[::1]:50051"], &[], "").is_ok());
+    assert!(serve(&["--listen", "0.0.0.0:50051"], &[], "insecure = true").is_ok());
+    let flags = ["--listen", "0.0.0.0:50051", "--insecure"];
     assert!(serve(&flags, &[("ORDERLOG_INSECURE", "false")], "").is_ok());
 }
 
 #[test]
 fn the_token_or_token_file_of_the_nearer_source_counts() {
-    let token = |flags: &CallerFlags, environment: &[_], file: &str| {
-        let flags = ServeFlags {
-            caller: CallerFlags {
-                token_file: flags.token_file.clone(),
-                ..CallerFlags::default()
-            },
-            ..ServeFlags::default()
-        };
-        serve(&flags, environment, file).unwrap().caller.token
-    };
-    let flag = CallerFlags {
-        token_file: Some("flag".into()),
-        ..CallerFlags::default()
+    let token = |flags: &[_], environment: &[_], file: &str| {
+        serve(flags, environment, file).unwrap().caller.token
     };
     let environment = [("ORDERLOG_TOKEN", "env")];
     let here = |token: &str| Some(Token::Here(Authorization::of(token.as_bytes()).unwrap()));
     assert_eq!(
-        token(&flag, &environment, "token = 'file'"),
+        token(&["--token-file", "flag"], &environment, "token = 'file'"),
         Some(Token::File("flag".into()))
     );
-    let none = CallerFlags::default();
-    assert_eq!(
-        token(&none, &environment, "token-file = 'file'"),
-        here("env")
-    );
-    assert_eq!(token(&none, &[], "token = 'file'"), here("file"));
-    assert_eq!(token(&none, &[], ""), None);
+    assert_eq!(token(&[], &environment, "token-file = 'file'"), here("env"));
+    assert_eq!(token(&[], &[], "token = 'file'"), here("file"));
+    assert_eq!(token(&[], &[], ""), None);
 }
 
 #[test]
 fn a_token_is_never_shown() {
-    let settings = serve(&ServeFlags::default(), &[], "token = 'secret'").unwrap();
+    let settings = serve(&[], &[], "token = 'secret'").unwrap();
     assert!(!format!("{settings:?}").contains("secret"), "{settings:?}");
-    let wrong = serve(&ServeFlags::default(), &[], "token = 'se cret'").unwrap_err();
+    let wrong = serve(&[], &[], "token = 'se cret'").unwrap_err();
     assert_eq!(
         wrong,
         "token (orderlog.toml): \"...\" must be letters, digits and signs, without spaces"
@@ -87,7 +71,7 @@ fn a_token_is_never_shown() {
 fn an_origin_is_accepted_only_as_browsers_write_it() {
     let origins = |value: &str| {
         let environment = [("ORDERLOG_CORS_ORIGINS", value)];
-        serve(&ServeFlags::default(), &environment, "").map(|serve| serve.origins)
+        serve(&[], &environment, "").map(|serve| serve.origins)
     };
     assert_eq!(
         origins("https://shop.example, http://127.0.0.1:8080,http://[::1]:443"),

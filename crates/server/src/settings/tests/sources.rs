@@ -1,11 +1,13 @@
 //! Tests of the sources of settings and their precedence, and of wrong values.
 
+use table::{ALL, Value};
+
 use super::*;
 
 #[test]
 fn without_sources_the_defaults_hold() {
     assert_eq!(
-        serve(&ServeFlags::default(), &[], ""),
+        serve(&[], &[], ""),
         Ok(Serve {
             listen: "127.0.0.1:50051".parse().unwrap(),
             data_dir: "./data".into(),
@@ -38,39 +40,51 @@ fn a_flag_overrides_the_environment_which_overrides_the_file() {
     let environment = [("ORDERLOG_LISTEN", "127.0.0.1:2")];
     let file = "listen = '127.0.0.1:3'\ndata-dir = 'elsewhere'\ndrain-timeout = 7";
     let port =
-        |flags: &_, environment: &[_]| serve(flags, environment, file).unwrap().listen.port();
-    assert_eq!(port(&listen("127.0.0.1:1"), &environment), 1);
-    assert_eq!(port(&ServeFlags::default(), &environment), 2);
-    assert_eq!(port(&ServeFlags::default(), &[]), 3);
+        |flags: &[_], environment: &[_]| serve(flags, environment, file).unwrap().listen.port();
+    assert_eq!(port(&["--listen", "127.0.0.1:1"], &environment), 1);
+    assert_eq!(port(&[], &environment), 2);
+    assert_eq!(port(&[], &[]), 3);
 
-    let from_file = serve(&ServeFlags::default(), &environment, file).unwrap();
+    let from_file = serve(&[], &environment, file).unwrap();
     assert_eq!(from_file.data_dir, PathBuf::from("elsewhere"));
     assert_eq!(from_file.drain_timeout, Duration::from_secs(7));
 }
 
 #[test]
-fn every_flag_is_a_setting_that_the_file_may_name() {
-    use clap::CommandFactory as _;
-    let command = crate::cli::Cli::command();
-    let flags = |name| {
-        let subcommand = command.find_subcommand(name).unwrap();
-        let flags = subcommand.get_arguments().filter_map(|it| it.get_long());
-        flags
-            .filter(|it| !["help", "json"].contains(it))
-            .collect::<Vec<_>>()
-    };
-    let mut flags = [flags("serve"), flags("product")].concat();
-    flags.sort_unstable();
-    flags.dedup();
-    let mut known = crate::settings::sources::NAMES.to_vec();
-    known.sort_unstable();
-    assert_eq!(flags, known);
+fn each_setting_is_read_from_a_flag_a_variable_and_the_file() {
+    let nothing = |_: &str| None;
+    for setting in ALL {
+        let name = setting.name;
+        let argument = match setting.value {
+            Value::Switch => format!("--{name}"),
+            Value::One(_) | Value::List(_) => format!("--{name}=true"),
+        };
+        let all = flags::<{ SERVE | CLIENT }>(&[&argument]);
+        let given = |name: &str| (name == setting.variable()).then(|| "true".into());
+        let origin = |sources: Result<Sources<'_>, Error>| {
+            let found = sources
+                .unwrap()
+                .optional(*setting, |value| Some(value.to_owned()), "");
+            let (origin, value) = found.unwrap().given.unwrap();
+            assert_eq!(value, "true");
+            origin
+        };
+        let from_flag = Sources::with_file(&nothing, "").map(|sources| sources.with(all));
+        assert_eq!(origin(from_flag), Origin::Flag(name));
+        let from_variable = Sources::with_file(&given, "");
+        assert_eq!(
+            origin(from_variable),
+            Origin::Environment(setting.variable())
+        );
+        let from_file = Sources::with_file(&nothing, &format!("{name} = true"));
+        assert_eq!(origin(from_file), Origin::File(name));
+    }
 }
 
 #[test]
 fn a_shutdown_serves_on_for_at_most_its_timeout() {
     let drain = |file: &str| {
-        let settings = serve(&ServeFlags::default(), &[], file)?;
+        let settings = serve(&[], &[], file)?;
         Ok((
             settings.drain_timeout.as_secs(),
             settings.drain_delay.as_secs(),
@@ -83,7 +97,7 @@ fn a_shutdown_serves_on_for_at_most_its_timeout() {
     let rule = "drain-delay (orderlog.toml): \"21\" is longer than drain-timeout";
     assert_eq!(error, Err(rule.to_owned()));
     let age = |file: &str| {
-        let settings = serve(&ServeFlags::default(), &[], file)?;
+        let settings = serve(&[], &[], file)?;
         Ok::<_, String>(settings.max_connection_age)
     };
     assert_eq!(
@@ -93,19 +107,10 @@ fn a_shutdown_serves_on_for_at_most_its_timeout() {
     assert!(age("max-connection-age = 0").is_err());
 }
 
-/// A command line of only the flags of `orderlog serve`.
-#[derive(clap::Parser)]
-struct Line {
-    #[command(flatten)]
-    flags: ServeFlags,
-}
-
 #[test]
 fn a_list_is_one_value_several_flags_or_an_array() {
     let parsed = |arguments: &[&str], file: &str| {
-        let arguments = ["orderlog"].iter().chain(arguments);
-        let line = <Line as clap::Parser>::try_parse_from(arguments).unwrap();
-        let serve = serve(&line.flags, &[], file).unwrap();
+        let serve = serve(arguments, &[], file).unwrap();
         (serve.roles, serve.events, serve.origins)
     };
     let expected = parsed(
@@ -139,38 +144,38 @@ fn a_list_is_one_value_several_flags_or_an_array() {
 fn a_wrong_value_is_refused_with_its_source_and_rule() {
     let rule = "must be an address and a port, such as 127.0.0.1:50051";
     assert_eq!(
-        serve(&listen("here"), &[], ""),
+        serve(&["--listen", "here"], &[], ""),
         Err(format!("--listen (flag): \"here\" {rule}"))
     );
     assert_eq!(
-        serve(&ServeFlags::default(), &[("ORDERLOG_LISTEN", "")], ""),
+        serve(&[], &[("ORDERLOG_LISTEN", "")], ""),
         Err(format!(
             "ORDERLOG_LISTEN (environment variable): \"\" {rule}"
         ))
     );
     assert_eq!(
-        serve(&ServeFlags::default(), &[], "drain-timeout = 'soon'"),
+        serve(&[], &[], "drain-timeout = 'soon'"),
         Err("drain-timeout (orderlog.toml): \"soon\" must be a whole number of seconds, at most 86400".into())
     );
     assert_eq!(
-        serve(&ServeFlags::default(), &[("ORDERLOG_INSECURE", "yes")], ""),
+        serve(&[], &[("ORDERLOG_INSECURE", "yes")], ""),
         Err("ORDERLOG_INSECURE (environment variable): \"yes\" must be true or false".into())
     );
 }
 
 #[test]
 fn a_file_with_an_unknown_setting_or_wrong_syntax_is_refused() {
-    let unknown = serve(&ServeFlags::default(), &[], "port = 1").unwrap_err();
+    let unknown = serve(&[], &[], "port = 1").unwrap_err();
     let known = "there is no setting \"port\"; there are: listen, metrics-listen, data-dir, ";
     assert!(unknown.contains(known), "{unknown}");
-    let syntax = serve(&ServeFlags::default(), &[], "\nlisten = ").unwrap_err();
+    let syntax = serve(&[], &[], "\nlisten = ").unwrap_err();
     assert!(syntax.starts_with("orderlog.toml: line 2: "), "{syntax}");
     assert!(!syntax.contains('\n'), "{syntax}");
 }
 
 #[test]
 fn a_setting_without_the_settings_it_needs_is_refused() {
-    let refused = |file: &str| serve(&ServeFlags::default(), &[], file).unwrap_err();
+    let refused = |file: &str| serve(&[], &[], file).unwrap_err();
     for (file, rule) in [
         (
             "tls-cert = 'x'",
@@ -213,21 +218,20 @@ fn a_setting_without_the_settings_it_needs_is_refused() {
 #[test]
 fn the_server_of_a_client_command_is_an_http_url() {
     let nothing = |_: &str| None;
-    let server = |url: Option<&str>| {
-        let flags = ClientFlags {
-            server: url.map(Into::into),
-            ..ClientFlags::default()
-        };
+    let server = |arguments: &[&str]| {
         Sources::with_file(&nothing, "server = 'http://file:1'")
-            .and_then(|sources| sources.server(&flags))
+            .and_then(|sources| sources.with(flags::<CLIENT>(arguments)).server())
             .map(|(endpoint, _)| endpoint.uri().to_string())
             .map_err(|error| error.to_string())
     };
-    assert_eq!(server(None), Ok("http://file:1/".into()));
-    assert_eq!(server(Some("http://flag:1")), Ok("http://flag:1/".into()));
+    assert_eq!(server(&[]), Ok("http://file:1/".into()));
+    assert_eq!(
+        server(&["--server", "http://flag:1"]),
+        Ok("http://flag:1/".into())
+    );
     for wrong in ["flag:1", "ftp://flag:1", "not a url"] {
         assert_eq!(
-            server(Some(wrong)),
+            server(&["--server", wrong]),
             Err(format!(
                 "--server (flag): {wrong:?} must be a URL such as http://127.0.0.1:50051"
             ))

@@ -6,9 +6,9 @@ use super::*;
 fn the_log_is_in_the_data_folder_or_at_the_database_url() {
     let at = |url: &str| {
         let environment = [("ORDERLOG_DATABASE_URL", url)];
-        serve(&ServeFlags::default(), &environment, "data-dir = 'here'").map(|serve| serve.log)
+        serve(&[], &environment, "data-dir = 'here'").map(|serve| serve.log)
     };
-    let default = serve(&ServeFlags::default(), &[], "data-dir = 'here'");
+    let default = serve(&[], &[], "data-dir = 'here'");
     assert_eq!(
         default.unwrap().log,
         Location::File("here/events.db".into())
@@ -51,7 +51,7 @@ fn a_meilisearch_key_leaves_the_machine_over_tls_only() {
             ("ORDERLOG_MEILISEARCH_URL", url),
             ("ORDERLOG_MEILISEARCH_KEY", "secret"),
         ];
-        serve(&ServeFlags::default(), &given, file)
+        serve(&[], &given, file)
     };
     for url in [
         "http://localhost:7700",
@@ -83,7 +83,7 @@ fn a_meilisearch_is_a_url_with_an_optional_key_that_is_never_shown() {
             ("ORDERLOG_MEILISEARCH_KEY", key),
         ];
         let given: Vec<_> = both.into_iter().filter(|(_, it)| *it != "-").collect();
-        serve(&ServeFlags::default(), &given, "").map(|serve| serve.meilisearch)
+        serve(&[], &given, "").map(|serve| serve.meilisearch)
     };
     let found = settings("https://search.example:7700/here/", "secret")
         .unwrap()
@@ -131,7 +131,7 @@ fn a_node_without_the_role_command_needs_an_events_url() {
     let roles = |roles: &str, events: &str| {
         let environment = [("ORDERLOG_ROLES", roles), ("ORDERLOG_EVENTS_URL", events)];
         let given = if events.is_empty() { 1 } else { 2 };
-        serve(&ServeFlags::default(), &environment[..given], "")
+        serve(&[], &environment[..given], "")
             .map(|serve| (serve.roles.command, serve.roles.query, serve.events.len()))
     };
     assert_eq!(roles("command", ""), Ok((true, false, 0)));
