@@ -174,6 +174,7 @@ impl Indexer {
 
     /// Waits until the documents have only events of the log, and returns their checkpoint.
     async fn documents_checkpoint(&self) -> Result<Checkpoint, Error> {
+        self.documents.wait_until_compared().await?;
         let mut consistent = self.documents.consistent();
         let is_consistent = consistent.wait_for(|is_consistent| *is_consistent).await;
         is_consistent.map_err(|_| store::Error::Stopped)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use read_model::{progress::Progress, search::Engine, store::Reader};
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::timeout_at};
 use tokio_util::sync::CancellationToken;
 use wire::{Error, Limit};
 
@@ -61,12 +61,20 @@ impl Queries {
         MAX_WATCHERS - self.watchers.available_permits()
     }
 
-    /// Waits until the documents reach the request's position.
+    /// Waits until the documents have been compared with the log and reach the request's position.
     ///
     /// # Errors
+    /// - [`Error::StoreUnavailable`]: no node has streamed the log since the start, so that the
+    ///   documents have not been compared with it.
     /// - [`Error::ReadModelDiverged`]: the documents have events that the log no longer has.
     /// - [`Error::ReadModelBehind`]: the deadline passes.
     pub(crate) async fn reached(&self, wait: Wait) -> Result<(), Error> {
+        let compared = timeout_at(wait.deadline, self.documents.wait_until_compared());
+        if !matches!(compared.await, Ok(Ok(()))) {
+            return Err(Error::StoreUnavailable);
+        }
+        // Documents that differ from the log may never get to the position.
+        self.check_consistent()?;
         let reached = async {
             if self.documents.wait_for(wait.position).await.is_err() {
                 // The projector has ended, and the process ends soon. The request's deadline still
@@ -74,7 +82,6 @@ impl Queries {
                 std::future::pending::<()>().await;
             }
         };
-        self.check_consistent()?;
         wait.until(reached, || self.documents.position()).await?;
         self.check_consistent()
     }

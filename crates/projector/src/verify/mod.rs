@@ -8,7 +8,7 @@ use std::{
 use contract::orders::v1::VerifyLogRequest;
 use read_model::{
     generations, search,
-    store::{self, Comparison, Difference, ReceiverClosed, Writer},
+    store::{self, Checkpoint, Comparison, Difference, ReceiverClosed, Writer},
 };
 use tokio::sync::{Mutex, mpsc};
 use tonic::Status;
@@ -195,11 +195,16 @@ impl Verifier {
             let mut stream = Stream::open(&self.live.nodes, None, false).await?;
             let mut reached = 0;
             while reached < checkpoint.position {
-                let mut response = stream.next().await?;
+                let mut response = match stream.next().await {
+                    Err(stream::Error::Ended(_)) => {
+                        return send(found, of_another_history(checkpoint)).await;
+                    }
+                    response => response?,
+                };
                 let behind = |position| position <= checkpoint.position;
                 response.events.retain(|event| behind(event.position));
                 reached = response.position.min(checkpoint.position);
-                let applied = truth.apply(&checkpoint.log_id, &response.events, reached);
+                let applied = truth.apply(&response.log_id, &response.events, reached);
                 match applied.await {
                     Err(store::Error::Gap { expected, .. }) => {
                         let problem = "is missing in the log: nothing behind it is compared";
@@ -211,8 +216,27 @@ impl Verifier {
                 }
                 send(found, Finding::Progress(reached, checkpoint.position)).await?;
             }
+            let is_other = |truth: &Checkpoint| {
+                // A file of an older version does not know the event.
+                let has_id = !checkpoint.event_id.is_empty();
+                truth.log_id != checkpoint.log_id || has_id && truth.event_id != checkpoint.event_id
+            };
+            if truth.checkpoint().is_some_and(is_other) {
+                send(found, of_another_history(checkpoint)).await?;
+            }
         }
         truth.close().await;
         Ok(comparison.run(found).await?)
+    }
+}
+
+/// Returns the difference of documents that are made from another history than the log's.
+fn of_another_history(checkpoint: &Checkpoint) -> Difference {
+    let position = checkpoint.position;
+    Difference {
+        subject: "the documents".to_owned(),
+        problem: format!(
+            "are made from another history: event {position} of the log is another one, or missing"
+        ),
     }
 }

@@ -62,7 +62,16 @@ pub struct Reader {
     pool: Pool,
     position: watch::Receiver<u64>,
     pub(super) reindex: watch::Receiver<()>,
-    consistent: watch::Receiver<bool>,
+    history: History,
+}
+
+/// What is known about the history of the log that the documents are made from.
+#[derive(Debug, Clone)]
+pub(super) struct History {
+    /// False while the documents have events that the log no longer has.
+    pub(super) consistent: watch::Receiver<bool>,
+    /// False until the documents have been compared with the log.
+    pub(super) compared: watch::Receiver<bool>,
 }
 
 impl Reader {
@@ -70,13 +79,13 @@ impl Reader {
         pool: Pool,
         position: watch::Receiver<u64>,
         reindex: watch::Receiver<()>,
-        consistent: watch::Receiver<bool>,
+        history: History,
     ) -> Self {
         Self {
             pool,
             position,
             reindex,
-            consistent,
+            history,
         }
     }
 
@@ -99,13 +108,24 @@ impl Reader {
     /// Returns whether the documents have only events that the log has.
     #[must_use]
     pub fn is_consistent(&self) -> bool {
-        *self.consistent.borrow()
+        *self.history.consistent.borrow()
     }
 
     /// Returns a receiver that is false while the documents have events that the log no longer has.
     #[must_use]
     pub fn consistent(&self) -> watch::Receiver<bool> {
-        self.consistent.clone()
+        self.history.consistent.clone()
+    }
+
+    /// Waits, without a timeout, until the documents have been compared with the log, so that
+    /// [`Reader::is_consistent`] is known.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`]: the writer is gone.
+    pub async fn wait_until_compared(&self) -> Result<(), Error> {
+        let mut compared = self.history.compared.clone();
+        let compared = compared.wait_for(|is_compared| *is_compared).await;
+        compared.map(|_| ()).map_err(|_| Error::Stopped)
     }
 
     /// Waits, without a timeout, until the events up to `position` are applied.

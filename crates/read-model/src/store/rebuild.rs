@@ -195,6 +195,7 @@ impl Writer {
         self.position = old.position.clone();
         self.reindex = old.reindex.clone();
         self.consistent = old.consistent.clone();
+        self.compared = old.compared.clone();
         for (pool, opened) in pools.iter().zip(opened) {
             pool.replace(opened);
         }

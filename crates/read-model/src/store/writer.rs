@@ -15,7 +15,7 @@ use super::{
     Checkpoint, DURABILITY, Error, MIGRATIONS, Projection, Reader,
     batch::{Batch, order_ids},
     json,
-    reader::{Pool, decode},
+    reader::{History, Pool, decode},
     script::Script,
 };
 use crate::{Row, projection::SCHEMA, search::Document};
@@ -41,6 +41,8 @@ pub struct Writer {
     /// False while the documents have events that the log no longer has, and until documents that
     /// started over have caught up.
     pub(super) consistent: watch::Sender<bool>,
+    /// False until the documents have been compared with the log, and `consistent` is known.
+    pub(super) compared: watch::Sender<bool>,
     /// The readers' connections. A switch replaces them by connections to the next generation.
     pub(super) pools: Arc<Mutex<Vec<Pool>>>,
     pub(super) path: PathBuf,
@@ -69,6 +71,7 @@ impl Writer {
             position: watch::Sender::new(0),
             reindex: watch::Sender::new(()),
             consistent: watch::Sender::new(true),
+            compared: watch::Sender::new(false),
             pools: Arc::default(),
             path: path.to_owned(),
             indexes: Vec::new(),
@@ -88,13 +91,17 @@ impl Writer {
     pub fn reader(&self, connections: u32) -> impl Future<Output = Result<Reader, Error>> + use<> {
         let path = self.path.clone();
         let (position, reindex) = (self.position.subscribe(), self.reindex.subscribe());
-        let consistent = self.consistent.subscribe();
+        let (consistent, compared) = (self.consistent.subscribe(), self.compared.subscribe());
         let pools = Arc::clone(&self.pools);
         async move {
             let pool = Pool::open(&path, connections).await?;
             let mut pools = pools.lock().unwrap_or_else(PoisonError::into_inner);
             pools.push(pool.clone());
-            Ok(Reader::new(pool, position, reindex, consistent))
+            let history = History {
+                consistent,
+                compared,
+            };
+            Ok(Reader::new(pool, position, reindex, history))
         }
     }
 
@@ -190,6 +197,7 @@ impl Writer {
     pub fn set_consistent(&self, consistent: bool) {
         self.consistent
             .send_if_modified(|now| std::mem::replace(now, consistent) != consistent);
+        self.compared.send_replace(true);
     }
 
     /// Closes the file.
