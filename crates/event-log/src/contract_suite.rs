@@ -113,7 +113,7 @@ fn aggregate(id: &str) -> Aggregate {
     }
 }
 
-fn event(id: &str, version: u64, record: &[u8]) -> NewEvent {
+pub(crate) fn event(id: &str, version: u64, record: &[u8]) -> NewEvent {
     NewEvent {
         aggregate: aggregate(id),
         version: version.into(),
@@ -123,7 +123,7 @@ fn event(id: &str, version: u64, record: &[u8]) -> NewEvent {
     }
 }
 
-fn batch(events: impl IntoIterator<Item = NewEvent>) -> Batch {
+pub(crate) fn batch(events: impl IntoIterator<Item = NewEvent>) -> Batch {
     Batch {
         events: events.into_iter().collect(),
         requests: vec![],

@@ -114,14 +114,11 @@ impl PostgresAppender {
                 .bind(new)
                 .execute(&mut connection.postgres)
                 .await?;
-            sqlx::query_as("SELECT id, whole FROM log")
+            sqlx::query_scalar("SELECT id FROM log")
                 .fetch_one(&mut connection.postgres)
                 .await
         });
-        let (id, whole): (String, bool) = id.await?;
-        if !whole {
-            return Err(Error::NotWhole);
-        }
+        let id: String = id.await?;
         self.put_back(connection);
         self.log_id = Some(id.clone());
         Ok(id)
@@ -130,25 +127,6 @@ impl PostgresAppender {
     fn put_back(&mut self, mut connection: Connection) {
         connection.used = Instant::now();
         self.connection = Some(connection);
-    }
-
-    /// Takes the shared lock, which keeps copies from the log while the connection lives. Fails
-    /// while a copy holds the lock, or if a copy has replaced the log by another one.
-    async fn check(&self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let (taken, log_id): (bool, Option<String>) =
-            sqlx::query_as("SELECT pg_try_advisory_lock_shared($1), (SELECT id FROM log)")
-                .bind(LOG_LOCK)
-                .fetch_one(connection)
-                .await?;
-        if !taken {
-            return Err(sqlx::Error::Protocol("the log is being copied".to_owned()));
-        }
-        if self.log_id.is_some() && self.log_id != log_id {
-            return Err(sqlx::Error::Protocol(
-                "the database holds another log now".to_owned(),
-            ));
-        }
-        Ok(())
     }
 
     /// Takes the connection out, or opens one. The caller puts a working connection back.
@@ -170,7 +148,7 @@ impl PostgresAppender {
             None => {
                 let mut postgres = in_time(CONNECT_TIMEOUT, connect(&self.options)).await?;
                 if self.is_node {
-                    in_time(ANSWER_TIMEOUT, self.check(&mut postgres)).await?;
+                    check(&mut postgres, self.log_id.as_deref()).await?;
                 }
                 Ok(Connection {
                     postgres,
@@ -332,6 +310,34 @@ impl<'a> Replies<'a> {
         }
         replies
     }
+}
+
+/// Takes the shared lock, which keeps copies from the log while the connection lives.
+///
+/// # Errors
+/// - [`Error::NotWhole`]: the log is an unfinished copy.
+/// - [`Error::Store`]: the database does not answer, a copy has the log to itself, or the log is not
+///   `log_id`.
+pub(super) async fn check(
+    connection: &mut PgConnection,
+    log_id: Option<&str>,
+) -> Result<(), Error> {
+    let row = sqlx::query_as(
+        "SELECT pg_try_advisory_lock_shared($1), (SELECT id FROM log), (SELECT whole FROM log)",
+    );
+    let row = in_time(ANSWER_TIMEOUT, row.bind(LOG_LOCK).fetch_one(connection)).await?;
+    let (taken, id, whole): (bool, Option<String>, Option<bool>) = row;
+    if !taken {
+        return Err(sqlx::Error::Protocol("the log is being copied".to_owned()).into());
+    }
+    if whole == Some(false) {
+        return Err(Error::NotWhole);
+    }
+    if log_id.is_some() && log_id != id.as_deref() {
+        let other = "the database holds another log now".to_owned();
+        return Err(sqlx::Error::Protocol(other).into());
+    }
+    Ok(())
 }
 
 /// Connects, and turns `synchronous_commit` on if the default is `off`, so that a commit is

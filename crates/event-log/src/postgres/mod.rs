@@ -78,7 +78,7 @@ pub async fn open(database: &Database, schema: Schema, runtime: &Handle) -> Resu
         appender: Box::new(appender),
         reader: Arc::new(reader(pool(MAX_READ_CONNECTIONS))),
         follower: Arc::new(reader(followers.clone())),
-        notifications: Notifications::on(Channel::new(followers)),
+        notifications: Notifications::on(Channel::new(followers, log_id, runtime)),
     })
 }
 

@@ -1,48 +1,56 @@
 //! Notifications of appends, on a channel of Postgres.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use sqlx::{PgPool, postgres::PgListener};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use sqlx::{Acquire as _, PgPool, postgres::PgListener};
+use tokio::{
+    runtime::Handle,
+    sync::Notify,
+    time::{Interval, MissedTickBehavior, interval, sleep},
+};
+use tokio_util::task::AbortOnDropHandle;
 
-use super::{ANSWER_TIMEOUT, in_time};
+use super::{ANSWER_TIMEOUT, append::check, in_time};
+use crate::Error;
 
 /// The channel of all nodes. A message has no content and may be lost: after
 /// [`POLL_INTERVAL`], nodes read the log anyway.
 const CHANNEL_NAME: &str = "orderlog";
 
-/// Nodes read the log at least every 250 ms, so that a lost message delays no node longer.
+/// Nodes read the log at least every 250 ms, so that a lost message delays no node longer. A
+/// listener that failed connects again after the same time.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Notifies the other nodes of this node's appends, and receives their notifications.
 #[derive(Debug)]
 pub(crate) struct Channel {
     pool: PgPool,
-    listener: Option<PgListener>,
+    received: Arc<Notify>,
     poll: Interval,
+    /// A task of its own, so that no poll cuts a slow connection attempt short.
+    _listener: AbortOnDropHandle<()>,
 }
 
 impl Channel {
-    pub(super) fn new(pool: PgPool) -> Self {
+    /// Listens on `runtime`, on connections of `pool`.
+    pub(super) fn new(pool: PgPool, log_id: String, runtime: &Handle) -> Self {
         let mut poll = interval(POLL_INTERVAL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let received = Arc::new(Notify::new());
+        let listener = runtime.spawn(listen(pool.clone(), log_id, Arc::clone(&received)));
         Self {
             pool,
-            listener: None,
+            received,
             poll,
+            _listener: AbortOnDropHandle::new(listener),
         }
     }
 
     /// Returns when another node may have appended: after a message, or after [`POLL_INTERVAL`].
     pub(crate) async fn next(&mut self) {
-        let Self {
-            pool,
-            listener,
-            poll,
-        } = self;
         tokio::select! {
-            _ = poll.tick() => {}
-            () = listen(pool, listener) => {}
+            _ = self.poll.tick() => {}
+            () = self.received.notified() => {}
         }
     }
 
@@ -56,24 +64,25 @@ impl Channel {
     }
 }
 
-/// Returns after a message. A failed call never returns, and the next call connects anew.
-async fn listen(pool: &PgPool, slot: &mut Option<PgListener>) {
-    let listener = match slot {
-        Some(listener) => listener,
-        None => {
-            let Ok(mut listener) = PgListener::connect_with(pool).await else {
-                return std::future::pending().await;
-            };
-            if listener.listen(CHANNEL_NAME).await.is_err() {
-                return std::future::pending().await;
-            }
-            slot.insert(listener)
+/// Notifies `received` of each message, and connects again after a failure.
+async fn listen(pool: PgPool, log_id: String, received: Arc<Notify>) {
+    loop {
+        if let Err(error) = listen_once(&pool, &log_id, &received).await {
+            tracing::debug!(%error, "the node receives no notifications; it polls the log");
         }
-    };
-    if listener.recv().await.is_err() {
-        *slot = None;
-        return std::future::pending().await;
+        sleep(POLL_INTERVAL).await;
     }
-    // One read of the log serves all buffered messages.
-    while listener.next_buffered().is_some() {}
+}
+
+/// Notifies `received` of each message until the connection ends. The connection holds the shared
+/// lock on the log, so that copies stay away also while the node appends nothing.
+async fn listen_once(pool: &PgPool, log_id: &str, received: &Notify) -> Result<(), Error> {
+    let mut listener = PgListener::connect_with(pool).await?;
+    listener.eager_reconnect(false);
+    check(listener.acquire().await?, Some(log_id)).await?;
+    in_time(ANSWER_TIMEOUT, listener.listen(CHANNEL_NAME)).await?;
+    while listener.try_recv().await?.is_some() {
+        received.notify_one();
+    }
+    Ok(())
 }
