@@ -16,7 +16,9 @@ use std::{
     sync::OnceLock,
 };
 
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::PgConnectOptions};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions,
+};
 use uuid::Uuid;
 
 use crate::{on_path, wait_until};
@@ -223,15 +225,40 @@ impl Cluster {
     /// # Panics
     /// Panics if the database cannot be created.
     pub async fn database(&self) -> String {
+        new_database(&self.server()).await
+    }
+
+    /// Returns the URL of the database `postgres`.
+    fn server(&self) -> String {
         let (folder, port) = (self.folder.display(), self.port);
-        let server = format!("postgres://postgres@localhost/postgres?host={folder}&port={port}");
-        new_database(&server).await
+        format!("postgres://postgres@localhost/postgres?host={folder}&port={port}")
     }
 
     /// Returns the folder that holds the socket.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Makes the cluster ask the existing `user` for a password. Other users need none.
+    ///
+    /// # Panics
+    /// Panics if the rule cannot be written or loaded.
+    pub async fn require_passwords(&self, user: &str) {
+        let rules = self.folder.join("data/pg_hba.conf");
+        let others = fs::read_to_string(&rules).unwrap();
+        fs::write(rules, format!("local all {user} scram-sha-256\n{others}")).unwrap();
+        let mut connection = PgConnection::connect(&self.server()).await.unwrap();
+        sqlx::raw_sql("SELECT pg_reload_conf()")
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        let options: PgConnectOptions = self.server().parse().unwrap();
+        let without_password = options.username(user);
+        wait_until("the rule is loaded", async || {
+            without_password.connect().await.is_err()
+        })
+        .await;
     }
 
     /// Stops the cluster immediately, without waiting for clients to disconnect.

@@ -1,20 +1,21 @@
 //! The appender of a log in Postgres, which sends each batch as one statement.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
+use sqlx::{Connection as _, PgConnection};
 use tokio::time::Instant;
 
-use super::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, LOG_LOCK, in_time};
+use super::{ANSWER_TIMEOUT, Database, LOG_LOCK, in_time, session::Purpose};
 use crate::{
     Aggregate, Appender, Batch, Error, Loaded, NewRequest, PendingPosition, Position, Schema,
     Version,
 };
 
 /// Appends for one node, or for a copy. Every node has its own appender.
+#[derive(Debug)]
 pub(super) struct PostgresAppender {
-    options: PgConnectOptions,
+    database: Database,
     schema: Schema,
     /// The id of the log that the node opened. After a reconnect, the appender rejects another log.
     log_id: Option<String>,
@@ -24,15 +25,6 @@ pub(super) struct PostgresAppender {
     /// An error drops the connection, so that the server rolls its transaction back. A conflict
     /// outside an exclusive load keeps the connection.
     connection: Option<Connection>,
-}
-
-/// Omits the options, which hold a password.
-impl fmt::Debug for PostgresAppender {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.debug_struct("PostgresAppender")
-            .field("connection", &self.connection)
-            .finish_non_exhaustive()
-    }
 }
 
 #[derive(Debug)]
@@ -84,9 +76,9 @@ const APPEND_SQL: &str = "
 
 impl PostgresAppender {
     /// Creates the appender of a node.
-    pub(super) fn new(options: PgConnectOptions, schema: Schema) -> Self {
+    pub(super) fn new(database: Database, schema: Schema) -> Self {
         Self {
-            options,
+            database,
             schema,
             log_id: None,
             is_node: true,
@@ -95,10 +87,10 @@ impl PostgresAppender {
     }
 
     /// Creates the appender of a copy.
-    pub(super) fn of_copy(options: PgConnectOptions, schema: Schema) -> Self {
+    pub(super) fn of_copy(database: Database, schema: Schema) -> Self {
         Self {
             is_node: false,
-            ..Self::new(options, schema)
+            ..Self::new(database, schema)
         }
     }
 
@@ -146,7 +138,7 @@ impl PostgresAppender {
         match connection {
             Some(connection) => Ok(connection),
             None => {
-                let mut postgres = in_time(CONNECT_TIMEOUT, connect(&self.options)).await?;
+                let mut postgres = connect(&self.database).await?;
                 if self.is_node {
                     check(&mut postgres, self.log_id.as_deref()).await?;
                 }
@@ -342,14 +334,13 @@ pub(super) async fn check(
 
 /// Connects, and turns `synchronous_commit` on if the default is `off`, so that a commit is
 /// durable.
-async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
-    let mut connection = options.connect().await?;
+async fn connect(database: &Database) -> Result<PgConnection, Error> {
+    let mut connection = database.connect(Purpose::Append).await?;
     // Every other setting waits for the local disk at commit, and stays.
-    sqlx::query(
+    let synchronous = sqlx::query(
         "SELECT set_config('synchronous_commit', 'on', false)
         WHERE current_setting('synchronous_commit') = 'off'",
-    )
-    .execute(&mut connection)
-    .await?;
+    );
+    in_time(ANSWER_TIMEOUT, synchronous.execute(&mut connection)).await?;
     Ok(connection)
 }

@@ -2,15 +2,20 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{Acquire as _, PgPool, postgres::PgListener};
+use sqlx::Acquire as _;
 use tokio::{
     runtime::Handle,
     sync::Notify,
-    time::{Interval, MissedTickBehavior, interval, sleep},
+    time::{Interval, MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{ANSWER_TIMEOUT, append::check, in_time};
+use super::{
+    ANSWER_TIMEOUT, Database,
+    append::check,
+    in_time,
+    session::{Pool, keep_or_close},
+};
 use crate::Error;
 
 /// The channel of all nodes. A message has no content and may be lost: after
@@ -21,10 +26,14 @@ const CHANNEL_NAME: &str = "orderlog";
 /// listener that failed connects again after the same time.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 
+/// A listener connects anew after 60 s, because nothing else shows that its server has vanished
+/// or takes no more writes.
+const LISTENER_LIFETIME: Duration = Duration::from_secs(60);
+
 /// Notifies the other nodes of this node's appends, and receives their notifications.
 #[derive(Debug)]
 pub(crate) struct Channel {
-    pool: PgPool,
+    pool: Pool,
     received: Arc<Notify>,
     poll: Interval,
     /// A task of its own, so that no poll cuts a slow connection attempt short.
@@ -32,12 +41,12 @@ pub(crate) struct Channel {
 }
 
 impl Channel {
-    /// Listens on `runtime`, on connections of `pool`.
-    pub(super) fn new(pool: PgPool, log_id: String, runtime: &Handle) -> Self {
+    /// Listens on `runtime`, and notifies on connections of `pool`.
+    pub(super) fn new(database: Database, pool: Pool, log_id: String, runtime: &Handle) -> Self {
         let mut poll = interval(POLL_INTERVAL);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let received = Arc::new(Notify::new());
-        let listener = runtime.spawn(listen(pool.clone(), log_id, Arc::clone(&received)));
+        let listener = runtime.spawn(listen(database, log_id, Arc::clone(&received)));
         Self {
             pool,
             received,
@@ -57,29 +66,40 @@ impl Channel {
     /// Notifies the other nodes that this node has appended. A failure is only logged, because the
     /// other nodes also poll.
     pub(crate) async fn send(&self) {
-        let notify = sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL_NAME);
-        if let Err(error) = in_time(ANSWER_TIMEOUT, notify.execute(&self.pool)).await {
+        let notified = async {
+            let mut connection = self.pool.get().await?;
+            let notify = sqlx::query("SELECT pg_notify($1, '')").bind(CHANNEL_NAME);
+            let notified = in_time(ANSWER_TIMEOUT, notify.execute(&mut *connection)).await;
+            keep_or_close(connection, notified)
+        };
+        if let Err(error) = notified.await {
             tracing::debug!(%error, "other nodes were not notified; they poll the log");
         }
     }
 }
 
 /// Notifies `received` of each message, and connects again after a failure.
-async fn listen(pool: PgPool, log_id: String, received: Arc<Notify>) {
+async fn listen(database: Database, log_id: String, received: Arc<Notify>) {
     loop {
-        if let Err(error) = listen_once(&pool, &log_id, &received).await {
-            tracing::debug!(%error, "the node receives no notifications; it polls the log");
+        let listening = listen_once(&database, &log_id, &received);
+        match timeout(LISTENER_LIFETIME, listening).await {
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "the node receives no notifications; it polls the log");
+                sleep(POLL_INTERVAL).await;
+            }
+            Ok(Ok(())) => sleep(POLL_INTERVAL).await,
+            Err(_) => {}
         }
-        sleep(POLL_INTERVAL).await;
     }
 }
 
 /// Notifies `received` of each message until the connection ends. The connection holds the shared
 /// lock on the log, so that copies stay away also while the node appends nothing.
-async fn listen_once(pool: &PgPool, log_id: &str, received: &Notify) -> Result<(), Error> {
-    let mut listener = PgListener::connect_with(pool).await?;
+async fn listen_once(database: &Database, log_id: &str, received: &Notify) -> Result<(), Error> {
+    let mut listener = database.listener().await?;
     listener.eager_reconnect(false);
-    check(listener.acquire().await?, Some(log_id)).await?;
+    let connection = listener.acquire().await?;
+    check(connection, Some(log_id)).await?;
     in_time(ANSWER_TIMEOUT, listener.listen(CHANNEL_NAME)).await?;
     while listener.try_recv().await?.is_some() {
         received.notify_one();

@@ -1,10 +1,11 @@
 //! The reader of a log in Postgres.
 
 use async_trait::async_trait;
-use sqlx::{PgPool, Postgres, pool::PoolConnection};
-use tokio::runtime::Handle;
 
-use super::{ANSWER_TIMEOUT, in_time};
+use super::{
+    ANSWER_TIMEOUT, in_time,
+    session::{Pool, keep_or_close},
+};
 use crate::{
     Error, InspectedEvent, InspectedRequest, MAX_PAGE_BYTES, Page, Position, Reader, Schema,
     long_reads::LongReads,
@@ -15,31 +16,10 @@ use crate::{
 /// Reads a log through a pool of connections.
 #[derive(Debug)]
 pub(super) struct PostgresReader {
-    pub(super) pool: PgPool,
+    pub(super) pool: Pool,
     pub(super) long_reads: LongReads,
-    pub(super) runtime: Handle,
     pub(super) log_id: String,
     pub(super) schema: Schema,
-}
-
-impl PostgresReader {
-    /// Returns a pooled connection. The pool opens new connections on `runtime`.
-    async fn connection(&self) -> Result<PoolConnection<Postgres>, Error> {
-        let pool = self.pool.clone();
-        let acquired = self.runtime.spawn(async move { pool.acquire().await });
-        Ok(acquired.await.map_err(|_| sqlx::Error::PoolClosed)??)
-    }
-}
-
-/// Drops the connection after a failed or late answer, so that the pool does not reuse it.
-fn keep_or_drop<T>(
-    connection: &mut PoolConnection<Postgres>,
-    answer: Result<T, Error>,
-) -> Result<T, Error> {
-    if answer.is_err() {
-        connection.close_on_drop();
-    }
-    answer
 }
 
 #[async_trait]
@@ -49,30 +29,30 @@ impl Reader for PostgresReader {
     }
 
     async fn head(&self) -> Result<Position, Error> {
-        let mut connection = self.connection().await?;
+        let mut connection = self.pool.get().await?;
         let head = sqlx::query_scalar("SELECT position FROM log_head");
         let head = in_time(ANSWER_TIMEOUT, head.fetch_one(&mut *connection)).await;
-        keep_or_drop(&mut connection, head)
+        keep_or_close(connection, head)
     }
 
     async fn page(&self, after: Position, upto: Position, limit: usize) -> Result<Page, Error> {
         let _turn = self.long_reads.turn().await;
-        let mut connection = self.connection().await?;
+        let mut connection = self.pool.get().await?;
         let rows = sqlx::query_as(page_sql!("position, event_type, schema_version, record"))
             .bind(after)
             .bind(upto)
             .bind(limit as i64)
             .bind(MAX_PAGE_BYTES as i64);
         let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
-        let rows: Vec<RecordRow> = keep_or_drop(&mut connection, rows)?;
+        let rows: Vec<RecordRow> = keep_or_close(connection, rows)?;
         Page::dense(after, rows, self.schema)
     }
 
     async fn history(&self, kind: i32, aggregate_id: &str) -> Result<Page, Error> {
-        let mut connection = self.connection().await?;
+        let mut connection = self.pool.get().await?;
         let rows = sqlx::query_as(HISTORY_SQL).bind(kind).bind(aggregate_id);
         let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
-        let rows: Vec<RecordRow> = keep_or_drop(&mut connection, rows)?;
+        let rows: Vec<RecordRow> = keep_or_close(connection, rows)?;
         Page::of(rows, self.schema)
     }
 
@@ -83,13 +63,13 @@ impl Reader for PostgresReader {
         limit: usize,
     ) -> Result<Vec<InspectedEvent>, Error> {
         let _turn = self.long_reads.turn().await;
-        let mut connection = self.connection().await?;
+        let mut connection = self.pool.get().await?;
         let rows = sqlx::query_as(INSPECT_SQL)
             .bind(after)
             .bind(upto)
             .bind(limit as i64);
         let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
-        let rows: Vec<InspectedEventRow> = keep_or_drop(&mut connection, rows)?;
+        let rows: Vec<InspectedEventRow> = keep_or_close(connection, rows)?;
         let inspected = rows
             .into_iter()
             .map(|row| InspectedEvent::of(row, self.schema));
@@ -98,10 +78,10 @@ impl Reader for PostgresReader {
 
     async fn requests(&self, ids: &[String]) -> Result<Vec<InspectedRequest>, Error> {
         let _turn = self.long_reads.turn().await;
-        let mut connection = self.connection().await?;
+        let mut connection = self.pool.get().await?;
         let rows = sqlx::query_as(requests_sql!("r.request_id = ANY ($1)")).bind(ids);
         let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
-        let rows: Vec<InspectedRequestRow> = keep_or_drop(&mut connection, rows)?;
+        let rows: Vec<InspectedRequestRow> = keep_or_close(connection, rows)?;
         Ok(rows.into_iter().map(InspectedRequest::from).collect())
     }
 
@@ -111,12 +91,12 @@ impl Reader for PostgresReader {
         limit: usize,
     ) -> Result<Vec<InspectedRequest>, Error> {
         let _turn = self.long_reads.turn().await;
-        let mut connection = self.connection().await?;
+        let mut connection = self.pool.get().await?;
         let rows = sqlx::query_as(REQUESTS_AFTER_SQL)
             .bind(after)
             .bind(limit as i64);
         let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
-        let rows: Vec<InspectedRequestRow> = keep_or_drop(&mut connection, rows)?;
+        let rows: Vec<InspectedRequestRow> = keep_or_close(connection, rows)?;
         Ok(rows.into_iter().map(InspectedRequest::from).collect())
     }
 }

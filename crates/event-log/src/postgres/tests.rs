@@ -1,5 +1,6 @@
 //! Runs the contract suite against a log in Postgres, and tests its connections.
 
+mod connections;
 mod lock;
 
 use std::str::FromStr as _;
