@@ -87,7 +87,7 @@ async fn page(log: &Log, after: u64, upto: u64, limit: usize) -> Result<Page, Er
     log.reader.page(after.into(), upto.into(), limit).await
 }
 
-async fn records(log: &Log, after: u64) -> Vec<Bytes> {
+pub(crate) async fn records(log: &Log, after: u64) -> Vec<Bytes> {
     let page = log.reader.page(after.into(), Position::MAX, 1000).await;
     page.unwrap().records
 }
@@ -130,7 +130,7 @@ pub(crate) fn batch(events: impl IntoIterator<Item = NewEvent>) -> Batch {
     }
 }
 
-fn request(id: &str, position: PendingPosition) -> NewRequest {
+pub(crate) fn request(id: &str, position: PendingPosition) -> NewRequest {
     NewRequest {
         id: id.into(),
         fingerprint: vec![1, 2, 3],
