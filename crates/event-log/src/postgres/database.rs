@@ -127,7 +127,13 @@ impl Database {
         let unusable = |error| self.unusable(error);
         let mut connection = self.connect(Purpose::Maintain).await?;
         self.check(&mut connection, migrations).await?;
-        self.warn_of_data_loss(&mut connection).await?;
+        // Databases for tests are set so on purpose, so the node starts.
+        for setting in self.unsafe_settings(&mut connection).await? {
+            tracing::error!(
+                database = %self,
+                "{setting} is off: a crash of the server's machine can lose or damage acknowledged events"
+            );
+        }
         // `run` returns a future that cannot be spawned.
         migrations
             .run_direct(None, &mut connection, false)
@@ -188,22 +194,16 @@ impl Database {
         }
     }
 
-    /// Logs an error if the server can lose or damage commits in a crash (guarantee G1). Databases
-    /// for tests are set so on purpose, so the node starts.
-    async fn warn_of_data_loss(&self, connection: &mut PgConnection) -> Result<(), OpenError> {
+    /// Returns the settings with which a crash of the server can lose or damage commits (guarantee
+    /// G1).
+    pub(super) async fn unsafe_settings(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<Vec<String>, OpenError> {
         let off = "SELECT name FROM pg_settings
             WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off' ORDER BY name";
-        let off: Vec<String> = sqlx::query_scalar(off)
-            .fetch_all(connection)
-            .await
-            .map_err(|error| self.unusable(error))?;
-        for name in off {
-            tracing::error!(
-                database = %self,
-                "{name} is off: a crash of the server's machine can lose or damage acknowledged events"
-            );
-        }
-        Ok(())
+        let off = sqlx::query_scalar(off).fetch_all(connection).await;
+        off.map_err(|error| self.unusable(error))
     }
 }
 

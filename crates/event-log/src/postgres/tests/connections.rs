@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
-use test_support::{eventually, postgres::Cluster};
+use test_support::{eventually, postgres::Cluster, wait_until};
 
 use super::*;
 use crate::{
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Runs statements on the database, without the log's code.
-async fn run(url: &str, sql: &'static str) {
+pub(super) async fn run(url: &str, sql: &'static str) {
     let mut connection = PgConnection::connect(url).await.unwrap();
     sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
@@ -23,13 +23,13 @@ fn with(url: &str, parameters: &str) -> String {
     format!("{url}{separator}{parameters}")
 }
 
-async fn open_at(url: &str) -> Result<Log, Error> {
+pub(super) async fn open_at(url: &str) -> Result<Log, Error> {
     let database = Database::from_str(url).unwrap();
     open(&database, SCHEMA, &Handle::current()).await
 }
 
 /// Appends a version of an aggregate, and retries while the database does not answer.
-async fn append(log: &mut Log, version: u64) {
+pub(super) async fn append(log: &mut Log, version: u64) {
     let one = batch([event("a", version, b"x")]);
     let appended = eventually("the log takes an event", async || {
         log.appender.append(&one).await.ok()
@@ -39,7 +39,7 @@ async fn append(log: &mut Log, version: u64) {
 
 /// Checks the number of events that each reader returns, and retries while the database does not
 /// answer.
-async fn assert_read(log: &Log, count: usize) {
+pub(super) async fn assert_read(log: &Log, count: usize) {
     for reader in [&log.reader, &log.follower] {
         let page = eventually("a reader answers", async || {
             let page = reader.page(Position::START, Position::MAX, 100).await;
@@ -47,6 +47,21 @@ async fn assert_read(log: &Log, count: usize) {
         });
         assert_eq!(page.await.records.len(), count);
     }
+}
+
+/// Waits until a session of the database listens for notifications.
+pub(super) async fn wait_for_listener(url: &str) {
+    let mut witness = PgConnection::connect(url).await.unwrap();
+    wait_until("a session listens", async || {
+        let listening = "SELECT count(*) FROM pg_stat_activity
+            WHERE datname = current_database() AND query LIKE 'LISTEN%'";
+        let listening: i64 = sqlx::query_scalar(listening)
+            .fetch_one(&mut witness)
+            .await
+            .unwrap();
+        listening > 0
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -182,5 +197,24 @@ async fn time_limits_hold_whatever_the_url_asks_for() {
         .unwrap();
         let expected = ["5s", "1s", "77kB", "mine"].map(str::to_owned);
         assert_eq!(<[String; 4]>::from(settings), expected);
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs Postgres"]
+async fn settings_that_risk_commits_are_named() {
+    for (configuration, expected) in [
+        ("", vec!["fsync"]),
+        (
+            "fsync = on\nfull_page_writes = off",
+            vec!["full_page_writes"],
+        ),
+        ("fsync = on", vec![]),
+    ] {
+        let cluster = Cluster::start(configuration);
+        let database = Database::from_str(&cluster.database().await).unwrap();
+        let mut connection = database.connect(Purpose::Maintain).await.unwrap();
+        let named = database.unsafe_settings(&mut connection).await.unwrap();
+        assert_eq!(named, expected);
     }
 }

@@ -1,15 +1,11 @@
 //! Tests of the lock that keeps copies away, and of the connection that listens.
 
-use std::time::Duration;
-
-use sqlx::ConnectOptions as _;
 use test_support::{
     postgres::{Cluster, terminate_others},
     wait_until,
 };
-use tokio::time::timeout;
 
-use super::*;
+use super::{connections::wait_for_listener, *};
 use crate::contract_suite::{SCHEMA, batch, event};
 
 /// Returns the processes that hold the lock on the log.
@@ -79,18 +75,14 @@ async fn node_listens_although_connecting_takes_longer_than_a_poll() {
     let cluster = Cluster::start("post_auth_delay = 1");
     let fixture = EmptyDatabase(cluster.database().await);
     let mut log = fixture.open(SCHEMA).await;
-    let options: sqlx::postgres::PgConnectOptions = fixture.0.parse().unwrap();
-    let mut witness = options.connect().await.unwrap();
-    wait_until("a session listens", async || {
-        // The node polls meanwhile, as it always does.
-        let _ = timeout(Duration::from_millis(1), log.notifications.next()).await;
-        let listening = "SELECT count(*) FROM pg_stat_activity
-            WHERE datname = current_database() AND query LIKE 'LISTEN%'";
-        let listening: i64 = sqlx::query_scalar(listening)
-            .fetch_one(&mut witness)
-            .await
-            .unwrap();
-        listening == 1
-    })
-    .await;
+    // The node polls meanwhile, as it always does.
+    let polls = async {
+        loop {
+            log.notifications.next().await;
+        }
+    };
+    tokio::select! {
+        () = wait_for_listener(&fixture.0) => {}
+        () = polls => {}
+    }
 }
