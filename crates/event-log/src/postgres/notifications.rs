@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::Acquire as _;
+use sqlx::{Acquire as _, postgres::PgListener};
 use tokio::{
     runtime::Handle,
     sync::Notify,
@@ -78,29 +78,40 @@ impl Channel {
     }
 }
 
-/// Notifies `received` of each message, and connects again after a failure.
+/// Notifies `received` of each message, and connects again after a failure. A connection is left
+/// only for a new one, so that the lock on the log is held throughout.
 async fn listen(database: Database, log_id: String, received: Arc<Notify>) {
+    let mut current = None;
     loop {
-        let listening = listen_once(&database, &log_id, &received);
-        match timeout(LISTENER_LIFETIME, listening).await {
-            Ok(Err(error)) => {
-                tracing::debug!(%error, "the node receives no notifications; it polls the log");
-                sleep(POLL_INTERVAL).await;
+        let ended = match connect(&database, &log_id).await {
+            Ok(listener) => {
+                let listener = current.insert(listener);
+                let receiving = receive(listener, &received);
+                timeout(LISTENER_LIFETIME, receiving).await
             }
-            Ok(Ok(())) => sleep(POLL_INTERVAL).await,
-            Err(_) => {}
+            Err(error) => Ok(Err(error)),
+        };
+        if let Ok(ended) = ended {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "the node receives no notifications; it polls the log");
+            }
+            sleep(POLL_INTERVAL).await;
         }
     }
 }
 
-/// Notifies `received` of each message until the connection ends. The connection holds the shared
-/// lock on the log, so that copies stay away also while the node appends nothing.
-async fn listen_once(database: &Database, log_id: &str, received: &Notify) -> Result<(), Error> {
+/// Opens a connection that listens. It holds the shared lock on the log, so that copies stay away
+/// also while the node appends nothing.
+async fn connect(database: &Database, log_id: &str) -> Result<PgListener, Error> {
     let mut listener = database.listener().await?;
     listener.eager_reconnect(false);
-    let connection = listener.acquire().await?;
-    check(connection, Some(log_id)).await?;
+    check(listener.acquire().await?, Some(log_id)).await?;
     in_time(ANSWER_TIMEOUT, listener.listen(CHANNEL_NAME)).await?;
+    Ok(listener)
+}
+
+/// Notifies `received` of each message until the connection ends.
+async fn receive(listener: &mut PgListener, received: &Notify) -> Result<(), Error> {
     while listener.try_recv().await?.is_some() {
         received.notify_one();
     }

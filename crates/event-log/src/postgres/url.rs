@@ -98,6 +98,14 @@ pub(super) fn read(url: &str) -> Result<Database, UrlError> {
         Some((user, hosts)) => (format!("{user}@"), hosts),
         None => (String::new(), authority),
     };
+    let has_password = user.contains(':') || query.passed_on.iter().any(|it| it.0 == "password");
+    if has_password && query.parameters.passfile.is_some() {
+        let rule = "must not stand beside a password in the URL";
+        return Err(UrlError::Value {
+            name: "passfile",
+            rule,
+        });
+    }
     let hosts: Vec<_> = hosts.split(',').collect();
     let named = match query.hosts.as_slice() {
         [] => hosts.clone(),

@@ -66,6 +66,7 @@ fn parameters_are_honoured_or_refused_by_name() {
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(settings, &expected);
     for (query, named) in [
+        ("passfile=a&password=b", "passfile must not"),
         ("gssencmode=disable", "gssencmode is not a parameter"),
         ("a=1&pgbouncer=true", "a is not a parameter"),
         ("channel_binding=require", "channel_binding must be"),
