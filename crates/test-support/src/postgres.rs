@@ -41,7 +41,7 @@ const CLUSTER: &str = r#"
     "$1/pg_ctl" -D "$2/data" -l "$2/log" -w start >/dev/null
     echo ready
     cat >/dev/null
-    "$1/pg_ctl" -D "$2/data" -m immediate stop >/dev/null || true
+    "$1/pg_ctl" -D "$2/data" -m immediate stop >/dev/null 2>&1 || true
     rm -rf "$2"
 "#;
 
