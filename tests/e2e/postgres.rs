@@ -8,7 +8,8 @@ use event_log::{Aggregate, Batch, NewEvent};
 use prost::Message as _;
 use sqlx::{Connection as _, PgConnection, postgres::PgListener};
 use test_support::{
-    DEADLINE, assert_error, assert_refused, order, postgres,
+    DEADLINE, assert_error, assert_refused, order,
+    postgres::{self, Replicated, Replication},
     request::{events_after, follow},
     wait_until,
 };
@@ -262,6 +263,36 @@ async fn g1_g5_retried_commands_take_effect_once_while_connections_are_killed() 
         let event = &events[reply.position as usize - 1];
         assert_eq!(event.request_id, request_id);
         assert_eq!(event.aggregate_id, reply.order_id);
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs Postgres"]
+async fn g1_g5_g6_nothing_acknowledged_is_lost_at_a_failover_to_a_synchronous_standby() {
+    let servers = Replicated::start(Replication::Synchronous).await;
+    let database = servers.database().await.both;
+    let node = Server::start_on(&database).await;
+    let other = Server::start_on(&database).await;
+    let mut stream = other.clients().await.subscribe(follow(0)).await.unwrap();
+    let clients = node.clients().await;
+    let mut calls = JoinSet::new();
+    for _ in 0..20 {
+        calls.spawn(retried(clients.clone(), order::create("", "ann")));
+    }
+    let mut replies = calls.join_all().await;
+    servers.kill_primary();
+    let mut calls = JoinSet::new();
+    for _ in 0..20 {
+        calls.spawn(retried(clients.clone(), order::create("", "ann")));
+    }
+    servers.promote().await;
+    let answered = timeout(DEADLINE, calls.join_all()).await;
+    replies.extend(answered.expect("commands are answered after the failover"));
+    let events = stream.up_to(40).await;
+    assert_eq!(positions(&events), (1..=40).collect::<Vec<_>>());
+    for (request_id, reply) in replies {
+        let event = &events[reply.position as usize - 1];
+        assert_eq!(event.request_id, request_id);
     }
 }
 

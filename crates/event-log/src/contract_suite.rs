@@ -107,7 +107,7 @@ async fn point(log: &Log, position: u64) -> Point {
     point.unwrap_or(Point::START)
 }
 
-async fn records(log: &Log, after: u64) -> Vec<Bytes> {
+pub(crate) async fn records(log: &Log, after: u64) -> Vec<Bytes> {
     let after = point(log, after).await;
     let page = log.reader.page(after, Position::MAX, 1000).await;
     page.unwrap().records
@@ -135,7 +135,7 @@ fn aggregate(id: &str) -> Aggregate {
     }
 }
 
-fn event(id: &str, version: u64, record: &[u8]) -> NewEvent {
+pub(crate) fn event(id: &str, version: u64, record: &[u8]) -> NewEvent {
     NewEvent {
         aggregate: aggregate(id),
         version: version.into(),
@@ -157,14 +157,14 @@ pub(crate) fn identified_event(id: &str, version: u64) -> NewEvent {
     event(id, version, &identified(Uuid::now_v7()))
 }
 
-fn batch(events: impl IntoIterator<Item = NewEvent>) -> Batch {
+pub(crate) fn batch(events: impl IntoIterator<Item = NewEvent>) -> Batch {
     Batch {
         events: events.into_iter().collect(),
         requests: vec![],
     }
 }
 
-fn request(id: &str, position: PendingPosition) -> NewRequest {
+pub(crate) fn request(id: &str, position: PendingPosition) -> NewRequest {
     NewRequest {
         id: id.into(),
         fingerprint: vec![1, 2, 3],

@@ -53,8 +53,13 @@ impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match error.as_database_error() {
             Some(refused) if refused.is_unique_violation() => Self::Conflict,
-            // One page is unreadable and the others are not, so the error is no outage.
-            Some(refused) if is_corrupt(refused) => Self::Damaged(error.to_string()),
+            // A trigger of SQLite refuses the row before the unique constraint does.
+            Some(refused) if sqlite_code(refused) == Some(CONSTRAINT_TRIGGER) => Self::Conflict,
+            // One page is unreadable and the others are not, so the error is no outage. The low byte
+            // of SQLite's codes is the primary code.
+            Some(refused) if sqlite_code(refused).is_some_and(|code| code & 0xff == CORRUPT) => {
+                Self::Damaged(error.to_string())
+            }
             Some(refused) if is_cancelled(refused) => Self::TimedOut(error),
             _ => Self::Store(error),
         }
@@ -67,12 +72,14 @@ fn is_cancelled(error: &dyn sqlx::error::DatabaseError) -> bool {
     error.code().as_deref() == Some(QUERY_CANCELED)
 }
 
-/// Returns true for SQLITE_CORRUPT. The low byte of SQLite's codes is the primary code.
-fn is_corrupt(error: &dyn sqlx::error::DatabaseError) -> bool {
-    const CORRUPT: u32 = 11;
-    let is_sqlite = error
-        .try_downcast_ref::<sqlx::sqlite::SqliteError>()
-        .is_some();
-    let code = error.code().and_then(|code| code.parse::<u32>().ok());
-    is_sqlite && code.is_some_and(|code| code & 0xff == CORRUPT)
+/// SQLITE_CONSTRAINT_TRIGGER: a trigger raised an error.
+const CONSTRAINT_TRIGGER: u32 = 1811;
+
+/// SQLITE_CORRUPT.
+const CORRUPT: u32 = 11;
+
+/// Returns SQLite's extended code of an error of SQLite.
+fn sqlite_code(error: &dyn sqlx::error::DatabaseError) -> Option<u32> {
+    error.try_downcast_ref::<sqlx::sqlite::SqliteError>()?;
+    error.code()?.parse().ok()
 }

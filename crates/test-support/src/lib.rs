@@ -4,8 +4,8 @@
 //!   fields it is about.
 //! - [`Proxy`] breaks the network between two parts. [`Interceptor`] triggers an action between an
 //!   HTTP call and its answer.
-//! - [`postgres`] provides real databases and [`meilisearch`] real search servers. [`buf`] and
-//!   [`promtool`] find installed tools.
+//! - [`postgres`] provides real databases, also with a standby or behind PgBouncer, and
+//!   [`meilisearch`] real search servers. [`buf`] and [`promtool`] find installed tools.
 //! - [`Authority`] issues certificates, and [`Issuer`] signs JWTs.
 //! - [`sqlite`] opens the files of a node, for example to corrupt them.
 //! - [`assert_refused`], [`assert_invalid_fields`] and [`assert_error`] check the error of a call.

@@ -1,6 +1,9 @@
 //! Provides databases of a real Postgres: the server of `TEST_DATABASE_URL`, or else a throw-away
 //! cluster made from installed binaries.
 
+mod pooler;
+mod replicated;
+
 use std::{
     env,
     ffi::OsStr,
@@ -16,21 +19,29 @@ use std::{
     sync::OnceLock,
 };
 
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, postgres::PgConnectOptions};
+pub use pooler::Pooler;
+pub use replicated::{Replicated, Replication, Urls};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions,
+};
 use uuid::Uuid;
 
 use crate::{on_path, wait_until};
 
 /// Creates and serves a cluster until standard input closes, then deletes it. The pipe closes when
-/// the test process ends, whatever the cause. The data is disposable, so `initdb` skips syncing.
+/// the test process ends, whatever the cause. A cluster with a primary begins as its standby. The
+/// data is disposable, so nothing is synced.
 const CLUSTER: &str = r#"
     set -e
-    "$1/initdb" -D "$2/data" -U postgres -A trust -E UTF8 --locale=C --no-sync >"$2/log"
+    case "$4" in
+    "") "$1/initdb" -D "$2/data" -U postgres -A trust -E UTF8 --locale=C --no-sync >"$2/log" ;;
+    *) "$1/pg_basebackup" -D "$2/data" -d "$4" -R -c fast --no-sync >"$2/log" ;;
+    esac
     echo "$3" >>"$2/data/postgresql.conf"
     "$1/pg_ctl" -D "$2/data" -l "$2/log" -w start >/dev/null
     echo ready
     cat >/dev/null
-    "$1/pg_ctl" -D "$2/data" -m immediate stop >/dev/null || true
+    "$1/pg_ctl" -D "$2/data" -m immediate stop >/dev/null 2>&1 || true
     rm -rf "$2"
 "#;
 
@@ -148,7 +159,7 @@ impl Cluster {
     /// Panics if Postgres is not installed or does not start.
     #[must_use]
     pub fn start(configuration: &str) -> Self {
-        Self::with(PORT, configuration, &[])
+        Self::with(PORT, configuration, &[], None)
     }
 
     /// Starts a cluster that also listens with TLS on the returned port. The certificate is
@@ -172,10 +183,15 @@ impl Cluster {
             ("server.crt", signed.cert.pem()),
             ("server.key", signed.signing_key.serialize_pem()),
         ];
-        (Self::with(port, configuration, &files), port)
+        (Self::with(port, configuration, &files, None), port)
     }
 
-    fn with(port: u16, configuration: &str, files: &[(&str, String)]) -> Self {
+    fn with(
+        port: u16,
+        configuration: &str,
+        files: &[(&str, String)],
+        primary: Option<&Self>,
+    ) -> Self {
         let binaries = binaries().expect("Postgres is installed");
         let folder = env::temp_dir().join(format!("orderlog-{}", Uuid::now_v7().simple()));
         fs::create_dir(&folder).unwrap();
@@ -202,6 +218,7 @@ impl Cluster {
             .args(["-c", CLUSTER, "sh"])
             .args([&binaries, &folder])
             .arg(configuration)
+            .arg(primary.map(Self::server).unwrap_or_default())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut process = command.spawn().unwrap();
@@ -223,15 +240,40 @@ impl Cluster {
     /// # Panics
     /// Panics if the database cannot be created.
     pub async fn database(&self) -> String {
+        new_database(&self.server()).await
+    }
+
+    /// Returns the URL of the database `postgres`.
+    fn server(&self) -> String {
         let (folder, port) = (self.folder.display(), self.port);
-        let server = format!("postgres://postgres@localhost/postgres?host={folder}&port={port}");
-        new_database(&server).await
+        format!("postgres://postgres@localhost/postgres?host={folder}&port={port}")
     }
 
     /// Returns the folder that holds the socket.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Makes the cluster ask the existing `user` for a password. Other users need none.
+    ///
+    /// # Panics
+    /// Panics if the rule cannot be written or loaded.
+    pub async fn require_passwords(&self, user: &str) {
+        let rules = self.folder.join("data/pg_hba.conf");
+        let others = fs::read_to_string(&rules).unwrap();
+        fs::write(rules, format!("local all {user} scram-sha-256\n{others}")).unwrap();
+        let mut connection = PgConnection::connect(&self.server()).await.unwrap();
+        sqlx::raw_sql("SELECT pg_reload_conf()")
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        let options: PgConnectOptions = self.server().parse().unwrap();
+        let without_password = options.username(user);
+        wait_until("the rule is loaded", async || {
+            without_password.connect().await.is_err()
+        })
+        .await;
     }
 
     /// Stops the cluster immediately, without waiting for clients to disconnect.

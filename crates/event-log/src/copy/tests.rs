@@ -3,6 +3,7 @@
 mod backup;
 
 use tempfile::TempDir;
+use test_support::postgres::wait_for_advisory_lock;
 use tokio::runtime::Handle;
 
 use super::*;
@@ -284,6 +285,7 @@ async fn copy_rejects_a_log_in_use() {
     let used = copy(&places.database, &places.file).await;
     assert!(matches!(used, Err(Error::InUse(_))), "{used:?}");
     node.appender.close().await;
+    drop(node.notifications);
     copy(&places.file, &places.database).await.unwrap();
     let itself = copy(&places.database, &places.database).await;
     assert!(matches!(itself, Err(Error::InUse(_))), "{itself:?}");
@@ -340,9 +342,20 @@ async fn node_cannot_reconnect_while_its_log_is_copied() {
     let Location::Database(database) = &places.database else {
         unreachable!()
     };
-    let mut killer = database.connect().await.unwrap();
-    test_support::postgres::terminate_others(&mut killer).await;
-    let copying = Contents::open(&places.database).await.unwrap();
+    let mut killer = crate::postgres::connect_to_read(database).await.unwrap();
+    let (copying, ()) = tokio::join!(Contents::open(&places.database), async {
+        wait_for_advisory_lock(&mut killer).await;
+        // The waiting copy is the next to hold the lock.
+        sqlx::raw_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks
+            WHERE locktype = 'advisory' AND granted AND database =
+                (SELECT oid FROM pg_database WHERE datname = current_database())",
+        )
+        .execute(&mut killer)
+        .await
+        .unwrap();
+    });
+    let copying = copying.unwrap();
     for _ in 0..2 {
         // The first error may be of the terminated connection.
         node.appender.head().await.unwrap_err();

@@ -1,12 +1,12 @@
 //! The appender of a log in Postgres, which sends each batch as one statement.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
-use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
+use sqlx::{Connection as _, PgConnection};
 use tokio::time::Instant;
 
-use super::{ANSWER_TIMEOUT, CONNECT_TIMEOUT, LOG_LOCK, in_time};
+use super::{ANSWER_TIMEOUT, Database, LOG_LOCK, in_time, session::Purpose};
 use crate::{
     Appender, Batch, Error, Loaded, Needed, NewRequest, PendingPosition, Point, Position, Schema,
     Version,
@@ -14,8 +14,9 @@ use crate::{
 };
 
 /// Appends for one node, or for a copy. Every node has its own appender.
+#[derive(Debug)]
 pub(super) struct PostgresAppender {
-    options: PgConnectOptions,
+    database: Database,
     schema: Schema,
     /// The id of the log that the node opened. After a reconnect, the appender rejects another log.
     log_id: Option<String>,
@@ -27,15 +28,6 @@ pub(super) struct PostgresAppender {
     /// An error drops the connection, so that the server rolls its transaction back. A conflict
     /// outside an exclusive load keeps the connection.
     connection: Option<Connection>,
-}
-
-/// Omits the options, which hold a password.
-impl fmt::Debug for PostgresAppender {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.debug_struct("PostgresAppender")
-            .field("connection", &self.connection)
-            .finish_non_exhaustive()
-    }
 }
 
 #[derive(Debug)]
@@ -95,9 +87,9 @@ const APPEND_SQL: &str = concat!(
 
 impl PostgresAppender {
     /// Creates the appender of a node.
-    pub(super) fn new(options: PgConnectOptions, schema: Schema) -> Self {
+    pub(super) fn new(database: Database, schema: Schema) -> Self {
         Self {
-            options,
+            database,
             schema,
             log_id: None,
             seen: Point::START,
@@ -107,10 +99,10 @@ impl PostgresAppender {
     }
 
     /// Creates the appender of a copy.
-    pub(super) fn of_copy(options: PgConnectOptions, schema: Schema) -> Self {
+    pub(super) fn of_copy(database: Database, schema: Schema) -> Self {
         Self {
             is_node: false,
-            ..Self::new(options, schema)
+            ..Self::new(database, schema)
         }
     }
 
@@ -126,14 +118,11 @@ impl PostgresAppender {
                 .bind(new)
                 .execute(&mut connection.postgres)
                 .await?;
-            sqlx::query_as("SELECT id, whole FROM log")
+            sqlx::query_scalar("SELECT id FROM log")
                 .fetch_one(&mut connection.postgres)
                 .await
         });
-        let (id, whole): (String, bool) = id.await?;
-        if !whole {
-            return Err(Error::NotWhole);
-        }
+        let id: String = id.await?;
         self.put_back(connection);
         self.log_id = Some(id.clone());
         Ok(id)
@@ -142,28 +131,6 @@ impl PostgresAppender {
     fn put_back(&mut self, mut connection: Connection) {
         connection.used = Instant::now();
         self.connection = Some(connection);
-    }
-
-    /// Takes the shared lock, which keeps copies from the log while the connection lives. Fails
-    /// while a copy holds the lock, or if a copy has replaced the log by another one, or if the log
-    /// lacks the newest event that the node has seen.
-    async fn check(&self, connection: &mut PgConnection) -> Result<(), Error> {
-        let (taken, log_id): (bool, Option<String>) =
-            sqlx::query_as("SELECT pg_try_advisory_lock_shared($1), (SELECT id FROM log)")
-                .bind(LOG_LOCK)
-                .fetch_one(&mut *connection)
-                .await?;
-        if !taken {
-            return Err(sqlx::Error::Protocol("the log is being copied".to_owned()).into());
-        }
-        if self.log_id.is_some() && self.log_id != log_id {
-            return Err(
-                sqlx::Error::Protocol("the database holds another log now".to_owned()).into(),
-            );
-        }
-        let record = sqlx::query_scalar(POINT_SQL).bind(self.seen.position);
-        let record: Option<Vec<u8>> = record.fetch_optional(connection).await?;
-        self.seen.check(record.as_deref())
     }
 
     /// Takes the connection out, or opens one. The caller puts a working connection back.
@@ -183,9 +150,13 @@ impl PostgresAppender {
         match connection {
             Some(connection) => Ok(connection),
             None => {
-                let mut postgres = in_time(CONNECT_TIMEOUT, connect(&self.options)).await?;
+                let mut postgres = connect(&self.database).await?;
                 if self.is_node {
-                    in_time(ANSWER_TIMEOUT, self.check(&mut postgres)).await?;
+                    check(&mut postgres, self.log_id.as_deref()).await?;
+                    let record = sqlx::query_scalar(POINT_SQL).bind(self.seen.position);
+                    let record = in_time(ANSWER_TIMEOUT, record.fetch_optional(&mut postgres));
+                    let record: Option<Vec<u8>> = record.await?;
+                    self.seen.check(record.as_deref())?;
                 }
                 Ok(Connection {
                     postgres,
@@ -359,16 +330,43 @@ impl<'a> Replies<'a> {
     }
 }
 
+/// Takes the shared lock, which keeps copies from the log while the connection lives.
+///
+/// # Errors
+/// - [`Error::NotWhole`]: the log is an unfinished copy.
+/// - [`Error::Store`]: the database does not answer, a copy has the log to itself, or the log is not
+///   `log_id`.
+pub(super) async fn check(
+    connection: &mut PgConnection,
+    log_id: Option<&str>,
+) -> Result<(), Error> {
+    let row = sqlx::query_as(
+        "SELECT pg_try_advisory_lock_shared($1), (SELECT id FROM log), (SELECT whole FROM log)",
+    );
+    let row = in_time(ANSWER_TIMEOUT, row.bind(LOG_LOCK).fetch_one(connection)).await?;
+    let (taken, id, whole): (bool, Option<String>, Option<bool>) = row;
+    if !taken {
+        return Err(sqlx::Error::Protocol("the log is being copied".to_owned()).into());
+    }
+    if whole == Some(false) {
+        return Err(Error::NotWhole);
+    }
+    if log_id.is_some() && log_id != id.as_deref() {
+        let other = "the database holds another log now".to_owned();
+        return Err(sqlx::Error::Protocol(other).into());
+    }
+    Ok(())
+}
+
 /// Connects, and turns `synchronous_commit` on if the default is `off`, so that a commit is
 /// durable.
-async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
-    let mut connection = options.connect().await?;
+async fn connect(database: &Database) -> Result<PgConnection, Error> {
+    let mut connection = database.connect(Purpose::Append).await?;
     // Every other setting waits for the local disk at commit, and stays.
-    sqlx::query(
+    let synchronous = sqlx::query(
         "SELECT set_config('synchronous_commit', 'on', false)
         WHERE current_setting('synchronous_commit') = 'off'",
-    )
-    .execute(&mut connection)
-    .await?;
+    );
+    in_time(ANSWER_TIMEOUT, synchronous.execute(&mut connection)).await?;
     Ok(connection)
 }

@@ -3,39 +3,27 @@
 use std::{
     fmt::{self, Display},
     str::FromStr,
-    time::Duration,
+    sync::Arc,
 };
 
 use sqlx::{
-    ConnectOptions as _, Connection as _, PgConnection,
+    Connection as _, PgConnection,
     migrate::{MigrateError, Migrator},
-    postgres::PgConnectOptions,
 };
 
-use super::{CONNECT_TIMEOUT, IDLE_TIMEOUT, STATEMENT_TIMEOUT};
+use super::{
+    session::Purpose,
+    url::{self, Parameters, Server, UrlError},
+};
 
 /// The oldest supported version: Postgres 14, as `server_version_num`.
 const MIN_SERVER_VERSION: i32 = 140_000;
 
-/// The parameters that a URL may have.
-const ALLOWED_PARAMETERS: [&str; 11] = [
-    "application_name",
-    "dbname",
-    "host",
-    "hostaddr",
-    "password",
-    "port",
-    "sslcert",
-    "sslkey",
-    "sslmode",
-    "sslrootcert",
-    "user",
-];
-
-/// A database and the user to connect as. The printed form has no password.
+/// A database, its servers, and the user to connect as. The printed form has no password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Database {
-    url: String,
+    pub(super) servers: Vec<Server>,
+    pub(super) parameters: Arc<Parameters>,
 }
 
 /// The reason why a database cannot be used.
@@ -50,9 +38,15 @@ pub enum OpenError {
         #[source]
         error: sqlx::Error,
     },
-    /// The server does not complete a connection within 3 s.
+    /// The server does not complete a connection within 3 s, or the URL's `connect_timeout`.
     #[error("{0} does not answer")]
     Silent(Database),
+    /// The server is a standby, or is set to be read-only.
+    #[error("{0} is read-only: a standby, or default_transaction_read_only is on")]
+    ReadOnly(Database),
+    /// None of several servers takes writes.
+    #[error("no server takes writes: {}", list(.0))]
+    NoServer(Vec<OpenError>),
     /// The server is older than Postgres 14.
     #[error("{0} is too old: Postgres 14 or later is needed")]
     TooOld(Database),
@@ -64,8 +58,11 @@ pub enum OpenError {
         /// The database's encoding.
         encoding: String,
     },
-    /// The database has tables with names of the log's, and no migrations of orderlog.
-    #[error("{0} has tables of other programs with the names of orderlog's")]
+    /// The schema has tables with names of the log's, or migrations of another program.
+    #[error(
+        "{0} has tables of other programs with the names of orderlog's: give orderlog a schema of \
+         its own, as with options=-csearch_path=orderlog"
+    )]
     Foreign(Database),
     /// A newer version of orderlog migrated the tables.
     #[error("{0} was written by a newer version of orderlog")]
@@ -73,86 +70,33 @@ pub enum OpenError {
 }
 
 impl FromStr for Database {
-    type Err = sqlx::Error;
+    type Err = UrlError;
 
-    fn from_str(url: &str) -> Result<Self, sqlx::Error> {
-        let rejected = |what: String| Err(sqlx::Error::Configuration(what.into()));
-        // An unencoded part of a password could parse as the name of the database, which messages
-        // show.
-        let address = url.split('?').next().unwrap_or_default();
-        let path = address.splitn(4, '/').nth(3).unwrap_or_default();
-        if path.contains(['/', '@']) || url.contains('#') {
-            return rejected(
-                "the characters `/`, `@` and `#` must be percent-encoded in user and password"
-                    .into(),
-            );
-        }
-        // sqlx logs an unknown parameter with its value, which may be a password.
-        let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
-        for parameter in parameters.split('&').filter(|text| !text.is_empty()) {
-            let name = parameter.split('=').next().unwrap_or_default();
-            if !ALLOWED_PARAMETERS.contains(&name) {
-                return rejected(format!(
-                    "{name} is not a parameter of the URL of a database"
-                ));
-            }
-        }
-        let _: PgConnectOptions = url.parse()?;
-        Ok(Self {
-            url: url.to_owned(),
-        })
+    fn from_str(url: &str) -> Result<Self, UrlError> {
+        url::read(url)
     }
 }
 
 impl Database {
-    fn options(&self) -> PgConnectOptions {
-        // `from_str` has parsed the URL, so parsing cannot fail.
-        self.url.parse().unwrap_or_else(|_| PgConnectOptions::new())
+    /// Returns the database on one of its servers, to name in an error.
+    pub(super) fn only(&self, server: &Server) -> Self {
+        Self {
+            servers: vec![server.clone()],
+            parameters: Arc::clone(&self.parameters),
+        }
     }
 
-    /// Returns the options for appends: statements have timeouts and find rows by index.
-    pub(super) fn for_appending(&self) -> PgConnectOptions {
-        let options = self.limited();
-        // Each statement finds rows by their keys. While the tables are small or not analysed, the
-        // planner would choose to scan them, and keep that plan.
-        options.options([
-            ("enable_seqscan", "off"),
-            ("enable_hashjoin", "off"),
-            ("enable_mergejoin", "off"),
-        ])
+    /// Returns whether an export may read from a server that takes no writes. One of several
+    /// servers may lag behind, so the URL must ask for it.
+    pub(super) fn reads_any(&self) -> bool {
+        self.parameters.any_server || self.servers.len() == 1
     }
 
-    /// Returns the options for reads. Commits skip the flush, because reads write nothing durable.
-    pub(super) fn for_reading(&self) -> PgConnectOptions {
-        self.limited().options([("synchronous_commit", "off")])
-    }
-
-    fn limited(&self) -> PgConnectOptions {
-        let (statement, idle) = (milliseconds(STATEMENT_TIMEOUT), milliseconds(IDLE_TIMEOUT));
-        self.options()
-            .application_name("orderlog")
-            .options([
-                ("statement_timeout", statement.as_str()),
-                ("idle_in_transaction_session_timeout", idle.as_str()),
-                ("default_transaction_isolation", "read committed"),
-                ("jit", "off"),
-            ])
-            .disable_statement_logging()
-    }
-
-    /// Opens a connection without statement timeouts, for work that waits or takes long.
-    pub(crate) async fn connect(&self) -> Result<PgConnection, OpenError> {
-        let options = self
-            .options()
-            .application_name("orderlog")
-            .options([("client_min_messages", "warning")]);
-        let connected = tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await;
-        connected
-            .map_err(|_| OpenError::Silent(self.clone()))?
-            .map_err(|error| OpenError::Unusable {
-                database: self.clone(),
-                error,
-            })
+    pub(super) fn unusable(&self, error: sqlx::Error) -> OpenError {
+        OpenError::Unusable {
+            database: self.clone(),
+            error,
+        }
     }
 
     /// Opens a read-only connection without statement timeouts. Fails if a newer orderlog migrated
@@ -161,8 +105,8 @@ impl Database {
         &self,
         migrations: &Migrator,
     ) -> Result<PgConnection, OpenError> {
-        let mut connection = self.connect().await?;
-        self.check(&mut connection).await?;
+        let mut connection = self.connect(Purpose::Export).await?;
+        self.check(&mut connection, migrations).await?;
         let newest = async {
             sqlx::raw_sql("SET default_transaction_read_only = on")
                 .execute(&mut connection)
@@ -171,10 +115,7 @@ impl Database {
                 .fetch_one(&mut connection)
                 .await
         };
-        let newest: i64 = newest.await.map_err(|error| OpenError::Unusable {
-            database: self.clone(),
-            error,
-        })?;
+        let newest: i64 = newest.await.map_err(|error| self.unusable(error))?;
         if newest > 0 && !migrations.version_exists(newest) {
             return Err(OpenError::Newer(self.clone()));
         }
@@ -183,12 +124,16 @@ impl Database {
 
     /// Checks the database and brings its tables up to date. One node at a time migrates.
     pub(super) async fn prepare(&self, migrations: &Migrator) -> Result<(), OpenError> {
-        let unusable = |error| OpenError::Unusable {
-            database: self.clone(),
-            error,
-        };
-        let mut connection = self.connect().await?;
-        self.check(&mut connection).await?;
+        let unusable = |error| self.unusable(error);
+        let mut connection = self.connect(Purpose::Maintain).await?;
+        self.check(&mut connection, migrations).await?;
+        // Databases for tests are set so on purpose, so the node starts.
+        for setting in self.unsafe_settings(&mut connection).await? {
+            tracing::error!(
+                database = %self,
+                "{setting} is off: a crash of the server's machine can lose or damage acknowledged events"
+            );
+        }
         // `run` returns a future that cannot be spawned.
         migrations
             .run_direct(None, &mut connection, false)
@@ -205,19 +150,20 @@ impl Database {
         Ok(())
     }
 
-    async fn check(&self, connection: &mut PgConnection) -> Result<(), OpenError> {
-        let (version, encoding, foreign): (String, String, bool) = sqlx::query_as(
+    async fn check(
+        &self,
+        connection: &mut PgConnection,
+        migrations: &Migrator,
+    ) -> Result<(), OpenError> {
+        let row = sqlx::query_as(
             "SELECT current_setting('server_version_num'), current_setting('server_encoding'),
-                to_regclass('_sqlx_migrations') IS NULL AND coalesce(to_regclass('log'),
+                to_regclass('_sqlx_migrations') IS NOT NULL, coalesce(to_regclass('log'),
                     to_regclass('log_head'), to_regclass('events'), to_regclass('requests'))
                     IS NOT NULL",
-        )
-        .fetch_one(connection)
-        .await
-        .map_err(|error| OpenError::Unusable {
-            database: self.clone(),
-            error,
-        })?;
+        );
+        let row = row.fetch_one(&mut *connection).await;
+        let (version, encoding, has_migrations, has_tables): (String, String, bool, bool) =
+            row.map_err(|error| self.unusable(error))?;
         if version.parse().unwrap_or(0) < MIN_SERVER_VERSION {
             return Err(OpenError::TooOld(self.clone()));
         }
@@ -227,28 +173,50 @@ impl Database {
                 encoding,
             });
         }
-        if foreign {
-            return Err(OpenError::Foreign(self.clone()));
+        let first = match has_migrations {
+            true => {
+                let first = "SELECT checksum FROM _sqlx_migrations ORDER BY version LIMIT 1";
+                let first = sqlx::query_scalar(first).fetch_optional(connection);
+                first.await.map_err(|error| self.unusable(error))?
+            }
+            false => None,
+        };
+        // The first migration never changes, so its checksum tells whose migrations these are.
+        let is_own = |checksum: Vec<u8>| {
+            migrations
+                .iter()
+                .next()
+                .is_some_and(|own| *own.checksum == *checksum)
+        };
+        match first.map_or(!has_tables, is_own) {
+            true => Ok(()),
+            false => Err(OpenError::Foreign(self.clone())),
         }
-        Ok(())
+    }
+
+    /// Returns the settings with which a crash of the server can lose or damage commits (guarantee
+    /// G1).
+    pub(super) async fn unsafe_settings(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<Vec<String>, OpenError> {
+        let off = "SELECT name FROM pg_settings
+            WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off' ORDER BY name";
+        let off = sqlx::query_scalar(off).fetch_all(connection).await;
+        off.map_err(|error| self.unusable(error))
     }
 }
 
-fn milliseconds(duration: Duration) -> String {
-    duration.as_millis().to_string()
+fn list(errors: &[OpenError]) -> String {
+    let errors: Vec<_> = errors.iter().map(OpenError::to_string).collect();
+    errors.join("; ")
 }
 
 impl Display for Database {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let options = self.options();
-        write!(
-            to,
-            "postgres://{}@{}:{}/{}",
-            options.get_username(),
-            options.get_host(),
-            options.get_port(),
-            options.get_database().unwrap_or_default()
-        )
+        let Parameters { user, name, .. } = &*self.parameters;
+        let servers: Vec<_> = self.servers.iter().map(|it| it.address.as_str()).collect();
+        write!(to, "postgres://{user}@{}/{name}", servers.join(","))
     }
 }
 

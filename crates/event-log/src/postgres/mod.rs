@@ -4,11 +4,17 @@
 //! the commit, so commit order is position order (guarantee G3). If another node has already
 //! appended the same version or request id, the append violates a unique constraint. The error is
 //! then [`crate::Error::Conflict`].
+//!
+//! [`Database`] reads the URL. Its `connect` finds the server that takes writes, for the appender,
+//! the [`Pool`]s of the readers, and the [`Channel`] of notifications.
 
 mod append;
 mod database;
 mod notifications;
+mod passfile;
 mod read;
+mod session;
+mod url;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -16,8 +22,10 @@ use append::PostgresAppender;
 pub use database::{Database, OpenError};
 pub(crate) use notifications::Channel;
 use read::PostgresReader;
-use sqlx::{AssertSqlSafe, PgConnection, PgPool, migrate::Migrator, postgres::PgPoolOptions};
+use session::{Pool, Purpose};
+use sqlx::{AssertSqlSafe, PgConnection, migrate::Migrator};
 use tokio::runtime::Handle;
+pub use url::UrlError;
 use uuid::Uuid;
 
 use crate::{Error, Log, Notifications, Schema, long_reads::LongReads};
@@ -28,9 +36,9 @@ static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/postgres");
 /// short reads. The pool opens a connection on demand.
 const MAX_READ_CONNECTIONS: u32 = 4;
 
-/// Limits the connections in the pool of [`Log::follower`] and [`Channel`]: one each to listen, to notify and to
-/// read. Other reads cannot occupy these connections.
-const MAX_FOLLOWER_CONNECTIONS: u32 = 3;
+/// Limits the connections in the pool of [`Log::follower`] and [`Channel`]: one each to notify and to read.
+/// Other reads cannot occupy these connections. [`Channel`] listens on one more.
+const MAX_FOLLOWER_CONNECTIONS: u32 = 2;
 
 /// The server cancels a statement after 5 s, including its wait for a lock.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,8 +53,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 /// The key of the advisory lock on a log. Nodes hold the lock shared, and a copy holds it exclusively.
 const LOG_LOCK: i64 = 0x6f72_646c;
 
-/// A connection attempt fails after 3 s, and so does the wait for a pooled connection or for the
-/// exclusive lock of a copy.
+/// A connection attempt fails after 3 s, unless the URL has a `connect_timeout`. The wait for a
+/// pooled connection or for the exclusive lock of a copy fails after 3 s.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Opens the log in `database` and brings its tables up to date. Readers connect on `runtime`.
@@ -58,38 +66,37 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// - [`Error::Store`]: the database does not answer, or a copy has the log to itself.
 pub async fn open(database: &Database, schema: Schema, runtime: &Handle) -> Result<Log, Error> {
     database.prepare(&MIGRATIONS).await?;
-    let mut appender = PostgresAppender::new(database.for_appending(), schema);
+    let mut appender = PostgresAppender::new(database.clone(), schema);
     let log_id = appender.log_id(&Uuid::now_v7().to_string()).await?;
-    let pool = |connections| {
-        PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(CONNECT_TIMEOUT)
-            .connect_lazy_with(database.for_reading())
-    };
-    let reader = |pool: PgPool| PostgresReader {
-        long_reads: LongReads::on(pool.options().get_max_connections()),
-        pool,
-        runtime: runtime.clone(),
+    let reader = |pool: &Pool, connections| PostgresReader {
+        long_reads: LongReads::on(connections),
+        pool: pool.clone(),
         log_id: log_id.clone(),
         schema,
     };
-    let followers = pool(MAX_FOLLOWER_CONNECTIONS);
+    let readers = Pool::new(database, MAX_READ_CONNECTIONS, runtime)?;
+    let followers = Pool::new(database, MAX_FOLLOWER_CONNECTIONS, runtime)?;
     Ok(Log {
         appender: Box::new(appender),
-        reader: Arc::new(reader(pool(MAX_READ_CONNECTIONS))),
-        follower: Arc::new(reader(followers.clone())),
-        notifications: Notifications::on(Channel::new(followers)),
+        reader: Arc::new(reader(&readers, MAX_READ_CONNECTIONS)),
+        follower: Arc::new(reader(&followers, MAX_FOLLOWER_CONNECTIONS)),
+        notifications: Notifications::on(Channel::new(
+            database.clone(),
+            followers,
+            log_id,
+            runtime,
+        )),
     })
 }
 
 /// Returns the appender of a copy, which has locked the log with [`connect_exclusively`].
 pub(crate) fn appender(database: &Database, schema: Schema) -> Box<dyn crate::Appender> {
-    Box::new(PostgresAppender::of_copy(database.for_appending(), schema))
+    Box::new(PostgresAppender::of_copy(database.clone(), schema))
 }
 
 /// Returns whether the database has the tables of a log.
 pub(crate) async fn has_tables(database: &Database) -> Result<bool, Error> {
-    let mut connection = database.connect().await?;
+    let mut connection = database.connect(Purpose::Export).await?;
     let has_tables = sqlx::query_scalar("SELECT to_regclass('log_head') IS NOT NULL");
     Ok(has_tables.fetch_one(&mut connection).await?)
 }
@@ -106,7 +113,7 @@ pub(crate) async fn connect_exclusively(
     database: &Database,
 ) -> Result<Option<PgConnection>, Error> {
     database.prepare(&MIGRATIONS).await?;
-    let mut connection = database.connect().await?;
+    let mut connection = database.connect(Purpose::Maintain).await?;
     // The server may release the lock of a closed connection late, so the statement waits 3 s.
     let wait = format!("SET lock_timeout = {}", CONNECT_TIMEOUT.as_millis());
     sqlx::raw_sql(AssertSqlSafe(wait))

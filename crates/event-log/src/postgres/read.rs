@@ -1,10 +1,11 @@
 //! The reader of a log in Postgres.
 
 use async_trait::async_trait;
-use sqlx::{PgPool, Postgres, pool::PoolConnection};
-use tokio::runtime::Handle;
 
-use super::{ANSWER_TIMEOUT, in_time};
+use super::{
+    ANSWER_TIMEOUT, in_time,
+    session::{Pool, keep_or_close},
+};
 use crate::{
     Error, InspectedEvent, InspectedRequest, MAX_PAGE_BYTES, Page, Point, Position, Reader, Schema,
     long_reads::LongReads,
@@ -18,20 +19,10 @@ use crate::{
 /// Reads a log through a pool of connections.
 #[derive(Debug)]
 pub(super) struct PostgresReader {
-    pub(super) pool: PgPool,
+    pub(super) pool: Pool,
     pub(super) long_reads: LongReads,
-    pub(super) runtime: Handle,
     pub(super) log_id: String,
     pub(super) schema: Schema,
-}
-
-impl PostgresReader {
-    /// Returns a pooled connection. The pool opens new connections on `runtime`.
-    async fn connection(&self) -> Result<PoolConnection<Postgres>, Error> {
-        let pool = self.pool.clone();
-        let acquired = self.runtime.spawn(async move { pool.acquire().await });
-        Ok(acquired.await.map_err(|_| sqlx::Error::PoolClosed)??)
-    }
 }
 
 /// Reads a page, and before it the start of the record at position $1.
@@ -44,17 +35,6 @@ const PAGE_SQL: &str = concat!(
     ") AS page ORDER BY position"
 );
 
-/// Drops the connection after a failed or late answer, so that the pool does not reuse it.
-fn keep_or_drop<T>(
-    connection: &mut PoolConnection<Postgres>,
-    answer: Result<T, Error>,
-) -> Result<T, Error> {
-    if answer.is_err() {
-        connection.close_on_drop();
-    }
-    answer
-}
-
 #[async_trait]
 impl Reader for PostgresReader {
     fn log_id(&self) -> &str {
@@ -62,30 +42,30 @@ impl Reader for PostgresReader {
     }
 
     async fn head(&self) -> Result<Position, Error> {
-        let mut connection = self.connection().await?;
+        let mut connection = self.pool.get().await?;
         let head = sqlx::query_scalar("SELECT position FROM log_head");
         let head = in_time(ANSWER_TIMEOUT, head.fetch_one(&mut *connection)).await;
-        keep_or_drop(&mut connection, head)
+        keep_or_close(connection, head)
     }
 
     async fn point(&self, position: Position) -> Result<Option<Point>, Error> {
-        let mut connection = self.connection().await?;
+        let mut connection = self.pool.get().await?;
         let record = sqlx::query_scalar(POINT_SQL).bind(position);
         let record = in_time(ANSWER_TIMEOUT, record.fetch_optional(&mut *connection)).await;
-        let record: Option<Vec<u8>> = keep_or_drop(&mut connection, record)?;
+        let record: Option<Vec<u8>> = keep_or_close(connection, record)?;
         Ok(record.map(|record| Point::of(position, &record)))
     }
 
     async fn page(&self, after: Point, upto: Position, limit: usize) -> Result<Page, Error> {
         let _turn = self.long_reads.turn().await;
-        let mut connection = self.connection().await?;
+        let mut connection = self.pool.get().await?;
         let rows = sqlx::query_as(PAGE_SQL)
             .bind(after.position)
             .bind(upto)
             .bind(limit as i64)
             .bind(MAX_PAGE_BYTES as i64);
         let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
-        let mut rows: Vec<RecordRow> = keep_or_drop(&mut connection, rows)?;
+        let mut rows: Vec<RecordRow> = keep_or_close(connection, rows)?;
         let before = rows
             .first()
             .is_some_and(|row| row.0 == after.position)
@@ -95,10 +75,10 @@ impl Reader for PostgresReader {
     }
 
     async fn history(&self, kind: i32, aggregate_id: &str) -> Result<Page, Error> {
-        let mut connection = self.connection().await?;
+        let mut connection = self.pool.get().await?;
         let rows = sqlx::query_as(HISTORY_SQL).bind(kind).bind(aggregate_id);
         let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
-        let rows: Vec<RecordRow> = keep_or_drop(&mut connection, rows)?;
+        let rows: Vec<RecordRow> = keep_or_close(connection, rows)?;
         Page::of(rows, self.schema)
     }
 
@@ -109,13 +89,13 @@ impl Reader for PostgresReader {
         limit: usize,
     ) -> Result<Vec<InspectedEvent>, Error> {
         let _turn = self.long_reads.turn().await;
-        let mut connection = self.connection().await?;
+        let mut connection = self.pool.get().await?;
         let rows = sqlx::query_as(INSPECT_SQL)
             .bind(after)
             .bind(upto)
             .bind(limit as i64);
         let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
-        let rows: Vec<InspectedEventRow> = keep_or_drop(&mut connection, rows)?;
+        let rows: Vec<InspectedEventRow> = keep_or_close(connection, rows)?;
         let inspected = rows
             .into_iter()
             .map(|row| InspectedEvent::of(row, self.schema));
@@ -124,10 +104,10 @@ impl Reader for PostgresReader {
 
     async fn requests(&self, ids: &[String]) -> Result<Vec<InspectedRequest>, Error> {
         let _turn = self.long_reads.turn().await;
-        let mut connection = self.connection().await?;
+        let mut connection = self.pool.get().await?;
         let rows = sqlx::query_as(requests_sql!("r.request_id = ANY ($1)")).bind(ids);
         let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
-        let rows: Vec<InspectedRequestRow> = keep_or_drop(&mut connection, rows)?;
+        let rows: Vec<InspectedRequestRow> = keep_or_close(connection, rows)?;
         Ok(rows.into_iter().map(InspectedRequest::from).collect())
     }
 
@@ -137,12 +117,12 @@ impl Reader for PostgresReader {
         limit: usize,
     ) -> Result<Vec<InspectedRequest>, Error> {
         let _turn = self.long_reads.turn().await;
-        let mut connection = self.connection().await?;
+        let mut connection = self.pool.get().await?;
         let rows = sqlx::query_as(REQUESTS_AFTER_SQL)
             .bind(after)
             .bind(limit as i64);
         let rows = in_time(ANSWER_TIMEOUT, rows.fetch_all(&mut *connection)).await;
-        let rows: Vec<InspectedRequestRow> = keep_or_drop(&mut connection, rows)?;
+        let rows: Vec<InspectedRequestRow> = keep_or_close(connection, rows)?;
         Ok(rows.into_iter().map(InspectedRequest::from).collect())
     }
 }

@@ -1,4 +1,9 @@
-//! Runs the contract suite against a log in Postgres.
+//! Runs the contract suite against a log in Postgres, and tests its connections.
+
+mod connections;
+mod failover;
+mod lock;
+mod pooler;
 
 use std::str::FromStr as _;
 

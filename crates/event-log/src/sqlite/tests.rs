@@ -4,7 +4,8 @@ use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
 use super::*;
-use crate::contract_suite::{Fixture, contract_suite};
+use crate::PendingPosition;
+use crate::contract_suite::{Fixture, SCHEMA, batch, contract_suite, event, records, request};
 
 /// A temporary folder for `events.db`.
 struct Folder(TempDir);
@@ -36,3 +37,25 @@ impl Fixture for Folder {
 }
 
 contract_suite!(Folder::new());
+
+#[tokio::test]
+async fn database_rejects_replacements_from_any_program() {
+    let folder = Folder::new();
+    let mut log = folder.open(SCHEMA).await;
+    let mut two = batch([event("a", 1, b"x"), event("a", 2, b"y")]);
+    two.requests.push(request("r", PendingPosition::InBatch(0)));
+    log.appender.append(&two).await.unwrap();
+    for sql in [
+        "INSERT OR REPLACE INTO events VALUES (1, 1, 'other', 1, 'Happened', 1, x'00')",
+        "REPLACE INTO events VALUES (2, 1, 'other', 1, 'Happened', 1, x'00')",
+        "INSERT OR REPLACE INTO events VALUES (3, 1, 'a', 1, 'Happened', 1, x'00')",
+        "INSERT OR REPLACE INTO requests VALUES ('r', x'00', 'a', 2, 2)",
+    ] {
+        let refused = folder.execute(sql).await.unwrap_err().to_string();
+        assert!(refused.contains("append-only"), "{sql}: {refused}");
+    }
+    let expected = [&b"\x08\x01x"[..], b"\x08\x02y"];
+    assert_eq!(records(&log, 0).await, expected);
+    let loaded = log.appender.load(&[], &["r"], false).await.unwrap();
+    assert_eq!(loaded.requests[0].fingerprint, [1, 2, 3]);
+}

@@ -252,6 +252,7 @@ async fn g5_restored_log_is_the_same_under_its_id_or_a_new_one() {
         let node = open(to).await;
         assert_eq!(node.reader.log_id(), copied.log_id, "it is served");
         node.appender.close().await;
+        drop(node.notifications);
 
         let occupied = restore(&backup, to, log_id).await;
         assert!(
