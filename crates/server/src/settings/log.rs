@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use event_log::Location;
+use event_log::{Location, postgres::UrlError};
 
 use super::{
     Error, Origin, Sources,
@@ -30,12 +30,13 @@ impl Sources<'_> {
     /// because the URL may contain a password.
     pub fn places(&self) -> Result<Places, Error> {
         let data_dir = self.find(DATA_DIR, path, "must be a folder")?.value;
-        let log = self.optional(DATABASE_URL, location, LOCATION);
-        let log = log.map_err(Error::without_value)?.value;
-        Ok(Places {
-            log: log.unwrap_or_else(|| Location::File(data_dir.join("events.db"))),
-            data_dir,
-        })
+        let log = self.optional(DATABASE_URL, |url| Some(location(url)), LOCATION)?;
+        let log = match (log.value, log.given) {
+            (Some(Err(rule)), Some((origin, _))) => return Err(hidden(origin, rule)),
+            (Some(Ok(location)), _) => location,
+            _ => Location::File(data_dir.join("events.db")),
+        };
+        Ok(Places { data_dir, log })
     }
 }
 
@@ -45,19 +46,27 @@ impl Sources<'_> {
 /// [`Error::Wrong`] when `url` is not a location of a log. The error omits the value, because the
 /// URL may contain a password.
 pub fn location_of(flag: &'static str, url: &str) -> Result<Location, Error> {
-    location(url).ok_or_else(|| Error::Wrong {
-        origin: Origin::Flag(flag),
-        value: "...".to_owned(),
-        rule: LOCATION.to_owned(),
-    })
+    location(url).map_err(|rule| hidden(Origin::Flag(flag), rule))
 }
 
-fn location(url: &str) -> Option<Location> {
+/// Returns the error of a location that breaks a rule, without its value.
+fn hidden(origin: Origin, rule: String) -> Error {
+    Error::Wrong {
+        origin,
+        value: "...".to_owned(),
+        rule,
+    }
+}
+
+/// Reads a location. The error is the rule that it breaks.
+fn location(url: &str) -> Result<Location, String> {
     match url.strip_prefix("sqlite:") {
-        Some(file) => (!file.is_empty()).then(|| Location::File(PathBuf::from(file))),
+        Some(file) if !file.is_empty() => Ok(Location::File(PathBuf::from(file))),
         None if url.starts_with("postgres://") || url.starts_with("postgresql://") => {
-            url.parse().ok().map(Location::Database)
+            let database: Result<_, UrlError> = url.parse();
+            let database = database.map_err(|error| format!("cannot be used: {error}"))?;
+            Ok(Location::Database(database))
         }
-        None => None,
+        _ => Err(LOCATION.to_owned()),
     }
 }
