@@ -6,7 +6,8 @@ use contract::orders::v1::{GetOrderResponse, SubscribeRequest, WatchOrdersReques
 use e2e::{Clients, Server, positions};
 use sqlx::{Connection as _, PgConnection};
 use test_support::{
-    assert_error, assert_invalid_fields, assert_refused, eventually, order, postgres,
+    assert_error, assert_invalid_fields, assert_refused, eventually, order,
+    postgres::{self, Replicated, Replication},
     request::{self, follow},
     wait_until,
 };
@@ -101,8 +102,10 @@ async fn assert_converged(clients: &mut Clients, others: usize) {
     assert_eq!(clients.total_orders(head).await, head);
     let found = available(async || clients.search("kept", head).await).await;
     assert_eq!(found.unwrap().total_size, 5);
-    let found = clients.search("lost", head).await.unwrap();
-    assert_eq!(found.total_size, 0);
+    let found = available(async || clients.search("lost", head).await)
+        .await
+        .unwrap();
+    assert_eq!(found.total_size, 0, "{found:?}");
     clients
         .assert_verified(&["log", "documents", "search"])
         .await;
@@ -175,6 +178,51 @@ async fn g12_node_notices_a_log_that_went_back_and_on_past_its_old_head() {
     }
     node.start_again().await;
     assert_converged(&mut node.clients().await, 8).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Postgres"]
+async fn g12_all_nodes_converge_after_a_failover_that_lost_commits() {
+    let servers = Replicated::start(Replication::Asynchronous).await;
+    let database = servers.database().await;
+    let node = Server::start_on(&database.both).await;
+    let other = Server::start_for_commands(Some(&database.both)).await;
+    let queries = Server::start_for_queries(&[&other.url(), &node.url()]).await;
+    let mut clients = [node.clients().await, other.clients().await];
+    clients[0].create_many("kept", 5).await;
+    let mut standby = PgConnection::connect(&database.standby).await.unwrap();
+    wait_until("the standby has the kept orders", async || {
+        let head = sqlx::query_scalar("SELECT position FROM log_head");
+        head.fetch_one(&mut standby)
+            .await
+            .is_ok_and(|head: i64| head == 5)
+    })
+    .await;
+    servers.pause_replication().await;
+    let lost = clients[1].create_many("lost", 5).await;
+    let mut streams = Vec::new();
+    for clients in &mut clients {
+        let mut stream = clients.subscribe(follow(0)).await.unwrap();
+        stream.up_to(lost).await;
+        streams.push(stream);
+    }
+    let mut remote = queries.clients().await;
+    remote.search("lost", lost).await.unwrap();
+    clients[0].search("lost", lost).await.unwrap();
+
+    servers.kill_primary();
+    servers.promote().await;
+    for stream in streams {
+        let ended = stream.error().await;
+        assert_error(&ended, Code::FailedPrecondition, "LOG_DIVERGED");
+    }
+    let create = order::create("other-0", "ann");
+    let created = available(async || clients[1].create_order(create.clone()).await).await;
+    assert_eq!(created.unwrap().position, 6);
+    let mut stream = clients[0].subscribe(follow(5)).await.unwrap();
+    assert_eq!(stream.up_to(6).await[0].aggregate_id, "other-0");
+    assert_converged(&mut clients[0], 1).await;
+    assert_converged(&mut remote, 1).await;
 }
 
 /// Copies the log of a stopped node to another one.

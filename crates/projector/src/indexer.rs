@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use read_model::{
-    progress::Progress,
+    progress::{Progress, SharedHistory},
     search::{self, IndexCheckpoint, LiveIndex},
     store::{self, Checkpoint, Reader},
 };
@@ -347,12 +347,16 @@ impl Indexer {
         let mut consistent = self.documents.consistent();
         let documents = self.documents_checkpoint().await?;
         consistent.mark_unchanged();
-        let log_id = documents.log_id;
+        let Checkpoint {
+            log_id, history, ..
+        } = documents;
         loop {
             let checkpoint = self.engine.checkpoint().await?;
             let is_known = |checkpoint: &IndexCheckpoint| {
                 let report = self.progress.report();
-                (&report.log_id, &report.history) == (&checkpoint.log_id, &checkpoint.history)
+                let shared = report.shared.as_ref();
+                report.log_id == checkpoint.log_id
+                    && shared.is_some_and(|shared| shared.index == checkpoint.history)
             };
             let verified = match checkpoint {
                 Some(checkpoint) if is_known(&checkpoint) => Some(checkpoint),
@@ -371,8 +375,11 @@ impl Indexer {
                 ),
                 None => (FIRST_GENERATION, 0, 0),
             };
-            let history = verified.map_or_else(String::new, |checkpoint| checkpoint.history);
-            self.progress.record_history(&history);
+            self.progress
+                .record_shared(verified.map(|checkpoint| SharedHistory {
+                    index: checkpoint.history,
+                    documents: history.clone(),
+                }));
             self.progress.record_generation(generation);
             let head = self.documents.position();
             self.progress
@@ -386,7 +393,7 @@ impl Indexer {
                     let _ = request.switched.send(Err(search::Error::Superseded.into()));
                 }
                 _ = consistent.changed() => {
-                    self.progress.record_history("");
+                    self.progress.record_shared(None);
                     return Ok(());
                 }
                 () = sleep(CHECKPOINT_READ_INTERVAL) => {}
@@ -396,7 +403,11 @@ impl Indexer {
 
     fn report(&self, checkpoint: &IndexCheckpoint) {
         let head = self.documents.position();
-        self.progress.record_history(&checkpoint.history);
+        // The claim has given the index the name of the documents.
+        self.progress.record_shared(Some(SharedHistory {
+            index: checkpoint.history.clone(),
+            documents: checkpoint.history.clone(),
+        }));
         self.progress.record_position(
             &checkpoint.log_id,
             checkpoint.position,

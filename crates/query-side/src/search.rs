@@ -122,19 +122,22 @@ impl Queries {
             tracing::error!(%error, "the search engine failed");
             Error::SearchUnavailable
         })?;
+        // The documents may be newer than the index, so orders that no longer match are left out.
+        let found = self.documents.orders_by_rows(&hits.rows(), &filter).await;
+        let found = found.map_err(|error| Error::from(&error))?;
         // An index of another log or history has other orders at the same rows. An index without a
         // checkpoint is empty, and answers from position 0.
-        let history = self.index.report().history;
+        let shared = self.index.report().shared;
+        let is_shared = |index: &str| {
+            shared.is_some_and(|it| it.index == index && it.documents == found.history)
+        };
         let answers = match &hits.checkpoint {
-            Some(checkpoint) if checkpoint.history != history => {
+            Some(checkpoint) if !is_shared(&checkpoint.history) => {
                 return Err(Error::SearchUnavailable);
             }
             Some(checkpoint) => checkpoint.answers,
             None => 0,
         };
-        // The documents may be newer than the index, so orders that no longer match are left out.
-        let found = self.documents.orders_by_rows(&hits.rows(), &filter).await;
-        let found = found.map_err(|error| Error::from(&error))?;
         let next = hits.cursor(found.covered);
         let response = SearchOrdersResponse {
             orders: found.orders,

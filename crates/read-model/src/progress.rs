@@ -32,10 +32,20 @@ pub struct Report {
     pub generation: u64,
     /// The log that the projection follows; empty while unknown.
     pub log_id: String,
-    /// The history of the log that the answers are made from; empty while unknown.
-    pub history: String,
+    /// The histories by which the index and the documents name the history of the log that both are
+    /// made from. `None` while the index is not known to be of the documents' history.
+    pub shared: Option<SharedHistory>,
     /// The error that stops the projection, if any.
     pub error: Option<String>,
+}
+
+/// The names of one history of the log: the process that makes a read model chooses one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedHistory {
+    /// The name in the checkpoint of the index.
+    pub index: String,
+    /// The name in the checkpoint of the documents.
+    pub documents: String,
 }
 
 impl Progress {
@@ -50,7 +60,7 @@ impl Progress {
             at_head: Instant::now(),
             generation,
             log_id,
-            history: String::new(),
+            shared: None,
             error: None,
         };
         Self {
@@ -124,13 +134,12 @@ impl Progress {
         });
     }
 
-    /// Records the history of the log that the answers are made from.
-    pub fn record_history(&self, history: &str) {
+    /// Records that the index and the documents are made from the same history of the log, or that
+    /// this is not known.
+    pub fn record_shared(&self, shared: Option<SharedHistory>) {
         self.report.send_if_modified(|report| {
-            let is_new = report.history != history;
-            if is_new {
-                history.clone_into(&mut report.history);
-            }
+            let is_new = report.shared != shared;
+            report.shared = shared;
             is_new
         });
     }

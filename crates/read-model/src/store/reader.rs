@@ -184,6 +184,7 @@ impl Reader {
             orders: orders.collect(),
             covered,
             as_of: snapshot.as_of,
+            history: snapshot.history(),
         })
     }
 
@@ -240,6 +241,8 @@ pub struct Found {
     pub covered: usize,
     /// The position of the snapshot.
     pub as_of: u64,
+    /// The name of the history that the documents are made from. Empty before the first batch.
+    pub history: String,
 }
 
 /// The file at one position, until it is dropped.
@@ -251,6 +254,11 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
+    fn history(&self) -> String {
+        let checkpoint = self.checkpoint.as_ref();
+        checkpoint.map_or_else(String::new, |checkpoint| checkpoint.history.clone())
+    }
+
     pub(super) fn connection(&mut self) -> &mut SqliteConnection {
         &mut self.transaction
     }
