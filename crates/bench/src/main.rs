@@ -14,6 +14,7 @@ mod execute;
 mod figures;
 mod fill;
 mod freshness;
+mod isolation;
 mod load;
 mod memory;
 mod postgres;
@@ -62,6 +63,15 @@ enum Bench {
     /// Measure the cost of hostile connections to a valid command
     Strangers {
         /// Duration of each of eighteen turns, in seconds
+        #[arg(long, default_value_t = 4)]
+        seconds: u64,
+    },
+    /// Measure the cost of demanding clients to a lone command and a lone query
+    Isolation {
+        /// Small orders in the log
+        #[arg(long, default_value_t = 100_000)]
+        orders: u64,
+        /// Duration of each of 21 turns, in seconds
         #[arg(long, default_value_t = 4)]
         seconds: u64,
     },
@@ -119,6 +129,7 @@ fn main() {
             Bench::Stream { events } => stream::run(events).await,
             Bench::Subscribers { idle, seconds } => subscribers::run(idle, seconds).await,
             Bench::Strangers { seconds } => strangers::run(seconds).await,
+            Bench::Isolation { orders, seconds } => isolation::run(orders, seconds).await,
             Bench::Postgres { seconds } => postgres::run(seconds).await,
             Bench::Freshness { orders, seconds } => freshness::run(orders, seconds).await,
             Bench::Rebuild { orders } => rebuild::run(orders).await,
