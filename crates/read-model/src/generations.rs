@@ -138,8 +138,14 @@ impl Generations {
     /// Makes `to` the live generation.
     ///
     /// # Errors
-    /// The link cannot be replaced; the old generation then stays live.
+    /// The generation is gone, or the link cannot be replaced. The old generation then stays live.
     pub fn switch(&self, to: &Generation) -> io::Result<()> {
+        fs::metadata(&to.path)?;
+        self.link_to(to)
+    }
+
+    /// Makes the link lead to a generation, whose file need not exist yet.
+    fn link_to(&self, to: &Generation) -> io::Result<()> {
         let new = self.folder.join(format!("{}.new", self.name));
         remove_file(&new)?;
         symlink(to.path.file_name().unwrap_or_default(), &new)?;
@@ -229,7 +235,7 @@ impl Generations {
         let mut whole = self.all()?;
         whole.retain(|generation| !unfinished_mark(&generation.path).exists());
         let live = whole.pop().unwrap_or_else(|| self.generation(1));
-        self.switch(&live)
+        self.link_to(&live)
     }
 }
 
@@ -328,6 +334,22 @@ mod tests {
         assert_eq!(generations.previous().unwrap(), None);
         fs::remove_file(folder.path().join("read.db")).unwrap();
         assert_eq!(open().live().unwrap(), first);
+    }
+
+    #[test]
+    fn a_generation_that_another_one_has_replaced_is_not_switched_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let generations = Generations::open(folder.path(), "read.db").unwrap();
+        let first = generations.live().unwrap();
+        fs::write(&first.path, "one").unwrap();
+        let replaced = generations.begin().unwrap();
+        fs::write(&replaced.path, "half").unwrap();
+        let next = generations.begin().unwrap();
+        generations.switch(&replaced).unwrap_err();
+        assert_eq!(generations.live().unwrap(), first);
+        fs::write(&next.path, "next").unwrap();
+        generations.switch(&next).unwrap();
+        assert_eq!(generations.live().unwrap(), next);
     }
 
     fn open_without_cleaning(folder: &Path) -> Generations {

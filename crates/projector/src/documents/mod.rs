@@ -7,7 +7,7 @@ use std::{
 
 use contract::orders::v1::{GetOrderHistoryRequest, SubscribeResponse};
 use read_model::{
-    generations::{Generations, NextGeneration},
+    generations::{Generation, Generations, NextGeneration},
     progress::Progress,
     store::{self, Reader, Writer},
 };
@@ -41,6 +41,13 @@ enum Error {
     Store(#[from] store::Error),
 }
 
+/// An unfinished generation that is filled because the log went back.
+#[derive(Debug)]
+struct Replacement {
+    writer: Writer,
+    generation: Generation,
+}
+
 /// Follows the log and writes the documents.
 #[derive(Debug)]
 pub(crate) struct Documents {
@@ -51,8 +58,8 @@ pub(crate) struct Documents {
     requests: mpsc::Receiver<WriterRequest>,
     /// The files of the documents.
     generations: Generations,
-    /// True from a start over until the documents have caught up.
-    starting_over: bool,
+    /// The documents that replace those with lost events, once they have caught up.
+    replacement: Option<Replacement>,
     /// A switch that happens as soon as both generations are at the same position.
     pending: Option<(DocumentsSwitch, Switched)>,
 }
@@ -79,7 +86,7 @@ impl Documents {
             writer,
             requests,
             generations,
-            starting_over: false,
+            replacement: None,
             pending: None,
         };
         (documents, handle)
@@ -99,11 +106,16 @@ impl Documents {
         while !stop.is_cancelled() {
             if let Err(error) = self.follow(&stop, &mut backoff).await {
                 match error {
-                    Error::Store(_) => self.fail_switch(),
+                    Error::Store(_) => {
+                        self.fail_switch();
+                        // Its file may be damaged: a build keeps no journal.
+                        self.replacement = None;
+                    }
                     Error::Stream(stream::Error::Diverged(..)) => {
-                        // Both generations may have lost events. The next attempt finds out.
+                        // Each generation may have lost events. The next attempt finds out.
                         self.writer.set_consistent(false);
                         self.fail_switch();
+                        self.replacement = None;
                     }
                     Error::Stream(stream::Error::OtherLog(..)) => {
                         self.writer.set_consistent(false);
@@ -139,7 +151,7 @@ impl Documents {
             }
             stream => stream?,
         };
-        if !self.starting_over {
+        if self.replacement.is_none() {
             self.writer.set_consistent(true);
         }
         loop {
@@ -164,36 +176,63 @@ impl Documents {
         }
     }
 
-    /// Replaces the documents, which have events that the log no longer has, by empty ones. Queries
-    /// fail until these have caught up.
+    /// Begins a generation that replaces the documents, which have events that the log no longer has.
+    /// Queries fail until it has caught up.
     async fn start_over(&mut self, node: &str, message: &str) -> Result<(), Error> {
         self.writer.set_consistent(false);
-        self.starting_over = true;
-        let lost_from = self.writer.position();
         tracing::error!(
-            position = lost_from,
+            position = self.writer.position(),
             node,
             message,
             "the documents have events that are no longer in the log: they are made again from it"
         );
         let next = self.generations.open_next(NextGeneration::New);
         let next = next.map_err(store::Error::Files)?;
-        // A new generation always exists.
-        let Some(next) = next else {
-            return Err(store::Error::Stopped.into());
-        };
-        let mut writer = Writer::open(&next.path, next.number).await?;
-        let switch = || self.generations.switch(&next);
-        writer.replace_unchecked(&self.writer, switch).await?;
-        // The old writer is dropped, not closed: a reader may still use its file.
-        self.writer = writer;
-        self.progress.start_over(next.number);
+        // There is always a new generation.
+        let generation = next.ok_or(store::Error::Stopped)?;
+        let writer = Writer::open_new(&generation.path, generation.number).await?;
+        self.progress.start_over(generation.number);
+        self.replacement = Some(Replacement { writer, generation });
         Ok(())
     }
 
-    /// Returns the writer to apply events to: the one at the lower position, if a switch waits.
-    /// Both must reach the same position before the switch.
+    /// Applies a response to the replacement. Makes it live once it has caught up with the first head
+    /// that it saw.
+    async fn replace(&mut self, response: &SubscribeResponse) -> Result<(), Error> {
+        let Some(Replacement { writer, .. }) = &mut self.replacement else {
+            return Ok(());
+        };
+        let (log_id, position) = (&response.log_id, response.position);
+        writer.apply(log_id, &response.events, position).await?;
+        let reached = writer.position();
+        self.progress
+            .record_position(log_id, reached, reached, response.head_position);
+        let head = self.progress.report().initial_head;
+        if head.is_some_and(|head| reached < head) {
+            return Ok(());
+        }
+        if let Some(replacement) = self.replacement.take() {
+            let Replacement {
+                mut writer,
+                generation,
+            } = replacement;
+            writer.finish().await?;
+            let switch = || self.generations.switch(&generation);
+            writer.replace_unchecked(&self.writer, switch).await?;
+            // The old writer is dropped, not closed: a reader may still use its file.
+            self.writer = writer;
+            self.writer.set_consistent(true);
+            tracing::info!(position = reached, "the documents are made again");
+        }
+        Ok(())
+    }
+
+    /// Returns the writer to apply events to: the replacement, or the one at the lower position, if a
+    /// switch waits. Both must reach the same position before the switch.
     fn writer_behind(&mut self) -> &mut Writer {
+        if let Some(replacement) = &mut self.replacement {
+            return &mut replacement.writer;
+        }
         match &mut self.pending {
             Some((next, _)) if next.writer.position() < self.writer.position() => &mut next.writer,
             _ => &mut self.writer,
@@ -213,6 +252,9 @@ impl Documents {
     }
 
     async fn apply(&mut self, response: SubscribeResponse) -> Result<(), Error> {
+        if self.replacement.is_some() {
+            return self.replace(&response).await;
+        }
         if let Some((next, _)) = &self.pending {
             // Applies no event past the higher of the two positions, where the switch happens.
             let level = self.writer.position().max(next.writer.position());
@@ -237,11 +279,6 @@ impl Documents {
         let reached = self.writer.position();
         self.progress
             .record_position(log_id, reached, reached, response.head_position);
-        if self.starting_over {
-            let report = self.progress.report();
-            self.starting_over = report.initial_head.is_some_and(|head| reached < head);
-            self.writer.set_consistent(!self.starting_over);
-        }
         Ok(())
     }
 
@@ -287,6 +324,9 @@ impl Documents {
     /// Performs a request. Sending the answer fails if the caller no longer waits.
     async fn answer(&mut self, request: WriterRequest) {
         match request {
+            WriterRequest::Switch(next, switched) if self.replacement.is_some() => {
+                let _ = switched.send(Err((store::Error::Diverged, next.writer)));
+            }
             WriterRequest::Switch(next, switched) => self.pending = Some((*next, switched)),
             WriterRequest::Retry { order_ids, retried } => {
                 let _ = retried.send(self.retry(order_ids).await);

@@ -23,6 +23,10 @@ impl Shared {
         report: &mut (impl FnMut(RebuildProgress) + Send),
         cancelled: impl Future<Output = ()> + Send,
     ) -> Result<(), Error> {
+        if !self.live.reader.is_consistent() {
+            // The live documents are being replaced already, because the log went back.
+            return Err(store::Error::Diverged.into());
+        }
         let (mut writer, generation) = self.open_documents(next).await?;
         let number = generation.number;
         let progress = |stage, done| RebuildProgress {
