@@ -65,7 +65,7 @@ pub struct Reader {
     history: History,
 }
 
-/// What is known about the history of the log that the documents are made from.
+/// Tells whether the documents are of the present history of the log.
 #[derive(Debug, Clone)]
 pub(super) struct History {
     /// False while the documents have events that the log no longer has.
