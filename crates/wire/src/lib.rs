@@ -18,7 +18,7 @@ mod resume_token;
 mod status;
 mod violations;
 
-pub use actor::Actor;
+pub use actor::{Actor, Operator};
 pub use bearer::{Authorization, Bearer, Connection};
 pub use catalogue::{Explained, catalogue};
 pub use error::{Error, Incident, OrderAction, Resource};

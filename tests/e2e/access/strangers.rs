@@ -9,8 +9,9 @@ use h2::{Reason, client};
 use http::Method;
 use server::settings::Limits;
 use tempfile::TempDir;
-use test_support::{DEADLINE, Issuer, eventually, order};
+use test_support::{DEADLINE, Issuer, assert_refused, eventually, order};
 use tokio::{io::AsyncReadExt as _, net::TcpStream, time::timeout};
+use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 
 use super::{connect, start_with, write};
@@ -249,4 +250,25 @@ async fn a_revoked_credential_executes_nothing_more_even_if_its_client_does_not_
         .expect("the stream stays open");
     assert_eq!(reason, Reason::CANCEL);
     assert_eq!(clients.head().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn g13_operators_connect_when_other_clients_have_taken_all_connections() {
+    let secured = Secured::start(Limits {
+        connections: 3,
+        ..Limits::default()
+    })
+    .await;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let mut clients = secured.clients(&["query"]).await;
+        clients.get_head(GetHeadRequest {}).await.unwrap();
+        held.push(clients);
+    }
+    let mut another = secured.clients(&["query"]).await;
+    let refused = another.get_head(GetHeadRequest {}).await;
+    assert_refused(refused, Code::ResourceExhausted, "OVERLOADED");
+    let mut operator = secured.clients(&["operate"]).await;
+    operator.status().await;
+    held[0].get_head(GetHeadRequest {}).await.unwrap();
 }

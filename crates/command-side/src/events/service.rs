@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 use tracing::Instrument as _;
-use wire::{Error, Limit, Resource, ResumeToken, Violations};
+use wire::{Error, Limit, Operator, Resource, ResumeToken, Violations};
 
 use crate::{
     error::store_error,
@@ -27,6 +27,10 @@ use crate::{
 
 /// Limits the open streams of the service. Past it, calls fail with [`Error::Overloaded`].
 const MAX_STREAMS: usize = 10_000;
+
+/// Limits the streams of credentials with the role `operate` beyond those of clients, so that clients
+/// take no places of operators, nor of query nodes with such a token.
+const MAX_STREAMS_OF_OPERATORS: usize = 64;
 
 /// Limits the streams of clients: all but that of the node's own documents.
 const MAX_STREAMS_OF_CLIENTS: usize = MAX_STREAMS - 1;
@@ -49,7 +53,12 @@ const DEFAULT_BATCH_EVENTS: u32 = 1000;
 /// Limits the `max_batch_size` that a request may ask for.
 const MAX_BATCH_EVENTS: u32 = 10_000;
 
-pub(crate) const LIMITS: [Limit; 6] = [
+pub(crate) const LIMITS: [Limit; 7] = [
+    Limit::new(
+        "`Subscribe` streams beyond the limit, for credentials with the role `operate`",
+        MAX_STREAMS_OF_OPERATORS as u64,
+        "`OVERLOADED`",
+    ),
     Limit::new(
         "`Subscribe` streams, those of query nodes included",
         MAX_STREAMS as u64,
@@ -88,6 +97,8 @@ pub struct Events {
     sources: Sources,
     /// The places of clients' streams.
     subscribers: Arc<Semaphore>,
+    /// The places of operators' streams, when clients have taken all others.
+    of_operators: Arc<Semaphore>,
     /// The places of this node's own streams.
     of_this_node: Arc<Semaphore>,
     /// Whether the calls of this value are those of this node.
@@ -100,6 +111,7 @@ impl Events {
         Self {
             sources,
             subscribers: Arc::new(Semaphore::new(MAX_STREAMS_OF_CLIENTS)),
+            of_operators: Arc::new(Semaphore::new(MAX_STREAMS_OF_OPERATORS)),
             of_this_node: Arc::new(Semaphore::new(MAX_STREAMS_OF_THIS_NODE)),
             is_of_this_node: false,
             verifications: Arc::new(Semaphore::new(MAX_VERIFICATIONS)),
@@ -120,8 +132,10 @@ impl Events {
     /// Returns the number of open streams.
     #[must_use]
     pub fn subscribers(&self) -> usize {
-        let free = self.subscribers.available_permits() + self.of_this_node.available_permits();
-        MAX_STREAMS_OF_CLIENTS + MAX_STREAMS_OF_THIS_NODE - free
+        let all = MAX_STREAMS_OF_CLIENTS + MAX_STREAMS_OF_OPERATORS + MAX_STREAMS_OF_THIS_NODE;
+        let places = [&self.subscribers, &self.of_operators, &self.of_this_node];
+        let free: usize = places.iter().map(|it| it.available_permits()).sum();
+        all - free
     }
 
     /// Returns the newest position that this node knows of, without reading the store.
@@ -265,6 +279,7 @@ impl EventService for Events {
         &self,
         request: Request<SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let operates = request.extensions().get::<Operator>().is_some();
         let request = request.into_inner();
         let follow = request.follow;
         // A subscriber that does not read holds two responses: one in the channel, one in
@@ -275,9 +290,11 @@ impl EventService for Events {
             true => &self.of_this_node,
             false => &self.subscribers,
         };
-        let permit = Arc::clone(places)
-            .try_acquire_owned()
-            .map_err(|_| Error::Overloaded("too many subscribers"))?;
+        let mut permit = Arc::clone(places).try_acquire_owned();
+        if permit.is_err() && operates {
+            permit = Arc::clone(&self.of_operators).try_acquire_owned();
+        }
+        let permit = permit.map_err(|_| Error::Overloaded("too many subscribers"))?;
         // The task ends when the subscription has sent all events, or the subscriber has gone.
         let stream = async move {
             subscription.run(follow).await;
@@ -377,6 +394,9 @@ mod tests {
         assert_eq!(events.subscribers(), MAX_STREAMS_OF_CLIENTS);
         assert_eq!(subscribe(&events).await, Some(Code::ResourceExhausted));
         assert_eq!(subscribe(&events.for_this_node()).await, None);
+        let mut request = Request::new(SubscribeRequest::default());
+        request.extensions_mut().insert(Operator);
+        events.subscribe(request).await.unwrap();
         events
             .verify_log(Request::new(VerifyLogRequest {}))
             .await

@@ -65,6 +65,8 @@ pub(crate) struct Admitted {
     /// The name of the token, or the subject of the JWT. `None` without a credential, or if the JWT
     /// has no usable subject.
     pub(crate) actor: Option<Arc<str>>,
+    /// Whether the credential has the role `operate`.
+    pub(crate) operates: bool,
 }
 
 /// The refusal of a call.
@@ -114,6 +116,7 @@ impl Credentials {
             return Decision::Known(Ok(Admitted {
                 until: None,
                 actor: None,
+                operates: false,
             }));
         }
         let Some(shown) = shown.and_then(bearer) else {
@@ -233,7 +236,11 @@ fn admit(
         Some(Rule::Open | Rule::OpenStream) | None => Roles::NONE,
     };
     if roles.has_one_of(allowed) {
-        Ok(Admitted { until, actor })
+        Ok(Admitted {
+            until,
+            actor,
+            operates: roles.has_one_of(rules::OPERATE),
+        })
     } else {
         Err(Refusal {
             error: Error::PermissionDenied(allowed.names()),
@@ -285,7 +292,7 @@ mod tests {
         let mut checks = JoinSet::new();
         for _ in 0..200 {
             let (credentials, shown) = (credentials.clone(), header(&forger));
-            let peer = Peer::arrive(address, &strangers);
+            let peer = Peer::arrive(address, &strangers, false);
             checks.spawn(async move {
                 let checked = credentials.check(rule, Some(&shown), Some(&peer)).await;
                 checked.unwrap_err().error

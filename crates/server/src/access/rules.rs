@@ -28,7 +28,8 @@ impl Rule {
     }
 }
 
-const OPERATE: Roles = Roles::of(&[Operate]);
+/// The role of operators.
+pub(super) const OPERATE: Roles = Roles::of(&[Operate]);
 
 const ANY: Roles = Roles::of(&Role::ALL);
 

@@ -18,7 +18,7 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
-use wire::{Actor, Error, Limit};
+use wire::{Actor, Error, Limit, Operator};
 
 use crate::{
     access::{
@@ -148,16 +148,7 @@ where
             _ => false,
         };
         if is_open {
-            return match self.access.open_call(peer.as_ref()) {
-                Ok(permits) => {
-                    let answer = self.service.call(request);
-                    Either::Right(Box::pin(async move {
-                        let answer = answer.await?;
-                        Ok(answer.map(|body| Body::new(Held::new(body, permits))))
-                    }))
-                }
-                Err(error) => answered(self.access.refused(error.into(), path, peer.as_ref())),
-            };
+            return self.pass_open(request, peer.as_ref());
         }
         let Some(credentials) = &self.access.credentials else {
             let was_stranger = peer.as_ref().is_some_and(Peer::is_stranger);
@@ -170,9 +161,16 @@ where
         match (decision, rule) {
             (Decision::Known(Ok(admitted)), Some(Rule::One(_))) => {
                 let was_stranger = peer.as_ref().is_some_and(Peer::is_stranger);
-                self.access
+                let entered = self
+                    .access
                     .enter(rule, &mut request, &admitted, peer.as_ref());
-                return self.pass(request, was_stranger);
+                return match entered {
+                    Ok(()) => self.pass(request, was_stranger),
+                    Err(refusal) => {
+                        let path = request.uri().path();
+                        answered(self.access.refused(refusal, path, peer.as_ref()))
+                    }
+                };
             }
             (Decision::Known(Err(refusal)), _) => {
                 return answered(self.access.refused(refusal, path, peer.as_ref()));
@@ -195,6 +193,23 @@ where
     S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
     S::Future: Send + 'static,
 {
+    /// Passes a call that needs no credential, within the limits of such calls.
+    fn pass_open(&mut self, request: Request<Body>, peer: Option<&Peer>) -> Passed<S> {
+        match self.access.open_call(peer) {
+            Ok(permits) => {
+                let answer = self.service.call(request);
+                Either::Right(Box::pin(async move {
+                    let answer = answer.await?;
+                    Ok(answer.map(|body| Body::new(Held::new(body, permits))))
+                }))
+            }
+            Err(error) => {
+                let path = request.uri().path();
+                answered(self.access.refused(error.into(), path, peer))
+            }
+        }
+    }
+
     /// Passes an admitted call. The first one of a connection moves out of the lobby before that.
     fn pass(&mut self, request: Request<Body>, was_stranger: bool) -> Passed<S> {
         if !was_stranger {
@@ -238,7 +253,9 @@ impl Access {
             Err(refusal) => return Ok(self.refused(refusal, request.uri().path(), peer.as_ref())),
         };
         let was_stranger = peer.as_ref().is_some_and(Peer::is_stranger);
-        self.enter(rule, &mut request, &admitted, peer.as_ref());
+        if let Err(refusal) = self.enter(rule, &mut request, &admitted, peer.as_ref()) {
+            return Ok(self.refused(refusal, request.uri().path(), peer.as_ref()));
+        }
         if was_stranger {
             // The call moves out of the lobby.
             yield_now().await;
@@ -255,13 +272,24 @@ impl Access {
     }
 
     /// Records an admitted call.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`] on a connection that has a place of operators, if the credential is not
+    /// an operator's. The connection closes.
     fn enter(
         &self,
         rule: Option<Rule>,
         request: &mut Request<Body>,
         admitted: &Admitted,
         peer: Option<&Peer>,
-    ) {
+    ) -> Result<(), Refusal> {
+        if let Some(peer) = peer
+            && peer.is_kept()
+            && !admitted.operates
+        {
+            peer.close();
+            return Err(Error::Overloaded("too many connections").into());
+        }
         let path = request.uri().path();
         if rule.is_some_and(Rule::is_for_operators) {
             let actor = admitted.actor.as_deref();
@@ -273,6 +301,10 @@ impl Access {
         if let Some(actor) = &admitted.actor {
             request.extensions_mut().insert(Actor(Arc::clone(actor)));
         }
+        if admitted.operates {
+            request.extensions_mut().insert(Operator);
+        }
+        Ok(())
     }
 
     /// Returns the answer to a call that is not admitted, and counts the refusal.

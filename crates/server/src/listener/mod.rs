@@ -50,7 +50,16 @@ const MAX_YIELDS: usize = 10;
 /// The TLS configuration for new connections, which changes with its files.
 pub(crate) type Tls = watch::Receiver<Arc<Certificates>>;
 
-pub(crate) const LIMITS: [Limit; 2] = [
+/// Maximum number of connections beyond the limit. They are kept for credentials with the role
+/// `operate`: other clients cannot lock out operators, nor nodes with such a token.
+const MAX_KEPT_CONNECTIONS: usize = 64;
+
+pub(crate) const LIMITS: [Limit; 3] = [
+    Limit::new(
+        "connections beyond the limit, for credentials with the role `operate`",
+        MAX_KEPT_CONNECTIONS as u64,
+        "others get `OVERLOADED`, and the connection closes",
+    ),
     Limit::new(
         "refused calls in a row on a connection",
         peer::MAX_REFUSALS_IN_A_ROW as u64,
@@ -68,14 +77,26 @@ pub(crate) const LIMITS: [Limit; 2] = [
 pub(crate) struct Places {
     free: Arc<Semaphore>,
     all: usize,
+    /// Permits for operators, when all others are taken.
+    kept: Arc<Semaphore>,
 }
 
 impl Places {
+    /// Creates permits for `all` connections, and none for operators.
     pub(crate) fn new(all: u32) -> Self {
         let all = all as usize;
         Self {
             free: Arc::new(Semaphore::new(all)),
             all,
+            kept: Arc::new(Semaphore::new(0)),
+        }
+    }
+
+    /// Adds permits for operators. A node without credentials cannot tell them from other clients.
+    pub(crate) fn with_kept(self) -> Self {
+        Self {
+            kept: Arc::new(Semaphore::new(MAX_KEPT_CONNECTIONS)),
+            ..self
         }
     }
 
@@ -160,7 +181,7 @@ impl Listener {
                 connections.clone(),
             )),
             tls: self.tls,
-            places: self.places.free,
+            places: self.places,
             patience: self.limits.patience,
             greetings: TaskTracker::new(),
             refusals: Refusals::default(),
@@ -177,7 +198,7 @@ struct Accepting<S> {
     strangers: Strangers,
     serving: Arc<Serving<S>>,
     tls: Option<Tls>,
-    places: Arc<Semaphore>,
+    places: Places,
     patience: Duration,
     /// TLS handshakes in progress.
     greetings: TaskTracker,
@@ -212,21 +233,24 @@ impl<S: HttpService> Accepting<S> {
     }
 
     async fn take(&mut self, stream: TcpStream, address: SocketAddr) {
-        let mut place = Arc::clone(&self.places).try_acquire_owned();
+        let free = &self.places.free;
+        let mut place = Arc::clone(free).try_acquire_owned();
         for _ in 0..MAX_YIELDS {
             if place.is_ok() {
                 break;
             }
             tokio::task::yield_now().await;
-            place = Arc::clone(&self.places).try_acquire_owned();
+            place = Arc::clone(free).try_acquire_owned();
         }
+        let is_kept = place.is_err();
+        let place = place.or_else(|_| Arc::clone(&self.places.kept).try_acquire_owned());
         let Ok(place) = place else {
             return self.refusals.add("limit", &"all places are taken");
         };
         if let Err(error) = stream.set_nodelay(true) {
             return tracing::debug!(%address, %error, "gone already");
         }
-        let peer = Peer::arrive(address, &self.strangers);
+        let peer = Peer::arrive(address, &self.strangers, is_kept);
         let mut greeting = Greeting {
             wait: self.strangers.wait(address),
             tls: self.tls.clone(),

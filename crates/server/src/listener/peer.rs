@@ -56,6 +56,8 @@ pub(crate) struct Peer(Arc<Connected>);
 #[derive(Debug)]
 struct Connected {
     address: SocketAddr,
+    /// Whether the connection has a place that is kept for operators.
+    is_kept: bool,
     orders: watch::Sender<Orders>,
     refusals_in_a_row: AtomicU32,
     open_calls: Arc<Semaphore>,
@@ -67,7 +69,8 @@ struct Connected {
 
 impl Peer {
     /// Describes a new connection from `address`. The oldest stranger leaves if there are too many.
-    pub(crate) fn arrive(address: SocketAddr, strangers: &Strangers) -> Self {
+    /// `is_kept` is true for a place that is kept for operators.
+    pub(crate) fn arrive(address: SocketAddr, strangers: &Strangers, is_kept: bool) -> Self {
         let (orders, _) = watch::channel(Orders {
             runtime: Runtime::Lobby,
             close: None,
@@ -75,6 +78,7 @@ impl Peer {
         let newcomer = strangers.enter(orders.clone());
         Self(Arc::new(Connected {
             address,
+            is_kept,
             orders,
             refusals_in_a_row: AtomicU32::new(0),
             open_calls: Arc::new(Semaphore::new(MAX_OPEN_CALLS)),
@@ -88,6 +92,11 @@ impl Peer {
     /// Returns the address of the client.
     pub(crate) fn address(&self) -> SocketAddr {
         self.0.address
+    }
+
+    /// Returns whether the connection has a place that is kept for operators.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.0.is_kept
     }
 
     /// Returns whether the connection has made no admitted call yet.

@@ -152,20 +152,20 @@ mod tests {
     fn the_oldest_stranger_is_closed_for_a_new_one() {
         let strangers = Strangers::new(2);
         let [first, second, third] =
-            [1, 2, 3].map(|_| Peer::arrive(address("10.0.0.1"), &strangers));
+            [1, 2, 3].map(|_| Peer::arrive(address("10.0.0.1"), &strangers, false));
         let is_closed = |peer: &Peer| peer.orders().borrow().close.is_some();
         assert!(is_closed(&first) && !is_closed(&second) && !is_closed(&third));
         // A connection with an admitted call, and one that ended, take no place.
         second.admitted(true);
         drop(third);
-        let [fourth, fifth] = [4, 5].map(|_| Peer::arrive(address("10.0.0.1"), &strangers));
+        let [fourth, fifth] = [4, 5].map(|_| Peer::arrive(address("10.0.0.1"), &strangers, false));
         assert!([second, fourth, fifth].iter().all(|peer| !is_closed(peer)));
     }
 
     #[test]
     fn a_connection_closes_after_refusals_in_a_row() {
         let strangers = Strangers::new(10);
-        let peer = Peer::arrive(address("10.0.0.1"), &strangers);
+        let peer = Peer::arrive(address("10.0.0.1"), &strangers, false);
         for _ in 0..10 {
             for _ in 0..99 {
                 peer.refused();

@@ -244,12 +244,15 @@ impl Serve {
         };
         let (health, health_service) = Health::new(sides.needs()).await;
         let routes = sides.routes(health_service, &streams, self.read.handle())?;
-        let places = Places::new(self.settings.limits.connections);
+        let mut places = Places::new(self.settings.limits.connections);
+        let (tls, credentials) = self.secured.demands();
+        if credentials {
+            places = places.with_kept();
+        }
         let observer = Observer::of(sides.write, sides.read, &places);
         self.serve_metrics(observer, &health)?;
         let address = self.listener.local_addr();
         let address = address.map_err(|error| Error::Listen(self.settings.listen, error))?;
-        let (tls, credentials) = self.secured.demands();
         let drain = Drain {
             health,
             streams: streams.clone(),
