@@ -34,21 +34,20 @@ impl Point {
         }
     }
 
-    /// Checks that the log has this point. `found` is the start of the log's record at the position.
+    /// Checks that the log has this point. `found` is the log's point at the position, if it has one.
     ///
     /// # Errors
-    /// [`Error::Diverged`] when the log has another event there, or none.
-    pub(crate) fn check(self, found: Option<&[u8]>) -> Result<(), Error> {
-        let found = match found {
-            Some(record) => Some(Self::of(self.position, record)),
-            None => (self.position == Position::START).then_some(Self::START),
-        };
-        if found == Some(self) {
-            Ok(())
-        } else {
-            Err(Error::Diverged {
-                position: self.position,
-            })
+    /// - [`Error::Diverged`]: the log has another event there, or none.
+    /// - [`Error::Damaged`]: the record there has no id.
+    pub fn check(self, found: Option<Self>) -> Result<(), Error> {
+        let position = self.position;
+        let start = (position == Position::START).then_some(Self::START);
+        match found.or(start) {
+            Some(found) if found == self => Ok(()),
+            Some(found) if found.event_id.is_nil() => {
+                Err(Error::Damaged(format!("event {position} has no id")))
+            }
+            _ => Err(Error::Diverged { position }),
         }
     }
 }
@@ -106,14 +105,16 @@ mod tests {
         let ids = [Uuid::now_v7(), Uuid::now_v7()];
         let [stored, other] = ids.map(|id| record(&id.to_string()));
         let point = Point::of(7.into(), &stored);
-        point.check(Some(&stored)).unwrap();
-        for found in [Some(&other[..]), None] {
+        point.check(Some(point)).unwrap();
+        for found in [Some(Point::of(7.into(), &other)), None] {
             let checked = point.check(found);
             let Err(Error::Diverged { position }) = checked else {
                 panic!("{checked:?}");
             };
             assert_eq!(position, 7.into());
         }
+        let damaged = point.check(Some(Point::of(7.into(), b"damaged")));
+        assert!(matches!(damaged, Err(Error::Damaged(_))), "{damaged:?}");
         Point::START.check(None).unwrap();
     }
 }

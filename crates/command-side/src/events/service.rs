@@ -165,20 +165,16 @@ impl Events {
             position: token.position.into(),
             event_id: token.event_id,
         };
-        let found = match point.position {
-            Position::START => Some(Point::START),
-            position => {
-                let found = self.sources.reader.point(position).await;
-                found.map_err(|error| store_error(&error))?
-            }
-        };
-        if found == Some(point) {
-            return Ok(point);
+        let found = self.sources.reader.point(point.position).await;
+        let found = found.map_err(|error| store_error(&error))?;
+        match point.check(found) {
+            Ok(()) => Ok(point),
+            Err(event_log::Error::Diverged { .. }) => Err(Error::LogDiverged {
+                position: token.position,
+                shared: None,
+            }),
+            Err(error) => Err(store_error(&error)),
         }
-        Err(Error::LogDiverged {
-            position: token.position,
-            shared: None,
-        })
     }
 
     async fn subscription(

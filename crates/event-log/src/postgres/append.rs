@@ -156,7 +156,9 @@ impl PostgresAppender {
                     let record = sqlx::query_scalar(POINT_SQL).bind(self.seen.position);
                     let record = in_time(ANSWER_TIMEOUT, record.fetch_optional(&mut postgres));
                     let record: Option<Vec<u8>> = record.await?;
-                    self.seen.check(record.as_deref())?;
+                    let position = self.seen.position;
+                    let found = record.map(|record| Point::of(position, &record));
+                    self.seen.check(found)?;
                 }
                 Ok(Connection {
                     postgres,

@@ -70,7 +70,7 @@ impl Reader for PostgresReader {
             .first()
             .is_some_and(|row| row.0 == after.position)
             .then(|| rows.remove(0));
-        after.check(before.as_ref().map(|row| row.3.as_slice()))?;
+        after.check(before.map(|row| Point::of(row.0, &row.3)))?;
         Page::dense(after.position, rows, self.schema)
     }
 

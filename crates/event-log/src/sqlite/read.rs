@@ -88,7 +88,7 @@ impl Reader for SqliteReader {
                 .bind(MAX_PAGE_BYTES as i64)
                 .fetch_one(&self.pool)
                 .await?;
-        after.check(before.as_deref())?;
+        after.check(before.map(|record| Point::of(after.position, &record)))?;
         if count == 0 {
             return Ok(Page::default());
         }

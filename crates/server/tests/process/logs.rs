@@ -64,13 +64,17 @@ fn each_line_of_a_json_log_is_an_object_with_time_and_level() {
     assert!(server.address.starts_with("127.0.0.1:"));
 }
 
-/// Makes the events and documents of `o-1` unreadable.
+/// Makes the event and the document of `o-1` unreadable, which are the first.
 async fn corrupt(data_dir: &Path) {
     let log = data_dir.join("events.db");
     sqlite::unlock(&log).await;
-    sqlite::run(&log, "UPDATE events SET record = X'FFFF'").await;
+    sqlite::run(
+        &log,
+        "UPDATE events SET record = X'FFFF' WHERE position = 1",
+    )
+    .await;
     let documents = data_dir.join("read.db");
-    sqlite::run(&documents, "UPDATE orders SET body = X'FFFF'").await;
+    sqlite::run(&documents, "UPDATE orders SET body = X'FFFF' WHERE row = 1").await;
 }
 
 /// Adds a trace context with the id [`TRACE`] to a call.
@@ -87,8 +91,10 @@ async fn an_internal_error_is_in_the_log_with_its_incident_request_and_trace_id(
     let folder = tempfile::tempdir().unwrap();
     let process = start(folder.path());
     let mut clients = process.clients().await;
-    let position = clients.create("o-1").await;
-    clients.order("o-1", position).await;
+    clients.create("o-1").await;
+    // The documents are compared with the newest event, which stays as it is.
+    let position = clients.create("o-2").await;
+    clients.order("o-2", position).await;
     assert_eq!(process.shut_down().await, Some(0));
     corrupt(folder.path()).await;
     let mut server = Logging::start(folder.path());
