@@ -56,7 +56,9 @@ async def test_g12_subscriber_stops_at_a_log_that_lost_its_events_and_starts_ove
     server.kill()
     server.save_log(tmp_path / "saved")
     await asyncio.to_thread(server.start)
-    await orderlog.execute(create("lost"))
+    command = create("lost")
+    command.request_id = "lost"
+    assert (await orderlog.execute(command)).position == 3
     store = Orders(tmp_path / "seen.db")
     async with following(server, store):
         await until(lambda: store.seen() == [*kept, "lost"])
@@ -75,6 +77,9 @@ async def test_g12_subscriber_stops_at_a_log_that_lost_its_events_and_starts_ove
     assert store.position() == Position()
     async with following(server, store):
         await until(lambda: store.seen() == [*kept, *other])
+        # The log lost the request id too, so the command takes effect again.
+        assert (await orderlog.execute(command)).position == 5
+        await until(lambda: store.seen() == [*kept, *other, "lost"])
 
 
 async def test_another_log_is_refused(server, orderlog, tmp_path):
