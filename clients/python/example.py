@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from google.protobuf.duration_pb2 import Duration
 
-from orderlog import Orderlog, OrderlogError, SqliteStore, follow
+from orderlog import HistoryError, Orderlog, OrderlogError, SqliteStore, follow
 from orderlog.money import amount, money
 from orders.v1.command_service_pb2 import (
     CancelOrderRequest,
@@ -38,6 +38,15 @@ class Warehouse(SqliteStore):
             case "order_shipped" | "order_cancelled":
                 order = (event.aggregate_id,)
                 self.connection.execute("DELETE FROM to_pack WHERE order_id = ?", order)
+
+    async def follow(self, target: str) -> None:
+        """Follows the log, and starts over if it no longer has the events of the warehouse."""
+        try:
+            await follow(target, self)
+        except HistoryError as error:
+            print(f"starting over: {error}")
+            self.rewind(0, lambda: self.connection.execute("DELETE FROM to_pack"))
+            await follow(target, self)
 
 
 async def shop(orderlog: Orderlog) -> int:
@@ -76,7 +85,7 @@ async def main(target: str) -> None:
     """Runs the shop, and the warehouse until it has projected the events of the shop."""
     warehouse = Warehouse("warehouse.db")
     async with Orderlog(target) as orderlog:
-        following = asyncio.create_task(follow(target, warehouse))
+        following = asyncio.create_task(warehouse.follow(target))
         position = await shop(orderlog)
         while warehouse.position().position < position and not following.done():
             await asyncio.sleep(0.05)

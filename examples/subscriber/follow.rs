@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
-use contract::orders::v1::{SubscribeRequest, event_service_client::EventServiceClient};
+use contract::orders::v1::event_service_client::EventServiceClient;
 use tokio::time::{error::Elapsed, sleep, timeout};
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
-use super::{source::Source, warehouse::Warehouse};
+use super::{
+    source::Source,
+    warehouse::{Position, Warehouse},
+};
 
 /// The server sends a heartbeat every 10 s. A stream without a message for 30 s, three heartbeats,
 /// counts as lost.
@@ -18,26 +21,55 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(100);
 /// Bounds the backoff of retries. A longer delay that the server asks for still applies.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// The reasons for which the log does not have the events that the warehouse has seen: the log went
+/// back, or the server has another log.
+const OTHER_HISTORY: [&str; 3] = ["LOG_DIVERGED", "POSITION_BEYOND_HEAD", "LOG_MISMATCH"];
+
 /// An error that ends the subscriber.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The server rejects the stream and would reject a retry, for instance because it has another
-    /// log.
+    /// The server rejects the stream and would reject a retry.
+    #[error("the server refuses: {}", .0.message())]
     Refused(Status),
+    /// The log does not have the events that the warehouse has seen. Their results must go first.
+    #[error(
+        "{reason}: the log does not have the events{} that the warehouse has seen{}; remove \
+         warehouse.db* to start over",
+        up_to(" up to position", *position),
+        up_to(", only those up to position", *shared_position)
+    )]
+    OtherHistory {
+        /// The reason that the server gives.
+        reason: String,
+        /// The newest position that the warehouse has seen, if the server names it.
+        position: Option<u64>,
+        /// The newest position with the same event in both histories, if the server knows it.
+        shared_position: Option<u64>,
+    },
     /// The results of the events cannot be stored.
-    Store(sqlx::Error),
+    #[error("the store failed: {0}")]
+    Store(#[from] sqlx::Error),
 }
 
-impl std::fmt::Display for Error {
-    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Refused(status) => write!(to, "the server refuses: {}", status.message()),
-            Self::Store(error) => write!(to, "the store failed: {error}"),
+fn up_to(words: &str, position: Option<u64>) -> String {
+    position.map_or_else(String::new, |position| format!("{words} {position}"))
+}
+
+impl From<Status> for Error {
+    fn from(status: Status) -> Self {
+        match status.get_details_error_info() {
+            Some(info) if OTHER_HISTORY.contains(&info.reason.as_str()) => {
+                let position = |name: &str| info.metadata.get(name)?.parse().ok();
+                Self::OtherHistory {
+                    position: position("position"),
+                    shared_position: position("shared_position"),
+                    reason: info.reason,
+                }
+            }
+            _ => Self::Refused(status),
         }
     }
 }
-
-impl std::error::Error for Error {}
 
 /// How a stream ends.
 enum End {
@@ -64,7 +96,7 @@ impl From<Status> for End {
             | Code::Internal => {
                 Self::Broken(status.message().to_owned(), after.unwrap_or_default())
             }
-            _ => Self::Fatal(Error::Refused(status)),
+            _ => Self::Fatal(status.into()),
         }
     }
 }
@@ -97,6 +129,7 @@ impl From<sqlx::Error> for End {
 ///
 /// # Errors
 /// - [`Error::Refused`]: the server rejects the stream, and a retry would not help.
+/// - [`Error::OtherHistory`]: the log no longer has the events that the warehouse has seen.
 /// - [`Error::Store`]: the results of the events cannot be stored.
 pub(crate) async fn follow(
     source: &Source,
@@ -129,15 +162,10 @@ async fn stream(
     silence: Duration,
     pause: &mut Duration,
 ) -> Result<(), End> {
-    let (log_id, after_position) = warehouse.position().await?;
+    let mut position = warehouse.position().await?;
     // Each attempt opens a connection, because a call on a lost connection fails too.
     let channel = timeout(silence, source.connect()).await??;
-    let mut request = Request::new(SubscribeRequest {
-        after_position,
-        log_id,
-        follow: true,
-        ..SubscribeRequest::default()
-    });
+    let mut request = Request::new(position.clone().resume());
     let token = source.authorization().await;
     if let Some(token) = token.map_err(|why| End::Broken(why, Duration::ZERO))? {
         request.metadata_mut().insert("authorization", token);
@@ -147,7 +175,11 @@ async fn stream(
     let mut responses = answer.into_inner();
     let mut caught_up = false;
     while let Some(response) = timeout(silence, responses.message()).await?? {
-        warehouse.apply(&response).await?;
+        if !warehouse.apply(&response, &position).await? {
+            let moved = "another process has moved the warehouse".to_owned();
+            return Err(End::Broken(moved, Duration::ZERO));
+        }
+        position = Position::of(&response);
         *pause = SHORTEST_PAUSE;
         if response.caught_up && !caught_up {
             eprintln!("caught up at {}", response.position);

@@ -2,11 +2,48 @@
 
 use std::path::Path;
 
-use contract::orders::v1::{RecordedEvent, SubscribeResponse, recorded_event::Payload};
+use contract::orders::v1::{
+    RecordedEvent, SubscribeRequest, SubscribeResponse, recorded_event::Payload,
+};
 use sqlx::{
     Connection as _, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
+
+/// A place in the log: the warehouse has every event up to it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, sqlx::FromRow)]
+pub(crate) struct Position {
+    pub(crate) log_id: String,
+    pub(crate) position: u64,
+    /// Names the position and its event. Empty at first, and in a file that an earlier version wrote.
+    pub(crate) resume_token: String,
+}
+
+impl Position {
+    /// Returns the position that a response leads to.
+    pub(crate) fn of(response: &SubscribeResponse) -> Self {
+        Self {
+            log_id: response.log_id.clone(),
+            position: response.position,
+            resume_token: response.resume_token.clone(),
+        }
+    }
+
+    /// Returns the request for the events after this position.
+    pub(crate) fn resume(self) -> SubscribeRequest {
+        let mut request = SubscribeRequest {
+            follow: true,
+            ..SubscribeRequest::default()
+        };
+        if self.resume_token.is_empty() {
+            request.after_position = self.position;
+            request.log_id = self.log_id;
+        } else {
+            request.resume_token = self.resume_token;
+        }
+        request
+    }
+}
 
 /// The orders to pack, and the position in the log that they result from.
 pub(crate) struct Warehouse {
@@ -22,48 +59,66 @@ impl Warehouse {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full);
         let mut file = SqliteConnection::connect_with(&options).await?;
+        let mut transaction = file.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::raw_sql(
             "CREATE TABLE IF NOT EXISTS progress (
-                 only INTEGER PRIMARY KEY CHECK (only = 1), log_id TEXT NOT NULL, position INTEGER
+                 only INTEGER PRIMARY KEY CHECK (only = 1), log_id TEXT NOT NULL, position INTEGER,
+                 resume_token TEXT NOT NULL DEFAULT ''
              );
-             INSERT OR IGNORE INTO progress VALUES (1, '', 0);
              CREATE TABLE IF NOT EXISTS to_pack (order_id TEXT PRIMARY KEY, pieces INTEGER);",
         )
-        .execute(&mut file)
+        .execute(&mut *transaction)
         .await?;
+        let column = "SELECT 1 FROM pragma_table_info('progress') WHERE name = 'resume_token'";
+        let column = sqlx::query(column).fetch_optional(&mut *transaction);
+        if column.await?.is_none() {
+            // An earlier version of this program made the file.
+            let add = "ALTER TABLE progress ADD COLUMN resume_token TEXT NOT NULL DEFAULT ''";
+            sqlx::raw_sql(add).execute(&mut *transaction).await?;
+        }
+        sqlx::raw_sql("INSERT OR IGNORE INTO progress VALUES (1, '', 0, '')")
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
         Ok(Self { file })
     }
 
-    /// Returns the log's id and the position to resume after.
-    pub(crate) async fn position(&mut self) -> Result<(String, u64), sqlx::Error> {
-        let position = sqlx::query_as("SELECT log_id, position FROM progress");
-        position.fetch_one(&mut self.file).await
+    /// Returns the position to resume after.
+    pub(crate) async fn position(&mut self) -> Result<Position, sqlx::Error> {
+        read_position(&mut self.file).await
     }
 
-    /// Applies the events of a response and stores its position in one transaction. The transaction
-    /// alone ensures that no event is lost or applied twice.
-    pub(crate) async fn apply(&mut self, response: &SubscribeResponse) -> Result<(), sqlx::Error> {
+    /// Applies the events of a response after `after`, and stores its position, in one transaction.
+    /// The transaction alone ensures that no event is lost or applied twice.
+    ///
+    /// Returns false and changes nothing if the warehouse is no longer at `after`, because another
+    /// process with the same file has moved it.
+    pub(crate) async fn apply(
+        &mut self,
+        response: &SubscribeResponse,
+        after: &Position,
+    ) -> Result<bool, sqlx::Error> {
         let mut transaction = self.file.begin_with("BEGIN IMMEDIATE").await?;
-        let (log_id, done): (String, u64) = sqlx::query_as("SELECT log_id, position FROM progress")
-            .fetch_one(&mut *transaction)
-            .await?;
-        if !log_id.is_empty() && log_id != response.log_id {
-            let other = format!("the file is made from log {log_id}");
-            return Err(sqlx::Error::InvalidArgument(other));
+        if read_position(&mut transaction).await? != *after {
+            return Ok(false);
         }
         for event in &response.events {
-            // Another process with the same file may have applied this event.
-            if event.position > done {
-                project(event, &mut transaction).await?;
-            }
+            project(event, &mut transaction).await?;
         }
-        sqlx::query("UPDATE progress SET log_id = ?, position = max(position, ?)")
+        sqlx::query("UPDATE progress SET log_id = ?, position = ?, resume_token = ?")
             .bind(&response.log_id)
             .bind(response.position.cast_signed())
+            .bind(&response.resume_token)
             .execute(&mut *transaction)
             .await?;
-        transaction.commit().await
+        transaction.commit().await?;
+        Ok(true)
     }
+}
+
+async fn read_position(file: &mut SqliteConnection) -> Result<Position, sqlx::Error> {
+    let position = sqlx::query_as("SELECT log_id, position, resume_token FROM progress");
+    position.fetch_one(file).await
 }
 
 /// Adds an order when it is created, and removes it when it is shipped or cancelled.

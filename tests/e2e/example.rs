@@ -2,6 +2,7 @@
 
 #[path = "../../examples/subscriber/follow.rs"]
 mod follow;
+mod history;
 #[path = "../../examples/subscriber/source.rs"]
 mod source;
 #[path = "../../examples/subscriber/warehouse.rs"]
@@ -13,13 +14,13 @@ use std::{
     time::Duration,
 };
 
-use contract::orders::v1::{GetHeadRequest, SubscribeResponse};
+use contract::orders::v1::GetHeadRequest;
 use e2e::{Clients, Node, Server};
 use follow::{Error, SILENCE, follow};
 use server::settings::{Caller, Credentials, Jwt, Roles, Tls};
 use source::{Source, Token};
 use tempfile::TempDir;
-use test_support::{Authority, DEADLINE, Issuer, Proxy, assert_error, order, wait_until};
+use test_support::{Authority, DEADLINE, Issuer, Proxy, order, wait_until};
 use tokio::time::{sleep, timeout};
 use tonic::{Code, Status, transport::Certificate};
 use warehouse::Warehouse;
@@ -42,7 +43,7 @@ async fn wait_for_position(file: &Path, position: u64) {
         format!("the warehouse is at position {position}"),
         async || {
             let mut warehouse = Warehouse::open(file).await.unwrap();
-            warehouse.position().await.unwrap().1 == position
+            warehouse.position().await.unwrap().position == position
         },
     )
     .await;
@@ -87,46 +88,39 @@ async fn g6_a_subscriber_applies_each_event_once_while_the_network_breaks() {
         () = writes => {}
         ended = follow(&through, &mut warehouse, SILENCE) => panic!("{ended:?}"),
     }
-    let url = format!("sqlite:{}", file.display());
-    let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
-    let to_pack: Vec<String> = sqlx::query_scalar("SELECT order_id FROM to_pack ORDER BY rowid")
-        .fetch_all(&pool)
-        .await
-        .unwrap();
     let expected: Vec<_> = (0..70)
         .filter(|id| id % 2 == 1)
         .map(|id| format!("o-{id}"))
         .collect();
-    assert_eq!(to_pack, expected);
+    assert_eq!(to_pack(&file).await, expected);
 }
 
-#[tokio::test]
-async fn a_subscriber_stops_at_another_log() {
-    let server = Server::start().await;
-    let folder = tempfile::tempdir().unwrap();
-    let mut warehouse = Warehouse::open(folder.path().join("warehouse.db"))
+/// Follows until the warehouse is at a position.
+async fn follow_to(source: &Source, warehouse: &mut Warehouse, file: &Path, position: u64) {
+    tokio::select! {
+        () = wait_for_position(file, position) => {}
+        ended = follow(source, warehouse, SILENCE) => panic!("{ended:?}"),
+    }
+}
+
+async fn ended(source: &Source, warehouse: &mut Warehouse) -> Error {
+    let ended = timeout(DEADLINE, follow(source, warehouse, SILENCE)).await;
+    ended.expect("the subscriber ends").unwrap_err()
+}
+
+async fn to_pack(file: &Path) -> Vec<String> {
+    let url = format!("sqlite:{}", file.display());
+    let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+    sqlx::query_scalar("SELECT order_id FROM to_pack ORDER BY rowid")
+        .fetch_all(&pool)
         .await
-        .unwrap();
-    let another = SubscribeResponse {
-        log_id: "another".into(),
-        ..SubscribeResponse::default()
-    };
-    warehouse.apply(&another).await.unwrap();
-    let third = SubscribeResponse {
-        log_id: "a third".into(),
-        ..SubscribeResponse::default()
-    };
-    assert!(warehouse.apply(&third).await.is_err());
-    let source = Source::new(server.url(), None, None).unwrap();
-    let refused = refusal(&source, &mut warehouse).await;
-    assert_error(&refused, Code::FailedPrecondition, "LOG_MISMATCH");
+        .unwrap()
 }
 
 async fn refusal(source: &Source, warehouse: &mut Warehouse) -> Status {
-    let ended = timeout(DEADLINE, follow(source, warehouse, SILENCE)).await;
-    match ended.expect("the subscriber ends") {
-        Err(Error::Refused(status)) => status,
-        other => panic!("{other:?}"),
+    match ended(source, warehouse).await {
+        Error::Refused(status) => status,
+        other => panic!("{other}"),
     }
 }
 

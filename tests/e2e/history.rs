@@ -16,7 +16,7 @@ use tonic_types::StatusExt as _;
 
 /// Sets the log of a database back to a position and cuts all connections, as a failover to an
 /// asynchronous standby does.
-async fn go_back(database: &str, position: i64) {
+pub(crate) async fn go_back(database: &str, position: i64) {
     let mut connection = PgConnection::connect(database).await.unwrap();
     let mut transaction = connection.begin().await.unwrap();
     for statement in [
@@ -226,7 +226,7 @@ async fn g12_all_nodes_converge_after_a_failover_that_lost_commits() {
 }
 
 /// Copies the log of a stopped node to another one.
-fn copy_log(from: &Path, to: &Path) {
+pub(crate) fn copy_log(from: &Path, to: &Path) {
     for suffix in ["", "-wal", "-shm"] {
         let file = format!("events.db{suffix}");
         let _ = fs::remove_file(to.join(&file));

@@ -9,7 +9,7 @@
 """
 
 from orderlog.client import Orderlog
-from orderlog.errors import OrderlogError
+from orderlog.errors import HistoryError, OrderlogError
 from orderlog.subscriber import SqliteStore, Store, follow
 
-__all__ = ["Orderlog", "OrderlogError", "SqliteStore", "Store", "follow"]
+__all__ = ["HistoryError", "Orderlog", "OrderlogError", "SqliteStore", "Store", "follow"]

@@ -63,6 +63,34 @@ class OrderlogError(Exception):
         )
 
 
+class HistoryError(OrderlogError):
+    """The log no longer has the events that the subscriber has seen.
+
+    The reason says how the server found out:
+
+    - LOG_DIVERGED: the log went back, and has another event at `position`, or none.
+    - POSITION_BEYOND_HEAD: the log ends before `position`, so it went back too.
+    - LOG_MISMATCH: the server has another log.
+
+    A retry cannot help: the results of the lost events must go first.
+    """
+
+    REASONS = frozenset({"LOG_DIVERGED", "POSITION_BEYOND_HEAD", "LOG_MISMATCH"})
+    """The reasons that mean another history."""
+
+    def __init__(self, error: AioRpcError) -> None:
+        """Reads the positions."""
+        super().__init__(error)
+        self.position = self._position("position")
+        """The newest position that the subscriber has seen, if the server names it."""
+        self.shared_position = self._position("shared_position")
+        """The newest position with the same event in both histories, if the server knows it."""
+
+    def _position(self, name: str) -> int | None:
+        value = self.metadata.get(name)
+        return None if value is None else int(value)
+
+
 _KNOWN = (
     error_details_pb2.ErrorInfo,
     error_details_pb2.BadRequest,

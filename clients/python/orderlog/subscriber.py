@@ -1,26 +1,28 @@
 """A subscriber that applies each event exactly once.
 
-The store commits the projection and the position in one transaction. After a failure, the
-subscriber resumes after that position, and the log delivers only later events.
+The store commits the projection and the resume token in one transaction. After a failure, the
+subscriber resumes with that token, and the log delivers only later events. If the log no longer has
+the event that the token names, the subscriber ends with a `HistoryError`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
 import threading
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 import grpc
 
 from orderlog.backoff import pauses
 from orderlog.client import Orderlog
-from orderlog.errors import OrderlogError
+from orderlog.errors import HistoryError, OrderlogError
 from orders.v1.event_service_pb2 import EventFilter, SubscribeRequest, SubscribeResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterator
     from pathlib import Path
 
     from orderlog.connection import Token
@@ -28,25 +30,34 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 HEARTBEAT = 10.0
 """The longest time between two responses of a live stream, in seconds."""
 
 
 class Position(NamedTuple):
-    """A position, with the id of its log."""
+    """A place in the log: the store has every event up to it."""
 
-    log_id: str
-    position: int
+    log_id: str = ""
+    position: int = 0
+    resume_token: str = ""
+    """Names the position and its event. Empty at first, after `SqliteStore.rewind`, and in a store
+    that an earlier version of this client wrote."""
 
 
 class Store(Protocol):
     """Stores a projection and its position."""
 
     def position(self) -> Position:
-        """Returns the position to resume after; at first, position 0 of log ""."""
+        """Returns the position to resume after; at first, `Position()`."""
 
-    def apply(self, response: SubscribeResponse) -> None:
-        """Applies a response's events and its position in one transaction."""
+    def apply(self, response: SubscribeResponse, after: Position) -> bool:
+        """Applies the events after a position, and stores the new position, in one transaction.
+
+        Returns False and changes nothing if the store is no longer at `after`: another subscriber
+        has moved it.
+        """
 
 
 async def follow(
@@ -64,22 +75,26 @@ async def follow(
     The subscriber reconnects after `silence` seconds without a response. It calls `on_caught_up`
     with True at the head of the log, and with False when it lags or the stream ends.
 
-    Raises an `OrderlogError` that a retry cannot fix. LOG_MISMATCH is one: the store belongs to
-    another log. A rejected `token` is one too, unless `token` is a function. The subscriber then
-    calls the function for each attempt, until the server accepts the token.
+    Raises a `HistoryError` if the log no longer has the events of the store: undo them, for example
+    with `SqliteStore.rewind`, and follow again.
+
+    Raises an `OrderlogError` that a retry cannot fix. A rejected `token` is one, unless `token` is
+    a function. The subscriber then calls the function for each attempt, until the server accepts
+    the token.
     """
     is_caught_up = False
     waits = pauses()
     while True:
-        resume = store.position()
-        request = SubscribeRequest(
-            after_position=resume.position, log_id=resume.log_id, filter=only, follow=True
-        )
+        position = store.position()
+        request = SubscribeRequest(filter=only, follow=True, **_resume(position))
         # Each attempt opens a new connection, because a call on a lost connection fails too.
         async with Orderlog(target, token=token, tls=tls) as orderlog:
             call = orderlog.events.Subscribe(request)
             while (response := await _next(call, silence, callable(token))) is not None:
-                await _finished(asyncio.to_thread(store.apply, response))
+                if not await _finished(asyncio.to_thread(store.apply, response, position)):
+                    log.warning("another subscriber has moved the store: connecting again")
+                    break
+                position = _position(response)
                 waits = pauses()
                 if response.caught_up != is_caught_up:
                     is_caught_up = response.caught_up
@@ -88,6 +103,16 @@ async def follow(
             is_caught_up = False
             on_caught_up(is_caught_up)
         await asyncio.sleep(next(waits))
+
+
+def _resume(position: Position) -> dict[str, str | int]:
+    if position.resume_token:
+        return {"resume_token": position.resume_token}
+    return {"after_position": position.position, "log_id": position.log_id}
+
+
+def _position(response: SubscribeResponse) -> Position:
+    return Position(response.log_id, response.position, response.resume_token)
 
 
 async def _next(
@@ -102,6 +127,8 @@ async def _next(
         return None
     except grpc.aio.AioRpcError as failed:
         error = OrderlogError(failed)
+        if error.reason in HistoryError.REASONS:
+            raise HistoryError(failed) from failed
         if _may_pass(error, token_may_change):
             log.warning("the stream broke off: %s", error)
             await asyncio.sleep(error.retry_after or 0)
@@ -123,7 +150,7 @@ def _may_pass(error: OrderlogError, token_may_change: bool) -> bool:
     return error.is_retryable or error.is_unanswered
 
 
-async def _finished(work: Coroutine[None, None, None]) -> None:
+async def _finished(work: Coroutine[None, None, T]) -> T:
     # A cancelled caller waits for the end of the transaction, even if it is cancelled repeatedly.
     task = asyncio.ensure_future(work)
     cancelled = None
@@ -132,9 +159,10 @@ async def _finished(work: Coroutine[None, None, None]) -> None:
             await asyncio.wait([task])
         except asyncio.CancelledError as error:
             cancelled = error
-    task.result()
+    result = task.result()
     if cancelled:
         raise cancelled
+    return result
 
 
 class SqliteStore:
@@ -151,11 +179,19 @@ class SqliteStore:
             PRAGMA journal_mode = WAL;
             PRAGMA synchronous = FULL;
             CREATE TABLE IF NOT EXISTS progress (
-                only INTEGER PRIMARY KEY CHECK (only = 1), log_id TEXT, position INTEGER
+                only INTEGER PRIMARY KEY CHECK (only = 1),
+                log_id TEXT, position INTEGER, resume_token TEXT NOT NULL DEFAULT ''
             );
-            INSERT OR IGNORE INTO progress VALUES (1, '', 0);
             {self.SCHEMA}
         """)
+        with self._transaction():
+            columns = self.connection.execute("PRAGMA table_info(progress)").fetchall()
+            if "resume_token" not in [name for _, name, *_ in columns]:
+                # An earlier version of this client made the file.
+                self.connection.execute(
+                    "ALTER TABLE progress ADD COLUMN resume_token TEXT NOT NULL DEFAULT ''"
+                )
+            self.connection.execute("INSERT OR IGNORE INTO progress VALUES (1, '', 0, '')")
 
     def close(self) -> None:
         """Closes the file."""
@@ -169,34 +205,49 @@ class SqliteStore:
             return self._position()
 
     def _position(self) -> Position:
-        rows = self.connection.execute("SELECT log_id, position FROM progress")
+        rows = self.connection.execute("SELECT log_id, position, resume_token FROM progress")
         return Position(*rows.fetchone())
 
-    def apply(self, response: SubscribeResponse) -> None:
-        """Applies a response's events and its position in one transaction."""
+    def apply(self, response: SubscribeResponse, after: Position) -> bool:
+        """Applies the events after a position, and stores the new position, in one transaction.
+
+        Returns False and changes nothing if the store is no longer at `after`.
+        """
+        with self._transaction():
+            if self._position() != after:
+                return False
+            for event in response.events:
+                self.project(event)
+            # A heartbeat also advances the position, past events that the filter skips.
+            self._move(_position(response))
+            return True
+
+    def rewind(self, position: int, undo: Callable[[], object]) -> None:
+        """Goes back to a position after a `HistoryError`, in one transaction.
+
+        `undo` removes the results of the events after `position` from the tables: all of them for
+        position 0, after which the store takes any log.
+        """
+        with self._transaction():
+            undo()
+            log_id = self._position().log_id if position else ""
+            self._move(Position(log_id, position))
+
+    def _move(self, position: Position) -> None:
+        self.connection.execute(
+            "UPDATE progress SET log_id = ?, position = ?, resume_token = ?", position
+        )
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
         with self._turn:
             self.connection.execute("BEGIN IMMEDIATE")
             try:
-                self._take(response)
+                yield
                 self.connection.execute("COMMIT")
             finally:
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
-
-    def _take(self, response: SubscribeResponse) -> None:
-        log_id, done = self._position()
-        if log_id not in ("", response.log_id):
-            message = f"the file is made from log {log_id}, not from {response.log_id}"
-            raise ValueError(message)
-        for event in response.events:
-            # Another process with the same file may have applied the event already.
-            if event.position > done:
-                self.project(event)
-        # A heartbeat also advances the position, past events that the filter skips.
-        self.connection.execute(
-            "UPDATE progress SET log_id = ?, position = max(position, ?)",
-            (response.log_id, response.position),
-        )
 
     def project(self, event: RecordedEvent) -> None:
         """Applies one event. `event.WhichOneof("payload")` is None for an event of unknown type."""

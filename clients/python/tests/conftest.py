@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import subprocess
 import threading
 from pathlib import Path
@@ -68,6 +69,19 @@ class Server:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
+
+    def save_log(self, to: Path) -> None:
+        """Copies the log while the server is killed."""
+        to.mkdir()
+        for file in self._folder.glob("events.db*"):
+            shutil.copy(file, to)
+
+    def put_back_log(self, saved: Path) -> None:
+        """Replaces the log by a saved one while the server is killed."""
+        for file in self._folder.glob("events.db*"):
+            file.unlink()
+        for file in saved.iterdir():
+            shutil.copy(file, self._folder)
 
     def hold_answers(self) -> None:
         """Stops all replies on the open connections, without closing them."""

@@ -14,7 +14,7 @@ const BROKEN = [Code.Aborted, Code.Canceled, Code.Internal, Code.Unknown];
 
 /** A call failed: the server rejected it, or did not reply. */
 export class OrderlogError extends Error {
-  override readonly name = "OrderlogError";
+  override readonly name: string = "OrderlogError";
   readonly code: Code;
   /** The reason, such as `ORDER_NOT_SHIPPABLE`; empty if the error is not from orderlog. */
   readonly reason: string;
@@ -58,4 +58,36 @@ export class OrderlogError extends Error {
       (this.code === Code.ResourceExhausted && this.retryAfterMs !== undefined)
     );
   }
+}
+
+/**
+ * The log no longer has the events that the subscriber has seen.
+ *
+ * The reason says how the server found out:
+ *
+ * - LOG_DIVERGED: the log went back, and has another event at `position`, or none.
+ * - POSITION_BEYOND_HEAD: the log ends before `position`, so it went back too.
+ * - LOG_MISMATCH: the server has another log.
+ *
+ * A retry cannot help: the results of the lost events must go first.
+ */
+export class HistoryError extends OrderlogError {
+  /** The reasons that mean another history. */
+  static readonly REASONS = ["LOG_DIVERGED", "POSITION_BEYOND_HEAD", "LOG_MISMATCH"];
+
+  override readonly name = "HistoryError";
+  /** The newest position that the subscriber has seen, if the server names it. */
+  readonly position?: bigint;
+  /** The newest position with the same event in both histories, if the server knows it. */
+  readonly sharedPosition?: bigint;
+
+  constructor(error: ConnectError) {
+    super(error);
+    this.position = positionOf(this.metadata.position);
+    this.sharedPosition = positionOf(this.metadata.shared_position);
+  }
+}
+
+function positionOf(text: string | undefined): bigint | undefined {
+  return text === undefined ? undefined : BigInt(text);
 }

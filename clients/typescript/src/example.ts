@@ -18,7 +18,16 @@ import {
   GetOrderRequestSchema,
   SearchOrdersRequestSchema,
 } from "./gen/orders/v1/query_service_pb.js";
-import { amount, follow, money, Orderlog, OrderlogError, SqliteStore } from "./index.js";
+import {
+  amount,
+  follow,
+  HistoryError,
+  money,
+  Orderlog,
+  OrderlogError,
+  type Position,
+  SqliteStore,
+} from "./index.js";
 
 /** A projection of the orders to pack. */
 class Warehouse extends SqliteStore {
@@ -38,6 +47,10 @@ class Warehouse extends SqliteStore {
       case "orderCancelled":
         this.database.prepare("DELETE FROM to_pack WHERE order_id = ?").run(aggregateId);
     }
+  }
+
+  startOver(): void {
+    this.rewind(0n, () => this.database.exec("DELETE FROM to_pack"));
   }
 
   toPack(): { orderId: string; pieces: bigint }[] {
@@ -101,12 +114,20 @@ const position = await shop(orderlog);
 const done = new AbortController();
 const store = {
   position: () => warehouse.position(),
-  apply(response: SubscribeResponse) {
-    warehouse.apply(response);
-    if (response.position >= position) done.abort();
+  apply(response: SubscribeResponse, after: Position) {
+    const isApplied = warehouse.apply(response, after);
+    if (isApplied && response.position >= position) done.abort();
+    return isApplied;
   },
 };
-await follow(url, store, { signal: done.signal });
+try {
+  await follow(url, store, { signal: done.signal });
+} catch (error) {
+  if (!(error instanceof HistoryError)) throw error;
+  console.log(`starting over: ${error.message}`);
+  warehouse.startOver();
+  await follow(url, store, { signal: done.signal });
+}
 for (const { orderId, pieces } of warehouse.toPack()) {
   console.log(`to pack: ${orderId}, ${pieces} pieces`);
 }

@@ -11,6 +11,6 @@
 
 export { Orderlog } from "./client.js";
 export type { ConnectionOptions, Token } from "./connection.js";
-export { OrderlogError } from "./errors.js";
+export { HistoryError, OrderlogError } from "./errors.js";
 export { amount, money, moneyOfNanos, nanosOf } from "./money.js";
 export { follow, type Position, SqliteStore, type Store } from "./subscriber.js";

@@ -1,36 +1,48 @@
 /**
  * A subscriber that applies each event exactly once.
  *
- * The store commits the projection and the position in one transaction. After a failure, the
- * subscriber resumes after that position, and the log delivers only later events.
+ * The store commits the projection and the resume token in one transaction. After a failure, the
+ * subscriber resumes with that token, and the log delivers only later events. If the log no longer
+ * has the event that the token names, the subscriber ends with a `HistoryError`.
  */
 
 import { setTimeout as sleep } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
 import Database from "better-sqlite3";
 import { pauses } from "./backoff.js";
 import { Orderlog } from "./client.js";
 import type { ConnectionOptions } from "./connection.js";
-import { OrderlogError } from "./errors.js";
+import { HistoryError, OrderlogError } from "./errors.js";
 import type { RecordedEvent } from "./gen/orders/v1/event_pb.js";
 import type { EventFilterSchema, SubscribeResponse } from "./gen/orders/v1/event_service_pb.js";
 
 /** The longest time between two responses of a live stream. */
 const HEARTBEAT_MS = 10_000;
 
-/** A position, with the id of its log. */
+/** A place in the log: the store has every event up to it. */
 export interface Position {
   logId: string;
   position: bigint;
+  /**
+   * Names the position and its event. Empty at first, after `SqliteStore.rewind`, and in a store
+   * that an earlier version of this client wrote.
+   */
+  resumeToken: string;
 }
 
 /** Stores a projection and its position. */
 export interface Store {
-  /** Returns the position to resume after; at first, position 0 of log "". */
+  /** Returns the position to resume after; at first, position 0 of log "" without a token. */
   position(): Position;
-  /** Applies a response's events and its position in one transaction. */
-  apply(response: SubscribeResponse): void | Promise<void>;
+  /**
+   * Applies the events after a position, and stores the new position, in one transaction.
+   *
+   * Returns false and changes nothing if the store is no longer at `after`: another subscriber has
+   * moved it.
+   */
+  apply(response: SubscribeResponse, after: Position): boolean | Promise<boolean>;
 }
 
 export interface FollowOptions extends ConnectionOptions {
@@ -49,10 +61,12 @@ export interface FollowOptions extends ConnectionOptions {
 /**
  * Follows the log of the server at `baseUrl` until `signal` aborts, and reconnects after failures.
  *
- * Throws an `OrderlogError` that a retry cannot fix. LOG_MISMATCH is one: the store belongs to
- * another log. A rejected `token` is one too, unless `token` is a function. The subscriber then
- * calls the function for each attempt, until the server accepts the token. Errors of `store` pass
- * through.
+ * Throws a `HistoryError` if the log no longer has the events of the store: undo them, for example
+ * with `SqliteStore.rewind`, and follow again.
+ *
+ * Throws an `OrderlogError` that a retry cannot fix. A rejected `token` is one, unless `token` is a
+ * function. The subscriber then calls the function for each attempt, until the server accepts the
+ * token. Errors of `store` pass through.
  */
 export async function follow(
   baseUrl: string,
@@ -81,13 +95,15 @@ export async function follow(
     try {
       // Each attempt opens a new connection, because a call on a lost connection fails too.
       using orderlog = new Orderlog(baseUrl, { token, tls });
-      const { logId, position } = store.position();
-      const request = { afterPosition: position, logId, filter: only, follow: true };
+      let position = store.position();
+      const request = { ...resume(position), filter: only, follow: true };
       const stream = orderlog.events.subscribe(request, { signal: attempt.signal });
       for await (const response of stream) {
         // The store's time does not count as silence.
         clearTimeout(silence);
-        await store.apply(response);
+        // Another subscriber has moved the store: read its position again.
+        if (!(await store.apply(response, position))) break;
+        position = positionOf(response);
         pause = pauses();
         tell(response.caughtUp);
         silence = setTimeout(abort, silenceMs);
@@ -95,6 +111,7 @@ export async function follow(
     } catch (failed) {
       if (!(failed instanceof ConnectError)) throw failed;
       const error = new OrderlogError(failed);
+      if (HistoryError.REASONS.includes(error.reason)) throw new HistoryError(failed);
       if (!attempt.signal.aborted && !mayPass(error, typeof token === "function")) throw error;
       if (!signal?.aborted) onBroken(error);
       retryAfterMs = error.retryAfterMs ?? 0;
@@ -106,6 +123,14 @@ export async function follow(
     // The sleep rejects on abort, which the loop condition handles.
     await sleep(Math.max(pause(), retryAfterMs), undefined, { signal }).catch(() => {});
   }
+}
+
+function resume({ logId, position, resumeToken }: Position) {
+  return resumeToken ? { resumeToken } : { afterPosition: position, logId };
+}
+
+function positionOf({ logId, position, resumeToken }: SubscribeResponse): Position {
+  return { logId, position, resumeToken };
 }
 
 function mayPass(error: OrderlogError, tokenMayChange: boolean): boolean {
@@ -134,11 +159,19 @@ export abstract class SqliteStore implements Store {
     this.database.pragma("synchronous = FULL");
     this.database.exec(`
       CREATE TABLE IF NOT EXISTS progress (
-        only INTEGER PRIMARY KEY CHECK (only = 1), log_id TEXT, position INTEGER
+        only INTEGER PRIMARY KEY CHECK (only = 1),
+        log_id TEXT, position INTEGER, resume_token TEXT NOT NULL DEFAULT ''
       );
-      INSERT OR IGNORE INTO progress VALUES (1, '', 0);
       ${schema}
     `);
+    this.#inTransaction(() => {
+      const columns = this.database.pragma("table_info(progress)") as { name: string }[];
+      if (!columns.some(({ name }) => name === "resume_token")) {
+        // An earlier version of this client made the file.
+        this.database.exec("ALTER TABLE progress ADD COLUMN resume_token TEXT NOT NULL DEFAULT ''");
+      }
+      this.database.exec("INSERT OR IGNORE INTO progress VALUES (1, '', 0, '')");
+    });
   }
 
   close(): void {
@@ -146,27 +179,45 @@ export abstract class SqliteStore implements Store {
   }
 
   position(): Position {
-    const row = this.database.prepare("SELECT log_id AS logId, position FROM progress").get();
+    const row = this.database
+      .prepare("SELECT log_id AS logId, position, resume_token AS resumeToken FROM progress")
+      .get();
     return row as Position;
   }
 
-  apply(response: SubscribeResponse): void {
-    const all = this.database.transaction(() => {
-      const { logId, position: done } = this.position();
-      if (logId !== "" && logId !== response.logId) {
-        throw new Error(`the file is made from log ${logId}, not from ${response.logId}`);
-      }
-      for (const event of response.events) {
-        // Another process with the same file may have applied the event already.
-        if (event.position > done) this.project(event);
-      }
+  apply(response: SubscribeResponse, after: Position): boolean {
+    return this.#inTransaction(() => {
+      if (!isDeepStrictEqual(this.position(), after)) return false;
+      for (const event of response.events) this.project(event);
       // A heartbeat also advances the position, past events that the filter skips.
-      this.database
-        .prepare("UPDATE progress SET log_id = ?, position = max(position, ?)")
-        .run(response.logId, response.position);
+      this.#move(positionOf(response));
+      return true;
     });
+  }
+
+  /**
+   * Goes back to a position after a `HistoryError`, in one transaction.
+   *
+   * `undo` removes the results of the events after `position` from the tables: all of them for
+   * position 0, after which the store takes any log.
+   */
+  rewind(position: bigint, undo: () => void): void {
+    this.#inTransaction(() => {
+      undo();
+      const logId = position ? this.position().logId : "";
+      this.#move({ logId, position, resumeToken: "" });
+    });
+  }
+
+  #move({ logId, position, resumeToken }: Position): void {
+    this.database
+      .prepare("UPDATE progress SET log_id = ?, position = ?, resume_token = ?")
+      .run(logId, position, resumeToken);
+  }
+
+  #inTransaction<T>(work: () => T): T {
     // An immediate transaction excludes other writers before its first read.
-    all.immediate();
+    return this.database.transaction(work).immediate();
   }
 
   /** Applies one event. `event.payload.case` is undefined for an event of unknown type. */

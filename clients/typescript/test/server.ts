@@ -2,7 +2,7 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import {
   type AddressInfo,
   connect,
@@ -81,6 +81,20 @@ export class Server {
     await once(child, "exit");
   }
 
+  /** Copies the log while the server is killed, and returns the folder of the copy. */
+  saveLog(): string {
+    const saved = join(this.folder, "saved");
+    mkdirSync(saved);
+    copyLog(this.folder, saved);
+    return saved;
+  }
+
+  /** Replaces the log by a saved one while the server is killed. */
+  putBackLog(saved: string): void {
+    for (const file of logFiles(this.folder)) rmSync(join(this.folder, file));
+    copyLog(saved, this.folder);
+  }
+
   /** Lets no answer through any more on the connections there are, without closing them. */
   holdAnswers(): void {
     for (const [client, server] of this.#connections) {
@@ -116,6 +130,21 @@ export class Server {
     await this.kill();
     rmSync(this.folder, { recursive: true, force: true });
   }
+}
+
+/** Makes a folder that exists as long as the test. */
+export function folder(test: TestContext): string {
+  const folder = mkdtempSync(join(tmpdir(), "orderlog-"));
+  test.after(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+function logFiles(folder: string): string[] {
+  return readdirSync(folder).filter((file) => file.startsWith("events.db"));
+}
+
+function copyLog(from: string, to: string): void {
+  for (const file of logFiles(from)) copyFileSync(join(from, file), join(to, file));
 }
 
 /** Waits until it is so. */

@@ -5,14 +5,13 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { create } from "@bufbuild/protobuf";
 import { Code, ConnectError } from "@connectrpc/connect";
-import { OrderlogError } from "../src/errors.js";
-import { RecordedEventSchema, type RecordedEvent } from "../src/gen/orders/v1/event_pb.js";
+import { type RecordedEvent } from "../src/gen/orders/v1/event_pb.js";
 import { EventService, SubscribeResponseSchema } from "../src/gen/orders/v1/event_service_pb.js";
 import { follow } from "../src/subscriber.js";
 import { fake } from "./fake.js";
 import { head, order, shipping } from "./orders.js";
 import { following, Recorder } from "./recorder.js";
-import { Server, until } from "./server.js";
+import { folder, Server, until } from "./server.js";
 
 const numbers = (last: number) => Array.from({ length: last }, (_, index) => index + 1);
 
@@ -88,7 +87,8 @@ test("a silent stream is subscribed again though the connection is there", async
   const store = new Recorder(":memory:");
   following(t, url, store, { silenceMs: 50 });
   await until(() => store.seen().length === 3);
-  assert.deepEqual(asked.slice(0, 3), [0n, 1n, 2n]);
+  // On a busy machine, a request may be silent before its response too, and is repeated.
+  assert.deepEqual([...new Set(asked)].slice(0, 3), [0n, 1n, 2n]);
 });
 
 test("a server that cannot read an event yet is waited for", async (t) => {
@@ -123,40 +123,38 @@ test("a filter moves on with what it skips", async (t) => {
   assert.deepEqual(nothing.seen(), []);
 });
 
-test("another log is refused", async (t) => {
+test("a response is applied only after the position that it follows", (t) => {
+  const place = (position: bigint, resumeToken = `after ${position}`) => ({
+    logId: "one",
+    position,
+    resumeToken,
+  });
+  const response = (position: bigint) =>
+    create(SubscribeResponseSchema, { ...place(position), events: [{ position }] });
+  const file = join(folder(t), "seen.db");
+  const [store, other] = [new Recorder(file), new Recorder(file)];
+  const start = { logId: "", position: 0n, resumeToken: "" };
+  assert.deepEqual(store.position(), start);
+  assert.ok(store.apply(response(1n), start));
+  assert.ok(!other.apply(response(1n), start));
+  assert.ok(other.apply(response(2n), place(1n)));
+  // The event at position 2 is another one in another history.
+  assert.ok(!store.apply(response(3n), place(2n, "after another 2")));
+  assert.deepEqual(store.position(), place(2n));
+  assert.deepEqual(store.seen(), [1, 2]);
+});
+
+test("a store that another subscriber moves is read again", async (t) => {
   const server = await Server.open(t);
   const orderlog = server.client(t);
-  await orderlog.execute(order("o"));
-  const store = new Recorder(join(server.folder, "seen.db"));
-  store.apply(create(SubscribeResponseSchema, { logId: "another", position: 1n }));
-  await assert.rejects(follow(server.url, store), (error) => {
-    assert.ok(error instanceof OrderlogError);
-    assert.equal(error.reason, "LOG_MISMATCH");
-    assert.equal(error.metadata.expected, "another");
-    return true;
-  });
-});
-
-test("a position beyond the head is refused", async (t) => {
-  const server = await Server.open(t);
-  const store = new Recorder(join(server.folder, "seen.db"));
-  store.apply(create(SubscribeResponseSchema, { position: 5n }));
-  await assert.rejects(follow(server.url, store), { reason: "POSITION_BEYOND_HEAD" });
-});
-
-test("what was applied is not applied again, and a position never goes back", () => {
-  const store = new Recorder(":memory:");
-  const response = (...positions: bigint[]) =>
-    create(SubscribeResponseSchema, {
-      logId: "one",
-      position: positions.at(-1),
-      events: positions.map((position) => create(RecordedEventSchema, { position })),
-    });
-  store.apply(response(1n, 2n));
-  store.apply(response(1n, 2n, 3n));
-  store.apply(response(2n));
-  assert.deepEqual(store.seen(), [1, 2, 3]);
-  assert.deepEqual(store.position(), { logId: "one", position: 3n });
+  const file = join(server.folder, "seen.db");
+  const [store, other] = [new Recorder(file), new Recorder(file)];
+  const ends = [following(t, server.url, store), following(t, server.url, other)];
+  for (const number of numbers(50)) await orderlog.execute(order(`o-${number}`));
+  await until(() => store.position().position === 50n);
+  // Fails if a subscriber has failed.
+  for (const end of ends) await end();
+  assert.deepEqual(store.seen(), numbers(50));
 });
 
 test("what cannot be projected is not counted as done", async (t) => {
@@ -172,6 +170,6 @@ test("what cannot be projected is not counted as done", async (t) => {
   assert.equal(await head(orderlog), 3n);
   const store = new Broken(join(server.folder, "seen.db"));
   await assert.rejects(follow(server.url, store), { name: "RangeError" });
-  assert.deepEqual(store.position(), { logId: "", position: 0n });
+  assert.deepEqual(store.position(), { logId: "", position: 0n, resumeToken: "" });
   assert.deepEqual(store.seen(), []);
 });

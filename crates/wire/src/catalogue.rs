@@ -133,7 +133,8 @@ fn case(error: &Error) -> &'static str {
              `shared_position` is the newest position with the same event, if the node knows it."
         }
         Error::ReadModelDiverged => {
-            "The log went back, and the read model has events that are gone. It is being corrected."
+            "The log went back, and the read model has events that are gone: it is made again. Or the \
+             read model is that of another log, and an operator has to delete it."
         }
         Error::ReadModelBehind {
             awaited: "min_version",

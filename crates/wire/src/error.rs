@@ -84,7 +84,7 @@ pub enum Error {
         shared: Option<u64>,
     },
     /// The read model was made from events that the log no longer has.
-    #[error("the log went back, and the read model is made again from it")]
+    #[error("the read model has events that are not in the log, and answers once it is corrected")]
     ReadModelDiverged,
     /// The read model did not reach the requested position or version in time.
     #[error(

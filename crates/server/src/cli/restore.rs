@@ -54,8 +54,9 @@ impl Restore {
         if log_id == LogId::Kept {
             let head = copied.events;
             eprintln!(
-                "note: subscribers and read models beyond position {head} are refused until the log has \
-                 passed them, and misread it then: use --new-log-id if events were lost"
+                "note: read models beyond position {head} are made again, and subscribers beyond it get \
+                 LOG_DIVERGED; one without a resume token misreads the log once it has passed it: use \
+                 --new-log-id if there is one"
             );
         }
         Ok(print(&if self.json {
