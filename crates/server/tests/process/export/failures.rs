@@ -54,7 +54,7 @@ async fn a_restore_over_a_log_or_a_read_model_is_refused() {
     );
     let note = String::from_utf8(output.stderr).unwrap();
     assert_eq!(note.lines().count(), 1, "{note}");
-    assert!(note.contains("beyond position 1 are refused"), "{note}");
+    assert!(note.contains("beyond position 1 are made again"), "{note}");
     assert!(note.contains("--new-log-id"), "{note}");
 }
 
