@@ -63,7 +63,7 @@ pub trait Appender: fmt::Debug + Send + Sync {
     ) -> Result<Loaded, Error>;
 
     /// Appends a batch in one transaction, and returns the point of the event before the batch's first
-    /// one. The event id is nil if another node appended that event at the same moment.
+    /// one.
     ///
     /// The batch is durable when the call returns. Without events in the batch, the returned
     /// point has no meaning. An empty batch only ends an exclusive load. The future must run to

@@ -1,5 +1,8 @@
 //! The statements with which both stores read rows. [`rows`](crate::rows) has their columns.
 
+/// Reads the position of the newest event, or 0.
+pub(crate) const HEAD_SQL: &str = "SELECT coalesce(max(position), 0) FROM events";
+
 /// Reads the records of one aggregate, as rows of [`RecordRow`](crate::rows::RecordRow).
 pub(crate) const HISTORY_SQL: &str = "
     SELECT position, event_type, schema_version, record FROM events

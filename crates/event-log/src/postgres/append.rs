@@ -10,7 +10,7 @@ use super::{ANSWER_TIMEOUT, Database, LOG_LOCK, in_time, session::Purpose};
 use crate::{
     Appender, Batch, Error, Loaded, Needed, NewRequest, PendingPosition, Point, Position, Schema,
     Version,
-    statements::{POINT_SQL, event_id_sql},
+    statements::{HEAD_SQL, POINT_SQL},
 };
 
 /// Appends for one node, or for a copy. Every node has its own appender.
@@ -58,32 +58,9 @@ const LOAD_SQL: &str = "
     FROM requests WHERE request_id = ANY($4)
     ORDER BY version";
 
-/// Appends a batch in one statement. Without an exclusive load, no round trip separates the lock on
-/// `log_head` from the commit.
-const APPEND_SQL: &str = concat!(
-    "
-    WITH head AS (
-        UPDATE log_head SET position = position + CARDINALITY($1::integer[])
-        RETURNING position - CARDINALITY($1::integer[]) AS before
-    ), appended AS (
-        INSERT INTO events (position, aggregate_type, aggregate_id, version, event_type,
-            schema_version, record)
-        SELECT before + index, kind, id, version, event_type, schema_version, record
-        FROM head, UNNEST($1, $2::text[], $3::bigint[], $4::text[], $5::integer[], $6::bytea[])
-            WITH ORDINALITY
-            AS event (kind, id, version, event_type, schema_version, record, index)
-    ), answered AS (
-        INSERT INTO requests (request_id, fingerprint, aggregate_id, version, position)
-        SELECT id, fingerprint, aggregate_id, version,
-            CASE WHEN in_batch THEN before + position ELSE position END
-        FROM head, UNNEST($7::text[], $8::bytea[], $9::text[], $10::bigint[], $11::bigint[],
-            $12::boolean[])
-            AS request (id, fingerprint, aggregate_id, version, position, in_batch)
-    )
-    SELECT before, (SELECT ",
-    event_id_sql!(),
-    " FROM events WHERE position = before) FROM head"
-);
+/// Appends a batch in one call of a function, which locks, reads the newest position and inserts.
+/// Without an exclusive load, no round trip separates the lock from the commit.
+const APPEND_SQL: &str = "SELECT before, record_before FROM append_batch($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
 
 impl PostgresAppender {
     /// Creates the appender of a node.
@@ -178,7 +155,7 @@ impl Appender for PostgresAppender {
 
     async fn head(&mut self) -> Result<Position, Error> {
         let mut connection = self.take().await?;
-        let head = sqlx::query_scalar("SELECT position FROM log_head");
+        let head = sqlx::query_scalar(HEAD_SQL);
         let head = in_time(ANSWER_TIMEOUT, head.fetch_one(&mut connection.postgres)).await?;
         self.put_back(connection);
         Ok(head)
@@ -212,7 +189,7 @@ impl Appender for PostgresAppender {
             .collect();
         let rows = in_time(ANSWER_TIMEOUT, async {
             if exclusively {
-                sqlx::raw_sql("BEGIN; SELECT position FROM log_head FOR UPDATE")
+                sqlx::raw_sql("BEGIN; SELECT only_row FROM append_lock FOR UPDATE")
                     .execute(&mut connection.postgres)
                     .await?;
             }
@@ -297,7 +274,6 @@ async fn append(connection: &mut Connection, batch: &Batch) -> Result<Point, sql
             .execute(&mut connection.postgres)
             .await?;
     }
-    // The statement does not see an event that another node committed while it waited for the lock.
     Ok(Point::of(before, &record.unwrap_or_default()))
 }
 

@@ -158,7 +158,7 @@ impl Database {
         let row = sqlx::query_as(
             "SELECT current_setting('server_version_num'), current_setting('server_encoding'),
                 to_regclass('_sqlx_migrations') IS NOT NULL, coalesce(to_regclass('log'),
-                    to_regclass('log_head'), to_regclass('events'), to_regclass('requests'))
+                    to_regclass('append_lock'), to_regclass('events'), to_regclass('requests'))
                     IS NOT NULL",
         );
         let row = row.fetch_one(&mut *connection).await;

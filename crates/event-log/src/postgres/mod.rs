@@ -1,6 +1,6 @@
 //! The log in a Postgres database that any number of nodes share.
 //!
-//! An append advances the position in the one row of `log_head`. The lock on that row lasts until
+//! An append locks the one row of `append_lock` and gives the next positions. The lock on that row lasts until
 //! the commit, so commit order is position order (guarantee G3). If another node has already
 //! appended the same version or request id, the append violates a unique constraint. The error is
 //! then [`crate::Error::Conflict`].
@@ -97,7 +97,7 @@ pub(crate) fn appender(database: &Database, schema: Schema) -> Box<dyn crate::Ap
 /// Returns whether the database has the tables of a log.
 pub(crate) async fn has_tables(database: &Database) -> Result<bool, Error> {
     let mut connection = database.connect(Purpose::Export).await?;
-    let has_tables = sqlx::query_scalar("SELECT to_regclass('log_head') IS NOT NULL");
+    let has_tables = sqlx::query_scalar("SELECT to_regclass('events') IS NOT NULL");
     Ok(has_tables.fetch_one(&mut connection).await?)
 }
 

@@ -11,7 +11,7 @@ use crate::{
     long_reads::LongReads,
     rows::{InspectedEventRow, InspectedRequestRow, RecordRow},
     statements::{
-        HISTORY_SQL, INSPECT_SQL, POINT_SQL, REQUESTS_AFTER_SQL, event_id_sql, page_sql,
+        HEAD_SQL, HISTORY_SQL, INSPECT_SQL, POINT_SQL, REQUESTS_AFTER_SQL, event_id_sql, page_sql,
         requests_sql,
     },
 };
@@ -43,7 +43,7 @@ impl Reader for PostgresReader {
 
     async fn head(&self) -> Result<Position, Error> {
         let mut connection = self.pool.get().await?;
-        let head = sqlx::query_scalar("SELECT position FROM log_head");
+        let head = sqlx::query_scalar(HEAD_SQL);
         let head = in_time(ANSWER_TIMEOUT, head.fetch_one(&mut *connection)).await;
         keep_or_close(connection, head)
     }

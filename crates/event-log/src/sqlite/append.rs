@@ -5,7 +5,8 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 
 use crate::{
     Appender, Batch, Error, Loaded, Needed, NewEvent, NewRequest, Point, Position, Schema,
-    rows::LoadedRow, statements::POINT_SQL,
+    rows::LoadedRow,
+    statements::{HEAD_SQL, POINT_SQL},
 };
 
 /// Bytes that [`Appender::probe`] writes to a file next to the log. A failed store recovers
@@ -53,10 +54,9 @@ impl SqliteAppender {
         if let Some(head) = self.head {
             return Ok(head);
         }
-        let position: Position =
-            sqlx::query_scalar("SELECT coalesce(max(position), 0) FROM events")
-                .fetch_one(&mut self.connection)
-                .await?;
+        let position: Position = sqlx::query_scalar(HEAD_SQL)
+            .fetch_one(&mut self.connection)
+            .await?;
         let record = sqlx::query_scalar(POINT_SQL).bind(position);
         let record: Option<Vec<u8>> = record.fetch_optional(&mut self.connection).await?;
         let head = record.map_or(Point::START, |record| Point::of(position, &record));

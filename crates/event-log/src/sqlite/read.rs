@@ -9,7 +9,7 @@ use crate::{
     long_reads::LongReads,
     rows::{InspectedEventRow, InspectedRequestRow, RecordRow, check_dense},
     statements::{
-        HISTORY_SQL, INSPECT_SQL, POINT_SQL, REQUESTS_AFTER_SQL, event_id_sql, page_sql,
+        HEAD_SQL, HISTORY_SQL, INSPECT_SQL, POINT_SQL, REQUESTS_AFTER_SQL, event_id_sql, page_sql,
         requests_sql,
     },
 };
@@ -119,7 +119,7 @@ impl Reader for SqliteReader {
     }
 
     async fn head(&self) -> Result<Position, Error> {
-        let head = sqlx::query_scalar("SELECT coalesce(max(position), 0) FROM events");
+        let head = sqlx::query_scalar(HEAD_SQL);
         Ok(head.fetch_one(&self.pool).await?)
     }
 

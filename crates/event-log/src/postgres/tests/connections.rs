@@ -173,7 +173,13 @@ async fn migrations_of_another_program_are_told_apart_from_a_newer_version() {
     .fetch_all(&mut witness)
     .await
     .unwrap();
-    let expected = ["_sqlx_migrations", "events", "log", "log_head", "requests"];
+    let expected = [
+        "_sqlx_migrations",
+        "append_lock",
+        "events",
+        "log",
+        "requests",
+    ];
     let mut expected: Vec<_> = expected.map(|table| format!("orders.{table}")).into();
     expected.push("public._sqlx_migrations".to_owned());
     assert_eq!(tables, expected);
