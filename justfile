@@ -30,3 +30,4 @@ bench *ARGS="commands":
 # Write docs/reference from the code and the comments in proto/orders/v1
 reference:
     UPDATE_REFERENCE=1 cargo test --test reference
+    UPDATE_REFERENCE=1 cargo test --test e2e access::table

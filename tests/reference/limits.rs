@@ -7,7 +7,7 @@ const OPENING: &str = "# Limits
 `tests/reference` makes this page from the constants that set the limits. Change those, then run
 `UPDATE_REFERENCE=1 cargo test --test reference`.
 
-No setting changes a limit. Past one, the server answers at once, so that other calls stay fast:
+No setting changes a limit. Past one, the server answers at once or waits, so that other calls stay fast:
 `OVERLOADED` carries the time after which to retry. See [Errors](errors.md).
 ";
 

@@ -6,7 +6,7 @@
 //! The path of an event:
 //!
 //! 1. `documents` subscribes at one of the [`Nodes`] after its checkpoint. The [`stream`] decodes
-//!    events ahead.
+//!    events ahead. If the log lacks the checkpoint's event, `documents` starts over (G12).
 //! 2. `documents` applies the events to the documents, batch by batch.
 //! 3. `indexer` writes each changed document to the search engine, through `index_updater`.
 //! 4. `traces` records a span for each of these steps.

@@ -3,9 +3,9 @@
 //! The path of a request through [`Queries`] (QueryService):
 //!
 //! 1. [`check`] validates the request and converts it to the terms of the read model.
-//! 2. [`wait`] bounds the time until the read model reaches the position or version that the
-//!    request asks for.
-//! 3. [`token`] reads the page token, which holds the end of the previous page.
+//! 2. [`token`] reads the page token, which holds the end of the previous page.
+//! 3. `Queries::reached` waits until the documents have been compared with the log, and reach the
+//!    position that the request asks for. [`wait`] bounds the time.
 //! 4. The documents answer. With free text, the search engine first finds the orders that the
 //!    documents then return.
 //!

@@ -17,7 +17,8 @@
 //!   free-text search with rows, and [`store::Reader::orders_by_rows`] reads their documents.
 //!
 //! [`generations`] keeps several generations of a file or folder. A rebuild fills the next one.
-//! [`store::Writer::replace_live`] and [`search::LiveIndex::switch`] then switch to it.
+//! [`store::Writer::replace_live`] and [`search::LiveIndex::switch`] then switch to it. Documents that
+//! start over because the log went back are switched to by [`store::Writer::replace_unchecked`].
 //!
 //! This crate knows events only through the contract, never the log that stores them.
 

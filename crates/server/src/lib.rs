@@ -12,9 +12,9 @@
 //!
 //! - `listener` accepts connections, limits their number, terminates TLS and serves each one on the
 //!   threads for its calls.
-//! - `layers` is the middleware: browser origins, metrics and traces, limits, credentials, in that
+//! - `layers` is the middleware: browser origins, metrics, limits, credentials and traces, in that
 //!   order.
-//! - `access` decides for the last of these layers which role may call which method.
+//! - `access` decides for the layer of credentials which role may call which method.
 //!
 //! `ops` serves health checks and Prometheus metrics. [`limits()`] lists all limits on clients.
 

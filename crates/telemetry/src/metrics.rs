@@ -162,7 +162,8 @@ pub fn indexed(documents: usize, took: Duration) {
     counter!(SEARCH_WRITTEN).increment(documents as u64);
 }
 
-/// Counts a connection that the server closed immediately: for `limit`, `system` or `tls`.
+/// Counts a connection that the server closed immediately, for `limit`, `system` or `tls`, or that had
+/// to wait, for `barred`.
 pub fn connection_refused(reason: &'static str) {
     counter!(REFUSED, "reason" => reason).increment(1);
 }
@@ -181,7 +182,7 @@ pub struct Log {
     pub available: bool,
     /// The number of queued commands.
     pub waiting: usize,
-    /// The number of open Subscribe and VerifyLog streams, which share one limit.
+    /// The number of open Subscribe streams.
     pub subscribers: usize,
 }
 

@@ -128,7 +128,7 @@ impl Subscription {
         let delivered = tokio::select! {
             biased;
             // The tail has another history than the subscriber then.
-            _ = divergences.changed() => Err(StreamEnd::Failed(self.diverged())),
+            _ = divergences.changed() => Err(StreamEnd::Failed(self.diverged().await)),
             delivered = self.deliver(follow) => delivered,
             () = gone.closed() => return,
             () = stop.cancelled() => Err(StreamEnd::Failed(Error::ShuttingDown)),
@@ -141,15 +141,30 @@ impl Subscription {
 
     /// Returns the error that ends the stream after the log went back. A subscriber that has seen no
     /// lost event may resume where it is.
-    fn diverged(&self) -> Error {
+    async fn diverged(&self) -> Error {
         let divergence = *self.divergences.borrow();
         let shared = divergence.and_then(|divergence| divergence.shared);
-        match shared {
-            Some(shared) if self.sent <= shared => Error::StoreUnavailable,
-            shared => Error::LogDiverged {
+        let has_lost = match shared {
+            Some(shared) => self.sent > shared,
+            None => !self.is_in_log().await,
+        };
+        match has_lost {
+            false => Error::StoreUnavailable,
+            true => Error::LogDiverged {
                 position: self.sent.get(),
                 shared: shared.map(Position::get),
             },
+        }
+    }
+
+    /// Returns whether the log is known to have the event of the last response.
+    async fn is_in_log(&self) -> bool {
+        match self.point {
+            Some(point) if point.position == self.sent => {
+                let found = self.sources.reader.point(point.position).await;
+                found.is_ok_and(|found| point.check(found).is_ok())
+            }
+            _ => false,
         }
     }
 
@@ -300,7 +315,7 @@ impl Subscription {
         };
         // The point may be of the new history already.
         if self.divergences.has_changed().unwrap_or(true) {
-            return Err(StreamEnd::Failed(self.diverged()));
+            return Err(StreamEnd::Failed(self.diverged().await));
         }
         self.caught_up = self.is_caught_up();
         let head_position = self.sources.tail.head().max(self.head).max(position);

@@ -78,10 +78,15 @@ impl Node {
             customer_ids: vec![customer_id.to_owned()],
             ..EventFilter::default()
         };
+        self.subscribe_after(Point::START, filter, batch)
+    }
+
+    /// Subscribes to matching events after a point, which the log need not have.
+    fn subscribe_after(&self, point: Point, filter: EventFilter, batch: usize) -> Responses {
         let (sender, responses) = mpsc::channel(1);
         let start = Start {
-            position: Position::START,
-            point: None,
+            position: point.position,
+            point: Some(point),
             head: self.sources.tail.head(),
             divergences: self.sources.tail.divergences(),
         };
@@ -157,4 +162,36 @@ async fn a_subscription_without_matching_events_on_a_busy_log_says_that_it_has_c
         responses.last().map(|(_, caught_up)| *caught_up),
         Some(true)
     );
+}
+
+#[tokio::test]
+async fn g12_a_stream_ends_as_diverged_unless_its_subscriber_has_seen_no_lost_event() {
+    let mut node = Node::start().await;
+    node.append("ann", 10, 0).await;
+    let newest = node.sources.tail.newest();
+    let lost = Point {
+        event_id: uuid::Uuid::now_v7(),
+        ..newest
+    };
+    for shared in [None, Some(9.into()), Some(10.into())] {
+        let streams = [newest, lost].map(|point| {
+            let filter = EventFilter::default();
+            node.subscribe_after(point, filter, 10)
+        });
+        for (mut stream, point) in streams.into_iter().zip([newest, lost]) {
+            stream.recv().await.unwrap().unwrap();
+            let divergence = Divergence {
+                seen: 10.into(),
+                shared,
+            };
+            node.sources.tail.restart(newest, divergence);
+            let ended = stream.recv().await.unwrap().unwrap_err();
+            let is_known = shared.map_or(point == newest, |shared| shared == newest.position);
+            let expected = match is_known {
+                true => tonic::Code::Unavailable,
+                false => tonic::Code::FailedPrecondition,
+            };
+            assert_eq!(ended.code(), expected, "{shared:?} {point:?}");
+        }
+    }
 }
