@@ -85,7 +85,11 @@ impl Queries {
     ) -> Result<(SearchOrdersResponse, Option<Cursor>), Error> {
         loop {
             let reached = self.index.wait_for(wait.position);
-            wait.until(reached, || self.index.report().answers).await?;
+            let reached = wait.until(reached, || self.index.report().answers).await;
+            reached.map_err(|behind| match self.index.report().error {
+                Some(_) => Error::SearchUnavailable,
+                None => behind,
+            })?;
             let found = self.find(search.clone(), after).await?;
             let as_of = found.0.as_of_position;
             if as_of >= wait.position {
@@ -125,18 +129,16 @@ impl Queries {
         // The documents may be newer than the index, so orders that no longer match are left out.
         let found = self.documents.orders_by_rows(&hits.rows(), &filter).await;
         let found = found.map_err(|error| Error::from(&error))?;
-        // An index of another log or history has other orders at the same rows. An index without a
-        // checkpoint is empty, and answers from position 0.
+        // An index of another log or history has other orders at the same rows. An empty index without
+        // a checkpoint answers from position 0. Any other index without one changed hands.
         let shared = self.index.report().shared;
         let is_shared = |index: &str| {
             shared.is_some_and(|it| it.index == index && it.documents == found.history)
         };
         let answers = match &hits.checkpoint {
-            Some(checkpoint) if !is_shared(&checkpoint.history) => {
-                return Err(Error::SearchUnavailable);
-            }
-            Some(checkpoint) => checkpoint.answers,
-            None => 0,
+            Some(checkpoint) if is_shared(&checkpoint.history) => checkpoint.answers,
+            None if hits.total == 0 => 0,
+            _ => return Err(Error::SearchUnavailable),
         };
         let next = hits.cursor(found.covered);
         let response = SearchOrdersResponse {
