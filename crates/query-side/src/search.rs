@@ -28,16 +28,24 @@ impl Queries {
     ) -> Result<SearchOrdersResponse, Error> {
         let mut violations = Violations::default();
         let wait = Wait::new(request.min_position, request.max_wait, &mut violations);
-        let fingerprint = token::fingerprint(&request);
-        let page_token = request.page_token.clone();
-        let search = check::search(request, &mut violations);
+        let search = check::search(request.clone(), &mut violations);
         violations.finish()?;
-        let after = token::read(fingerprint, &page_token)?;
-        self.reached(wait).await?;
-        let (mut response, next) = if search.query.trim().is_empty() {
-            self.list(search, after).await?
-        } else {
-            self.find_at(wait, search, after).await?
+        // A page token is compared with the log's id, which the documents know from position 1 on.
+        let position = match request.page_token.is_empty() {
+            true => wait.position,
+            false => wait.position.max(1),
+        };
+        self.reached(Wait { position, ..wait }).await?;
+        let is_text = !search.query.trim().is_empty();
+        let checkpoint = self.documents.checkpoint().await;
+        let checkpoint = checkpoint.map_err(|error| Error::from(&error))?;
+        let log_id = checkpoint.map_or_else(String::new, |checkpoint| checkpoint.log_id);
+        let engine = is_text.then(|| self.engine.name());
+        let fingerprint = token::fingerprint(&log_id, engine, &request);
+        let after = token::read(fingerprint, &request.page_token)?;
+        let (mut response, next) = match is_text {
+            true => self.find_at(wait, search, after).await?,
+            false => self.list(search, after).await?,
         };
         if let Some(cursor) = next {
             response.next_page_token = token::write(fingerprint, cursor);

@@ -190,3 +190,38 @@ async fn g12_index_of_another_application_is_refused_and_stays_as_it_is() {
     assert_index_is_refused(&mut clients, "o", "another application").await;
     assert_eq!(content(), before);
 }
+
+#[tokio::test]
+#[ignore = "needs Meilisearch"]
+async fn g12_page_token_of_a_text_search_is_of_one_engine_and_of_a_list_of_none() {
+    let meilisearch = Meilisearch::start();
+    let (node, mut clients) = start(&meilisearch).await;
+    let position = clients.create_many("o", 10).await;
+    let same = start_with_index(&meilisearch, "orders", Some(&node.url())).await;
+    let embedded = Server::start_for_queries(&[&node.url()]).await;
+    let (mut same, mut embedded) = (same.clients().await, embedded.clients().await);
+    let page = |query: &str, page_token: String| SearchOrdersRequest {
+        page_size: 4,
+        page_token,
+        ..search(query, position)
+    };
+    for query in ["o", ""] {
+        let first = clients.search_orders(page(query, String::new())).await;
+        let token = first.unwrap().next_page_token;
+        let next = page(query, token.clone());
+        for clients in [&mut clients, &mut same] {
+            let found = clients.search_orders(next.clone()).await.unwrap();
+            assert_eq!(found.orders.len(), 4, "{query:?}");
+        }
+        let found = embedded.search_orders(next).await;
+        if query.is_empty() {
+            assert_eq!(found.unwrap().orders.len(), 4);
+        } else {
+            assert_refused(found, Code::InvalidArgument, "INVALID_PAGE_TOKEN");
+            let first = embedded.search_orders(page(query, String::new())).await;
+            let back = page(query, first.unwrap().next_page_token);
+            let refused = clients.search_orders(back).await;
+            assert_refused(refused, Code::InvalidArgument, "INVALID_PAGE_TOKEN");
+        }
+    }
+}

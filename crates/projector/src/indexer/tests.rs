@@ -32,6 +32,10 @@ struct Gated {
 
 #[async_trait::async_trait]
 impl Engine for Gated {
+    fn name(&self) -> &'static str {
+        "gated"
+    }
+
     async fn checkpoint(&self, _: &str) -> Result<Option<IndexCheckpoint>, search::Error> {
         Ok(self.checkpoint.borrow().clone())
     }

@@ -201,6 +201,9 @@ impl IndexDifference {
 /// [`Error::Failed`] if the engine fails or does not answer.
 #[async_trait::async_trait]
 pub trait Engine: fmt::Debug + Send + Sync {
+    /// Returns the name of the engine. A page of one engine goes on in no other.
+    fn name(&self) -> &'static str;
+
     /// Returns the checkpoint of this log's index; `None` while it is empty.
     ///
     /// # Errors

@@ -72,6 +72,10 @@ impl EmbeddedIndex {
 
 #[async_trait::async_trait]
 impl Engine for EmbeddedIndex {
+    fn name(&self) -> &'static str {
+        self.live().name()
+    }
+
     async fn checkpoint(&self, log_id: &str) -> Result<Option<IndexCheckpoint>, Error> {
         self.live().checkpoint(log_id).await
     }

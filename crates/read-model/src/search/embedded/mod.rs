@@ -225,6 +225,10 @@ fn writer(index: &tantivy::Index) -> tantivy::Result<IndexWriter> {
 
 #[async_trait::async_trait]
 impl Engine for TantivyIndex {
+    fn name(&self) -> &'static str {
+        "embedded"
+    }
+
     async fn checkpoint(&self, _: &str) -> Result<Option<IndexCheckpoint>, Error> {
         Ok(self.state.newest().checkpoint.clone())
     }

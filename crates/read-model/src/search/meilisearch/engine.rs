@@ -70,6 +70,10 @@ impl Engine for MeilisearchIndex {
         self.take_over(log_id, Content::Deleted).await.map(|_| ())
     }
 
+    fn name(&self) -> &'static str {
+        "meilisearch"
+    }
+
     async fn search(&self, request: SearchRequest) -> Result<Hits, Error> {
         self.hits(request).await
     }
