@@ -227,7 +227,7 @@ fn page_tokens() -> Vec<(&'static str, Vec<u8>)> {
         page_size: 20,
         ..SearchOrdersRequest::default()
     };
-    let fingerprint = token::fingerprint(&request);
+    let fingerprint = token::fingerprint("log", None, &request);
     let of = |fingerprint, key, row| token::write(fingerprint, Cursor { key, row });
     let with = |token: &str| [token.as_bytes(), b"\n", &request.encode_to_vec()].concat();
     let right = of(fingerprint, 1_767_323_045_000_000_006, 7);

@@ -19,7 +19,7 @@ fuzz_target!(|data: &[u8]| {
     let Ok(request) = SearchOrdersRequest::decode(parts.next().unwrap_or_default()) else {
         return;
     };
-    let fingerprint = token::fingerprint(&request);
+    let fingerprint = token::fingerprint("log", None, &request);
     is_one_of_ours_or_refused(fingerprint, text);
     // The target replaces the fingerprint, because without a match no input would get further.
     let begin = text.get(..16).unwrap_or_default();
@@ -50,7 +50,7 @@ fn is_one_of_ours_or_refused(fingerprint: u64, text: &str) -> Option<Cursor> {
 
 /// Checks that a token accepts another page size and wait, and rejects another search.
 fn goes_on_and_only_there(request: &SearchOrdersRequest, cursor: Cursor) {
-    let text = token::write(token::fingerprint(request), cursor);
+    let text = token::write(token::fingerprint("log", None, request), cursor);
     let next = SearchOrdersRequest {
         page_token: text.clone(),
         page_size: request.page_size.wrapping_add(1),
@@ -59,13 +59,13 @@ fn goes_on_and_only_there(request: &SearchOrdersRequest, cursor: Cursor) {
         ..request.clone()
     };
     assert_eq!(
-        token::read(token::fingerprint(&next), &text),
+        token::read(token::fingerprint("log", None, &next), &text),
         Ok(Some(cursor))
     );
     let other = SearchOrdersRequest {
         query: format!("{} tea", request.query),
         ..next
     };
-    let refused = token::read(token::fingerprint(&other), &text);
+    let refused = token::read(token::fingerprint("log", None, &other), &text);
     assert_eq!(refused, Err(Error::InvalidPageToken));
 }

@@ -7,10 +7,12 @@ use std::{
     time::Instant,
 };
 
-use e2e::{Clients, Server};
+use e2e::{Clients, Node, Server};
+use server::settings::Roles;
 use test_support::{
-    DEADLINE, Interceptor, assert_error, assert_refused, eventually, meilisearch::Losable, request,
-    wait_until,
+    DEADLINE, Interceptor, assert_error, assert_refused, eventually,
+    meilisearch::{Kept, Losable},
+    request, wait_until,
 };
 use tonic::Code;
 
@@ -42,6 +44,8 @@ cases! {
     g8_a_search_after_the_index_was_deleted_is_complete_or_fails,
     g8_a_search_after_the_server_was_wiped_is_complete_or_fails,
     g8_a_search_after_the_server_returned_to_an_older_copy_finds_the_newer_orders,
+    g8_no_node_claims_a_position_that_an_older_copy_of_the_index_does_not_have,
+    g8_no_node_claims_a_position_that_a_wiped_index_does_not_have,
     g9_a_rebuild_fails_if_a_wipe_loses_its_swap_and_the_next_one_succeeds,
     g9_a_rebuild_fails_if_an_older_copy_loses_its_swap_and_the_next_one_succeeds,
     g9_a_rebuild_fails_if_its_index_is_deleted_after_the_swap_and_the_next_one_succeeds,
@@ -131,6 +135,69 @@ async fn g8_a_search_after_the_server_returned_to_an_older_copy_finds_the_newer_
     .await;
     assert_eq!(found.total_size, 50);
     wait_for_recovery(&mut clients).await;
+}
+
+/// Asserts, while `lose` takes the newer half of the orders from the index, that each answer of the
+/// indexer and of a query node has every order up to the position that it claims.
+async fn check_claimed_positions(mut server: Losable, lose: impl FnOnce(&mut Losable, &Kept)) {
+    let node = Server::start_with_meilisearch(&server.url(), &server.key()).await;
+    let queries = Server::of(Node {
+        roles: Roles {
+            query: true,
+            ..Roles::default()
+        },
+        events: vec![node.url()],
+        meilisearch: Some(e2e::meilisearch(&server.url(), &server.key())),
+        ..Node::default()
+    })
+    .await;
+    let (mut clients, mut remote) = (node.clients().await, queries.clients().await);
+    let position = clients.create_many("order-old", 50).await;
+    assert_found(&mut clients, "order", position, 50).await;
+    let copy = server.keep();
+    let position = clients.create_many("order-new", 50).await;
+    for clients in [&mut clients, &mut remote] {
+        let found = eventually("a search succeeds", async || {
+            clients.search("order", position).await.ok()
+        })
+        .await;
+        assert_eq!(found.total_size, 100);
+    }
+    lose(&mut server, &copy);
+    let mut recovered = 0;
+    wait_until("both nodes answer from the head", async || {
+        recovered = 0;
+        for clients in [&mut clients, &mut remote] {
+            match clients.search("order", 0).await {
+                // The log has one event for each order.
+                Ok(found) => {
+                    let claimed = found.as_of_position;
+                    assert!(
+                        found.total_size >= claimed,
+                        "{} of {claimed}",
+                        found.total_size
+                    );
+                    recovered += usize::from(claimed == position);
+                }
+                Err(error) => assert_error(&error, Code::Unavailable, "SEARCH_UNAVAILABLE"),
+            }
+        }
+        recovered == 2
+    })
+    .await;
+    for clients in [&mut clients, &mut remote] {
+        assert_found(clients, "order", position, 100).await;
+    }
+}
+
+async fn g8_no_node_claims_a_position_that_an_older_copy_of_the_index_does_not_have(
+    server: Losable,
+) {
+    check_claimed_positions(server, Losable::put_back).await;
+}
+
+async fn g8_no_node_claims_a_position_that_a_wiped_index_does_not_have(server: Losable) {
+    check_claimed_positions(server, |server, _| server.wipe()).await;
 }
 
 /// The fault of a server that has just accepted a swap.

@@ -16,4 +16,4 @@ mod server;
 pub use clients::Clients;
 pub use events::{Events, end_of, positions};
 pub use process::{Process, command, serve};
-pub use server::{Node, Server};
+pub use server::{Node, Server, meilisearch};

@@ -110,10 +110,7 @@ impl Server {
     pub async fn start_with_meilisearch(url: &str, key: &str) -> Self {
         Self::of(Node {
             roles: Roles::ALL,
-            meilisearch: Some(settings::Meilisearch {
-                url: url.to_owned(),
-                key: Some(key.to_owned()),
-            }),
+            meilisearch: Some(meilisearch(url, key)),
             ..Node::default()
         })
         .await
@@ -145,10 +142,7 @@ impl Server {
                 ..Roles::ALL
             },
             events: events_urls.iter().copied().map(Into::into).collect(),
-            meilisearch: Some(settings::Meilisearch {
-                url: url.to_owned(),
-                key: Some(key.to_owned()),
-            }),
+            meilisearch: Some(meilisearch(url, key)),
             ..Node::default()
         })
         .await
@@ -231,6 +225,16 @@ impl Drop for Server {
             // The drop does not wait: the thread ends with the test process.
             let _ = running.shutdown.send(());
         }
+    }
+}
+
+/// Returns the settings of a Meilisearch server with the default name of the index.
+#[must_use]
+pub fn meilisearch(url: &str, key: &str) -> settings::Meilisearch {
+    settings::Meilisearch {
+        url: url.to_owned(),
+        key: Some(key.to_owned()),
+        index: "orders".to_owned(),
     }
 }
 

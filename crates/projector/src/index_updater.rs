@@ -96,12 +96,14 @@ struct NextWrite {
 }
 
 impl IndexUpdater {
-    /// Resumes at `from`: the checkpoint of the claimed index, or position 0 of an empty one.
+    /// Resumes at `from`: the checkpoint of the claimed index, or position 0 of an empty one. The
+    /// updater first stores the checkpoint if the index has another one, `found`.
     pub(crate) fn new(
         documents: Reader,
         engine: Arc<dyn Engine>,
         handle: DocumentsHandle,
         from: IndexCheckpoint,
+        found: Option<IndexCheckpoint>,
     ) -> Self {
         let cursor = ChangeCursor::at(from.position);
         Self {
@@ -112,8 +114,8 @@ impl IndexUpdater {
             cursor,
             applied_cursor: cursor,
             refused_until: ChangeCursor::default(),
-            applied: from.clone(),
-            stored: from,
+            stored: found.unwrap_or_else(|| from.clone()),
+            applied: from,
             in_flight: VecDeque::new(),
             next_write: Instant::now(),
         }
@@ -179,7 +181,7 @@ impl IndexUpdater {
     /// A failure of the engine if the checkpoint differs: the index was wiped, restored, or written
     /// by another process.
     pub(crate) async fn verify_checkpoint(&mut self) -> Result<(), Error> {
-        let found = self.engine.checkpoint().await?;
+        let found = self.engine.checkpoint(&self.applied.log_id).await?;
         let is_fresh = found.is_none() && self.stored.position == 0;
         // A write in progress stores a checkpoint, so any checkpoint is accepted.
         let is_ours = found.is_some() && !self.in_flight.is_empty();

@@ -162,8 +162,13 @@ impl Indexer {
             if writes && matches!(error, Error::Engine(_)) {
                 metrics::not_indexed();
             }
+            let message = error.to_string();
+            let is_foreign = matches!(error, Error::Engine(search::Error::Foreign { .. }));
+            if is_foreign && self.progress.report().error.as_ref() != Some(&message) {
+                tracing::error!(%error, "text searches are unavailable");
+            }
             if matches!(error, Error::Engine(search::Error::Superseded)) {
-                self.superseded = Some(error.to_string());
+                self.superseded = Some(message);
                 self.state.send_modify(|state| state.writes = false);
             }
             backoff
@@ -193,21 +198,21 @@ impl Indexer {
     /// Claims the index for this process. Clears an index of another log or history. Returns `None`
     /// if another version made the index.
     async fn claim(&self, documents: &Checkpoint) -> Result<Option<IndexUpdater>, Error> {
-        let claimed = self.engine.claim().await?;
+        let claimed = self.engine.claim(&documents.log_id).await?;
         let found = match claimed.checkpoint {
             Some(found) if self.is_of_history(&found, documents).await? => Some(found),
             Some(_) => {
                 tracing::warn!(
                     "the search index is of another history: it is cleared and filled again"
                 );
-                self.engine.clear().await?;
+                self.engine.clear(&documents.log_id).await?;
                 None
             }
             None => None,
         };
         let from = IndexCheckpoint {
             history: documents.history.clone(),
-            ..found.unwrap_or(IndexCheckpoint {
+            ..found.clone().unwrap_or(IndexCheckpoint {
                 log_id: documents.log_id.clone(),
                 history: String::new(),
                 event_id: String::new(),
@@ -225,7 +230,9 @@ impl Indexer {
         }
         let engine: Arc<dyn search::Engine> = self.engine.clone();
         let (documents, handle) = (self.documents.clone(), self.documents_handle.clone());
-        Ok(Some(IndexUpdater::new(documents, engine, handle, from)))
+        Ok(Some(IndexUpdater::new(
+            documents, engine, handle, from, found,
+        )))
     }
 
     /// Returns whether an index is made from the history of the documents. The log decides, if another
@@ -351,7 +358,7 @@ impl Indexer {
             log_id, history, ..
         } = documents;
         loop {
-            let checkpoint = self.engine.checkpoint().await?;
+            let checkpoint = self.engine.checkpoint(&log_id).await?;
             let is_known = |checkpoint: &IndexCheckpoint| {
                 let report = self.progress.report();
                 let shared = report.shared.as_ref();

@@ -28,16 +28,24 @@ impl Queries {
     ) -> Result<SearchOrdersResponse, Error> {
         let mut violations = Violations::default();
         let wait = Wait::new(request.min_position, request.max_wait, &mut violations);
-        let fingerprint = token::fingerprint(&request);
-        let page_token = request.page_token.clone();
-        let search = check::search(request, &mut violations);
+        let search = check::search(request.clone(), &mut violations);
         violations.finish()?;
-        let after = token::read(fingerprint, &page_token)?;
-        self.reached(wait).await?;
-        let (mut response, next) = if search.query.trim().is_empty() {
-            self.list(search, after).await?
-        } else {
-            self.find_at(wait, search, after).await?
+        // A page token is compared with the log's id, which the documents know from position 1 on.
+        let position = match request.page_token.is_empty() {
+            true => wait.position,
+            false => wait.position.max(1),
+        };
+        self.reached(Wait { position, ..wait }).await?;
+        let is_text = !search.query.trim().is_empty();
+        let checkpoint = self.documents.checkpoint().await;
+        let checkpoint = checkpoint.map_err(|error| Error::from(&error))?;
+        let log_id = checkpoint.map_or_else(String::new, |checkpoint| checkpoint.log_id);
+        let engine = is_text.then(|| self.engine.name());
+        let fingerprint = token::fingerprint(&log_id, engine, &request);
+        let after = token::read(fingerprint, &request.page_token)?;
+        let (mut response, next) = match is_text {
+            true => self.find_at(wait, search, after).await?,
+            false => self.list(search, after).await?,
         };
         if let Some(cursor) = next {
             response.next_page_token = token::write(fingerprint, cursor);
@@ -85,7 +93,11 @@ impl Queries {
     ) -> Result<(SearchOrdersResponse, Option<Cursor>), Error> {
         loop {
             let reached = self.index.wait_for(wait.position);
-            wait.until(reached, || self.index.report().answers).await?;
+            let reached = wait.until(reached, || self.index.report().answers).await;
+            reached.map_err(|behind| match self.index.report().error {
+                Some(_) => Error::SearchUnavailable,
+                None => behind,
+            })?;
             let found = self.find(search.clone(), after).await?;
             let as_of = found.0.as_of_position;
             if as_of >= wait.position {
@@ -125,18 +137,16 @@ impl Queries {
         // The documents may be newer than the index, so orders that no longer match are left out.
         let found = self.documents.orders_by_rows(&hits.rows(), &filter).await;
         let found = found.map_err(|error| Error::from(&error))?;
-        // An index of another log or history has other orders at the same rows. An index without a
-        // checkpoint is empty, and answers from position 0.
+        // An index of another log or history has other orders at the same rows. An empty index without
+        // a checkpoint answers from position 0. Any other index without one changed hands.
         let shared = self.index.report().shared;
         let is_shared = |index: &str| {
             shared.is_some_and(|it| it.index == index && it.documents == found.history)
         };
         let answers = match &hits.checkpoint {
-            Some(checkpoint) if !is_shared(&checkpoint.history) => {
-                return Err(Error::SearchUnavailable);
-            }
-            Some(checkpoint) => checkpoint.answers,
-            None => 0,
+            Some(checkpoint) if is_shared(&checkpoint.history) => checkpoint.answers,
+            None if hits.total == 0 => 0,
+            _ => return Err(Error::SearchUnavailable),
         };
         let next = hits.cursor(found.covered);
         let response = SearchOrdersResponse {

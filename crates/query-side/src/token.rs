@@ -6,10 +6,11 @@ use prost::Message as _;
 use read_model::{digest::digest64, request::Cursor};
 use wire::Error;
 
-/// Returns a hash of the request without page size, page token, `min_position` and `max_wait`.
-/// Pages of one request share it.
+/// Returns a hash of the log, of the engine that finds the text, and of the request without page
+/// size, page token, `min_position` and `max_wait`. Pages of one request share it. `engine` is `None`
+/// for a request without text, which the documents answer.
 #[must_use]
-pub fn fingerprint(request: &SearchOrdersRequest) -> u64 {
+pub fn fingerprint(log_id: &str, engine: Option<&str>, request: &SearchOrdersRequest) -> u64 {
     let request = SearchOrdersRequest {
         page_size: 0,
         page_token: String::new(),
@@ -17,7 +18,8 @@ pub fn fingerprint(request: &SearchOrdersRequest) -> u64 {
         max_wait: None,
         ..request.clone()
     };
-    digest64(request.encode_to_vec())
+    let scope = format!("{log_id} {}\n", engine.unwrap_or_default());
+    digest64([scope.into_bytes(), request.encode_to_vec()].concat())
 }
 
 /// Returns the token of a page that ends at `cursor`: three numbers of 16 hex digits each.
@@ -33,7 +35,7 @@ pub fn write(fingerprint: u64, cursor: Cursor) -> String {
 /// Returns the end of the page that a token belongs to, or `None` for an empty token.
 ///
 /// # Errors
-/// [`Error::InvalidPageToken`]: the token is malformed, or belongs to another request.
+/// [`Error::InvalidPageToken`]: the token is malformed, or belongs to another request, log or engine.
 pub fn read(fingerprint: u64, token: &str) -> Result<Option<Cursor>, Error> {
     if token.is_empty() {
         return Ok(None);
@@ -73,6 +75,8 @@ pub fn day(request: &GetStatisticsRequest) -> Result<&str, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -115,11 +119,26 @@ mod tests {
             min_position: 7,
             ..request.clone()
         };
-        assert_eq!(fingerprint(&request), fingerprint(&larger));
+        let of_log = |request| fingerprint("log", Some("embedded"), request);
+        assert_eq!(of_log(&request), of_log(&larger));
         let other = SearchOrdersRequest {
             customer_ids: vec!["ann".into()],
             ..request.clone()
         };
-        assert_ne!(fingerprint(&request), fingerprint(&other));
+        assert_ne!(of_log(&request), of_log(&other));
+    }
+
+    #[test]
+    fn a_fingerprint_is_of_one_log_and_engine() {
+        let request = SearchOrdersRequest::default();
+        let scopes = [
+            ("log", None),
+            ("log", Some("embedded")),
+            ("log", Some("meilisearch")),
+            ("other", None),
+            ("other", Some("embedded")),
+        ];
+        let fingerprints = scopes.map(|(log_id, engine)| fingerprint(log_id, engine, &request));
+        assert_eq!(BTreeSet::from(fingerprints).len(), scopes.len());
     }
 }

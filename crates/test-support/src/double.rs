@@ -41,6 +41,7 @@ pub(crate) struct Content {
 #[derive(Debug, Clone)]
 struct Index {
     created_at: String,
+    primary_key: Option<String>,
     has_settings: bool,
     documents: BTreeMap<String, Value>,
 }
@@ -124,12 +125,18 @@ impl Content {
             ("POST", ["indexes"]) => {
                 let uid = body["uid"].as_str().unwrap().to_owned();
                 let exists = self.indexes.contains_key(&uid);
-                self.index(&uid);
+                if !exists {
+                    self.index(&uid).primary_key = body["primaryKey"].as_str().map(str::to_owned);
+                }
                 let error = exists.then_some("index_already_exists");
                 self.task(Some(&uid), "indexCreation", error)
             }
             ("GET", ["indexes", uid]) => match self.indexes.get(*uid) {
-                Some(index) => ok(json!({"uid": uid, "createdAt": index.created_at})),
+                Some(Index {
+                    created_at,
+                    primary_key,
+                    ..
+                }) => ok(json!({"uid": uid, "createdAt": created_at, "primaryKey": primary_key})),
                 None => refused(StatusCode::NOT_FOUND, "index_not_found"),
             },
             ("DELETE", ["indexes", uid]) => {
@@ -146,10 +153,8 @@ impl Content {
                 self.task(Some(uid), "documentDeletion", None)
             }
             ("POST", ["indexes", uid, "documents"]) => {
-                let documents = body.as_array().unwrap().iter();
-                let keyed = documents.map(|it| (it["id"].as_str().unwrap().to_owned(), it.clone()));
-                self.index(uid).documents.extend(keyed);
-                self.task(Some(uid), "documentAdditionOrUpdate", None)
+                let error = self.add_documents(uid, query, body);
+                self.task(Some(uid), "documentAdditionOrUpdate", error)
             }
             ("POST", ["indexes", uid, "documents", "fetch"]) => match self.matching(uid, body) {
                 Ok(found) => ok(json!({ "results": found })),
@@ -173,10 +178,25 @@ impl Content {
             *made += 1;
             Index {
                 created_at: format!("2026-01-01T00:00:00.{made:09}Z"),
+                primary_key: None,
                 has_settings: false,
                 documents: BTreeMap::new(),
             }
         })
+    }
+
+    /// Adds documents if they have the primary key of the index, and returns the error of the task.
+    fn add_documents(&mut self, uid: &str, query: &str, body: &Value) -> Option<&'static str> {
+        let given = query.strip_prefix("primaryKey=").unwrap();
+        let index = self.index(uid);
+        let primary_key = index.primary_key.get_or_insert_with(|| given.to_owned());
+        if primary_key != given {
+            return Some("index_primary_key_already_exists");
+        }
+        let documents = body.as_array().unwrap().iter();
+        let keyed = documents.map(|it| (it[given].as_str().unwrap().to_owned(), it.clone()));
+        index.documents.extend(keyed);
+        None
     }
 
     fn task(
@@ -225,7 +245,7 @@ impl Content {
             };
             let error = task
                 .error
-                .map(|it| json!({"message": it, "type": "invalid_request"}));
+                .map(|it| json!({"message": it, "code": it, "type": "invalid_request"}));
             json!({"uid": uid, "status": status, "type": task.kind, "error": error})
         });
         json!({ "results": Vec::from_iter(shown) })

@@ -104,7 +104,8 @@ fn case(error: &Error) -> &'static str {
              `id`, `version` and `position`."
         }
         Error::InvalidPageToken => {
-            "The `page_token` is malformed, or it belongs to a request with other fields."
+            "The `page_token` is malformed, or it belongs to a request with other fields, to another \
+             log, or to another search engine."
         }
         Error::NotFound(Resource::Order, _) => {
             "The order does not exist. A query also says so while the read model is behind."
@@ -154,7 +155,8 @@ fn case(error: &Error) -> &'static str {
             "The log or the documents cannot be read or written. The outcome of a command is unknown."
         }
         Error::SearchUnavailable => {
-            "The search engine does not answer, or lost the swap of a rebuild."
+            "The search engine does not answer, its index is not of this log, or it lost the swap of \
+             a rebuild."
         }
         Error::ShuttingDown => "The node received SIGTERM.",
         Error::Overloaded(_) => "The server reached a limit. The message names it.",

@@ -35,6 +35,32 @@ async fn results_are_ordered_newest_first_or_by_order_by() {
 }
 
 #[tokio::test]
+async fn g12_page_token_is_of_one_log_and_valid_on_each_of_its_query_nodes() {
+    let (node, other) = tokio::join!(Server::start(), Server::start());
+    let queries = Server::start_for_queries(&[&node.url()]).await;
+    let (mut clients, mut others) = (node.clients().await, other.clients().await);
+    let mut remote = queries.clients().await;
+    let position = create(&mut clients, 0..10).await;
+    assert_eq!(create(&mut others, 0..10).await, position);
+    for query in ["o", ""] {
+        let first = SearchOrdersRequest {
+            page_size: 4,
+            ..search(query, position)
+        };
+        let page = clients.search_orders(first.clone()).await.unwrap();
+        let next = SearchOrdersRequest {
+            page_token: page.next_page_token,
+            ..first
+        };
+        let refused = others.search_orders(next.clone()).await;
+        assert_refused(refused, Code::InvalidArgument, "INVALID_PAGE_TOKEN");
+        let here = clients.search_orders(next.clone()).await.unwrap();
+        let there = remote.search_orders(next).await.unwrap();
+        assert_eq!((ids(&here).len(), ids(&here)), (4, ids(&there)));
+    }
+}
+
+#[tokio::test]
 async fn pages_have_each_order_once_while_orders_are_created() {
     let server = Server::start().await;
     let mut clients = server.clients().await;

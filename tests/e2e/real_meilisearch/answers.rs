@@ -30,7 +30,7 @@ async fn fill(clients: &mut Clients) -> u64 {
         };
         clients.create_order(create).await.unwrap();
         let occurred_at = Some(Timestamp {
-            seconds: 1_700_000_000 + 7 * (index % 11),
+            seconds: 1_700_100_000 + 7 * (index % 11),
             nanos: 2,
         });
         if index % 4 == 0 {

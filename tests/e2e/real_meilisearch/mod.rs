@@ -1,6 +1,7 @@
 //! Tests of text search with a real Meilisearch, including its failures.
 
 mod answers;
+mod deployments;
 mod losses;
 mod outages;
 mod rebuild;

@@ -60,8 +60,11 @@ async fn g9_an_index_with_other_settings_answers_until_a_new_generation_replaces
     let position = clients.create_many("o", 50).await;
     clients.search("o", position).await.unwrap();
     server.stop().await;
-    let of_an_older_version = r#"[{"id": "checkpoint", "schema": "older"}]"#;
-    let (code, task) = meilisearch.call("PUT", "/indexes/orders/documents", of_an_older_version);
+    let (_, index) = meilisearch.call("GET", "/indexes/orders", "");
+    let index: serde_json::Value = serde_json::from_str(&index).unwrap();
+    let key = index["primaryKey"].as_str().unwrap();
+    let of_an_older_version = format!(r#"[{{"{key}": "checkpoint", "schema": "older"}}]"#);
+    let (code, task) = meilisearch.call("PUT", "/indexes/orders/documents", &of_an_older_version);
     assert_eq!(code, 202, "{task}");
     wait_until("the checkpoint is of an older version", async || {
         let path = "/indexes/orders/documents/checkpoint";

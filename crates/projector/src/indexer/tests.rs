@@ -32,11 +32,15 @@ struct Gated {
 
 #[async_trait::async_trait]
 impl Engine for Gated {
-    async fn checkpoint(&self) -> Result<Option<IndexCheckpoint>, search::Error> {
+    fn name(&self) -> &'static str {
+        "gated"
+    }
+
+    async fn checkpoint(&self, _: &str) -> Result<Option<IndexCheckpoint>, search::Error> {
         Ok(self.checkpoint.borrow().clone())
     }
 
-    async fn claim(&self) -> Result<Claimed, search::Error> {
+    async fn claim(&self, _: &str) -> Result<Claimed, search::Error> {
         Ok(Claimed {
             checkpoint: self.checkpoint.borrow().clone(),
             outdated: false,
@@ -66,7 +70,7 @@ impl Engine for Gated {
         self.write_limits
     }
 
-    async fn clear(&self) -> Result<(), search::Error> {
+    async fn clear(&self, _: &str) -> Result<(), search::Error> {
         self.checkpoint.send_replace(None);
         Ok(())
     }

@@ -53,7 +53,7 @@ impl Shared {
         let documents = self.live.reader.checkpoint().await?.ok_or(Error::Empty)?;
         let opened = self.live.engine.open_next(next).await?;
         let engine = opened.ok_or(Error::NoPrevious)?;
-        let claimed = engine.claim().await?;
+        let claimed = engine.claim(&documents.log_id).await?;
         let from = match claimed.checkpoint {
             Some(previous) if previous.history == documents.history && !claimed.outdated => {
                 previous
@@ -72,7 +72,7 @@ impl Shared {
             },
         };
         let (reader, handle) = (self.live.reader.clone(), self.live.documents.clone());
-        Ok(IndexUpdater::new(reader, engine, handle, from))
+        Ok(IndexUpdater::new(reader, engine, handle, from, None))
     }
 
     async fn fill_and_check_index(

@@ -130,6 +130,17 @@ pub enum Error {
     /// The engine will never accept one of these documents, and has accepted none of them.
     #[error("the search index refuses a document: {0}")]
     Refused(String),
+    /// The index belongs to another log, or to another application.
+    #[error(
+        "the index {index} in Meilisearch belongs to {owner}: set meilisearch-index to a name of \
+         your own, or delete the index if it is no longer used, as after a restore with a new log id"
+    )]
+    Foreign {
+        /// The name of the index.
+        index: String,
+        /// The owner, in words.
+        owner: String,
+    },
     /// Another process has become the indexer.
     #[error("another process has become the indexer of this search index")]
     Superseded,
@@ -190,20 +201,25 @@ impl IndexDifference {
 /// [`Error::Failed`] if the engine fails or does not answer.
 #[async_trait::async_trait]
 pub trait Engine: fmt::Debug + Send + Sync {
-    /// Returns the index's checkpoint; `None` while it is empty.
+    /// Returns the name of the engine. A page of one engine goes on in no other.
+    fn name(&self) -> &'static str;
+
+    /// Returns the checkpoint of this log's index; `None` while it is empty.
     ///
     /// # Errors
-    /// [`Error::Superseded`]: another process has claimed the index since.
-    async fn checkpoint(&self) -> Result<Option<IndexCheckpoint>, Error>;
+    /// - [`Error::Foreign`]: the index belongs to another log or application.
+    /// - [`Error::Superseded`]: another process has claimed the index since.
+    async fn checkpoint(&self, log_id: &str) -> Result<Option<IndexCheckpoint>, Error>;
 
-    /// Makes the caller the writer, and prepares the index for its writes.
+    /// Makes the caller the writer for this log, and prepares the index for its writes.
     ///
     /// Writes of other processes may have damaged documents. The returned checkpoint is early
     /// enough that writing from there repairs them.
     ///
     /// # Errors
-    /// [`Error::Superseded`]: another process has claimed the index since.
-    async fn claim(&self) -> Result<Claimed, Error>;
+    /// - [`Error::Foreign`]: the index belongs to another log or application. It stays as it is.
+    /// - [`Error::Superseded`]: another process has claimed the index since.
+    async fn claim(&self, log_id: &str) -> Result<Claimed, Error>;
 
     /// Replaces the documents of these rows together with the checkpoint: both or neither.
     ///
@@ -220,8 +236,8 @@ pub trait Engine: fmt::Debug + Send + Sync {
     /// Returns the limits of a write.
     fn write_limits(&self) -> WriteLimits;
 
-    /// Removes all documents and the checkpoint.
-    async fn clear(&self) -> Result<(), Error>;
+    /// Removes all documents and the checkpoint, and claims the index for this log.
+    async fn clear(&self, log_id: &str) -> Result<(), Error>;
 
     /// Searches the index.
     async fn search(&self, request: SearchRequest) -> Result<Hits, Error>;

@@ -92,8 +92,8 @@ async fn open_index(
     let opened = thread.run(async move {
         let index: Arc<dyn LiveIndex> = match meilisearch {
             None => Arc::new(EmbeddedIndex::open(&folder)?),
-            Some(Meilisearch { url, key }) => {
-                Arc::new(MeilisearchIndex::new(&url, key.as_deref())?)
+            Some(Meilisearch { url, key, index }) => {
+                Arc::new(MeilisearchIndex::new(&url, key.as_deref(), &index)?)
             }
         };
         Ok(index)

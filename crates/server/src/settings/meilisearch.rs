@@ -1,4 +1,4 @@
-//! Reads the URL and the key of Meilisearch.
+//! Reads the URL, the key and the index name of Meilisearch.
 
 use std::fmt;
 
@@ -6,21 +6,30 @@ use http::Uri;
 
 use super::{
     Error, Sources, is_here,
-    table::{MEILISEARCH_KEY, MEILISEARCH_URL},
+    table::{MEILISEARCH_INDEX, MEILISEARCH_KEY, MEILISEARCH_URL},
 };
 
-/// The address of a Meilisearch and its key. `Debug` omits the key.
+/// Bounds the name of the index in bytes. Meilisearch accepts longer names, also with the suffix of
+/// another generation.
+const MAX_INDEX_NAME_LENGTH: usize = 64;
+
+/// A Meilisearch and the index in it. `Debug` omits the key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Meilisearch {
     /// The base URL, without a trailing slash.
     pub url: String,
     /// The API key. `None` sends no key.
     pub key: Option<String>,
+    /// The name of the live index.
+    pub index: String,
 }
 
 impl fmt::Debug for Meilisearch {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.debug_tuple("Meilisearch").field(&self.url).finish()
+        to.debug_struct("Meilisearch")
+            .field("url", &self.url)
+            .field("index", &self.index)
+            .finish_non_exhaustive()
     }
 }
 
@@ -45,6 +54,11 @@ impl Sources<'_> {
         );
         // The error omits the value, because an invalid key may still be a secret.
         let key = key.map_err(Error::without_value)?;
+        let index = self.find(
+            MEILISEARCH_INDEX,
+            |value| is_index_name(value).then(|| value.to_owned()),
+            "must match [A-Za-z0-9_-]{1,64}",
+        )?;
         match (url.value, key.given) {
             (Some(url), Some((origin, _))) if !insecure && is_in_clear(&url) => Err(Error::Wrong {
                 origin,
@@ -57,15 +71,22 @@ impl Sources<'_> {
             (Some(url), _) => Ok(Some(Meilisearch {
                 url,
                 key: key.value,
+                index: index.value,
             })),
             (None, Some((origin, _))) => Err(Error::Wrong {
                 origin,
                 value: "...".to_owned(),
                 rule: "needs meilisearch-url".to_owned(),
             }),
-            (None, None) => Ok(None),
+            (None, None) => index.must_be_unset("needs meilisearch-url").map(|()| None),
         }
     }
+}
+
+/// Returns whether Meilisearch accepts this name of an index.
+fn is_index_name(name: &str) -> bool {
+    let is_permitted = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=MAX_INDEX_NAME_LENGTH).contains(&name.len()) && name.bytes().all(is_permitted)
 }
 
 /// Returns whether requests to this URL leave the machine without TLS.

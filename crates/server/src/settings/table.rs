@@ -102,6 +102,9 @@ table! {
     MEILISEARCH_KEY: "meilisearch-key", One("KEY"), SERVE, "none",
         "Send this key to Meilisearch. Other users of the machine can see a flag: prefer the \
          environment";
+    MEILISEARCH_INDEX: "meilisearch-index", One("NAME"), SERVE, "orders",
+        "Keep the orders in the Meilisearch index of this name, and another generation in NAME-beside. \
+         Each log needs a name of its own";
     ROLES: "roles", List("ROLES"), SERVE, "command,query,indexer",
         "Run these roles: some of command, query and indexer, separated by commas or in several \
          flags";

@@ -30,7 +30,7 @@ pub(crate) async fn the_last_document_of_a_row_in_one_write_counts(fixture: &dyn
 
 pub(crate) async fn an_empty_index_has_no_checkpoint(fixture: &dyn Fixture) {
     let engine = fixture.open().await;
-    assert_eq!(engine.checkpoint().await.unwrap(), None);
+    assert_eq!(engine.checkpoint("log").await.unwrap(), None);
     let hits = search(&*engine, everything()).await;
     assert_eq!((hits.total, hits.checkpoint), (0, None));
 }
@@ -58,7 +58,7 @@ pub(crate) async fn g8_a_search_returns_the_checkpoint_of_the_searched_state(
         let hits = search(&*engine, request).await;
         assert_eq!(hits.checkpoint, Some(checkpoint(7)));
     }
-    engine.clear().await.unwrap();
+    engine.clear("log").await.unwrap();
     let hits = search(&*engine, with_words("berlin")).await;
     assert_eq!((hits.total, hits.checkpoint), (0, None));
 }
@@ -76,14 +76,14 @@ pub(crate) async fn a_checkpoint_comes_back_as_it_was_written(fixture: &dyn Fixt
         };
         let documents = vec![customer(1, "Berlin")];
         write(&*engine, documents, written.clone()).await;
-        assert_eq!(engine.checkpoint().await.unwrap(), Some(written));
+        assert_eq!(engine.checkpoint("log").await.unwrap(), Some(written));
     }
 }
 
 pub(crate) async fn a_write_without_documents_moves_the_checkpoint(fixture: &dyn Fixture) {
     let engine = filled(fixture, vec![customer(1, "Berlin")]).await;
     write(&*engine, Vec::new(), checkpoint(9)).await;
-    assert_eq!(engine.checkpoint().await.unwrap(), Some(checkpoint(9)));
+    assert_eq!(engine.checkpoint("log").await.unwrap(), Some(checkpoint(9)));
     assert_eq!(found(&*engine, "").await, [1]);
 }
 
@@ -93,7 +93,7 @@ pub(crate) async fn a_restart_finds_everything(fixture: &dyn Fixture) {
     write(&*engine, documents, checkpoint(2)).await;
     drop(engine);
     let engine = fixture.open().await;
-    assert_eq!(engine.checkpoint().await.unwrap(), Some(checkpoint(2)));
+    assert_eq!(engine.checkpoint("log").await.unwrap(), Some(checkpoint(2)));
     assert_eq!(found(&*engine, "berlin").await, [2, 1]);
     let documents = vec![customer(1, "London")];
     write(&*engine, documents, checkpoint(3)).await;
@@ -102,16 +102,16 @@ pub(crate) async fn a_restart_finds_everything(fixture: &dyn Fixture) {
 
 pub(crate) async fn clearing_empties_the_index_for_good(fixture: &dyn Fixture) {
     let engine = filled(fixture, vec![customer(1, "Berlin")]).await;
-    engine.clear().await.unwrap();
-    assert_eq!(engine.checkpoint().await.unwrap(), None);
+    engine.clear("log").await.unwrap();
+    assert_eq!(engine.checkpoint("log").await.unwrap(), None);
     assert!(found(&*engine, "").await.is_empty());
     drop(engine);
     let engine = fixture.open().await;
-    assert_eq!(engine.checkpoint().await.unwrap(), None);
+    assert_eq!(engine.checkpoint("log").await.unwrap(), None);
     assert!(found(&*engine, "").await.is_empty());
     let documents = vec![customer(2, "London")];
     write(&*engine, documents, checkpoint(5)).await;
-    assert_eq!(engine.checkpoint().await.unwrap(), Some(checkpoint(5)));
+    assert_eq!(engine.checkpoint("log").await.unwrap(), Some(checkpoint(5)));
     assert_eq!(found(&*engine, "").await, [2]);
 }
 
@@ -129,7 +129,7 @@ pub(crate) async fn overlapping_writes_are_applied_in_order(fixture: &dyn Fixtur
     for applied in under_way {
         applied.await.unwrap();
     }
-    assert_eq!(engine.checkpoint().await.unwrap(), Some(checkpoint(5)));
+    assert_eq!(engine.checkpoint("log").await.unwrap(), Some(checkpoint(5)));
     assert_eq!(found(&*engine, "lima5").await, [1]);
     assert_eq!(found(&*engine, "").await, [5, 4, 3, 2, 1]);
 }

@@ -72,12 +72,16 @@ impl EmbeddedIndex {
 
 #[async_trait::async_trait]
 impl Engine for EmbeddedIndex {
-    async fn checkpoint(&self) -> Result<Option<IndexCheckpoint>, Error> {
-        self.live().checkpoint().await
+    fn name(&self) -> &'static str {
+        self.live().name()
     }
 
-    async fn claim(&self) -> Result<Claimed, Error> {
-        self.live().claim().await
+    async fn checkpoint(&self, log_id: &str) -> Result<Option<IndexCheckpoint>, Error> {
+        self.live().checkpoint(log_id).await
+    }
+
+    async fn claim(&self, log_id: &str) -> Result<Claimed, Error> {
+        self.live().claim(log_id).await
     }
 
     async fn write(
@@ -92,8 +96,8 @@ impl Engine for EmbeddedIndex {
         self.live().write_limits()
     }
 
-    async fn clear(&self) -> Result<(), Error> {
-        self.live().clear().await
+    async fn clear(&self, log_id: &str) -> Result<(), Error> {
+        self.live().clear(log_id).await
     }
 
     async fn search(&self, request: SearchRequest) -> Result<Hits, Error> {

@@ -225,14 +225,18 @@ fn writer(index: &tantivy::Index) -> tantivy::Result<IndexWriter> {
 
 #[async_trait::async_trait]
 impl Engine for TantivyIndex {
-    async fn checkpoint(&self) -> Result<Option<IndexCheckpoint>, Error> {
+    fn name(&self) -> &'static str {
+        "embedded"
+    }
+
+    async fn checkpoint(&self, _: &str) -> Result<Option<IndexCheckpoint>, Error> {
         Ok(self.state.newest().checkpoint.clone())
     }
 
-    async fn claim(&self) -> Result<Claimed, Error> {
+    async fn claim(&self, log_id: &str) -> Result<Claimed, Error> {
         // Only this process uses the folder, and an index of another version is emptied on opening.
         Ok(Claimed {
-            checkpoint: self.checkpoint().await?,
+            checkpoint: self.checkpoint(log_id).await?,
             outdated: false,
         })
     }
@@ -258,7 +262,7 @@ impl Engine for TantivyIndex {
         }
     }
 
-    async fn clear(&self) -> Result<(), Error> {
+    async fn clear(&self, _: &str) -> Result<(), Error> {
         self.blocking(|state| {
             state.commit(None, |writer| writer.delete_all_documents().map(|_| ()))
         })

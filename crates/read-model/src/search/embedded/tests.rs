@@ -42,7 +42,7 @@ async fn rows(index: &TantivyIndex) -> Vec<Row> {
 
 /// Returns the rows and the checkpoint's position.
 async fn content(index: &TantivyIndex) -> (Vec<u64>, Option<u64>) {
-    let checkpoint = index.checkpoint().await.unwrap();
+    let checkpoint = index.checkpoint("log").await.unwrap();
     let rows = rows(index).await.iter().map(|row| row.0).collect();
     (rows, checkpoint.map(|c| c.position))
 }

@@ -16,13 +16,8 @@ use crate::{
     search::{Document, tokens},
 };
 
-/// The field of the primary key.
-pub(super) const PRIMARY_KEY: &str = "id";
-
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Indexed {
-    /// The row in decimal digits.
-    pub(super) id: String,
     pub(super) row: Row,
     order_id: String,
     tracking_number: String,
@@ -53,7 +48,6 @@ impl From<&Document> for Indexed {
         let names: BTreeSet<_> = items.iter().map(|item| &item.product_name).collect();
         let names = names.into_iter().map(|name| words(name));
         Self {
-            id: row.to_string(),
             row: *row,
             order_id: words(&order.order_id),
             tracking_number: words(&order.tracking_number),

@@ -23,9 +23,17 @@ struct FetchedDocuments {
     results: Vec<Indexed>,
 }
 
+/// Tells whether a claim keeps the content of an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Content {
+    Kept,
+    Deleted,
+}
+
 #[async_trait::async_trait]
 impl Engine for MeilisearchIndex {
-    async fn checkpoint(&self) -> Result<Option<IndexCheckpoint>, Error> {
+    async fn checkpoint(&self, log_id: &str) -> Result<Option<IndexCheckpoint>, Error> {
+        self.ownership(|ownership| ownership.log_id = Some(log_id.to_owned()));
         let Some(stored) = self.stored().await? else {
             return Ok(None);
         };
@@ -36,59 +44,8 @@ impl Engine for MeilisearchIndex {
         }
     }
 
-    async fn claim(&self) -> Result<Claimed, Error> {
-        let found = self.stored().await?;
-        if !self.is_next {
-            self.remove_unfinished_unless_open().await?;
-        }
-        let held = found.as_ref().map(|found| (found.epoch, &*found.owner));
-        let rewind = match self.ownership(|ownership| ownership.take(held, ownership::now())) {
-            Claim::Superseded => return Err(Error::Superseded),
-            Claim::Resume => None,
-            Claim::RewindTo(position) => Some(position),
-        };
-        if found.is_none() {
-            // An existing index without a valid checkpoint is not usable.
-            self.delete().await?;
-            self.prepare().await?;
-            self.ownership(|ownership| ownership.last = None);
-        }
-        let created = self.created().await?.unwrap_or_default();
-        self.ownership(|ownership| {
-            if ownership.created != created {
-                // The index was created anew, so `last` names a task of its predecessor.
-                ownership.last = None;
-            }
-            ownership.created = created;
-        });
-        let stored = found
-            .as_ref()
-            .map_or(Ok(None), StoredCheckpoint::checkpoint)?;
-        let checkpoint = stored.map(|stored| IndexCheckpoint {
-            position: rewind.map_or(stored.position, |to| stored.position.min(to)),
-            answers: rewind.map_or(stored.answers, |_| 0),
-            event_id: rewind.map_or_else(|| stored.event_id.clone(), |_| String::new()),
-            ..stored
-        });
-        let position = checkpoint
-            .as_ref()
-            .map_or(0, |checkpoint| checkpoint.position);
-        let outdated = found
-            .as_ref()
-            .is_some_and(|found| found.schema != self.schema);
-        let mut claim = self.to_stored(&checkpoint.clone().unwrap_or_else(empty_checkpoint))?;
-        if let Some(found) = found {
-            // The existing documents are still of the schema that made them.
-            claim.schema = found.schema;
-        }
-        self.submit(&[Entry::Checkpoint(claim)], position)
-            .await?
-            .await?;
-        self.ownership(|ownership| ownership.record_claim(position));
-        Ok(Claimed {
-            checkpoint,
-            outdated,
-        })
+    async fn claim(&self, log_id: &str) -> Result<Claimed, Error> {
+        self.take_over(log_id, Content::Kept).await
     }
 
     async fn write(
@@ -109,10 +66,12 @@ impl Engine for MeilisearchIndex {
         }
     }
 
-    async fn clear(&self) -> Result<(), Error> {
-        self.delete().await?;
-        self.ownership(|ownership| ownership.last = None);
-        self.claim().await.map(|_| ())
+    async fn clear(&self, log_id: &str) -> Result<(), Error> {
+        self.take_over(log_id, Content::Deleted).await.map(|_| ())
+    }
+
+    fn name(&self) -> &'static str {
+        "meilisearch"
     }
 
     async fn search(&self, request: SearchRequest) -> Result<Hits, Error> {
@@ -125,6 +84,7 @@ impl Engine for MeilisearchIndex {
         last: Row,
         documents: Vec<Document>,
     ) -> Result<Vec<IndexDifference>, Error> {
+        self.owned().await?;
         let url = format!("{}/indexes/{}/documents/fetch", self.server.url, self.uid);
         let body = serde_json::json!({
             "filter": format!("row >= {first} AND row <= {last}"),
@@ -143,5 +103,82 @@ impl Engine for MeilisearchIndex {
             .collect();
         let is_equal = |indexed: &Indexed, document: &Document| *indexed == document.into();
         Ok(differences(indexed, &documents, is_equal))
+    }
+}
+
+impl MeilisearchIndex {
+    /// Claims the index.
+    async fn take_over(&self, log_id: &str, content: Content) -> Result<Claimed, Error> {
+        self.ownership(|ownership| ownership.log_id = Some(log_id.to_owned()));
+        let found = self.stored().await?;
+        if !self.is_next {
+            self.remove_unfinished_unless_open().await?;
+        }
+        let held = found.as_ref().map(|found| (found.epoch, &*found.owner));
+        let rewind = match self.ownership(|ownership| ownership.take(held, ownership::now())) {
+            Claim::Superseded => return Err(Error::Superseded),
+            Claim::Resume => None,
+            Claim::RewindTo(position) => Some(position),
+        };
+        // The settings of an index without a valid checkpoint are unknown.
+        let is_prepared = found.is_some() && content == Content::Kept;
+        if !is_prepared {
+            self.prepare().await?;
+            self.ownership(|ownership| ownership.last = None);
+        }
+        self.record_created().await?;
+        let found = found.filter(|_| is_prepared);
+        let stored = found
+            .as_ref()
+            .map_or(Ok(None), StoredCheckpoint::checkpoint)?;
+        let checkpoint = stored.map(|stored| IndexCheckpoint {
+            position: rewind.map_or(stored.position, |to| stored.position.min(to)),
+            answers: rewind.map_or(stored.answers, |_| 0),
+            event_id: rewind.map_or_else(|| stored.event_id.clone(), |_| String::new()),
+            ..stored
+        });
+        let position = checkpoint
+            .as_ref()
+            .map_or(0, |checkpoint| checkpoint.position);
+        let outdated = found
+            .as_ref()
+            .is_some_and(|found| found.schema != self.schema);
+        let mut claim = self.to_stored(&checkpoint.clone().unwrap_or_else(empty_checkpoint))?;
+        if let Some(found) = found {
+            // The existing documents are still of the schema that made them.
+            claim.schema = found.schema;
+        }
+        // The claim follows directly on the deletion. Another indexer of this log that finds no claim
+        // empties the index too, and both could go on doing so.
+        let emptying = match checkpoint {
+            Some(_) => None,
+            None => Some(self.start_emptying().await?),
+        };
+        let claimed = self.submit(&[Entry::Checkpoint(claim)], position).await?;
+        claimed.await?;
+        if let Some(task) = emptying {
+            self.server.wait_for_task(task).await?;
+        }
+        self.ownership(|ownership| ownership.record_claim(position));
+        Ok(Claimed {
+            checkpoint,
+            outdated,
+        })
+    }
+
+    /// Records which index this process claims.
+    async fn record_created(&self) -> Result<(), Error> {
+        let created = self
+            .info()
+            .await?
+            .map_or_else(String::new, |info| info.created_at);
+        self.ownership(|ownership| {
+            if ownership.created != created {
+                // The index was created anew, so `last` names a task of its predecessor.
+                ownership.last = None;
+            }
+            ownership.created = created;
+        });
+        Ok(())
     }
 }

@@ -65,7 +65,7 @@ impl Found {
 /// A hit as the server sends it.
 #[derive(Debug, Deserialize)]
 struct FoundHit {
-    id: String,
+    row: Row,
     /// The numbers of the sort field.
     #[serde(flatten)]
     numbers: HashMap<String, i64>,
@@ -141,11 +141,13 @@ impl MeilisearchIndex {
         let more = hits.len() > limit;
         hits.truncate(limit);
         let hits = hits.iter().enumerate().map(|(index, hit)| {
-            let row = hit.id.parse().map(Row).map_err(Error::failed)?;
-            let cursor = query.behind(index, &hit.numbers, row);
-            Ok(Hit { row, cursor })
+            let cursor = query.behind(index, &hit.numbers, hit.row);
+            Hit {
+                row: hit.row,
+                cursor,
+            }
         });
-        let hits = hits.collect::<Result<_, Error>>()?;
+        let hits = hits.collect();
         let distribution = counted.facet_distribution.unwrap_or_default();
         Ok(Hits {
             hits,

@@ -15,19 +15,14 @@ use meilisearch_sdk::{
 use serde::Deserialize;
 
 use super::{
-    INTERFERENCE_MESSAGE,
-    document::PRIMARY_KEY,
-    failed, found,
+    INTERFERENCE_MESSAGE, failed, found,
     http::Http,
     ownership::Ownership,
     settings,
-    stored::{Entry, StoredCheckpoint},
+    stored::{CHECKPOINT_KEY, Entry, StoredCheckpoint},
     tasks::{self, TaskFailure},
 };
 use crate::search::{Applied, Error, IndexCheckpoint};
-
-/// The live index.
-const LIVE_UID: &str = "orders";
 
 /// Bounds a search, so that a client learns within 1 s that no answer comes.
 const SEARCH_TIMEOUT: Duration = Duration::from_millis(900);
@@ -35,8 +30,8 @@ const SEARCH_TIMEOUT: Duration = Duration::from_millis(900);
 /// Bounds each call outside of searches. The server accepts a task within it, and runs it later.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The key of the checkpoint's document. The keys of orders are numbers.
-const CHECKPOINT_ID: &str = "checkpoint";
+/// Begins the primary key of an index of orderlog. The id of the log that owns the index follows.
+const PRIMARY_KEY_PREFIX: &str = "log_";
 
 /// The server's address, and the clients that call it.
 #[derive(Debug, Clone)]
@@ -71,16 +66,12 @@ impl fmt::Debug for MeilisearchIndex {
 }
 
 impl MeilisearchIndex {
-    /// Opens the index `orders` of the server at a URL. Neither needs to exist yet.
+    /// Opens the index `uid` of the server at a URL. Neither needs to exist yet.
     ///
     /// # Errors
     /// [`Error::Failed`]: the key cannot be sent as an HTTP header, or the client cannot be
     /// created.
-    pub fn new(url: &str, key: Option<&str>) -> Result<Self, Error> {
-        Self::named(url, key, LIVE_UID)
-    }
-
-    pub(super) fn named(url: &str, key: Option<&str>, name: &str) -> Result<Self, Error> {
+    pub fn new(url: &str, key: Option<&str>, uid: &str) -> Result<Self, Error> {
         let url = url.trim_end_matches('/').to_owned();
         let searches = Http::new(key, SEARCH_TIMEOUT).map_err(failed)?;
         let writes = Http::new(key, WRITE_TIMEOUT).map_err(failed)?;
@@ -92,7 +83,7 @@ impl MeilisearchIndex {
         };
         Ok(Self {
             server,
-            uid: name.to_owned(),
+            uid: uid.to_owned(),
             is_next: false,
             unfinished: false,
             schema: settings::schema().map_err(Error::failed)?,
@@ -125,48 +116,88 @@ impl MeilisearchIndex {
         )
     }
 
-    /// Returns the time at which the server created the index; `None` if there is no index.
-    pub(super) async fn created(&self) -> Result<Option<String>, Error> {
+    /// Returns the primary key of this log's indexes. It names the log, so that the server itself
+    /// rejects each write to the index of another log, also one sent before the index changed hands.
+    fn primary_key(&self) -> Result<String, Error> {
+        let log_id = self.ownership(|ownership| ownership.log_id.clone());
+        let log_id = log_id.ok_or_else(|| Error::failed("the index has not been claimed"))?;
+        Ok(format!("{PRIMARY_KEY_PREFIX}{log_id}"))
+    }
+
+    /// Returns the server's description of the index; `None` if there is no index.
+    pub(super) async fn info(&self) -> Result<Option<IndexInfo>, Error> {
         let url = format!("{}/indexes/{}", self.server.url, self.uid);
         let get = Method::<(), ()>::Get { query: () };
-        let found: Option<IndexInfo> = found(self.server.writes.request(&url, get, 200).await)?;
-        Ok(found.map(|info| info.created_at))
+        found(self.server.writes.request(&url, get, 200).await)
+    }
+
+    /// Returns the description of the log's index; `None` if there is no index.
+    ///
+    /// # Errors
+    /// [`Error::Foreign`]: the index belongs to another log or application.
+    pub(super) async fn owned(&self) -> Result<Option<IndexInfo>, Error> {
+        let Some(info) = self.info().await? else {
+            return Ok(None);
+        };
+        if info.primary_key.as_ref() == Some(&self.primary_key()?) {
+            return Ok(Some(info));
+        }
+        let primary_key = info.primary_key.as_deref();
+        let log_id = primary_key.and_then(|key| key.strip_prefix(PRIMARY_KEY_PREFIX));
+        Err(Error::Foreign {
+            index: self.uid.clone(),
+            owner: log_id.map_or("another application".to_owned(), |id| format!("log {id}")),
+        })
     }
 
     /// Returns the checkpoint; `None` without an index or a checkpoint, or if it belongs to another
     /// index of the same name.
     pub(super) async fn stored(&self) -> Result<Option<StoredCheckpoint>, Error> {
+        let Some(IndexInfo { created_at, .. }) = self.owned().await? else {
+            return Ok(None);
+        };
         let index = self.server.client.index(&self.uid);
-        let stored: Option<StoredCheckpoint> = found(index.get_document(CHECKPOINT_ID).await)?;
-        match stored {
-            Some(stored) if self.created().await?.as_ref() == Some(&stored.created) => {
-                Ok(Some(stored))
-            }
-            _ => Ok(None),
+        let stored: Option<StoredCheckpoint> = found(index.get_document(CHECKPOINT_KEY).await)?;
+        Ok(stored.filter(|stored| stored.created == created_at))
+    }
+
+    /// Creates the index for this log. The server rejects the task if the index exists, so of two
+    /// logs only one creates it.
+    pub(super) async fn create(&self) -> Result<(), Error> {
+        let primary_key = self.primary_key()?;
+        let client = &self.server.client;
+        let created = client.create_index(&self.uid, Some(&primary_key)).await;
+        let task = created.map_err(failed)?.task_uid;
+        match self.server.wait_for_task(task).await {
+            Ok(()) | Err(Error::Refused(_)) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
     /// Creates the index if it is missing, and sends its settings.
     pub(super) async fn prepare(&self) -> Result<(), Error> {
-        let client = &self.server.client;
-        let created = client.create_index(&self.uid, Some(PRIMARY_KEY)).await;
-        // The server rejects the task if the index exists.
-        match self
-            .server
-            .wait_for_task(created.map_err(failed)?.task_uid)
-            .await
-        {
-            Ok(()) | Err(Error::Refused(_)) => {}
-            Err(error) => return Err(error),
-        }
+        self.create().await?;
+        self.owned().await?;
         let settings = settings::settings();
-        let set = client.index(&self.uid).set_settings(&settings).await;
+        let index = self.server.client.index(&self.uid);
+        let set = index.set_settings(&settings).await;
         self.server
             .wait_for_task(set.map_err(failed)?.task_uid)
             .await
     }
 
+    /// Sends the task that deletes all documents, and returns its number.
+    pub(super) async fn start_emptying(&self) -> Result<u32, Error> {
+        let index = self.server.client.index(&self.uid);
+        let accepted = index.delete_all_documents().await;
+        let task = accepted.map_err(failed)?.task_uid;
+        self.ownership(|ownership| ownership.last = Some(task));
+        Ok(task)
+    }
+
+    /// Deletes the index, unless it belongs to another log or application.
     pub(super) async fn delete(&self) -> Result<(), Error> {
+        self.owned().await?;
         let deleted = self.server.client.index(&self.uid).delete().await;
         let task = match deleted {
             Ok(task) => task.task_uid,
@@ -184,8 +215,10 @@ impl MeilisearchIndex {
 
     /// Sends a task, which must be the first of this index after the last one of this process.
     pub(super) async fn submit(&self, entries: &[Entry], position: u64) -> Result<Applied, Error> {
+        let primary_key = self.primary_key()?;
+        let documents: Vec<_> = entries.iter().map(|it| it.keyed(&primary_key)).collect();
         let index = self.server.client.index(&self.uid);
-        let accepted = index.add_or_replace(entries, Some(PRIMARY_KEY)).await;
+        let accepted = index.add_or_replace(&documents, Some(&primary_key)).await;
         let task = match accepted {
             Ok(task) => task.task_uid,
             Err(error @ SdkError::Meilisearch(_)) => return Err(failed(error)),
@@ -228,7 +261,6 @@ impl MeilisearchIndex {
             .ownership(|ownership| ownership.claim())
             .ok_or_else(|| Error::failed("the index has not been claimed"))?;
         Ok(StoredCheckpoint {
-            id: CHECKPOINT_ID.to_owned(),
             log_id: checkpoint.log_id.clone(),
             history: checkpoint.history.clone(),
             event_id: checkpoint.event_id.clone(),
@@ -247,6 +279,8 @@ impl MeilisearchIndex {
 /// The server's description of an index.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct IndexInfo {
-    created_at: String,
+pub(super) struct IndexInfo {
+    /// The time at which the server created the index.
+    pub(super) created_at: String,
+    primary_key: Option<String>,
 }

@@ -7,7 +7,6 @@ use meilisearch_sdk::client::SwapIndexes;
 use super::{
     MeilisearchIndex, failed,
     ownership::Ownership,
-    settings::settings,
     stored::{Entry, StoredCheckpoint},
 };
 use crate::generations::NextGeneration;
@@ -16,6 +15,7 @@ use crate::search::{Engine, Error, LiveIndex};
 #[async_trait::async_trait]
 impl LiveIndex for MeilisearchIndex {
     async fn open_next(&self, next: NextGeneration) -> Result<Option<Arc<dyn Engine>>, Error> {
+        self.owned().await?;
         let other = self.other(next == NextGeneration::New);
         match next {
             NextGeneration::New => other.delete().await?,
@@ -31,6 +31,7 @@ impl LiveIndex for MeilisearchIndex {
         let other = self.with_next(|slot| slot.clone());
         let other = other.ok_or_else(|| Error::failed("there is no index to switch to"))?;
         other.finish().await?;
+        self.owned().await?;
         let swap = SwapIndexes {
             indexes: (self.uid.clone(), other.uid.clone()),
             rename: None,
@@ -74,9 +75,7 @@ impl MeilisearchIndex {
         if self.is_held_by(theirs).await? {
             return Ok(());
         }
-        let index = self.server.client.index(&self.uid);
-        let later = index.set_settings(&settings()).await.map_err(failed)?;
-        self.server.wait_for_task(later.task_uid).await?;
+        self.create().await?;
         if self.is_held_by(theirs).await? {
             return Ok(());
         }
@@ -100,14 +99,12 @@ impl MeilisearchIndex {
 
     async fn remove_unfinished(&self) -> Result<(), Error> {
         let other = self.other(false);
-        if other
-            .stored()
-            .await?
-            .is_some_and(|stored| stored.unfinished)
-        {
-            other.delete().await?;
+        match other.stored().await {
+            Ok(Some(stored)) if stored.unfinished => other.delete().await,
+            // The live index works without the other one. A rebuild reports who owns it.
+            Ok(_) | Err(Error::Foreign { .. }) => Ok(()),
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
     fn with_next<T>(&self, access: impl FnOnce(&mut Option<Arc<Self>>) -> T) -> T {

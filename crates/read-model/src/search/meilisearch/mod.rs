@@ -1,8 +1,12 @@
 //! Meilisearch as the search engine.
 //!
-//! One index, `orders`, holds the orders and one document with the checkpoint. Meilisearch applies
-//! a task completely or not at all, so documents and checkpoint share a task. A second index,
+//! One index, by default `orders`, holds the orders and one document with the checkpoint. Meilisearch
+//! applies a task completely or not at all, so documents and checkpoint share a task. A second index,
 //! `orders-beside`, is the next or the previous generation. One task swaps the two.
+//!
+//! The name of an index's primary key names the log that owns the index. Meilisearch never changes
+//! the primary key of an index with documents, and each write names the key. So the server rejects
+//! the writes of every other log, whatever happened to the index since the writer looked at it.
 //!
 //! The checkpoint also ensures a single writer. A process that claims the index raises its epoch,
 //! and a process that finds a newer epoch than its own stops. Tasks of the old writer may still run

@@ -20,6 +20,8 @@ pub(super) fn now() -> u64 {
 pub(super) struct Ownership {
     /// The name under which this process writes, the same in every index.
     name: String,
+    /// The log that this process indexes; `None` before the first claim or checkpoint.
+    pub(super) log_id: Option<String>,
     /// The epoch of the claim; `None` without a claim.
     claim: Option<u64>,
     /// An epoch that the claim must exceed.
@@ -77,6 +79,7 @@ impl Ownership {
     pub(super) fn of_next_generation(&self) -> Self {
         Self {
             name: self.name.clone(),
+            log_id: self.log_id.clone(),
             min_epoch: self.claim.unwrap_or(0),
             ..Self::default()
         }

@@ -8,7 +8,7 @@ use meilisearch_sdk::{
 };
 
 use super::{
-    document::{PRIMARY_KEY, halves, key},
+    document::{halves, key},
     http::Http,
 };
 use crate::{
@@ -103,7 +103,7 @@ impl Query {
             .iter()
             .flatten()
             .map(String::as_str)
-            .chain([PRIMARY_KEY])
+            .chain(["row"])
             .collect();
         let mut query = SearchQuery::new(&index);
         query

@@ -1,15 +1,19 @@
 //! The documents that a task writes.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::document::Indexed;
 use crate::search::{Error, IndexCheckpoint};
 
+/// The key of the checkpoint's document. The keys of orders are numbers.
+pub(super) const CHECKPOINT_KEY: &str = "checkpoint";
+
 /// The checkpoint as the index holds it. Positions are text, because a double is exact only to
 /// 2^53.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoredCheckpoint {
-    pub(super) id: String,
     pub(super) log_id: String,
     /// Older versions wrote neither this nor the event's id.
     #[serde(default)]
@@ -58,6 +62,29 @@ impl StoredCheckpoint {
 pub(super) enum Entry {
     Order(Indexed),
     Checkpoint(StoredCheckpoint),
+}
+
+/// A document with its key, which is in the field of the index's primary key.
+#[derive(Debug, Serialize)]
+pub(super) struct Keyed<'a> {
+    #[serde(flatten)]
+    key: BTreeMap<&'a str, String>,
+    #[serde(flatten)]
+    entry: &'a Entry,
+}
+
+impl Entry {
+    /// Adds the document's key in this field.
+    pub(super) fn keyed<'a>(&'a self, primary_key: &'a str) -> Keyed<'a> {
+        let key = match self {
+            Self::Order(order) => order.row.to_string(),
+            Self::Checkpoint(_) => CHECKPOINT_KEY.to_owned(),
+        };
+        Keyed {
+            key: BTreeMap::from([(primary_key, key)]),
+            entry: self,
+        }
+    }
 }
 
 /// Returns the checkpoint of an empty index.

@@ -33,6 +33,8 @@ struct Task {
 #[derive(Debug, Deserialize)]
 struct TaskError {
     message: String,
+    #[serde(default)]
+    code: String,
     #[serde(rename = "type")]
     kind: String,
 }
@@ -127,7 +129,11 @@ fn ended(task: Task) -> Option<Result<(), Error>> {
         "enqueued" | "processing" => None,
         "succeeded" => Some(Ok(())),
         "failed" => Some(Err(match task.error {
-            Some(TaskError { message, kind }) if kind == "invalid_request" => {
+            // The index now belongs to another log, so no document is to blame.
+            Some(TaskError { message, code, .. }) if code == "index_primary_key_already_exists" => {
+                Error::failed(message)
+            }
+            Some(TaskError { message, kind, .. }) if kind == "invalid_request" => {
                 Error::Refused(message)
             }
             error => {
@@ -164,7 +170,7 @@ mod tests {
                 let _ = stream.write_all(answer.as_bytes()).await;
             }
         });
-        MeilisearchIndex::new(&format!("http://{address}"), None)
+        MeilisearchIndex::new(&format!("http://{address}"), None, "orders")
             .unwrap()
             .server
     }
@@ -198,6 +204,12 @@ mod tests {
                 r#"{"results":[{"uid":7,"status":"failed","error":
                     {"message":"bad id","type":"invalid_request"}}]}"#,
                 "the search index refuses a document: bad id",
+            ),
+            (
+                r#"{"results":[{"uid":7,"status":"failed","error":
+                    {"message":"Index already has a primary key: `log_a`.",
+                     "code":"index_primary_key_already_exists","type":"invalid_request"}}]}"#,
+                "the search index failed: Index already has a primary key: `log_a`.",
             ),
             (
                 r#"{"results":[{"uid":7,"status":"of a newer version"}]}"#,

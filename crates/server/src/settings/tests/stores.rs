@@ -134,6 +134,24 @@ fn a_meilisearch_is_a_url_with_an_optional_key_that_is_never_shown() {
 }
 
 #[test]
+fn index_in_meilisearch_has_a_name_that_meilisearch_accepts() {
+    let settings = |file: &str| serve(&[], &[], file).map(|serve| serve.meilisearch);
+    let url = "meilisearch-url = 'http://127.0.0.1:7700'\n";
+    let named = |name: &str| settings(&format!("{url}meilisearch-index = '{name}'"));
+    assert_eq!(settings(url).unwrap().unwrap().index, "orders");
+    for name in ["Shop-2_orders", &"a".repeat(64)] {
+        assert_eq!(named(name).unwrap().unwrap().index, name);
+    }
+    for wrong in ["", "a b", "a/b", "ä", &"a".repeat(65)] {
+        let error = named(wrong).unwrap_err();
+        let rule = format!("{wrong:?} must match [A-Za-z0-9_-]{{1,64}}");
+        assert!(error.contains(&rule), "{error}");
+    }
+    let error = settings("meilisearch-index = 'shop'").unwrap_err();
+    assert!(error.ends_with("\"shop\" needs meilisearch-url"), "{error}");
+}
+
+#[test]
 fn a_node_without_the_role_command_needs_an_events_url() {
     let roles = |roles: &str, events: &str| {
         let environment = [("ORDERLOG_ROLES", roles), ("ORDERLOG_EVENTS_URL", events)];
