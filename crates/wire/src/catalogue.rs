@@ -1,6 +1,8 @@
 //! Explains every error with its case and the client's next step. The source of
 //! `docs/reference/errors.md`.
 
+use std::time::Duration;
+
 use domain::id;
 
 use crate::{Error, Incident, OrderAction, Resource};
@@ -72,6 +74,7 @@ pub fn catalogue() -> Vec<Explained> {
             why: "one is under way".to_owned(),
         },
         Error::DeadlineExceeded,
+        Error::QueryTooSlow(Duration::from_secs(2)),
         Error::StoreUnavailable,
         Error::SearchUnavailable,
         Error::ShuttingDown,
@@ -149,6 +152,9 @@ fn case(error: &Error) -> &'static str {
         Error::DeadlineExceeded => {
             "The call's own deadline, its `grpc-timeout`, is over. The outcome of a command is unknown."
         }
+        Error::QueryTooSlow(_) => {
+            "A list or search worked for longer than the server's `query-timeout`, and was stopped."
+        }
         Error::StoreUnavailable => {
             "The log or the documents cannot be read or written. The outcome of a command is unknown."
         }
@@ -208,6 +214,9 @@ fn next_step(error: &Error) -> &'static str {
         }
         Error::DeadlineExceeded | Error::StoreUnavailable => {
             "Send the command again with its `request_id`, and the query as it was."
+        }
+        Error::QueryTooSlow(_) => {
+            "Narrow the filters, leave out facets, or ask the operator for a longer `query-timeout`."
         }
         Error::SearchUnavailable => "Retry. Queries without text are answered meanwhile.",
         Error::ShuttingDown => "Retry at another node, or at this one after its restart.",

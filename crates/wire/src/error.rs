@@ -1,6 +1,6 @@
 //! Every error that orderlog returns to clients, with its message.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use uuid::Uuid;
 
@@ -121,6 +121,9 @@ pub enum Error {
         "the call's deadline is over; the outcome of a command is unknown then: send it again with its request_id"
     )]
     DeadlineExceeded,
+    /// A list or search did not finish within the server's `query-timeout`.
+    #[error("the query did not finish within the server's query-timeout of {0:?}")]
+    QueryTooSlow(Duration),
     /// The event store does not answer.
     #[error(
         "the store does not answer; the outcome of a command is unknown then: send it again with its request_id"

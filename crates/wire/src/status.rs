@@ -41,6 +41,7 @@ impl Error {
             Self::OriginNotAllowed | Self::PermissionDenied(_) => "PERMISSION_DENIED",
             Self::Unauthenticated => "UNAUTHENTICATED",
             Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Self::QueryTooSlow(_) => "QUERY_TOO_SLOW",
             Self::StoreUnavailable => "STORE_UNAVAILABLE",
             Self::SearchUnavailable => "SEARCH_UNAVAILABLE",
             Self::Overloaded(_) => "OVERLOADED",
@@ -63,7 +64,9 @@ impl Error {
             | Self::RebuildNotPossible { .. } => Code::FailedPrecondition,
             Self::VersionMismatch { .. } => Code::Aborted,
             Self::PositionBeyondHead { .. } => Code::OutOfRange,
-            Self::ReadModelBehind { .. } | Self::DeadlineExceeded => Code::DeadlineExceeded,
+            Self::ReadModelBehind { .. } | Self::DeadlineExceeded | Self::QueryTooSlow(_) => {
+                Code::DeadlineExceeded
+            }
             Self::OriginNotAllowed | Self::PermissionDenied(_) => Code::PermissionDenied,
             Self::Unauthenticated => Code::Unauthenticated,
             Self::StoreUnavailable

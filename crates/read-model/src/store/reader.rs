@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     io,
     path::Path,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, Weak},
 };
 
 use contract::orders::v1::Order;
@@ -14,6 +14,10 @@ use tokio::{runtime::Handle, sync::watch};
 
 use super::{Checkpoint, Error, json};
 use crate::{Row, request::OrderFilter, search::Document};
+
+/// A dropped snapshot ends its statement after this many more instructions of SQLite's machine: less
+/// than a millisecond.
+const INSTRUCTIONS_BETWEEN_CHECKS: i32 = 10_000;
 
 /// Read connections to the live file.
 #[derive(Debug, Clone)]
@@ -65,7 +69,7 @@ pub struct Reader {
     history: History,
 }
 
-/// What is known about the history of the log that the documents are made from.
+/// The knowledge about the history of the log that the documents are made from.
 #[derive(Debug, Clone)]
 pub(super) struct History {
     /// False while the documents have events that the log no longer has.
@@ -87,10 +91,6 @@ impl Reader {
             reindex,
             history,
         }
-    }
-
-    pub(super) fn pool(&self) -> SqlitePool {
-        self.pool.current()
     }
 
     /// Returns the log position up to which events are applied.
@@ -145,8 +145,7 @@ impl Reader {
     /// # Errors
     /// [`Error::Sqlite`]: the file cannot be read.
     pub async fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
-        let mut connection = self.pool().acquire().await?;
-        super::checkpoint(&mut connection).await
+        Ok(self.snapshot().await?.checkpoint)
     }
 
     /// Returns an order, if it exists, and the position of the snapshot.
@@ -217,11 +216,16 @@ impl Reader {
         Ok((documents, snapshot.as_of))
     }
 
+    /// Begins a snapshot. Every read of this reader's connections takes one, because each sets the
+    /// connection's progress handler anew.
     pub(super) async fn snapshot(&self) -> Result<Snapshot, Error> {
-        let mut transaction = self.pool().begin().await?;
+        let mut transaction = self.pool.current().begin().await?;
+        let in_use = Arc::new(());
+        end_with(&mut transaction, Arc::downgrade(&in_use)).await?;
         // The first SELECT starts the transaction's snapshot.
         let checkpoint = super::checkpoint(&mut transaction).await?;
         Ok(Snapshot {
+            _in_use: in_use,
             transaction,
             as_of: checkpoint
                 .as_ref()
@@ -245,8 +249,19 @@ pub struct Found {
     pub history: String,
 }
 
-/// The file at one position, until it is dropped.
+/// Ends the statements of a connection once its snapshot is dropped, so that no thread works for a
+/// caller that is gone.
+async fn end_with(connection: &mut SqliteConnection, snapshot: Weak<()>) -> Result<(), Error> {
+    let mut handle = connection.lock_handle().await?;
+    let is_in_use = move || snapshot.strong_count() > 0;
+    handle.set_progress_handler(INSTRUCTIONS_BETWEEN_CHECKS, is_in_use);
+    Ok(())
+}
+
+/// The file at one position, until it is dropped. The drop ends a statement that is still running.
 pub(super) struct Snapshot {
+    /// The statements run for as long as this exists.
+    _in_use: Arc<()>,
     transaction: Transaction<'static, Sqlite>,
     pub(super) as_of: u64,
     /// The checkpoint of the snapshot; `None` before the first batch.

@@ -359,7 +359,18 @@ impl Serve {
                 meilisearch: settings.meilisearch.clone(),
                 indexer: settings.roles.indexer,
             };
-            Some(ReadSide::start(folder, source, engine, streams, &self.ended, tasks).await?)
+            Some(
+                ReadSide::start(
+                    folder,
+                    source,
+                    engine,
+                    settings.query_timeout,
+                    streams,
+                    &self.ended,
+                    tasks,
+                )
+                .await?,
+            )
         } else {
             None
         };

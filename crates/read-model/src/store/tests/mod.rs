@@ -9,6 +9,7 @@ mod page;
 mod parked;
 mod plans;
 mod rebuild;
+mod snapshot;
 mod statistics;
 
 use std::collections::BTreeMap;
