@@ -11,7 +11,7 @@ mod services;
 mod source;
 mod write_side;
 
-use std::{io, net::SocketAddr, pin::pin, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, pin::pin, time::Duration};
 
 use drain::Drain;
 use event_log::Location;
@@ -245,7 +245,7 @@ impl Serve {
         let (health, health_service) = Health::new(sides.needs()).await;
         let routes = sides.routes(health_service, &streams, self.read.handle())?;
         let places = Places::new(self.settings.limits.connections);
-        let observer = Observer::of(sides.write, sides.read, &places);
+        let observer = Observer::of(sides.write, sides.read, &places, self.sqlite_files());
         self.serve_metrics(observer, &health)?;
         let address = self.listener.local_addr();
         let address = address.map_err(|error| Error::Listen(self.settings.listen, error))?;
@@ -308,6 +308,19 @@ impl Serve {
         let _there = self.read.handle().enter();
         let export = trace::Export::start(&collector.url, collector.authorities()?)?;
         Ok(Some(export))
+    }
+
+    /// Returns the SQLite files of the node, by their name in the metrics.
+    fn sqlite_files(&self) -> Vec<(&'static str, PathBuf)> {
+        let settings = &self.settings;
+        let mut files = Vec::new();
+        if let (true, Location::File(events)) = (settings.roles.command, &settings.log) {
+            files.push(("events", events.clone()));
+        }
+        if settings.roles.query {
+            files.push(("documents", settings.data_dir.join("read.db")));
+        }
+        files
     }
 
     /// Serves the metrics, if their address is bound.
