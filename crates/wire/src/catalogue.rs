@@ -69,6 +69,10 @@ pub fn catalogue() -> Vec<Explained> {
             wanted: 2,
             position: 7,
         },
+        Error::OrderParked {
+            order_id: "o-1".to_owned(),
+            version: 1,
+        },
         Error::RebuildNotPossible {
             projection: "search",
             why: "one is under way".to_owned(),
@@ -145,6 +149,10 @@ fn case(error: &Error) -> &'static str {
         Error::ReadModelBehind { .. } => {
             "The read model did not reach `min_position` within `max_wait`."
         }
+        Error::OrderParked { .. } => {
+            "An event of the order cannot be projected: it is damaged, or of a newer version. The order does \
+             not reach `min_version`, or is not known at all."
+        }
         Error::RebuildNotPossible { .. } => {
             "A rebuild is under way, there is no previous generation, another node is the indexer, or \
              the log is empty."
@@ -208,6 +216,10 @@ fn next_step(error: &Error) -> &'static str {
         } => "Ask again, or wait longer: at most 30 s.",
         Error::ReadModelBehind { .. } => {
             "Ask again, wait longer (at most 30 s), or ask with `min_position` 0 for an older state."
+        }
+        Error::OrderParked { .. } => {
+            "Tell the operator, who finds the cause with `orderlog parked list`. Without `min_version`, an \
+             order with a `version` in the metadata is answered in that version."
         }
         Error::RebuildNotPossible { .. } => {
             "Remove the cause that `PreconditionFailure` names: wait, or call the node that is the indexer."

@@ -98,6 +98,14 @@ pub enum Error {
         /// The position that the read model has reached.
         position: u64,
     },
+    /// An event of the order cannot be projected, so the read model does not have what the client wants.
+    #[error("an event of order {order_id} after version {version} cannot be projected")]
+    OrderParked {
+        /// The id of the order.
+        order_id: String,
+        /// The version before that event; 0 if no event of the order can be projected.
+        version: u64,
+    },
     /// A rebuild of a projection cannot start now.
     #[error("{projection} cannot be rebuilt: {why}")]
     RebuildNotPossible {

@@ -22,7 +22,7 @@ pub use comparison::{Comparison, Difference, ReceiverClosed};
 pub use list::Listing;
 pub use page::MAX_PAGE_BYTES;
 pub use parked::{Parked, Projection, ReindexBatch, ReindexEntry};
-pub use reader::{Found, Reader};
+pub use reader::{Found, FoundOrder, Reader};
 pub use rebuild::TotalsCheck;
 use sqlite::Durability;
 use sqlx::{SqliteConnection, migrate::Migrator};

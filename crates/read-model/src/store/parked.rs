@@ -213,6 +213,23 @@ impl Writer {
         self.run(script.commit()).await
     }
 
+    /// Removes the search parking of orders of which the search index has accepted a document.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`]: the file cannot be written.
+    pub async fn unpark_indexed(&mut self, rows: &[Row]) -> Result<(), Error> {
+        self.roll_back().await?;
+        sqlx::query(
+            "DELETE FROM parked WHERE projection = ? AND order_id IN \
+             (SELECT order_id FROM orders WHERE row IN (SELECT value FROM json_each(?)))",
+        )
+        .bind(Projection::Search.name())
+        .bind(json(rows)?)
+        .execute(&mut self.connection)
+        .await?;
+        Ok(())
+    }
+
     /// Removes an order's search parking and queues the order for another attempt.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use prost::Message as _;
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::{runtime::Handle, sync::watch};
 
-use super::{Checkpoint, Error, json};
+use super::{Checkpoint, Error, Projection, json};
 use crate::{Row, request::OrderFilter, search::Document};
 
 /// A dropped snapshot ends its statement after this many more instructions of SQLite's machine: less
@@ -148,22 +148,26 @@ impl Reader {
         Ok(self.snapshot().await?.checkpoint)
     }
 
-    /// Returns an order, if it exists, and the position of the snapshot.
+    /// Returns an order, and whether it is parked.
     ///
     /// # Errors
     /// - [`Error::Sqlite`]: the file cannot be read.
     /// - [`Error::Damaged`]: the stored document cannot be decoded.
-    pub async fn order(&self, order_id: &str) -> Result<(Option<Order>, u64), Error> {
+    pub async fn order(&self, order_id: &str) -> Result<FoundOrder, Error> {
         let mut snapshot = self.snapshot().await?;
-        let row = sqlx::query_as("SELECT row, body FROM orders WHERE order_id = ?")
-            .bind(order_id)
-            .fetch_optional(snapshot.connection())
-            .await?;
+        let (row, body, is_parked): (Option<Row>, Option<Vec<u8>>, bool) =
+            sqlx::query_as(SELECT_ORDER)
+                .bind(order_id)
+                .bind(Projection::Documents.name())
+                .fetch_one(snapshot.connection())
+                .await?;
+        let row = row.zip(body);
         let mut documents = snapshot.documents(row.into_iter().collect()).await?;
-        Ok((
-            documents.pop().map(|document| document.order),
-            snapshot.as_of,
-        ))
+        Ok(FoundOrder {
+            order: documents.pop().map(|document| document.order),
+            is_parked,
+            as_of: snapshot.as_of,
+        })
     }
 
     /// Returns the orders of these distinct rows that match the filter, in the given sequence, up
@@ -233,6 +237,23 @@ impl Reader {
             checkpoint,
         })
     }
+}
+
+/// Selects the row and the body of an order, if it has them, and whether it is parked.
+const SELECT_ORDER: &str = "SELECT row, body, parked.order_id IS NOT NULL
+    FROM (SELECT ?1 AS order_id) AS wanted
+    LEFT JOIN orders ON orders.order_id = wanted.order_id
+    LEFT JOIN parked ON parked.projection = ?2 AND parked.order_id = wanted.order_id";
+
+/// One order, if the documents have it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FoundOrder {
+    /// The order in its newest state without a parked event; `None` if there is none.
+    pub order: Option<Order>,
+    /// Whether an event of the order cannot be projected.
+    pub is_parked: bool,
+    /// The position of the snapshot.
+    pub as_of: u64,
 }
 
 /// The first orders of some rows.

@@ -202,7 +202,7 @@ impl Store {
     }
 
     async fn order(&self, id: &str) -> Order {
-        self.reader.order(id).await.unwrap().0.unwrap()
+        self.reader.order(id).await.unwrap().order.unwrap()
     }
 }
 

@@ -23,6 +23,6 @@ async fn a_dropped_read_frees_its_connection() {
     let ended = timeout(Duration::from_millis(100), read).await;
     assert!(ended.is_err(), "{ended:?}");
     let next = timeout(DEADLINE, reader.order("o")).await;
-    let (order, _) = next.expect("the statement still runs").unwrap();
-    assert_eq!(order.unwrap().order_id, "o");
+    let found = next.expect("the statement still runs").unwrap();
+    assert_eq!(found.order.unwrap().order_id, "o");
 }
