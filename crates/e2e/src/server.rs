@@ -47,6 +47,8 @@ pub struct Node {
     pub credentials: Option<settings::Credentials>,
     /// The token and TLS settings for calls to other nodes.
     pub caller: settings::Caller,
+    /// The time that a list or text search may work. `None` means the default of the tests.
+    pub query_timeout: Option<Duration>,
     /// The age at which connections close. `None` does not limit it.
     pub max_connection_age: Option<Duration>,
     /// The limits on the resources that clients use.
@@ -276,6 +278,7 @@ impl Running {
                     limits: node.limits,
                     drain_timeout,
                     drain_delay: Duration::ZERO,
+                    query_timeout: node.query_timeout.unwrap_or(DEADLINE),
                     max_connection_age: node.max_connection_age,
                 };
                 let serve = Serve::bind(settings).await.unwrap();

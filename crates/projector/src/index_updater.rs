@@ -4,8 +4,9 @@ use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
 
 use prost::Message as _;
 use read_model::{
+    Row,
     search::{self, Applied, Document, Engine, IndexCheckpoint},
-    store::{self, ChangeCursor, Checkpoint, Parked, Reader},
+    store::{self, ChangeCursor, Checkpoint, Parked, Projection, Reader},
 };
 use telemetry::metrics;
 use tokio::time::{Instant, sleep_until};
@@ -71,8 +72,8 @@ struct WriteInFlight {
     stores: IndexCheckpoint,
     /// The document of a write with exactly one document, ready to be parked.
     single: Option<Parked>,
-    /// Number of documents in the write.
-    count: usize,
+    /// The rows of the documents in the write.
+    rows: Vec<Row>,
     since: Instant,
     write: Applied,
 }
@@ -222,17 +223,34 @@ impl IndexUpdater {
         let write = self.engine.write(documents.clone(), self.stored.clone());
         match write.await?.await {
             Err(search::Error::Refused(_)) => {}
-            applied => return Ok(applied?),
+            applied => {
+                applied?;
+                return self.unpark(rows(&documents)).await;
+            }
         }
         for document in documents {
             let single = parked(&document);
+            let row = document.row;
             let write = self.engine.write(vec![document], self.stored.clone());
             match write.await?.await {
                 Err(search::Error::Refused(error)) => {
                     self.handle.park(Parked { error, ..single }).await?;
                 }
-                applied => applied?,
+                applied => {
+                    applied?;
+                    self.unpark(vec![row]).await?;
+                }
             }
+        }
+        Ok(())
+    }
+
+    /// Removes the parking of orders that the index has accepted in a later state. Nearly always no
+    /// order is parked, and then it writes nothing.
+    async fn unpark(&mut self, rows: Vec<Row>) -> Result<(), Error> {
+        let first = self.documents.parked(Projection::Search, "", 1).await?;
+        if !first.is_empty() && !rows.is_empty() {
+            self.handle.unpark_indexed(rows).await?;
         }
         Ok(())
     }
@@ -296,7 +314,8 @@ impl IndexUpdater {
             [document] => Some(parked(document)),
             _ => None,
         };
-        let (count, since) = (documents.len(), Instant::now());
+        let rows = rows(&documents);
+        let since = Instant::now();
         let write = self.engine.write(documents, stores.clone()).await?;
         self.cursor = next;
         self.in_flight.push_back(WriteInFlight {
@@ -304,7 +323,7 @@ impl IndexUpdater {
             next,
             stores,
             single,
-            count,
+            rows,
             since,
             write,
         });
@@ -321,8 +340,9 @@ impl IndexUpdater {
         };
         match applied {
             Ok(()) => {
-                metrics::indexed(oldest.count, oldest.since.elapsed());
+                metrics::indexed(oldest.rows.len(), oldest.since.elapsed());
                 self.stored = oldest.stores;
+                self.unpark(oldest.rows).await?;
                 if oldest.next >= self.refused_until {
                     self.max_documents = self.engine.write_limits().documents;
                 }
@@ -359,6 +379,10 @@ impl IndexUpdater {
         self.cursor = self.applied_cursor;
         Ok(())
     }
+}
+
+fn rows(documents: &[Document]) -> Vec<Row> {
+    documents.iter().map(|document| document.row).collect()
 }
 
 /// Returns the parked entry of a document, without the error.

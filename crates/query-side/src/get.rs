@@ -1,6 +1,7 @@
 //! GetOrder: one order, at or past a version on request.
 
 use contract::orders::v1::{GetOrderRequest, GetOrderResponse};
+use read_model::store::FoundOrder;
 use wire::{Error, Resource, Violations};
 
 use crate::{queries::Queries, wait::Wait};
@@ -17,13 +18,23 @@ impl Queries {
             // Marks the position as seen before the read, so that any later change ends the wait.
             position.mark_unchanged();
             let found = self.documents.order(&request.order_id).await;
-            let (order, as_of_position) = found.map_err(|error| Error::from(&error))?;
+            let FoundOrder {
+                order,
+                is_parked,
+                as_of: as_of_position,
+            } = found.map_err(|error| Error::from(&error))?;
             let version = order.as_ref().map_or(0, |order| order.version);
-            let Some(wanted) = request.min_version.filter(|wanted| version < *wanted) else {
+            let later = request.min_version.filter(|wanted| version < *wanted);
+            if is_parked && (order.is_none() || later.is_some()) {
+                let order_id = request.order_id;
+                return Err(Error::OrderParked { order_id, version });
+            }
+            let Some(wanted) = later else {
                 return match order {
                     Some(order) => Ok(GetOrderResponse {
                         order: Some(order),
                         as_of_position,
+                        parked: is_parked,
                     }),
                     None => Err(Error::NotFound(Resource::Order, request.order_id)),
                 };

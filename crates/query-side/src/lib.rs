@@ -6,13 +6,15 @@
 //! 2. [`token`] reads the page token, which holds the end of the previous page.
 //! 3. `Queries::reached` waits until the documents have been compared with the log, and reach the
 //!    position that the request asks for. [`wait`] bounds the time.
-//! 4. The documents answer. With free text, the search engine first finds the orders that the
+//! 4. The documents answer, a list within its timeout and as one of a few ([`Lists`](lists::Lists)).
+//!    With free text, the search engine first finds the orders that the
 //!    documents then return.
 //!
 //! The public modules need no I/O.
 
 pub mod check;
 mod get;
+mod lists;
 mod queries;
 mod search;
 mod service;
@@ -20,7 +22,7 @@ pub mod token;
 pub mod wait;
 mod watch;
 
-pub use queries::Queries;
+pub use queries::{Queries, Readers};
 
 /// Returns the limits that clients of QueryService can meet.
 pub fn limits() -> impl Iterator<Item = wire::Limit> {

@@ -1,13 +1,16 @@
 //! The state that all queries share: the documents, the search engine, and the limits.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use read_model::{progress::Progress, search::Engine, store::Reader};
-use tokio::{sync::Semaphore, time::timeout_at};
+use tokio::{
+    sync::{Semaphore, watch},
+    time::timeout_at,
+};
 use tokio_util::sync::CancellationToken;
 use wire::{Error, Limit};
 
-use crate::wait::Wait;
+use crate::{lists::Lists, lists::MAX_WAITING_LISTS, wait::Wait};
 
 /// Maximum number of concurrent text searches. The engine runs fewer at a time, and the others
 /// wait.
@@ -16,7 +19,21 @@ const MAX_SEARCHES: usize = 256;
 /// Maximum number of open streams: each reads the changes whenever the documents advance.
 const MAX_WATCHERS: usize = 1000;
 
-pub(crate) const LIMITS: [Limit; 2] = [
+/// Connections for the reads of one order or of statistics.
+const POINT_CONNECTIONS: u32 = 2;
+
+/// Connections for the pages of text searches, which read at most 500 orders by their rows.
+const PAGE_CONNECTIONS: u32 = 1;
+
+/// Connections for WatchOrders: one for the changes while another lists the initial orders.
+const WATCH_CONNECTIONS: u32 = 2;
+
+pub(crate) const LIMITS: [Limit; 3] = [
+    Limit::new(
+        "searches without text that wait for one of the processors",
+        MAX_WAITING_LISTS as u64,
+        "`OVERLOADED`",
+    ),
     Limit::new(
         "text searches, of which one for each processor runs",
         MAX_SEARCHES as u64,
@@ -25,10 +42,56 @@ pub(crate) const LIMITS: [Limit; 2] = [
     Limit::new("`WatchOrders` streams", MAX_WATCHERS as u64, "`OVERLOADED`"),
 ];
 
+/// Readers of the documents with connections of their own for each kind of read, so that no kind
+/// waits for another.
+#[derive(Debug, Clone)]
+pub struct Readers {
+    /// Reads single orders and statistics.
+    points: Reader,
+    lists: Lists,
+    /// Reads the pages of text searches.
+    pages: Reader,
+    /// Reads for WatchOrders.
+    watchers: Reader,
+}
+
+impl Readers {
+    /// Opens the readers. `open` opens a reader with a number of connections, and `timeout` bounds
+    /// each list.
+    ///
+    /// # Errors
+    /// The error of `open`.
+    pub async fn open<E>(
+        timeout: Duration,
+        open: impl AsyncFn(u32) -> Result<Reader, E>,
+    ) -> Result<Self, E> {
+        Ok(Self {
+            points: open(POINT_CONNECTIONS).await?,
+            lists: Lists::open(timeout, &open).await?,
+            pages: open(PAGE_CONNECTIONS).await?,
+            watchers: open(WATCH_CONNECTIONS).await?,
+        })
+    }
+
+    /// Returns a receiver that is false while the documents have events that the log no longer has.
+    #[must_use]
+    pub fn consistent(&self) -> watch::Receiver<bool> {
+        self.points.consistent()
+    }
+}
+
 /// Implements QueryService from the documents and the search engine.
 #[derive(Debug, Clone)]
 pub struct Queries {
+    /// Reads single orders and statistics, and tells the position of the documents.
     pub(crate) documents: Reader,
+    pub(crate) lists: Lists,
+    /// Reads the pages of text searches.
+    pub(crate) pages: Reader,
+    /// Reads for WatchOrders.
+    pub(crate) watched: Reader,
+    /// Lets one stream at a time list its initial orders.
+    pub(crate) initial_lists: Arc<Semaphore>,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) index: Progress,
     pub(crate) stop: CancellationToken,
@@ -40,13 +103,23 @@ impl Queries {
     /// Creates the service from the documents and the search engine. `index` is the progress of the
     /// engine's index. `stop` ends the streams.
     pub fn new(
-        documents: Reader,
+        readers: Readers,
         engine: Arc<dyn Engine>,
         index: Progress,
         stop: CancellationToken,
     ) -> Self {
+        let Readers {
+            points,
+            lists,
+            pages,
+            watchers,
+        } = readers;
         Self {
-            documents,
+            documents: points,
+            lists,
+            pages,
+            watched: watchers,
+            initial_lists: Arc::new(Semaphore::new(1)),
             engine,
             index,
             stop,

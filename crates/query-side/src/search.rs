@@ -5,12 +5,13 @@ use std::time::Duration;
 use contract::orders::v1::{SearchOrdersRequest, SearchOrdersResponse};
 use read_model::{
     request::{Cursor, Sort, SortField},
-    search::SearchRequest,
+    search::{self, SearchRequest},
+    store::Reader,
 };
 use tokio::time::sleep;
 use wire::{Error, Violations};
 
-use crate::{check, check::Search, queries::Queries, token, wait::Wait};
+use crate::{check, check::Search, lists::in_time, queries::Queries, token, wait::Wait};
 
 /// Interval between searches while the index is behind the position that the request waits for.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);
@@ -66,11 +67,11 @@ impl Queries {
             ..
         } = search;
         let sort = sort.unwrap_or(NEWEST_FIRST);
-        let listing = self
-            .documents
-            .list(&filter, sort, after, limit, &facets)
-            .await;
-        let listing = listing.map_err(|error| Error::from(&error))?;
+        let read = async |documents: &Reader| {
+            let listing = documents.list(&filter, sort, after, limit, &facets);
+            listing.await
+        };
+        let listing = self.lists.read(read).await?;
         let response = SearchOrdersResponse {
             orders: listing.orders,
             total_size: listing.total,
@@ -127,16 +128,22 @@ impl Queries {
             limit,
             facets,
             newest: self.documents.position(),
+            timeout: self.lists.timeout,
         };
         let searches = self.searches.try_acquire();
         let _permit = searches.map_err(|_| Error::Overloaded("too many searches"))?;
-        let hits = self.engine.search(request).await.map_err(|error| {
-            tracing::error!(%error, "the search engine failed");
-            Error::SearchUnavailable
+        let hits = self.engine.search(request).await;
+        let hits = hits.map_err(|error| match error {
+            search::Error::TooSlow => Error::QueryTooSlow(self.lists.timeout),
+            error => {
+                tracing::error!(%error, "the search engine failed");
+                Error::SearchUnavailable
+            }
         })?;
         // The documents may be newer than the index, so orders that no longer match are left out.
-        let found = self.documents.orders_by_rows(&hits.rows(), &filter).await;
-        let found = found.map_err(|error| Error::from(&error))?;
+        let rows = hits.rows();
+        let found = self.pages.orders_by_rows(&rows, &filter);
+        let found = in_time(self.lists.timeout, found).await?;
         // An index of another log or history has other orders at the same rows. An empty index without
         // a checkpoint answers from position 0. Any other index without one changed hands.
         let shared = self.index.report().shared;

@@ -13,7 +13,7 @@ use read_model::{
     store::{ChangeCursor, Reader},
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{Instant, timeout_at},
 };
 use tokio_stream::Stream;
@@ -22,7 +22,7 @@ use tonic::Status;
 use tracing::{Instrument as _, Span};
 use wire::Error;
 
-use crate::queries::Queries;
+use crate::{lists::in_time, queries::Queries};
 
 /// Maximum number of orders read in one call, and so in one response.
 const MAX_PAGE_ORDERS: usize = 200;
@@ -46,7 +46,9 @@ impl Queries {
             return Err(Error::ReadModelDiverged);
         }
         let watcher = Watcher {
-            documents: self.documents.clone(),
+            documents: self.watched.clone(),
+            initial_lists: Arc::clone(&self.initial_lists),
+            list_timeout: self.lists.timeout,
             position: self.documents.subscribe(),
             consistent,
             filter,
@@ -93,6 +95,9 @@ impl Stream for OrderStream {
 
 struct Watcher {
     documents: Reader,
+    /// Lets one stream at a time list, so that the changes of the others have a connection.
+    initial_lists: Arc<Semaphore>,
+    list_timeout: Duration,
     /// The position of the documents.
     position: watch::Receiver<u64>,
     /// Changes when the log goes back. The orders that were sent may be lost then.
@@ -138,11 +143,12 @@ impl Watcher {
 
     /// Returns the next of the orders that match now.
     async fn next_page(&mut self) -> Result<WatchOrdersResponse, Error> {
-        let page = self
-            .documents
-            .list(&self.filter, OLDEST_FIRST, self.after, MAX_PAGE_ORDERS, &[])
-            .await;
-        let page = page.map_err(|error| Error::from(&error))?;
+        let turn = self.initial_lists.acquire().await;
+        let _turn = turn.map_err(|_| Error::ShuttingDown)?;
+        let page =
+            self.documents
+                .list(&self.filter, OLDEST_FIRST, self.after, MAX_PAGE_ORDERS, &[]);
+        let page = in_time(self.list_timeout, page).await?;
         // The changes after the first page must be sent.
         let position = *self.reported.get_or_insert(page.as_of);
         self.after = page.next;

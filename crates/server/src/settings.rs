@@ -39,13 +39,20 @@ pub use meilisearch::Meilisearch;
 pub use roles::Roles;
 use sources::Found;
 pub use sources::Sources;
-use table::{DRAIN_DELAY, DRAIN_TIMEOUT, EVENTS_URL, LISTEN, MAX_CONNECTION_AGE, ROLES, SERVER};
+use table::{
+    DRAIN_DELAY, DRAIN_TIMEOUT, EVENTS_URL, LISTEN, MAX_CONNECTION_AGE, QUERY_TIMEOUT, ROLES,
+    SERVER,
+};
 pub use telemetry::{Collector, LogFormat, Metrics, Telemetry};
 pub use tls::Tls;
 use tonic::transport::Endpoint;
 
 /// Maximum of a setting in seconds: a day.
 const MAX_SECONDS: u64 = 86_400;
+
+/// Maximum of the query timeout in milliseconds. A call may take 60 s until its answer, half of which
+/// may be the wait for a position.
+const MAX_QUERY_TIMEOUT_MILLIS: u64 = 30_000;
 
 /// The settings of `orderlog serve`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +85,8 @@ pub struct Serve {
     pub drain_timeout: Duration,
     /// The time for which calls are still served after SIGTERM: at most `drain_timeout`.
     pub drain_delay: Duration,
+    /// The time that a list or text search may work: from 1 ms to 30 s.
+    pub query_timeout: Duration,
     /// The age at which connections close. `None` does not limit it.
     pub max_connection_age: Option<Duration>,
 }
@@ -100,6 +109,7 @@ impl Sources<'_> {
             |value| seconds(value).filter(|age| !age.is_zero()),
             &format!("must be a whole number of seconds from 1 to {MAX_SECONDS}"),
         )?;
+        let query_timeout = self.query_timeout()?;
         let tls = self.tls()?;
         let credentials = self.credentials()?;
         let lacking = match (&tls, &credentials) {
@@ -125,6 +135,7 @@ impl Sources<'_> {
             limits: Limits::default(),
             drain_timeout,
             drain_delay,
+            query_timeout,
             max_connection_age: max_connection_age.value,
         })
     }
@@ -174,6 +185,19 @@ impl Sources<'_> {
             }),
             _ => Ok((timeout, delay.value.min(timeout))),
         }
+    }
+
+    /// Reads the time that a list or text search may work.
+    fn query_timeout(&self) -> Result<Duration, Error> {
+        let milliseconds = |value: &str| {
+            let milliseconds = value.parse().ok()?;
+            let valid = 1..=MAX_QUERY_TIMEOUT_MILLIS;
+            valid.contains(&milliseconds).then_some(milliseconds)
+        };
+        let rule =
+            format!("must be a whole number of milliseconds from 1 to {MAX_QUERY_TIMEOUT_MILLIS}");
+        let found = self.find(QUERY_TIMEOUT, milliseconds, &rule)?;
+        Ok(Duration::from_millis(found.value))
     }
 
     /// Reads the server that a client command calls, and the token and TLS files for the call.

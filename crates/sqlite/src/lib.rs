@@ -9,12 +9,15 @@
 //!   rejected before it changes.
 //! - [`readers`] opens the pool of read-only connections.
 //! - [`reader`] opens a file read-only, also while another process owns it.
+//! - [`WalLimit`] keeps the write-ahead log small, and [`wal_path`] names its file.
 //! - [`close`] folds the write-ahead log into the file. [`close_as_one_file`] leaves a single file.
 //! - [`values`] writes the text of a multi-row `VALUES` with bound parameters.
 
 mod folder;
+mod wal;
 
 use std::{
+    ffi::OsString,
     fs::File,
     path::{Path, PathBuf},
     time::Duration,
@@ -26,12 +29,20 @@ use sqlx::{
     migrate::{MigrateError, Migrator},
     sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
+pub use wal::WalLimit;
 
 /// The `PRAGMA application_id` of orderlog's files: "ordl" in ASCII.
 const APPLICATION_ID: i32 = 0x6f72_646c;
 
 /// The oldest version of SQLite that is safe: earlier ones can corrupt a WAL when they reset it.
 const MIN_LIBRARY_VERSION: (u32, u32, u32) = (3, 51, 3);
+
+/// The time for which a statement waits for a lock.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The size in bytes that the file of the write-ahead log keeps when SQLite begins the log anew:
+/// 16 MiB. Overwriting is faster than growing.
+const KEPT_WAL_BYTES: u32 = 16 << 20;
 
 /// Limits the bound parameters of one statement: SQLite's compile-time default.
 pub const MAX_PARAMETERS: usize = 32_766;
@@ -112,7 +123,7 @@ pub async fn writer(
     let mut connection = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
-        .busy_timeout(Duration::from_secs(5))
+        .busy_timeout(BUSY_TIMEOUT)
         .synchronous(if durability.every_commit {
             SqliteSynchronous::Full
         } else {
@@ -122,6 +133,7 @@ pub async fn writer(
             "wal_autocheckpoint",
             durability.checkpoint_pages.to_string(),
         )
+        .pragma("journal_size_limit", KEPT_WAL_BYTES.to_string())
         .disable_statement_logging()
         .connect()
         .await
@@ -180,7 +192,7 @@ fn read_only(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .read_only(true)
-        .busy_timeout(Duration::from_secs(5))
+        .busy_timeout(BUSY_TIMEOUT)
         .disable_statement_logging()
 }
 
@@ -200,6 +212,14 @@ pub async fn readers(path: &Path, connections: u32) -> Result<SqlitePool, Error>
         .connect_with(read_only(path))
         .await
         .map_err(|error| sqlite_error(path, error))
+}
+
+/// Returns the path of the write-ahead log of a file.
+#[must_use]
+pub fn wal_path(file: &Path) -> PathBuf {
+    let mut path = OsString::from(file);
+    path.push("-wal");
+    path.into()
 }
 
 /// Folds the write-ahead log into the file and closes a writer, also while readers have the file

@@ -172,3 +172,74 @@ async fn temporary_files_are_in_the_given_folder() {
         .await
         .unwrap_err();
 }
+
+/// Writes 128 MiB in batches beside two reads that overlap, and returns the largest size of the
+/// write-ahead log.
+async fn largest_wal(path: &Path, mut limit: Option<WalLimit>) -> u64 {
+    let mut connection = writer(path, &migrations(&[1]), DURABILITY).await.unwrap();
+    let pool = readers(path, 2).await.unwrap();
+    let overlapping = |delay: u64| {
+        let pool = pool.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(delay)).await;
+            loop {
+                let mut read = pool.begin().await.unwrap();
+                let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM t1");
+                count.fetch_one(&mut *read).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(40)).await;
+            }
+        })
+    };
+    let reads = [overlapping(0), overlapping(20)];
+    let mut largest = 0;
+    for _ in 0..128 {
+        sqlx::query("INSERT INTO t1 VALUES (zeroblob(1048576))")
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        if let Some(limit) = &mut limit {
+            limit.enforce(&mut connection).await.unwrap();
+        }
+        largest = largest.max(std::fs::metadata(wal_path(path)).unwrap().len());
+    }
+    for read in reads {
+        read.abort();
+    }
+    largest
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_write_ahead_log_stays_small_beside_overlapping_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let limit = WalLimit::new(Duration::from_secs(10), Duration::ZERO);
+    let limited = largest_wal(&dir.path().join("limited.db"), Some(limit)).await;
+    assert!(limited < 64 << 20, "{limited}");
+    let unlimited = largest_wal(&dir.path().join("unlimited.db"), None).await;
+    assert!(
+        unlimited > 64 << 20,
+        "the reads do not overlap: {unlimited}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reset_gives_up_beside_a_long_read_and_the_log_shrinks_after_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.db");
+    let mut connection = writer(&path, &migrations(&[1]), DURABILITY).await.unwrap();
+    let pool = readers(&path, 1).await.unwrap();
+    let mut read = pool.begin().await.unwrap();
+    let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM t1");
+    count.fetch_one(&mut *read).await.unwrap();
+    let mut limit = WalLimit::new(Duration::from_millis(1), Duration::ZERO);
+    let mut write = async || {
+        let insert = sqlx::query("INSERT INTO t1 VALUES (zeroblob(41943040))");
+        insert.execute(&mut connection).await.unwrap();
+        limit.enforce(&mut connection).await.unwrap();
+        std::fs::metadata(wal_path(&path)).unwrap().len()
+    };
+    assert!(write().await > 40 << 20);
+    assert!(write().await > 80 << 20);
+    read.rollback().await.unwrap();
+    write().await;
+    assert!(write().await < 64 << 20, "it begins anew");
+}

@@ -34,6 +34,7 @@ const POSITION: &str = "orderlog_projection_position";
 const LAG_EVENTS: &str = "orderlog_projection_lag_events";
 const LAG_SECONDS: &str = "orderlog_projection_lag_seconds";
 const FAILING: &str = "orderlog_projection_failing";
+const WAL_BYTES: &str = "orderlog_wal_bytes";
 const PARKED: &str = "orderlog_parked_aggregates";
 const SEARCH_WRITES: &str = "orderlog_search_write_duration_seconds";
 const SEARCH_WRITTEN: &str = "orderlog_search_documents_total";
@@ -65,7 +66,7 @@ const COUNTERS: [(&str, &str); 5] = [
 ];
 
 /// The gauges, with their descriptions.
-const GAUGES: [(&str, &str); 11] = [
+const GAUGES: [(&str, &str); 12] = [
     (HEAD, "The newest position of the log."),
     (
         AVAILABLE,
@@ -83,6 +84,10 @@ const GAUGES: [(&str, &str); 11] = [
     ),
     (FAILING, "1 while an error stops a projection, else 0."),
     (PARKED, "Parked aggregates."),
+    (
+        WAL_BYTES,
+        "Bytes of the write-ahead log of an SQLite file: of the log, or of the documents.",
+    ),
 ];
 
 /// The histograms, with their descriptions.
@@ -231,4 +236,9 @@ pub fn clients(connections: usize, watchers: Option<usize>) {
     if let Some(watchers) = watchers {
         gauge!(WATCHERS).set(watchers as f64);
     }
+}
+
+/// Sets the gauge of the write-ahead log of an SQLite file: `events` or `documents`.
+pub fn wal(file: &'static str, bytes: u64) {
+    gauge!(WAL_BYTES, "file" => file).set(bytes as f64);
 }

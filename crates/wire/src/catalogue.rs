@@ -1,6 +1,8 @@
 //! Explains every error with its case and the client's next step. The source of
 //! `docs/reference/errors.md`.
 
+use std::time::Duration;
+
 use domain::id;
 
 use crate::{Error, Incident, OrderAction, Resource};
@@ -67,11 +69,16 @@ pub fn catalogue() -> Vec<Explained> {
             wanted: 2,
             position: 7,
         },
+        Error::OrderParked {
+            order_id: "o-1".to_owned(),
+            version: 1,
+        },
         Error::RebuildNotPossible {
             projection: "search",
             why: "one is under way".to_owned(),
         },
         Error::DeadlineExceeded,
+        Error::QueryTooSlow(Duration::from_secs(2)),
         Error::StoreUnavailable,
         Error::SearchUnavailable,
         Error::ShuttingDown,
@@ -144,12 +151,19 @@ fn case(error: &Error) -> &'static str {
         Error::ReadModelBehind { .. } => {
             "The read model did not reach `min_position` within `max_wait`."
         }
+        Error::OrderParked { .. } => {
+            "An event of the order cannot be projected: it is damaged, or of a newer version. The order does \
+             not reach `min_version`, or is not known at all."
+        }
         Error::RebuildNotPossible { .. } => {
             "A rebuild is under way, there is no previous generation, another node is the indexer, or \
              the log is empty."
         }
         Error::DeadlineExceeded => {
             "The call's own deadline, its `grpc-timeout`, is over. The outcome of a command is unknown."
+        }
+        Error::QueryTooSlow(_) => {
+            "A list or search worked for longer than the server's `query-timeout`, and was stopped."
         }
         Error::StoreUnavailable => {
             "The log or the documents cannot be read or written. The outcome of a command is unknown."
@@ -206,11 +220,18 @@ fn next_step(error: &Error) -> &'static str {
         Error::ReadModelBehind { .. } => {
             "Ask again, wait longer (at most 30 s), or ask with `min_position` 0 for an older state."
         }
+        Error::OrderParked { .. } => {
+            "Tell the operator, who finds the cause with `orderlog parked list`. Without `min_version`, an \
+             order with a `version` in the metadata is answered in that version."
+        }
         Error::RebuildNotPossible { .. } => {
             "Remove the cause that `PreconditionFailure` names: wait, or call the node that is the indexer."
         }
         Error::DeadlineExceeded | Error::StoreUnavailable => {
             "Send the command again with its `request_id`, and the query as it was."
+        }
+        Error::QueryTooSlow(_) => {
+            "Narrow the filters, leave out facets, or ask the operator for a longer `query-timeout`."
         }
         Error::SearchUnavailable => "Retry. Queries without text are answered meanwhile.",
         Error::ShuttingDown => "Retry at another node, or at this one after its restart.",

@@ -1,6 +1,6 @@
 //! Every error that orderlog returns to clients, with its message.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use uuid::Uuid;
 
@@ -98,6 +98,14 @@ pub enum Error {
         /// The position that the read model has reached.
         position: u64,
     },
+    /// An event of the order cannot be projected, so the read model does not have what the client wants.
+    #[error("an event of order {order_id} after version {version} cannot be projected")]
+    OrderParked {
+        /// The id of the order.
+        order_id: String,
+        /// The version before that event; 0 if no event of the order can be projected.
+        version: u64,
+    },
     /// A rebuild of a projection cannot start now.
     #[error("{projection} cannot be rebuilt: {why}")]
     RebuildNotPossible {
@@ -121,6 +129,9 @@ pub enum Error {
         "the call's deadline is over; the outcome of a command is unknown then: send it again with its request_id"
     )]
     DeadlineExceeded,
+    /// A list or search did not finish within the server's `query-timeout`.
+    #[error("the query did not finish within the server's query-timeout of {0:?}")]
+    QueryTooSlow(Duration),
     /// The event store does not answer.
     #[error(
         "the store does not answer; the outcome of a command is unknown then: send it again with its request_id"

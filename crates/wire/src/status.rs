@@ -37,10 +37,12 @@ impl Error {
             Self::LogDiverged { .. } => "LOG_DIVERGED",
             Self::ReadModelDiverged => "READ_MODEL_DIVERGED",
             Self::ReadModelBehind { .. } => "READ_MODEL_BEHIND",
+            Self::OrderParked { .. } => "ORDER_PARKED",
             Self::RebuildNotPossible { .. } => "REBUILD_NOT_POSSIBLE",
             Self::OriginNotAllowed | Self::PermissionDenied(_) => "PERMISSION_DENIED",
             Self::Unauthenticated => "UNAUTHENTICATED",
             Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
+            Self::QueryTooSlow(_) => "QUERY_TOO_SLOW",
             Self::StoreUnavailable => "STORE_UNAVAILABLE",
             Self::SearchUnavailable => "SEARCH_UNAVAILABLE",
             Self::Overloaded(_) => "OVERLOADED",
@@ -60,10 +62,13 @@ impl Error {
             Self::Forbidden { .. }
             | Self::LogMismatch { .. }
             | Self::LogDiverged { .. }
+            | Self::OrderParked { .. }
             | Self::RebuildNotPossible { .. } => Code::FailedPrecondition,
             Self::VersionMismatch { .. } => Code::Aborted,
             Self::PositionBeyondHead { .. } => Code::OutOfRange,
-            Self::ReadModelBehind { .. } | Self::DeadlineExceeded => Code::DeadlineExceeded,
+            Self::ReadModelBehind { .. } | Self::DeadlineExceeded | Self::QueryTooSlow(_) => {
+                Code::DeadlineExceeded
+            }
             Self::OriginNotAllowed | Self::PermissionDenied(_) => Code::PermissionDenied,
             Self::Unauthenticated => Code::Unauthenticated,
             Self::StoreUnavailable
@@ -118,6 +123,7 @@ impl Error {
                     (*awaited, wanted.to_string()),
                 ]
             }
+            Self::OrderParked { version, .. } => vec![("version", version.to_string())],
             Self::Internal(incident) => vec![("incident", incident.to_string())],
             _ => Vec::new(),
         };
@@ -150,6 +156,10 @@ impl Error {
                 action, order_id, ..
             } => {
                 details.add_precondition_failure_violation(self.reason(), order_id, action.rule());
+            }
+            Self::OrderParked { order_id, .. } => {
+                let what = "an event cannot be projected";
+                details.add_precondition_failure_violation(self.reason(), order_id, what);
             }
             Self::RebuildNotPossible { projection, why } => {
                 details.add_precondition_failure_violation(self.reason(), *projection, why);

@@ -4,6 +4,7 @@
 mod calls;
 mod connections;
 mod load;
+mod slow;
 mod text;
 mod unread;
 

@@ -5,8 +5,9 @@ use std::fs;
 use contract::orders::v1::*;
 use e2e::{Clients, Server};
 use prost::Message as _;
-use test_support::{assert_invalid_fields, assert_refused, order, sqlite, wait_until};
+use test_support::{assert_invalid_fields, assert_refused, order, request, sqlite, wait_until};
 use tonic::Code;
+use tonic_types::StatusExt as _;
 
 use super::fill;
 
@@ -192,4 +193,78 @@ async fn a_list_of_parked_orders_with_invalid_fields_is_refused() {
     };
     let refused = clients.list_parked(invalid).await;
     assert_invalid_fields(refused, &["projection", "page_size"]);
+}
+
+#[tokio::test]
+async fn a_parked_order_says_so_and_fails_a_wait_for_a_later_version_immediately() {
+    let mut server = Server::start().await;
+    server.clients().await.create("o").await;
+    let mut clients = server.clients().await;
+    let position = clients.create("other").await;
+    clients.order("o", position).await;
+    server.stop().await;
+    let park = "INSERT INTO parked VALUES ('documents', 'o', 7, 'no', 1)";
+    sqlite::run(&server.folder().join("read.db"), park).await;
+    server.start_again().await;
+    let mut clients = server.clients().await;
+    let mut marker = async |id: &str| {
+        let reply = clients.get_order(request::order(id, position)).await;
+        reply.unwrap().parked
+    };
+    assert_eq!((marker("o").await, marker("other").await), (true, false));
+    let later = GetOrderRequest {
+        min_version: Some(2),
+        max_wait: Some(prost_types::Duration {
+            seconds: 30,
+            nanos: 0,
+        }),
+        ..request::order("o", position)
+    };
+    let refused = clients.get_order(later).await;
+    let refused = assert_refused(refused, Code::FailedPrecondition, "ORDER_PARKED");
+    let metadata = refused.get_details_error_info().unwrap().metadata;
+    assert_eq!(metadata["version"], "1");
+
+    let all = GetStatisticsRequest::default();
+    let all = clients.queries.get_statistics(all).await.unwrap();
+    let customer = GetCustomerStatisticsRequest {
+        customer_id: "ann".into(),
+        ..GetCustomerStatisticsRequest::default()
+    };
+    let customer = clients.queries.get_customer_statistics(customer).await;
+    let customer = customer.unwrap().into_inner();
+    assert_eq!(all.into_inner().parked_orders, 1);
+    assert_eq!((customer.total_orders, customer.parked_orders), (2, 1));
+}
+
+#[tokio::test]
+async fn an_order_without_a_projected_event_is_not_said_to_be_unknown() {
+    let (_server, mut clients, _) = start_with_corrupted_event(without_time).await;
+    let position = clients.create("late").await;
+    let parked = clients.get_order(request::order("o-1", position)).await;
+    assert_refused(parked, Code::FailedPrecondition, "ORDER_PARKED");
+}
+
+#[tokio::test]
+async fn an_order_that_the_index_refused_is_unparked_when_it_accepts_a_later_state() {
+    let server = start_with_parked_orders().await;
+    let mut clients = server.clients().await;
+    assert_eq!(clients.projection("search").await.parked_count, 3);
+    let position = clients.create("o-7").await;
+    sqlite::run(
+        &server.folder().join("read.db"),
+        "INSERT INTO parked VALUES ('search', 'o-7', 1, 'no', 0)",
+    )
+    .await;
+    clients.ship_order(order::ship("o-7")).await.unwrap();
+    wait_until("the entry of o-7 is gone", async || {
+        let request = ListParkedRequest {
+            projection: "search".into(),
+            ..ListParkedRequest::default()
+        };
+        let parked = clients.list_parked(request).await.unwrap().parked;
+        assert!(parked.len() >= 3, "{parked:?}");
+        clients.search("", position).await.unwrap().total_size == 1 && parked.len() == 3
+    })
+    .await;
 }

@@ -31,7 +31,7 @@ pub(crate) async fn create_large(clients: &mut Clients, count: usize) -> u64 {
 
 /// Creates `o-0`, `o-1`, ... one hour apart, for three customers in turn. Each order costs 1 EUR
 /// more than the one before.
-async fn create(clients: &mut Clients, ids: std::ops::Range<i64>) -> u64 {
+pub(crate) async fn create(clients: &mut Clients, ids: std::ops::Range<i64>) -> u64 {
     let mut position = 0;
     for index in ids {
         let product_id = if index % 2 == 0 { "tea" } else { "jam" };

@@ -1,5 +1,8 @@
 //! The appender of a log in SQLite, which sends each batch as one text of statements.
 
+use std::time::Duration;
+
+use ::sqlite::WalLimit;
 use async_trait::async_trait;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
@@ -13,6 +16,14 @@ use crate::{
 /// only when the disk has room for a batch.
 const PROBE_BYTES: usize = 256 << 10;
 
+/// Keeps the write-ahead log small. A reset stops appends for at most 20 ms, which outlasts the reads
+/// of subscribers: each reads one page.
+const WAL_LIMIT: WalLimit = WalLimit::new(Duration::from_millis(20), Duration::from_millis(250));
+
+/// Appended rows after which the size of the write-ahead log is checked, so that a lone command rarely
+/// pays for the check. A row changes about five pages, so these grow the log by 5 MB.
+const ROWS_BETWEEN_CHECKS: usize = 256;
+
 /// Appends to a log through the one writing connection.
 #[derive(Debug)]
 pub(super) struct SqliteAppender {
@@ -20,6 +31,9 @@ pub(super) struct SqliteAppender {
     schema: Schema,
     /// The newest point; `None` after a failure, when only the file has it.
     head: Option<Point>,
+    wal_limit: WalLimit,
+    /// Rows appended since the last check of the write-ahead log.
+    unchecked_rows: usize,
 }
 
 /// Loads events and requests in one round trip. Requests have aggregate type 0. The cross joins
@@ -44,6 +58,8 @@ impl SqliteAppender {
             connection,
             schema,
             head: None,
+            wal_limit: WAL_LIMIT,
+            unchecked_rows: 0,
         };
         appender.newest().await?;
         Ok(appender)
@@ -194,6 +210,12 @@ impl Appender for SqliteAppender {
         let head = before.position + batch.events.len();
         let newest = batch.events.last();
         self.head = Some(newest.map_or(before, |event| Point::of(head, &event.record)));
+        self.unchecked_rows += batch.events.len() + batch.requests.len();
+        if self.unchecked_rows >= ROWS_BETWEEN_CHECKS {
+            self.unchecked_rows = 0;
+            // The batch is committed. If the store has failed, the next append says so.
+            let _ = self.wal_limit.enforce(&mut self.connection).await;
+        }
         Ok(before)
     }
 

@@ -1,6 +1,7 @@
 //! The handle of the documents' writer, and the requests that it sends.
 
 use read_model::{
+    Row,
     generations::{Generation, Generations},
     progress::Progress,
     store::{self, Parked, ReindexEntry, TotalsCheck, Writer},
@@ -31,6 +32,7 @@ pub(super) enum WriterRequest {
         retried: oneshot::Sender<Result<Retried, RetryError>>,
     },
     Park(Parked, oneshot::Sender<Result<(), store::Error>>),
+    UnparkIndexed(Vec<Row>, oneshot::Sender<Result<(), store::Error>>),
     RetryIndexing(Vec<String>, oneshot::Sender<Result<(), store::Error>>),
     RemoveReindexed(Vec<ReindexEntry>, oneshot::Sender<Result<(), store::Error>>),
 }
@@ -134,6 +136,12 @@ impl DocumentsHandle {
     /// Parks an order whose document the index refused.
     pub(crate) async fn park(&self, refused: Parked) -> Result<(), store::Error> {
         self.ask(|done| WriterRequest::Park(refused, done)).await?
+    }
+
+    /// Removes the search parking of orders of which the index has accepted a document.
+    pub(crate) async fn unpark_indexed(&self, rows: Vec<Row>) -> Result<(), store::Error> {
+        self.ask(|done| WriterRequest::UnparkIndexed(rows, done))
+            .await?
     }
 
     /// Removes indexed orders from the reindex queue.

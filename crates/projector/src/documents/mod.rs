@@ -334,6 +334,9 @@ impl Documents {
             WriterRequest::Park(refused, done) => {
                 let _ = done.send(self.writer.park(&refused).await);
             }
+            WriterRequest::UnparkIndexed(rows, done) => {
+                let _ = done.send(self.writer.unpark_indexed(&rows).await);
+            }
             WriterRequest::RetryIndexing(order_ids, done) => {
                 let mut queued = Ok(());
                 for order_id in order_ids {

@@ -134,6 +134,7 @@ async fn indexer(
     let mut writer = Writer::open(&file, 1).await.unwrap();
     let last = events.last().unwrap().position;
     writer.apply("log", events, last).await.unwrap();
+    writer.set_consistent(true);
     let engine = Arc::new(Gated {
         writes: Arc::new(Semaphore::new(0)),
         checkpoint: watch::Sender::new(None),

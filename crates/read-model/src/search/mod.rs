@@ -6,7 +6,7 @@ pub mod embedded;
 pub mod meilisearch;
 mod tokens;
 
-use std::{cmp::Reverse, collections::BTreeMap, fmt, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use contract::orders::v1::{Facet, FacetValue, Order};
 use futures_util::future::BoxFuture;
@@ -76,6 +76,9 @@ pub struct SearchRequest {
     pub facets: Vec<FacetField>,
     /// The search may omit orders created after this position.
     pub newest: u64,
+    /// Time after which the search fails with [`Error::TooSlow`], including its wait for a processor.
+    /// Meilisearch has a limit of its own, at which it returns what it has found.
+    pub timeout: Duration,
 }
 
 /// An order that a search found.
@@ -141,6 +144,9 @@ pub enum Error {
         /// The owner, in words.
         owner: String,
     },
+    /// The search did not finish within its timeout.
+    #[error("the search did not finish in time")]
+    TooSlow,
     /// Another process has become the indexer.
     #[error("another process has become the indexer of this search index")]
     Superseded,

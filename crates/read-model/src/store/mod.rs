@@ -22,7 +22,7 @@ pub use comparison::{Comparison, Difference, ReceiverClosed};
 pub use list::Listing;
 pub use page::MAX_PAGE_BYTES;
 pub use parked::{Parked, Projection, ReindexBatch, ReindexEntry};
-pub use reader::{Found, Reader};
+pub use reader::{Found, FoundOrder, Reader};
 pub use rebuild::TotalsCheck;
 use sqlite::Durability;
 use sqlx::{SqliteConnection, migrate::Migrator};
@@ -37,10 +37,10 @@ use crate::Row;
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/read_model");
 
 /// Commits without a sync, because the log can rebuild the documents. Many batches change the same
-/// page, so SQLite moves it to the main file only after 20,000 pages, once for all of them.
+/// page, so SQLite moves it to the main file only after 5,000 pages (20 MB), once for all of them.
 const DURABILITY: Durability = Durability {
     every_commit: false,
-    checkpoint_pages: 20_000,
+    checkpoint_pages: 5_000,
 };
 
 /// A reason why the store failed.

@@ -73,6 +73,7 @@ impl Reader {
         after: &str,
         limit: u32,
     ) -> Result<Vec<Parked>, Error> {
+        let mut snapshot = self.snapshot().await?;
         Ok(sqlx::query_as(
             "SELECT order_id, position, error, events FROM parked \
              WHERE projection = ? AND order_id > ? ORDER BY order_id LIMIT ?",
@@ -80,7 +81,7 @@ impl Reader {
         .bind(projection.name())
         .bind(after)
         .bind(limit)
-        .fetch_all(&self.pool())
+        .fetch_all(snapshot.connection())
         .await?)
     }
 
@@ -93,11 +94,12 @@ impl Reader {
         projection: Projection,
         order_id: &str,
     ) -> Result<Option<String>, Error> {
+        let mut snapshot = self.snapshot().await?;
         Ok(
             sqlx::query_scalar("SELECT error FROM parked WHERE projection = ? AND order_id = ?")
                 .bind(projection.name())
                 .bind(order_id)
-                .fetch_optional(&self.pool())
+                .fetch_optional(snapshot.connection())
                 .await?,
         )
     }
@@ -107,9 +109,10 @@ impl Reader {
     /// # Errors
     /// [`Error::Sqlite`]: the file cannot be read.
     pub async fn parked_count(&self, projection: Projection) -> Result<u64, Error> {
+        let mut snapshot = self.snapshot().await?;
         let count: i64 = sqlx::query_scalar("SELECT count(*) FROM parked WHERE projection = ?")
             .bind(projection.name())
-            .fetch_one(&self.pool())
+            .fetch_one(snapshot.connection())
             .await?;
         Ok(count.cast_unsigned())
     }
@@ -208,6 +211,23 @@ impl Writer {
             .park([(Projection::Search, refused.clone())])
             .map_err(sqlx::Error::Encode)?;
         self.run(script.commit()).await
+    }
+
+    /// Removes the search parking of orders of which the search index has accepted a document.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`]: the file cannot be written.
+    pub async fn unpark_indexed(&mut self, rows: &[Row]) -> Result<(), Error> {
+        self.roll_back().await?;
+        sqlx::query(
+            "DELETE FROM parked WHERE projection = ? AND order_id IN \
+             (SELECT order_id FROM orders WHERE row IN (SELECT value FROM json_each(?)))",
+        )
+        .bind(Projection::Search.name())
+        .bind(json(rows)?)
+        .execute(&mut self.connection)
+        .await?;
+        Ok(())
     }
 
     /// Removes an order's search parking and queues the order for another attempt.

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     io,
     path::Path,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, Weak},
 };
 
 use contract::orders::v1::Order;
@@ -12,8 +12,12 @@ use prost::Message as _;
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::{runtime::Handle, sync::watch};
 
-use super::{Checkpoint, Error, json};
+use super::{Checkpoint, Error, Projection, json};
 use crate::{Row, request::OrderFilter, search::Document};
+
+/// A dropped snapshot ends its statement after this many more instructions of SQLite's machine: less
+/// than a millisecond.
+const INSTRUCTIONS_BETWEEN_CHECKS: i32 = 10_000;
 
 /// Read connections to the live file.
 #[derive(Debug, Clone)]
@@ -89,10 +93,6 @@ impl Reader {
         }
     }
 
-    pub(super) fn pool(&self) -> SqlitePool {
-        self.pool.current()
-    }
-
     /// Returns the log position up to which events are applied.
     #[must_use]
     pub fn position(&self) -> u64 {
@@ -145,26 +145,29 @@ impl Reader {
     /// # Errors
     /// [`Error::Sqlite`]: the file cannot be read.
     pub async fn checkpoint(&self) -> Result<Option<Checkpoint>, Error> {
-        let mut connection = self.pool().acquire().await?;
-        super::checkpoint(&mut connection).await
+        Ok(self.snapshot().await?.checkpoint)
     }
 
-    /// Returns an order, if it exists, and the position of the snapshot.
+    /// Returns an order, and whether it is parked.
     ///
     /// # Errors
     /// - [`Error::Sqlite`]: the file cannot be read.
     /// - [`Error::Damaged`]: the stored document cannot be decoded.
-    pub async fn order(&self, order_id: &str) -> Result<(Option<Order>, u64), Error> {
+    pub async fn order(&self, order_id: &str) -> Result<FoundOrder, Error> {
         let mut snapshot = self.snapshot().await?;
-        let row = sqlx::query_as("SELECT row, body FROM orders WHERE order_id = ?")
-            .bind(order_id)
-            .fetch_optional(snapshot.connection())
-            .await?;
+        let (row, body, is_parked): (Option<Row>, Option<Vec<u8>>, bool) =
+            sqlx::query_as(SELECT_ORDER)
+                .bind(order_id)
+                .bind(Projection::Documents.name())
+                .fetch_one(snapshot.connection())
+                .await?;
+        let row = row.zip(body);
         let mut documents = snapshot.documents(row.into_iter().collect()).await?;
-        Ok((
-            documents.pop().map(|document| document.order),
-            snapshot.as_of,
-        ))
+        Ok(FoundOrder {
+            order: documents.pop().map(|document| document.order),
+            is_parked,
+            as_of: snapshot.as_of,
+        })
     }
 
     /// Returns the orders of these distinct rows that match the filter, in the given sequence, up
@@ -217,11 +220,16 @@ impl Reader {
         Ok((documents, snapshot.as_of))
     }
 
+    /// Begins a snapshot. Every read of this reader's connections takes one, because each sets the
+    /// connection's progress handler anew.
     pub(super) async fn snapshot(&self) -> Result<Snapshot, Error> {
-        let mut transaction = self.pool().begin().await?;
+        let mut transaction = self.pool.current().begin().await?;
+        let in_use = Arc::new(());
+        end_with(&mut transaction, Arc::downgrade(&in_use)).await?;
         // The first SELECT starts the transaction's snapshot.
         let checkpoint = super::checkpoint(&mut transaction).await?;
         Ok(Snapshot {
+            _in_use: in_use,
             transaction,
             as_of: checkpoint
                 .as_ref()
@@ -229,6 +237,23 @@ impl Reader {
             checkpoint,
         })
     }
+}
+
+/// Selects the row and the body of an order, if it has them, and whether it is parked.
+const SELECT_ORDER: &str = "SELECT row, body, parked.order_id IS NOT NULL
+    FROM (SELECT ?1 AS order_id) AS wanted
+    LEFT JOIN orders ON orders.order_id = wanted.order_id
+    LEFT JOIN parked ON parked.projection = ?2 AND parked.order_id = wanted.order_id";
+
+/// One order, if the documents have it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FoundOrder {
+    /// The order in its newest state without a parked event; `None` if there is none.
+    pub order: Option<Order>,
+    /// Whether an event of the order cannot be projected.
+    pub is_parked: bool,
+    /// The position of the snapshot.
+    pub as_of: u64,
 }
 
 /// The first orders of some rows.
@@ -245,8 +270,19 @@ pub struct Found {
     pub history: String,
 }
 
-/// The file at one position, until it is dropped.
+/// Ends the statements of a connection once its snapshot is dropped, so that no thread works for a
+/// caller that is gone.
+async fn end_with(connection: &mut SqliteConnection, snapshot: Weak<()>) -> Result<(), Error> {
+    let mut handle = connection.lock_handle().await?;
+    let is_in_use = move || snapshot.strong_count() > 0;
+    handle.set_progress_handler(INSTRUCTIONS_BETWEEN_CHECKS, is_in_use);
+    Ok(())
+}
+
+/// The file at one position, until it is dropped. The drop ends a statement that is still running.
 pub(super) struct Snapshot {
+    /// The statements run for as long as this exists.
+    _in_use: Arc<()>,
     transaction: Transaction<'static, Sqlite>,
     pub(super) as_of: u64,
     /// The checkpoint of the snapshot; `None` before the first batch.

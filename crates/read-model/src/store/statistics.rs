@@ -13,7 +13,7 @@ use futures_util::TryStreamExt as _;
 use jiff::tz::Offset;
 use wire::convert;
 
-use super::{Error, Reader, reader::Snapshot};
+use super::{Error, Projection, Reader, reader::Snapshot};
 
 /// Ends a page of days before the first day after this number of lines, so that many currencies
 /// make no reply too large. A line has about 65 bytes in a reply.
@@ -202,6 +202,23 @@ async fn lines(snapshot: &mut Snapshot, scope: Scope, subject: &str) -> Result<V
     .await?)
 }
 
+/// Returns the number of parked orders: those of a customer, or all.
+async fn parked_orders(snapshot: &mut Snapshot, customer_id: Option<&str>) -> Result<u64, Error> {
+    let sql = match customer_id {
+        None => "SELECT count(*) FROM parked WHERE projection = ?1",
+        Some(_) => {
+            "SELECT count(*) FROM parked CROSS JOIN orders USING (order_id) \
+             WHERE projection = ?1 AND customer_id = ?2"
+        }
+    };
+    let mut count = sqlx::query_scalar(sql).bind(Projection::Documents.name());
+    if let Some(customer_id) = customer_id {
+        count = count.bind(customer_id);
+    }
+    let count: i64 = count.fetch_one(snapshot.connection()).await?;
+    Ok(count.cast_unsigned())
+}
+
 fn figures(lines: Vec<Line>) -> Figures {
     let mut figures = Figures::default();
     for line in lines {
@@ -273,7 +290,9 @@ impl Reader {
         if name.is_none() && figures.total_orders == 0 {
             return Ok(None);
         }
+        let parked_orders = parked_orders(&mut snapshot, Some(customer_id)).await?;
         Ok(Some(GetCustomerStatisticsResponse {
+            parked_orders,
             customer_id: customer_id.to_owned(),
             customer_name: name.unwrap_or_default(),
             total_orders: figures.total_orders,
@@ -303,9 +322,11 @@ impl Reader {
             Some(page) => page.read(&mut snapshot).await?,
             None => (Vec::new(), false),
         };
+        let parked_orders = parked_orders(&mut snapshot, None).await?;
         let last = days.last().filter(|_| more);
         let next_page_token = last.map(|last| last.day.clone());
         Ok(GetStatisticsResponse {
+            parked_orders,
             total_orders: all.total_orders,
             amounts: all.amounts()?,
             orders_by_status: all.by_status(),

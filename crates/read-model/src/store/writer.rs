@@ -4,9 +4,11 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use contract::orders::v1::RecordedEvent;
+use sqlite::WalLimit;
 use sqlx::SqliteConnection;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -24,10 +26,15 @@ use crate::{Row, projection::SCHEMA, search::Document};
 /// its orders.
 const SET_CACHE_SIZE: &str = "PRAGMA cache_size = -32768";
 
+/// Keeps the write-ahead log small. A reset outlasts the lists and searches of queries, which end after
+/// 2 s by default. The comparison of a verification may last for minutes, and the log grows meanwhile.
+const WAL_LIMIT: WalLimit = WalLimit::new(Duration::from_secs(5), Duration::from_secs(60));
+
 /// Applies events to the documents.
 #[derive(Debug)]
 pub struct Writer {
     pub(super) connection: SqliteConnection,
+    wal_limit: WalLimit,
     pub(super) generation: u64,
     /// The history of a file without a checkpoint.
     pub(super) new_history: String,
@@ -63,6 +70,7 @@ impl Writer {
         let connection = sqlite::writer(path, &MIGRATIONS, DURABILITY).await?;
         let mut writer = Self {
             connection,
+            wal_limit: WAL_LIMIT,
             generation,
             new_history: Uuid::now_v7().to_string(),
             checkpoint: None,
@@ -176,6 +184,7 @@ impl Writer {
         self.run(script).await?;
         self.checkpoint = Some(checkpoint);
         self.position.send_replace(position);
+        self.wal_limit.enforce(&mut self.connection).await?;
         Ok(())
     }
 

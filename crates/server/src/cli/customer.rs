@@ -96,6 +96,7 @@ impl Run for Statistics {
                 orders: reply.total_orders,
                 amounts: &reply.amounts,
                 by_status: &reply.orders_by_status,
+                parked: reply.parked_orders,
             });
             format!("{}\n{numbers}", printable(title.trim_end()))
         })

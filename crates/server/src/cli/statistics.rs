@@ -28,6 +28,8 @@ pub(super) struct Numbers<'a> {
     pub(super) orders: u64,
     pub(super) amounts: &'a [CurrencyAmounts],
     pub(super) by_status: &'a [StatusCount],
+    /// Orders of which an event cannot be projected.
+    pub(super) parked: u64,
 }
 
 impl Run for Statistics {
@@ -51,6 +53,7 @@ impl Run for Statistics {
                 orders: reply.total_orders,
                 amounts: &reply.amounts,
                 by_status: &reply.orders_by_status,
+                parked: reply.parked_orders,
             });
             if !reply.days.is_empty() {
                 text = format!("{text}\n\n{}", days(reply));
@@ -69,6 +72,9 @@ pub(super) fn numbers(numbers: &Numbers<'_>) -> String {
             format!("  {}", status_name(entry.status())),
             money::count(entry.count),
         ));
+    }
+    if numbers.parked > 0 {
+        rows.push(row("parked orders".into(), money::count(numbers.parked)));
     }
     for entry in numbers.amounts {
         rows.push(row(

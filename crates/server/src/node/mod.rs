@@ -11,7 +11,7 @@ mod services;
 mod source;
 mod write_side;
 
-use std::{io, net::SocketAddr, pin::pin, time::Duration};
+use std::{io, net::SocketAddr, path::PathBuf, pin::pin, time::Duration};
 
 use drain::Drain;
 use event_log::Location;
@@ -249,7 +249,7 @@ impl Serve {
         if credentials {
             places = places.with_kept();
         }
-        let observer = Observer::of(sides.write, sides.read, &places);
+        let observer = Observer::of(sides.write, sides.read, &places, self.sqlite_files());
         self.serve_metrics(observer, &health)?;
         let address = self.listener.local_addr();
         let address = address.map_err(|error| Error::Listen(self.settings.listen, error))?;
@@ -313,6 +313,19 @@ impl Serve {
         Ok(Some(export))
     }
 
+    /// Returns the SQLite files of the node, by their name in the metrics.
+    fn sqlite_files(&self) -> Vec<(&'static str, PathBuf)> {
+        let settings = &self.settings;
+        let mut files = Vec::new();
+        if let (true, Location::File(events)) = (settings.roles.command, &settings.log) {
+            files.push(("events", events.clone()));
+        }
+        if settings.roles.query {
+            files.push(("documents", settings.data_dir.join("read.db")));
+        }
+        files
+    }
+
     /// Serves the metrics, if their address is bound.
     fn serve_metrics(&mut self, observer: Observer, health: &Health) -> Result<(), Error> {
         let Some(listener) = self.metrics.take() else {
@@ -362,7 +375,18 @@ impl Serve {
                 meilisearch: settings.meilisearch.clone(),
                 indexer: settings.roles.indexer,
             };
-            Some(ReadSide::start(folder, source, engine, streams, &self.ended, tasks).await?)
+            Some(
+                ReadSide::start(
+                    folder,
+                    source,
+                    engine,
+                    settings.query_timeout,
+                    streams,
+                    &self.ended,
+                    tasks,
+                )
+                .await?,
+            )
         } else {
             None
         };

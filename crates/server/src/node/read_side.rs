@@ -1,9 +1,9 @@
 //! The query side of a node: the projector with its read models, and the services.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use projector::{Projections, Projector, ProjectorHandle, Runtimes, Settings};
-use query_side::Queries;
+use query_side::{Queries, Readers};
 use read_model::search::{LiveIndex, embedded::EmbeddedIndex, meilisearch::MeilisearchIndex};
 use sqlite::Folder;
 use tokio::sync::watch;
@@ -11,9 +11,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Error, runtime::Threads, source::Source};
 use crate::settings::Meilisearch;
-
-/// Limit of SQLite connections that read the documents for queries.
-const MAX_QUERY_CONNECTIONS: u32 = 4;
 
 /// The running role `query`. Dropping it ends the threads of the projections.
 #[derive(Debug)]
@@ -36,12 +33,14 @@ pub(super) struct Engine {
 }
 
 impl ReadSide {
-    /// Opens the read models and starts their projections. `streams` ends the streams of queries,
+    /// Opens the read models and starts their projections. `query_timeout` bounds
+    /// lists and searches. `streams` ends the streams of queries,
     /// `stop` ends the projections.
     pub(super) async fn start(
         folder: &Folder,
         source: Source,
         engine: Engine,
+        query_timeout: Duration,
         streams: &CancellationToken,
         stop: &CancellationToken,
         tasks: &TaskTracker,
@@ -67,13 +66,14 @@ impl ReadSide {
             },
         })
         .await?;
-        let documents = projector.reader(MAX_QUERY_CONNECTIONS).await?;
+        let open = async |connections| projector.reader(connections).await;
+        let readers = Readers::open(query_timeout, open).await?;
         let handle = projector.handle();
         tasks.spawn_on(projector.run(stop.clone()), documents_thread.handle());
         let index_progress = handle.index_progress().clone();
         Ok(Self {
-            consistent: documents.consistent(),
-            queries: Queries::new(documents, index, index_progress, streams.clone()),
+            consistent: readers.consistent(),
+            queries: Queries::new(readers, index, index_progress, streams.clone()),
             ready: readiness(handle.clone(), stop.clone(), tasks),
             projections: Projections::new(handle, streams.clone()),
             _threads: [documents_thread, index_thread],

@@ -1,6 +1,12 @@
 //! The Prometheus metrics and the probes, served over HTTP on a listener of their own.
 
-use std::{io, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     Router,
@@ -13,7 +19,7 @@ use command_side::{Commands, Events};
 use http::{HeaderMap, StatusCode, header, uri::Authority};
 use projector::Projections;
 use query_side::Queries;
-use telemetry::metrics::{Log, Projection, Rendered, clients, install};
+use telemetry::metrics::{Log, Projection, Rendered, clients, install, wal};
 use tokio::{net::TcpListener, runtime::Handle, sync::watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Code, service::Routes};
@@ -58,6 +64,8 @@ pub(crate) struct Observer {
     write: Option<(Commands, Events, [watch::Receiver<bool>; 2])>,
     read: Option<(Queries, Projections)>,
     connections: Places,
+    /// The SQLite files by their name in the metrics.
+    files: Vec<(&'static str, PathBuf)>,
 }
 
 impl Observer {
@@ -65,6 +73,7 @@ impl Observer {
         write: Option<&WriteSide>,
         read: Option<&ReadSide>,
         connections: &Places,
+        files: Vec<(&'static str, PathBuf)>,
     ) -> Self {
         Self {
             write: write.map(|side| {
@@ -73,6 +82,7 @@ impl Observer {
             }),
             read: read.map(|side| (side.queries.clone(), side.projections.clone())),
             connections: connections.clone(),
+            files,
         }
     }
 
@@ -88,6 +98,9 @@ impl Observer {
         }
         let watchers = self.read.as_ref().map(|(queries, _)| queries.watching());
         clients(self.connections.taken(), watchers);
+        for (name, file) in &self.files {
+            wal(name, wal_bytes(file).await);
+        }
         if let Some((_, projections)) = &self.read {
             let (statuses, _) = projections.all().await;
             for status in statuses {
@@ -104,6 +117,16 @@ impl Observer {
             }
         }
     }
+}
+
+/// Returns the size of a file's write-ahead log, which is none before the first write. The file may be
+/// a link.
+async fn wal_bytes(file: &Path) -> u64 {
+    let Ok(file) = tokio::fs::canonicalize(file).await else {
+        return 0;
+    };
+    let found = tokio::fs::metadata(sqlite::wal_path(&file)).await;
+    found.map_or(0, |found| found.len())
 }
 
 /// Serves the metrics on this runtime until `stop`. A loopback listener serves every client on this

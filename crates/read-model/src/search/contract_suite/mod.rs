@@ -161,6 +161,7 @@ pub(crate) fn everything() -> SearchRequest {
         limit: 1000,
         facets: Vec::new(),
         newest: u64::MAX,
+        timeout: std::time::Duration::from_secs(10),
     }
 }
 

@@ -12,6 +12,7 @@ mod page;
 mod payload;
 mod schema;
 mod snapshot;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -27,6 +28,7 @@ use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
 use tantivy::tokenizer::TokenizerManager;
 use tantivy::{IndexReader, IndexSettings, IndexWriter, ReloadPolicy, TantivyError};
 use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::time::timeout;
 
 use self::directory::UnsyncedDirectory;
 pub use self::live::EmbeddedIndex;
@@ -270,16 +272,25 @@ impl Engine for TantivyIndex {
     }
 
     async fn search(&self, request: SearchRequest) -> Result<Hits, Error> {
-        // Each search occupies a processor, so more searches at once would only slow each other
-        // down.
-        let permit = Arc::clone(&self.search_permits).acquire_owned().await;
-        let permit = permit.map_err(Error::failed)?;
-        self.blocking(move |state| {
-            // The search keeps its permit even if the caller drops the future.
-            let _permit = permit;
-            state.newest().search(&state.fields, request)
-        })
-        .await
+        // Is dropped together with this future, which stops the search.
+        let caller = Arc::new(());
+        let caller_exists = Arc::downgrade(&caller);
+        let limit = request.timeout;
+        let search = async {
+            // Each search occupies a processor, so more searches at once would only slow each other
+            // down.
+            let permit = Arc::clone(&self.search_permits).acquire_owned().await;
+            let permit = permit.map_err(Error::failed)?;
+            self.blocking(move |state| {
+                // The search keeps its permit until it has stopped, even if the caller is gone.
+                let _permit = permit;
+                let snapshot = state.newest();
+                snapshot.search(&state.fields, request, caller_exists)
+            })
+            .await
+        };
+        let found = timeout(limit, search).await;
+        found.unwrap_or(Err(Error::TooSlow))
     }
 
     async fn compare(

@@ -1,12 +1,14 @@
 //! One committed state of the index, ready for searches.
 
 use std::ops::Bound::Included;
+use std::sync::Weak;
 
 use tantivy::collector::DocSetCollector;
 use tantivy::query::{AllQuery, BooleanQuery, Query, RangeQuery};
 use tantivy::{IndexReader, Searcher, TantivyError};
 
 use super::schema::Fields;
+use super::stop::Stoppable;
 use super::{facets, filter, page, payload, schema, text, tokens};
 use crate::Row;
 use crate::search::{Hits, IndexCheckpoint, SearchRequest};
@@ -30,13 +32,23 @@ impl IndexSnapshot {
         })
     }
 
-    pub(super) fn search(&self, fields: &Fields, request: SearchRequest) -> tantivy::Result<Hits> {
+    /// Searches until `caller` is gone.
+    pub(super) fn search(
+        &self,
+        fields: &Fields,
+        request: SearchRequest,
+        caller: Weak<()>,
+    ) -> tantivy::Result<Hits> {
         let query = query(fields, &request);
         let page = page::PageCollector::new(&request);
         let facets = facets::FacetCollector {
             fields: request.facets,
         };
-        let (page, facets) = self.searcher.search(&query, &(page, facets))?;
+        let collector = Stoppable {
+            collector: (page, facets),
+            caller,
+        };
+        let (page, facets) = self.searcher.search(&query, &collector)?;
         Ok(Hits {
             hits: page.hits,
             more: page.more,

@@ -2,9 +2,13 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use tantivy::{IndexWriter, TantivyError};
 use tempfile::TempDir;
+use test_support::DEADLINE;
+use tokio::time::timeout;
 
 use super::{EmbeddedIndex, State, TantivyIndex, WriterSlot};
 use crate::Row;
@@ -12,7 +16,7 @@ use crate::generations::NextGeneration;
 use crate::search::contract_suite::{
     self, Fixture, checkpoint, contract_suite, everything, spelling_suite, write,
 };
-use crate::search::{Document, Engine, LiveIndex};
+use crate::search::{Document, Engine, Error, LiveIndex, SearchRequest};
 
 struct Folder(TempDir);
 
@@ -237,4 +241,33 @@ async fn g9_an_index_is_removed_while_its_segments_are_merged() {
         let left = left.find(|entry| entry.as_ref().unwrap().file_name() == "search-2");
         assert!(left.is_none(), "{left:?}");
     }
+}
+
+#[tokio::test]
+async fn a_search_ends_when_its_caller_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = TantivyIndex::open(folder.path()).unwrap();
+    write(&index, vec![document(1)], checkpoint(1)).await;
+    let snapshot = index.state.newest();
+    let search = |caller| snapshot.search(&index.state.fields, everything(), caller);
+    let caller = Arc::new(());
+    assert_eq!(search(Arc::downgrade(&caller)).unwrap().total, 1);
+    assert!(search(Weak::new()).is_err());
+}
+
+#[tokio::test]
+async fn a_search_past_its_timeout_fails_and_later_ones_succeed() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = TantivyIndex::open(folder.path()).unwrap();
+    write(&index, vec![document(1)], checkpoint(1)).await;
+    let request = SearchRequest {
+        timeout: Duration::from_millis(10),
+        ..everything()
+    };
+    let processors = index.search_permits.available_permits().try_into().unwrap();
+    let all = index.search_permits.acquire_many(processors).await.unwrap();
+    let late = timeout(DEADLINE, index.search(request)).await.unwrap();
+    drop(all);
+    assert!(matches!(late, Err(Error::TooSlow)), "{late:?}");
+    assert_eq!(rows(&index).await, [Row(1)]);
 }

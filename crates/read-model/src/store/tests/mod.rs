@@ -9,6 +9,7 @@ mod page;
 mod parked;
 mod plans;
 mod rebuild;
+mod snapshot;
 mod statistics;
 
 use std::collections::BTreeMap;
@@ -201,7 +202,7 @@ impl Store {
     }
 
     async fn order(&self, id: &str) -> Order {
-        self.reader.order(id).await.unwrap().0.unwrap()
+        self.reader.order(id).await.unwrap().order.unwrap()
     }
 }
 

@@ -53,5 +53,9 @@ async fn orders_are_found_by_their_rows_in_the_order_asked_for() {
 #[tokio::test]
 async fn an_order_that_does_not_exist_is_none() {
     let store = Store::new().await;
-    assert_eq!(store.reader.order("o1").await.unwrap(), (None, 0));
+    let found = store.reader.order("o1").await.unwrap();
+    assert_eq!(
+        (found.order, found.is_parked, found.as_of),
+        (None, false, 0)
+    );
 }

@@ -39,6 +39,10 @@ async fn an_event_that_cannot_be_projected_parks_its_order_and_no_other() {
         let bad = store.order("bad").await;
         assert_eq!((bad.status(), bad.version), (OrderStatus::Created, 1));
         assert_eq!(bad.customer_name, "Ann");
+        for (id, expected) in [("bad", true), ("good", false)] {
+            let found = store.reader.order(id).await.unwrap();
+            assert_eq!(found.is_parked, expected, "{id}");
+        }
         assert_eq!(store.order("good").await.status(), OrderStatus::Shipped);
         let statistics = store.reader.statistics(None).await.unwrap();
         let counts: Vec<_> = statistics
@@ -46,7 +50,9 @@ async fn an_event_that_cannot_be_projected_parks_its_order_and_no_other() {
             .iter()
             .map(|s| s.count)
             .collect();
-        assert_eq!(counts, [1, 1]);
+        assert_eq!((counts, statistics.parked_orders), (vec![1, 1], 1));
+        let customer = store.reader.customer_statistics("c1").await.unwrap();
+        assert_eq!(customer.unwrap().parked_orders, 1);
     }
 }
 
@@ -144,7 +150,8 @@ async fn an_order_whose_first_event_failed_is_created_by_the_retry() {
     let mut gap = whole.clone();
     gap.events[0].occurred_at = None;
     let mut store = Store::holding(&gap).await;
-    assert_eq!(store.reader.order("bad").await.unwrap().0, None);
+    let found = store.reader.order("bad").await.unwrap();
+    assert_eq!((found.order, found.is_parked), (None, true));
     assert_eq!(parked(&store).await[0].events, 3);
     let bad: Vec<_> = [0, 2, 3]
         .map(|index: usize| whole.events[index].clone())
@@ -203,4 +210,23 @@ async fn a_refused_document_is_parked_and_can_be_retried() {
         store.reader.reindex_queue(10).await.unwrap().documents,
         whole.documents(6)[1..]
     );
+}
+
+#[tokio::test]
+async fn only_orders_with_an_accepted_document_lose_their_search_parking() {
+    let (whole, _) = with_a_gap();
+    let mut store = Store::holding(&whole).await;
+    for order_id in ["bad", "good"] {
+        let refused = Parked {
+            order_id: order_id.into(),
+            position: 2,
+            error: "too long".into(),
+            events: 0,
+        };
+        store.writer.park(&refused).await.unwrap();
+    }
+    store.writer.unpark_indexed(&[Row(2)]).await.unwrap();
+    let parked = store.reader.parked(Projection::Search, "", 10).await;
+    let ids: Vec<_> = parked.unwrap().into_iter().map(|it| it.order_id).collect();
+    assert_eq!(ids, ["bad"]);
 }

@@ -171,7 +171,8 @@ async fn g9_after_a_failed_switch_the_old_generation_stays_live() {
     });
     assert!(matches!(failed.await, Err(Error::Files(_))));
     new.close().await;
-    assert_eq!(store.reader.order("o2").await.unwrap(), (None, 2));
+    let found = store.reader.order("o2").await.unwrap();
+    assert_eq!((found.order, found.as_of), (None, 2));
     store.writer.apply(LOG, &log.events, 3).await.unwrap();
     assert_eq!(store.order("o2").await.position, 3);
 }

@@ -49,7 +49,11 @@ impl Run for Get {
         let mut client = QueryServiceClient::new(channel);
         let reply = client.get_order(request).await?.into_inner();
         session.show("GetOrderResponse", &reply, |reply| {
-            reply.order.as_ref().map(card).unwrap_or_default()
+            let card = reply.order.as_ref().map(card).unwrap_or_default();
+            match reply.parked {
+                true => format!("parked: a later event of the order cannot be projected\n{card}"),
+                false => card,
+            }
         })
     }
 }

@@ -30,6 +30,7 @@ fn without_sources_the_defaults_hold() {
             limits: Limits::default(),
             drain_timeout: Duration::from_secs(20),
             drain_delay: Duration::from_secs(5),
+            query_timeout: Duration::from_secs(2),
             max_connection_age: None,
         })
     );
@@ -236,5 +237,18 @@ fn the_server_of_a_client_command_is_an_http_url() {
                 "--server (flag): {wrong:?} must be a URL such as http://127.0.0.1:50051"
             ))
         );
+    }
+}
+
+#[test]
+fn a_query_may_work_from_a_millisecond_to_half_a_minute() {
+    let timeout = |file: &str| serve(&[], &[], file).map(|settings| settings.query_timeout);
+    let half_a_minute = Duration::from_secs(30);
+    assert_eq!(timeout("query-timeout = 30000"), Ok(half_a_minute));
+    for wrong in [0, 30_001] {
+        let error = timeout(&format!("query-timeout = {wrong}"));
+        let rule = "must be a whole number of milliseconds from 1 to 30000";
+        let expected = format!("query-timeout (orderlog.toml): \"{wrong}\" {rule}");
+        assert_eq!(error, Err(expected));
     }
 }

@@ -1,0 +1,28 @@
+//! Tests of a snapshot that is dropped while it reads.
+
+use std::time::Duration;
+
+use test_support::DEADLINE;
+use tokio::time::timeout;
+
+use super::*;
+
+#[tokio::test]
+async fn a_dropped_read_frees_its_connection() {
+    let mut log = Log::default();
+    log.create("o", "ann", &["tea"], (1, "EUR"), 0);
+    let store = Store::holding(&log).await;
+    let reader = store.writer.reader(1).await.unwrap();
+    let endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
+        SELECT count(*) FROM n";
+    let read = async {
+        let mut snapshot = reader.snapshot().await.unwrap();
+        let count = sqlx::query_scalar::<_, i64>(endless);
+        count.fetch_one(snapshot.connection()).await
+    };
+    let ended = timeout(Duration::from_millis(100), read).await;
+    assert!(ended.is_err(), "{ended:?}");
+    let next = timeout(DEADLINE, reader.order("o")).await;
+    let found = next.expect("the statement still runs").unwrap();
+    assert_eq!(found.order.unwrap().order_id, "o");
+}
