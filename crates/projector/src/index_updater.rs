@@ -92,8 +92,6 @@ struct NextWrite {
     documents: Vec<Document>,
     next: ChangeCursor,
     is_all: bool,
-    /// The id of the event at the position of `next`. Empty if it is unknown.
-    event_id: String,
 }
 
 impl IndexUpdater {
@@ -220,7 +218,16 @@ impl IndexUpdater {
     /// Indexes documents in one write. If the engine refuses it, writes them one by one and parks
     /// the refused ones. No other write may be in progress.
     pub(crate) async fn index(&mut self, documents: Vec<Document>) -> Result<(), Error> {
-        let write = self.engine.write(documents.clone(), self.stored.clone());
+        // Not older than the given documents, which were read before.
+        let read = self.documents.checkpoint().await?;
+        self.has_read(read)?;
+        let stores = IndexCheckpoint {
+            read_position: self.applied.read_position,
+            event_id: self.applied.event_id.clone(),
+            ..self.stored.clone()
+        };
+        self.stored = stores.clone();
+        let write = self.engine.write(documents.clone(), stores);
         match write.await?.await {
             Err(search::Error::Refused(_)) => {}
             applied => {
@@ -255,6 +262,18 @@ impl IndexUpdater {
         Ok(())
     }
 
+    /// Records the documents that a write is read from. Every later write stores their newest event, so
+    /// that the index says up to where it may have changes.
+    fn has_read(&mut self, documents: Option<Checkpoint>) -> Result<(), Error> {
+        let of_history = documents.filter(|it| it.history == self.applied.history);
+        let Checkpoint {
+            position, event_id, ..
+        } = of_history.ok_or(Error::OtherHistory)?;
+        self.applied.read_position = position;
+        self.applied.event_id = event_id;
+        Ok(())
+    }
+
     async fn read_next_write(&mut self) -> Result<NextWrite, Error> {
         let mut write = NextWrite {
             next: self.cursor,
@@ -269,16 +288,8 @@ impl IndexUpdater {
                 .iter()
                 .map(|document| document.order.encoded_len())
                 .sum::<usize>();
-            let checkpoint = changes.checkpoint;
-            let is_of_history =
-                |checkpoint: &Checkpoint| checkpoint.history == self.applied.history;
-            if !checkpoint.as_ref().is_some_and(is_of_history) {
-                return Err(Error::OtherHistory);
-            }
+            self.has_read(changes.checkpoint)?;
             write.next = changes.next;
-            write.event_id = checkpoint
-                .filter(|checkpoint| checkpoint.position == write.next.position)
-                .map_or_else(String::new, |checkpoint| checkpoint.event_id);
             write.documents.extend(changes.documents);
             write.is_all = write.next.position >= changes.as_of;
             let is_full = write.documents.len() >= self.max_documents || bytes >= MAX_WRITE_BYTES;
@@ -296,11 +307,9 @@ impl IndexUpdater {
             documents,
             next,
             is_all,
-            event_id,
         } = write;
         let reaches = IndexCheckpoint {
             position: next.position,
-            event_id,
             answers: if is_all {
                 next.position
             } else {
@@ -354,8 +363,9 @@ impl IndexUpdater {
             Err(error) => return Err(error.into()),
         }
         self.applied = IndexCheckpoint {
+            position: oldest.reaches.position,
             answers: self.applied.answers.max(oldest.reaches.answers),
-            ..oldest.reaches
+            ..self.applied.clone()
         };
         self.applied_cursor = oldest.next;
         Ok(())

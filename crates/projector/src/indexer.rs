@@ -215,6 +215,7 @@ impl Indexer {
             ..found.clone().unwrap_or(IndexCheckpoint {
                 log_id: documents.log_id.clone(),
                 history: String::new(),
+                read_position: 0,
                 event_id: String::new(),
                 position: 0,
                 answers: 0,
@@ -246,7 +247,7 @@ impl Indexer {
             return Ok(index.log_id == documents.log_id);
         }
         match index.token() {
-            Some(token) if index.position == documents.position => {
+            Some(token) if index.read_position == documents.position => {
                 Ok(Some(token) == documents.token())
             }
             Some(token) => Ok(stream::is_in_log(&self.nodes, &token).await?),
@@ -266,6 +267,7 @@ impl Indexer {
         let mut verified = Instant::now();
         loop {
             if consistent.has_changed().unwrap_or(true) {
+                self.progress.record_shared(None);
                 return Ok(());
             }
             let request = match received.take() {
@@ -304,7 +306,8 @@ impl Indexer {
                     reindex.mark_changed();
                 }
                 Some(request) = self.requests.recv() => received = Some(request),
-                _ = consistent.changed() => return Ok(()),
+                // The next turn ends the writing.
+                _ = consistent.changed() => consistent.mark_changed(),
                 () = sleep(CHECKPOINT_VERIFY_INTERVAL) => {}
             }
         }
@@ -326,6 +329,11 @@ impl Indexer {
                 live.finish_writes().await?;
             }
             next.reach(self.documents.position()).await?;
+            let documents = self.documents.checkpoint().await?;
+            let history = documents.map(|documents| documents.history);
+            if history.as_ref() != Some(&next.applied().history) {
+                return Err(Error::OtherHistory);
+            }
             self.engine.switch().await?;
             Ok::<_, Error>(())
         };

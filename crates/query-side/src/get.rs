@@ -23,6 +23,7 @@ impl Queries {
                 is_parked,
                 as_of: as_of_position,
             } = found.map_err(|error| Error::from(&error))?;
+            self.check_answer(wait, as_of_position)?;
             let version = order.as_ref().map_or(0, |order| order.version);
             let later = request.min_version.filter(|wanted| version < *wanted);
             if is_parked && (order.is_none() || later.is_some()) {

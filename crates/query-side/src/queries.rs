@@ -155,8 +155,26 @@ impl Queries {
                 std::future::pending::<()>().await;
             }
         };
-        wait.until(reached, || self.documents.position()).await?;
-        self.check_consistent()
+        let mut consistent = self.documents.consistent();
+        tokio::select! {
+            reached = wait.until(reached, || self.documents.position()) => reached,
+            _ = consistent.wait_for(|is_consistent| !*is_consistent) => {
+                Err(Error::ReadModelDiverged)
+            }
+        }
+    }
+
+    /// Checks an answer of the documents at `as_of`, which were read after [`Queries::reached`].
+    ///
+    /// # Errors
+    /// [`Error::ReadModelDiverged`]: the log went back meanwhile, so that the answer may have lost
+    /// events, or is of documents that started over and are not at the position yet.
+    pub(crate) fn check_answer(&self, wait: Wait, as_of: u64) -> Result<(), Error> {
+        self.check_consistent()?;
+        match as_of >= wait.position {
+            true => Ok(()),
+            false => Err(Error::ReadModelDiverged),
+        }
     }
 
     fn check_consistent(&self) -> Result<(), Error> {

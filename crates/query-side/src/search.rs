@@ -48,6 +48,7 @@ impl Queries {
             true => self.find_at(wait, search, after).await?,
             false => self.list(search, after).await?,
         };
+        self.check_answer(wait, response.as_of_position)?;
         if let Some(cursor) = next {
             response.next_page_token = token::write(fingerprint, cursor);
         }

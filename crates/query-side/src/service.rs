@@ -45,6 +45,8 @@ impl QueryService for Queries {
             .customer_statistics(&request.customer_id)
             .await;
         let statistics = statistics.map_err(|error| Error::from(&error))?;
+        let as_of = statistics.as_ref().map(|it| it.as_of_position);
+        self.check_answer(wait, as_of.unwrap_or(wait.position))?;
         let unknown = || Error::NotFound(Resource::Customer, request.customer_id);
         Ok(Response::new(statistics.ok_or_else(unknown)?))
     }
@@ -62,9 +64,9 @@ impl QueryService for Queries {
         self.reached(wait).await?;
         let days = request.by_day.then_some(DayPage { after, limit });
         let statistics = self.documents.statistics(days).await;
-        Ok(Response::new(
-            statistics.map_err(|error| Error::from(&error))?,
-        ))
+        let statistics = statistics.map_err(|error| Error::from(&error))?;
+        self.check_answer(wait, statistics.as_of_position)?;
+        Ok(Response::new(statistics))
     }
 
     type WatchOrdersStream =

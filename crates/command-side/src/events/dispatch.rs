@@ -47,6 +47,8 @@ impl Sleeper {
 struct Registered {
     /// The dispatch has woken the subscribers for every event at or below this position.
     position: Position,
+    /// The number of restarts. A step that began before a restart has events of another history.
+    restarts: u64,
     sleepers: HashMap<Interest<'static>, Vec<Arc<Sleeper>>>,
 }
 
@@ -131,15 +133,16 @@ impl Dispatcher {
 
     /// Wakes the subscribers of one page of the tail, each interest once.
     fn step(&self, tail: &Tail) {
-        let (position, is_selective) = {
+        let (position, restarts, is_selective) = {
             let registered = self.lock();
-            (registered.position, registered.is_selective())
+            let is_selective = registered.is_selective();
+            (registered.position, registered.restarts, is_selective)
         };
         let Some(records) = tail.after(position, MAX_STEP_EVENTS) else {
             // The tail no longer holds these events, so that every subscriber must read the store.
             let newest = tail.head();
             let mut registered = self.lock();
-            if registered.position != position || newest < position {
+            if registered.restarts != restarts || newest < position {
                 return;
             }
             for sleeper in registered.sleepers.values().flatten() {
@@ -155,7 +158,7 @@ impl Dispatcher {
             HashMap::from([(Interest::ALL, position)])
         };
         let mut registered = self.lock();
-        if registered.is_selective() && !is_selective || registered.position != position {
+        if registered.is_selective() && !is_selective || registered.restarts != restarts {
             // The first selective subscriber has come since: the next step finds its events. Or the
             // log went back, and the dispatch begins anew.
             return;
@@ -168,7 +171,9 @@ impl Dispatcher {
 
     /// Goes on after this position, because the log went back. The subscribers' streams end.
     pub(crate) fn restart(&self, position: Position) {
-        self.lock().position = position;
+        let mut registered = self.lock();
+        registered.position = position;
+        registered.restarts += 1;
     }
 
     /// Returns the position up to which the dispatch has woken the subscribers.

@@ -66,6 +66,8 @@ pub(crate) struct Subscription {
     responses: mpsc::Sender<Result<SubscribeResponse, Status>>,
     /// The position of the last response, or the subscriber's own before the first.
     sent: Position,
+    /// The point at `sent`, if it is known.
+    sent_point: Option<Point>,
     last_sent: Instant,
     /// The position up to which the node had announced events at the last read.
     announced: Position,
@@ -114,6 +116,7 @@ impl Subscription {
             page: FIRST_PAGE_EVENTS,
             responses,
             sent: position,
+            sent_point: point.or((position == Position::START).then_some(Point::START)),
             last_sent: Instant::now(),
             announced: head,
             caught_up: false,
@@ -144,9 +147,14 @@ impl Subscription {
     async fn diverged(&self) -> Error {
         let divergence = *self.divergences.borrow();
         let shared = divergence.and_then(|divergence| divergence.shared);
-        let has_lost = match shared {
-            Some(shared) => self.sent > shared,
-            None => !self.is_in_log().await,
+        let has_lost = match (shared, self.sent_point) {
+            (Some(shared), _) => self.sent > shared,
+            (None, Some(point)) => match self.sources.reader.point(self.sent).await {
+                Ok(found) => point.check(found).is_err(),
+                // The subscriber finds out when it resumes.
+                Err(_) => false,
+            },
+            (None, None) => true,
         };
         match has_lost {
             false => Error::StoreUnavailable,
@@ -154,17 +162,6 @@ impl Subscription {
                 position: self.sent.get(),
                 shared: shared.map(Position::get),
             },
-        }
-    }
-
-    /// Returns whether the log is known to have the event of the last response.
-    async fn is_in_log(&self) -> bool {
-        match self.point {
-            Some(point) if point.position == self.sent => {
-                let found = self.sources.reader.point(point.position).await;
-                found.is_ok_and(|found| point.check(found).is_ok())
-            }
-            _ => false,
         }
     }
 
@@ -308,10 +305,11 @@ impl Subscription {
     async fn send(&mut self, events: Vec<Bytes>) -> Result<(), StreamEnd<Error>> {
         let position = self.position;
         let log_id = self.sources.reader.log_id().to_owned();
+        let point = self.point().await?;
         let resume_token = ResumeToken {
             log_id: log_id.clone(),
             position: position.get(),
-            event_id: self.point().await?.event_id,
+            event_id: point.event_id,
         };
         // The point may be of the new history already.
         if self.divergences.has_changed().unwrap_or(true) {
@@ -332,6 +330,7 @@ impl Subscription {
             .await
             .map_err(|_| StreamEnd::Gone)?;
         self.sent = position;
+        self.sent_point = Some(point);
         self.last_sent = Instant::now();
         Ok(())
     }

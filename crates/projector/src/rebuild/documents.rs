@@ -130,7 +130,13 @@ impl Shared {
         writer: &mut Writer,
         report: &mut (impl FnMut(u64) + Send),
     ) -> Result<(), Error> {
-        let failed = |error: stream::Error| Error::Log(error.to_string());
+        let failed = |error: stream::Error| match error {
+            // A retry would not help: the live documents start over too.
+            stream::Error::Diverged(..) | stream::Error::OtherLog(..) => {
+                store::Error::Diverged.into()
+            }
+            error => Error::Log(error.to_string()),
+        };
         let opened = Stream::open(&self.live.nodes, writer.checkpoint(), false).await;
         let mut stream = opened.map_err(failed)?;
         loop {

@@ -65,6 +65,7 @@ impl Shared {
             None => IndexCheckpoint {
                 log_id: documents.log_id,
                 history: documents.history,
+                read_position: 0,
                 event_id: String::new(),
                 position: 0,
                 answers: 0,

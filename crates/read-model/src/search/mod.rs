@@ -28,7 +28,10 @@ pub struct IndexCheckpoint {
     /// The name of the history that the documents are made from
     /// ([`Checkpoint::history`](crate::store::Checkpoint::history)).
     pub history: String,
-    /// The id of the event at `position`. Empty if it is unknown, as while the index catches up.
+    /// The position of the newest documents of which any were written. The index may have changes up
+    /// to it, also while `position` is behind.
+    pub read_position: u64,
+    /// The id of the event at `read_position`. Empty if it is unknown.
     pub event_id: String,
     /// The log position up to which changes have been written. An order that changed later still is
     /// written only in its later state, which then follows.
@@ -43,10 +46,11 @@ pub struct IndexCheckpoint {
 }
 
 impl IndexCheckpoint {
-    /// Returns the token of the checkpoint's position. `None` if the id of the event is unknown.
+    /// Returns the token of the newest event that the index may have a change of. `None` if the id of
+    /// the event is unknown.
     #[must_use]
     pub fn token(&self) -> Option<ResumeToken> {
-        store::token(&self.log_id, self.position, &self.event_id)
+        store::token(&self.log_id, self.read_position, &self.event_id)
     }
 }
 

@@ -138,6 +138,7 @@ pub(crate) fn checkpoint(position: u64) -> IndexCheckpoint {
     IndexCheckpoint {
         log_id: "log".into(),
         history: "history".into(),
+        read_position: position,
         event_id: format!("event-{position}"),
         position,
         answers: position,

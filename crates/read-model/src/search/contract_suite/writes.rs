@@ -69,6 +69,7 @@ pub(crate) async fn a_checkpoint_comes_back_as_it_was_written(fixture: &dyn Fixt
         let written = IndexCheckpoint {
             log_id: "a log, \"this\" one".into(),
             history: "a history".into(),
+            read_position: u64::MAX,
             event_id: "an event".into(),
             position,
             answers: position / 2,

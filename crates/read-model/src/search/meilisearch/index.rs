@@ -263,6 +263,7 @@ impl MeilisearchIndex {
         Ok(StoredCheckpoint {
             log_id: checkpoint.log_id.clone(),
             history: checkpoint.history.clone(),
+            read_position: checkpoint.read_position.to_string(),
             event_id: checkpoint.event_id.clone(),
             position: checkpoint.position.to_string(),
             answers: checkpoint.answers.to_string(),

@@ -19,6 +19,7 @@ pub(super) struct StoredCheckpoint {
     #[serde(default)]
     pub(super) history: String,
     #[serde(default)]
+    pub(super) read_position: String,
     pub(super) event_id: String,
     pub(super) position: String,
     pub(super) answers: String,
@@ -48,6 +49,7 @@ impl StoredCheckpoint {
         Ok(Some(IndexCheckpoint {
             log_id: self.log_id.clone(),
             history: self.history.clone(),
+            read_position: number(&self.read_position)?,
             event_id: self.event_id.clone(),
             position: number(&self.position)?,
             answers: number(&self.answers)?,
@@ -92,6 +94,7 @@ pub(super) fn empty_checkpoint() -> IndexCheckpoint {
     IndexCheckpoint {
         log_id: String::new(),
         history: String::new(),
+        read_position: 0,
         event_id: String::new(),
         position: 0,
         answers: 0,
