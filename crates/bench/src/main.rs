@@ -15,6 +15,7 @@ mod figures;
 mod fill;
 mod freshness;
 mod isolation;
+mod lists;
 mod load;
 mod memory;
 mod postgres;
@@ -91,6 +92,12 @@ enum Bench {
         #[arg(long, default_value_t = 60)]
         seconds: u64,
     },
+    /// Measure lists, facets and statistics at many orders, and GetOrder beside them
+    Lists {
+        /// Orders in the log
+        #[arg(long, default_value_t = 1_000_000)]
+        orders: u64,
+    },
     /// Compare rebuild and verify with bare inserts in events per second, and measure memory
     Rebuild {
         /// Orders in the log
@@ -132,6 +139,7 @@ fn main() {
             Bench::Isolation { orders, seconds } => isolation::run(orders, seconds).await,
             Bench::Postgres { seconds } => postgres::run(seconds).await,
             Bench::Freshness { orders, seconds } => freshness::run(orders, seconds).await,
+            Bench::Lists { orders } => lists::run(orders).await,
             Bench::Rebuild { orders } => rebuild::run(orders).await,
             Bench::Search { orders } => search::run(orders).await,
             Bench::Memory { events, seconds } => memory::run(events, seconds).await,

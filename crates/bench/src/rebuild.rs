@@ -55,14 +55,14 @@ pub(crate) async fn run(orders: u64) {
     }
 }
 
-fn tell_memory(program: &Program, when: &str) {
+pub(crate) fn tell_memory(program: &Program, when: &str) {
     let process = program.process();
     let (now, most) = (process.memory("VmRSS"), process.memory("VmHWM"));
     println!("  memory {when}: {now:.0} MB, at most {most:.0} MB");
 }
 
 /// Rebuilds one projection and returns the seconds it took.
-async fn rebuild(program: &Program, projection: &str) -> f64 {
+pub(crate) async fn rebuild(program: &Program, projection: &str) -> f64 {
     let request = RebuildRequest {
         projections: vec![projection.to_owned()],
         rollback: false,
@@ -92,7 +92,7 @@ async fn bare(program: &Program) -> f64 {
         .unwrap();
     let schema: Vec<String> = sqlx::query_scalar(
         "SELECT sql FROM made.sqlite_schema
-        WHERE sql IS NOT NULL AND tbl_name IN ('orders', 'order_products', 'statistics')
+        WHERE sql IS NOT NULL AND tbl_name IN ('orders', 'statistics')
         ORDER BY type = 'index'",
     )
     .fetch_all(&mut connection)
@@ -105,7 +105,7 @@ async fn bare(program: &Program) -> f64 {
             .unwrap();
     }
     let started = Instant::now();
-    for table in ["orders", "order_products", "statistics"] {
+    for table in ["orders", "statistics"] {
         let copy = format!("INSERT INTO main.{table} SELECT * FROM made.{table}");
         sqlx::raw_sql(AssertSqlSafe(copy))
             .execute(&mut connection)

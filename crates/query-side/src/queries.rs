@@ -10,13 +10,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use wire::{Error, Limit};
 
-use crate::{lists::Lists, lists::MAX_WAITING_LISTS, wait::Wait};
+use crate::{lists::Lists, lists::MAX_WAITING_LISTS, wait::Wait, watch::Dispatch};
 
 /// Maximum number of concurrent text searches. The engine runs fewer at a time, and the others
 /// wait.
 const MAX_SEARCHES: usize = 256;
 
-/// Maximum number of open streams: each reads the changes whenever the documents advance.
+/// Maximum number of open streams.
 const MAX_WATCHERS: usize = 1000;
 
 /// Connections for the reads of one order or of statistics.
@@ -25,8 +25,11 @@ const POINT_CONNECTIONS: u32 = 2;
 /// Connections for the pages of text searches, which read at most 500 orders by their rows.
 const PAGE_CONNECTIONS: u32 = 1;
 
-/// Connections for WatchOrders: one for the changes while another lists the initial orders.
+/// Connections for WatchOrders: one for slow watchers while another lists the initial orders.
 const WATCH_CONNECTIONS: u32 = 2;
+
+/// Connections for the changes of all watchers.
+const DISPATCH_CONNECTIONS: u32 = 1;
 
 pub(crate) const LIMITS: [Limit; 3] = [
     Limit::new(
@@ -53,6 +56,8 @@ pub struct Readers {
     pages: Reader,
     /// Reads for WatchOrders.
     watchers: Reader,
+    /// Reads the changes for all watchers.
+    changes: Reader,
 }
 
 impl Readers {
@@ -70,6 +75,7 @@ impl Readers {
             lists: Lists::open(timeout, &open).await?,
             pages: open(PAGE_CONNECTIONS).await?,
             watchers: open(WATCH_CONNECTIONS).await?,
+            changes: open(DISPATCH_CONNECTIONS).await?,
         })
     }
 
@@ -90,6 +96,7 @@ pub struct Queries {
     pub(crate) pages: Reader,
     /// Reads for WatchOrders.
     pub(crate) watched: Reader,
+    pub(crate) dispatch: Dispatch,
     /// Lets one stream at a time list its initial orders.
     pub(crate) initial_lists: Arc<Semaphore>,
     pub(crate) engine: Arc<dyn Engine>,
@@ -113,12 +120,14 @@ impl Queries {
             lists,
             pages,
             watchers,
+            changes,
         } = readers;
         Self {
             documents: points,
             lists,
             pages,
             watched: watchers,
+            dispatch: Dispatch::new(changes),
             initial_lists: Arc::new(Semaphore::new(1)),
             engine,
             index,
@@ -126,6 +135,12 @@ impl Queries {
             watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
             searches: Arc::new(Semaphore::new(MAX_SEARCHES)),
         }
+    }
+
+    /// Hands changed orders to the WatchOrders streams, until `stop` is cancelled. Without this, they
+    /// get heartbeats only.
+    pub fn dispatch(&self, stop: CancellationToken) -> impl Future<Output = ()> + use<> {
+        self.dispatch.clone().run(stop)
     }
 
     /// Returns the number of open WatchOrders streams.

@@ -15,6 +15,9 @@ use std::{
 /// The suffixes of the files that SQLite keeps next to a database.
 const SQLITE_SUFFIXES: [&str; 2] = ["-wal", "-shm"];
 
+/// The suffix of the folder next to a database that has its index of lists.
+const LISTS_SUFFIX: &str = "-lists";
+
 /// The suffix of the empty file that marks an unfinished generation.
 const UNFINISHED_SUFFIX: &str = ".unfinished";
 
@@ -245,12 +248,18 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
+/// Returns the folder of the index of lists that belongs to a file of documents.
+#[must_use]
+pub fn lists_folder(path: &Path) -> PathBuf {
+    with_suffix(path, LISTS_SUFFIX)
+}
+
 fn unfinished_mark(path: &Path) -> PathBuf {
     with_suffix(path, UNFINISHED_SUFFIX)
 }
 
-/// Removes a folder, or a file with the files that SQLite keeps next to it. A missing path is no
-/// error.
+/// Removes a folder, or a file with what is kept next to it: SQLite's files and the index of lists.
+/// A missing path is no error.
 ///
 /// # Errors
 /// The path exists and cannot be removed.
@@ -262,7 +271,10 @@ pub fn remove(path: &Path) -> io::Result<()> {
     for side in SQLITE_SUFFIXES {
         remove_file(&with_suffix(path, side))?;
     }
-    Ok(())
+    match fs::remove_dir_all(lists_folder(path)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn remove_file(path: &Path) -> io::Result<()> {

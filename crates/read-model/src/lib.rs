@@ -13,7 +13,7 @@
 //!
 //! - [`request`] holds its filter, sort order and cursor, in types that the store and the search
 //!   engines share.
-//! - [`store::Reader::list`] answers a list from `read.db`. [`search::Engine::search`] answers a
+//! - [`store::Reader::list`] answers a list from the index of lists and `read.db`. [`search::Engine::search`] answers a
 //!   free-text search with rows, and [`store::Reader::orders_by_rows`] reads their documents.
 //!
 //! [`generations`] keeps several generations of a file or folder. A rebuild fills the next one.
@@ -24,6 +24,7 @@
 
 pub mod digest;
 pub mod generations;
+mod lists;
 pub mod progress;
 pub mod projection;
 pub mod request;

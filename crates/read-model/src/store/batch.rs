@@ -16,8 +16,6 @@ use crate::{
 pub(super) struct Batch<'a> {
     /// Documents without names, by order id.
     pub(super) orders: HashMap<String, Document>,
-    /// The products of the created orders, with the orders' rows.
-    pub(super) products: BTreeSet<(String, Row)>,
     pub(super) customer_names: BTreeMap<&'a str, Name<'a>>,
     pub(super) product_names: BTreeMap<&'a str, Name<'a>>,
     pub(super) statistics: Deltas,
@@ -113,17 +111,12 @@ impl<'a> Batch<'a> {
             Some(Document { row, order }) => (row, Some(order)),
             None => (Row(event.position), None),
         };
-        let created = order.is_none();
         if let Err(error) = evolve(&mut order, event) {
             let error = Some(error);
             self.parked
                 .insert(id.clone(), ParkedChange { error, events: 1 });
         }
         if let Some(order) = order {
-            if created {
-                let products = order.items.iter().map(|item| item.product_id.clone());
-                self.products.extend(products.map(|product| (product, row)));
-            }
             self.orders.insert(id.clone(), Document { row, order });
         }
     }

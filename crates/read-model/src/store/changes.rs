@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::{Checkpoint, Error, Reader};
-use crate::{Row, search::Document};
+use super::{Checkpoint, Error, Reader, list::scan, reader::Snapshot};
+use crate::{Row, lists::GivenName, search::Document};
 
 /// A position in the sequence of changes. The default is the beginning.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,34 +39,18 @@ pub struct Changes {
     pub checkpoint: Option<Checkpoint>,
 }
 
-/// Selects the orders that an event in (?1, ?2] changed, unless a later event of the same kind
-/// replaced the change.
-///
-/// The kinds are an event of the order itself and a new name; each kind of name yields at most ?4
-/// rows. An order created after a name was given has always shown it, so the name did not change
-/// that order. ?3 is the cursor's row. `created_at` and `row` follow the index within one event, so
-/// that a step reads no more than it returns.
+/// Selects the orders of which an own event in (?1, ?2] is the newest.
 const SELECT_CHANGES: &str = "
-    SELECT position AS changed_at, 0 AS created_at, row FROM orders
-        WHERE row > ?1 AND row <= ?2 AND position = row
+    SELECT position, row FROM orders WHERE row > ?1 AND row <= ?2 AND position = row
     UNION ALL
-    SELECT position, 0, row FROM orders
-        WHERE position > ?1 AND position <= ?2 AND position > row
+    SELECT position, row FROM orders WHERE position > ?1 AND position <= ?2 AND position > row";
+
+/// Selects the names that an event in (?1, ?2] gave and no later event replaced, by position.
+const SELECT_NAMES: &str = "
+    SELECT position, number, true FROM customers WHERE position > ?1 AND position <= ?2
     UNION ALL
-    SELECT * FROM (
-        SELECT c.position, o.created_at, o.row
-        FROM customers c CROSS JOIN orders o INDEXED BY orders_by_customer
-        WHERE c.position > ?1 AND c.position <= ?2 AND o.customer_id = c.customer_id
-            AND +o.row < c.position
-            AND (o.created_at, o.row) > (
-                coalesce((SELECT created_at FROM orders WHERE row = ?3), -9223372036854775808), ?3)
-        ORDER BY c.position, o.created_at, o.row LIMIT ?4)
-    UNION ALL
-    SELECT * FROM (
-        SELECT p.position, 0, o.row FROM products p CROSS JOIN order_products o
-        WHERE p.position > ?1 AND p.position <= ?2 AND o.product_id = p.product_id
-            AND o.row < p.position AND o.row > ?3
-        ORDER BY p.position, o.row LIMIT ?4)";
+    SELECT position, number, false FROM products WHERE position > ?1 AND position <= ?2
+    ORDER BY position";
 
 impl Reader {
     /// Returns the next changes after a cursor: at most `limit`, or fewer if their documents reach
@@ -82,7 +66,7 @@ impl Reader {
     /// - [`Error::Sqlite`]: the file cannot be read.
     /// - [`Error::Damaged`]: a stored document cannot be decoded.
     pub async fn changed_since(&self, after: ChangeCursor, limit: usize) -> Result<Changes, Error> {
-        let mut snapshot = self.snapshot().await?;
+        let (mut snapshot, view) = self.snapshot_with_lists().await?;
         let as_of = snapshot.as_of;
         if after.position >= as_of {
             return Ok(Changes {
@@ -98,26 +82,34 @@ impl Reader {
             limit.max(1) as u64
         };
         let end = as_of.min(after.position.saturating_add(window));
-        let mut changed: Vec<(i64, i64, Row)> = sqlx::query_as(SELECT_CHANGES)
+        let mut changed: Vec<(u64, Row)> = sqlx::query_as(SELECT_CHANGES)
             .bind(after.position.cast_signed())
             .bind(end.cast_signed())
-            .bind(after.row)
-            .bind(limit.max(1) as i64 + 1)
             .fetch_all(snapshot.connection())
-            .await?;
+            .await?
+            .into_iter()
+            .map(|(position, row): (i64, Row)| (position.cast_unsigned(), row))
+            .collect();
+        let names = snapshot.names_given(after.position, end).await?;
+        if !names.is_empty() {
+            let limit = limit.max(1) + 1;
+            let rows = scan(view, move |view, caller| {
+                view.orders_of(&names, after.row, limit, caller)
+            });
+            changed.extend(rows.await?);
+        }
         changed.sort_unstable();
         let mut next = truncate(&mut changed, limit.max(1), end);
         // A document comes only with the change whose position it shows. A later change returns it
         // later, so no order comes twice or in an older state.
-        let newest: HashMap<Row, i64> = changed
+        let newest: HashMap<Row, u64> = changed
             .iter()
-            .map(|(position, _, row)| (*row, *position))
+            .map(|(position, row)| (*row, *position))
             .collect();
-        changed.retain(|(position, _, row)| newest.get(row) == Some(position));
-        let rows: Vec<_> = changed.iter().map(|(_, _, row)| *row).collect();
-        let is_shown = |document: &Document| {
-            newest.get(&document.row) == Some(&document.order.position.cast_signed())
-        };
+        changed.retain(|(position, row)| newest.get(row) == Some(position));
+        let rows: Vec<_> = changed.iter().map(|(_, row)| *row).collect();
+        let is_shown =
+            |document: &Document| newest.get(&document.row) == Some(&document.order.position);
         let (documents, covered) = snapshot.page(&rows, is_shown).await?;
         if covered < changed.len() {
             next = truncate(&mut changed, covered, end);
@@ -131,16 +123,35 @@ impl Reader {
     }
 }
 
+impl Snapshot {
+    /// Returns the names that events in (`after`, `end`] gave, unless a later event replaced them.
+    async fn names_given(&mut self, after: u64, end: u64) -> Result<Vec<GivenName>, Error> {
+        let names: Vec<(i64, i64, bool)> = sqlx::query_as(SELECT_NAMES)
+            .bind(after.cast_signed())
+            .bind(end.cast_signed())
+            .fetch_all(self.connection())
+            .await?;
+        let names = names.into_iter();
+        Ok(names
+            .map(|(position, number, of_customer)| GivenName {
+                position: position.cast_unsigned(),
+                number: number.cast_unsigned(),
+                of_customer,
+            })
+            .collect())
+    }
+}
+
 /// Truncates the changes to `limit`, and returns the cursor of the next step.
-fn truncate(changed: &mut Vec<(i64, i64, Row)>, limit: usize, end: u64) -> ChangeCursor {
-    let more = changed.get(limit).map(|(position, ..)| *position);
+fn truncate(changed: &mut Vec<(u64, Row)>, limit: usize, end: u64) -> ChangeCursor {
+    let more = changed.get(limit).map(|(position, _)| *position);
     changed.truncate(limit);
     match (changed.last(), more) {
-        (Some((position, _, row)), Some(more)) if *position == more => ChangeCursor {
-            position: position.cast_unsigned() - 1,
-            row: *row,
+        (Some(&(position, row)), Some(more)) if position == more => ChangeCursor {
+            position: position - 1,
+            row,
         },
-        (Some((position, ..)), Some(_)) => ChangeCursor::at(position.cast_unsigned()),
+        (Some((position, _)), Some(_)) => ChangeCursor::at(*position),
         _ => ChangeCursor::at(end),
     }
 }

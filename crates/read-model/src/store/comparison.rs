@@ -1,6 +1,6 @@
 //! Compares the documents with a rebuilt copy, table by table, from one snapshot of each.
 
-use std::{future::ready, path::Path};
+use std::{collections::BTreeMap, future::ready, path::Path};
 
 use contract::orders::v1::Order;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream::BoxStream};
@@ -8,7 +8,13 @@ use prost::Message as _;
 use sqlx::{ConnectOptions as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::sync::mpsc;
 
-use super::{Checkpoint, Error, checkpoint};
+use super::{
+    Checkpoint, Error, Reader, checkpoint,
+    list::scan,
+    numbers::known_entries,
+    reader::{Snapshot, decode},
+};
+use crate::{Row, lists::Entry, search::Document};
 
 /// One difference from the rebuilt copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,42 +27,32 @@ pub struct Difference {
 
 /// Queries that each return the subject and problem of every difference; `truth` is the rebuilt
 /// copy. Each query reads in the order of a key and holds one row of either side.
-const SELECT_DIFFERENCES: [&str; 13] = [
+const SELECT_DIFFERENCES: [&str; 11] = [
     "SELECT 'order ' || t.order_id, 'is missing' FROM truth.orders t
         LEFT JOIN main.orders m ON m.row = t.row WHERE m.row IS NULL",
     "SELECT 'order ' || m.order_id, 'is not in the log' FROM main.orders m
         LEFT JOIN truth.orders t ON t.row = m.row WHERE t.row IS NULL",
     "SELECT 'order ' || t.order_id, 'is found by something else than it shows'
         FROM truth.orders t JOIN main.orders m ON m.row = t.row
-        WHERE (m.order_id, m.customer_id, m.status, m.created_at, m.updated_at, m.total, m.currency,
-            m.position)
-        IS NOT (t.order_id, t.customer_id, t.status, t.created_at, t.updated_at, t.total, t.currency,
-            t.position)",
-    "SELECT 'order ' || o.order_id, 'is not found by product ' || t.product_id
-        FROM truth.order_products t JOIN truth.orders o ON o.row = t.row
-        LEFT JOIN main.order_products m ON m.product_id = t.product_id AND m.row = t.row
-        WHERE m.row IS NULL",
-    "SELECT 'product ' || m.product_id, 'finds the order of event ' || m.row || ', which has none'
-        FROM main.order_products m
-        LEFT JOIN truth.order_products t ON t.product_id = m.product_id AND t.row = m.row
-        WHERE t.row IS NULL",
+        WHERE (m.order_id, m.position) IS NOT (t.order_id, t.position)",
     "SELECT 'customer ' || t.customer_id,
         coalesce('is called ' || m.name || ' since event ' || m.position, 'has no name')
         || ', instead of ' || t.name || ' since event ' || t.position
         FROM truth.customers t LEFT JOIN main.customers m USING (customer_id)
-        WHERE (m.name, m.position) IS NOT (t.name, t.position)",
+        WHERE t.name IS NOT NULL AND (m.name, m.position) IS NOT (t.name, t.position)",
     "SELECT 'customer ' || m.customer_id, 'is not in the log' FROM main.customers m
-        LEFT JOIN truth.customers t USING (customer_id) WHERE t.name IS NULL",
+        LEFT JOIN truth.customers t USING (customer_id)
+        WHERE t.name IS NULL AND m.name IS NOT NULL",
     "SELECT 'product ' || t.product_id,
         coalesce('is called ' || m.name || ' since event ' || m.position, 'has no name')
         || ', instead of ' || t.name || ' since event ' || t.position
         FROM truth.products t LEFT JOIN main.products m USING (product_id)
-        WHERE (m.name, m.position) IS NOT (t.name, t.position)",
+        WHERE t.name IS NOT NULL AND (m.name, m.position) IS NOT (t.name, t.position)",
     "SELECT 'product ' || m.product_id, 'is not in the log' FROM main.products m
-        LEFT JOIN truth.products t USING (product_id) WHERE t.name IS NULL",
+        LEFT JOIN truth.products t USING (product_id)
+        WHERE t.name IS NULL AND m.name IS NOT NULL",
     "SELECT 'statistics of '
-        || CASE t.scope WHEN 0 THEN 'all orders' WHEN 1 THEN 'customer ' || t.subject
-            ELSE 'day ' || t.subject END,
+        || CASE t.scope WHEN 0 THEN 'all orders' ELSE 'day ' || t.subject END,
         'count ' || coalesce(m.orders, 0) || ' orders in state ' || t.status || ' and ' || t.currency
         || ', with a sum of ' || (coalesce(m.high * 4294967296.0 + m.low, 0) / 10000) || ', instead of '
         || t.orders || ' with ' || ((t.high * 4294967296.0 + t.low) / 10000)
@@ -64,8 +60,7 @@ const SELECT_DIFFERENCES: [&str; 13] = [
         WHERE (coalesce(m.orders, 0), coalesce(m.high, 0), coalesce(m.low, 0))
             IS NOT (t.orders, t.high, t.low)",
     "SELECT 'statistics of '
-        || CASE m.scope WHEN 0 THEN 'all orders' WHEN 1 THEN 'customer ' || m.subject
-            ELSE 'day ' || m.subject END,
+        || CASE m.scope WHEN 0 THEN 'all orders' ELSE 'day ' || m.subject END,
         'count ' || m.orders || ' orders in state ' || m.status || ' and ' || m.currency
         || ', where there are none'
         FROM main.statistics m LEFT JOIN truth.statistics t USING (scope, subject, currency, status)
@@ -118,21 +113,22 @@ impl Comparison {
         self.checkpoint.as_ref()
     }
 
-    /// Sends every difference. Unreadable data counts as a difference.
+    /// Sends every difference, and returns whether there is none. Unreadable data counts as a
+    /// difference.
     ///
     /// # Errors
     /// [`ReceiverClosed`]: the receiver has been dropped.
     pub async fn run<T: From<Difference>>(
         mut self,
         found: &mpsc::Sender<T>,
-    ) -> Result<(), ReceiverClosed> {
+    ) -> Result<bool, ReceiverClosed> {
         let integrity = sqlx::query_scalar("PRAGMA main.integrity_check(100)")
             .fetch(&mut self.connection)
             .try_filter(|problem: &String| ready(problem != "ok"))
             .map_ok(|problem| ("read.db".to_owned(), problem));
-        send_all(integrity.boxed(), found).await?;
+        let mut sent = send_all(integrity.boxed(), found).await?;
         for sql in SELECT_DIFFERENCES {
-            send_all(sqlx::query_as(sql).fetch(&mut self.connection), found).await?;
+            sent += send_all(sqlx::query_as(sql).fetch(&mut self.connection), found).await?;
         }
         let bodies = sqlx::query_as::<_, (String, Vec<u8>, Vec<u8>)>(SELECT_DIFFERENT_BODIES);
         let bodies = bodies
@@ -141,21 +137,115 @@ impl Comparison {
                 let subject = format!("order {order_id}");
                 (subject, different(&is, &should))
             });
-        send_all(bodies.boxed(), found).await
+        sent += send_all(bodies.boxed(), found).await?;
+        Ok(sent == 0)
     }
+}
+
+/// Maximum number of documents that are compared with the lists at once. Each time the rows of the
+/// whole index are read.
+const LISTED_AT_ONCE: usize = 20_000;
+
+/// Maximum bytes of these documents, unless one is larger: 16 MiB.
+const LISTED_BYTES_AT_ONCE: usize = 16 << 20;
+
+impl Reader {
+    /// Compares the lists with the documents, and sends every difference.
+    ///
+    /// # Errors
+    /// - [`Error::Sqlite`] or [`Error::Lists`]: the file or the index of lists cannot be read.
+    /// - [`Error::Damaged`]: a stored document cannot be decoded.
+    /// - [`Error::Stopped`]: the receiver has been dropped.
+    pub async fn compare_lists<T: From<Difference>>(
+        &self,
+        found: &mpsc::Sender<T>,
+    ) -> Result<(), Error> {
+        let mut after = Row::default();
+        loop {
+            let (mut snapshot, view) = self.snapshot_with_lists().await?;
+            let (documents, is_last) = snapshot.stored_after(after).await?;
+            let last = match documents.last() {
+                Some(last) if !is_last => last.row,
+                _ => Row(u64::MAX),
+            };
+            let mut expected = BTreeMap::new();
+            let entries = known_entries(snapshot.connection(), &documents).await?;
+            for (document, entry) in documents.iter().zip(entries) {
+                expected.insert(document.row, (document.order.order_id.as_str(), entry));
+            }
+            let first = after.following();
+            let listed = scan(view, move |view, caller| view.entries(first, last, caller)).await?;
+            for (subject, problem) in list_differences(expected, listed) {
+                let difference = Difference { subject, problem };
+                let sent = found.send(difference.into()).await;
+                sent.map_err(|_| Error::Stopped)?;
+            }
+            if is_last {
+                return Ok(());
+            }
+            after = last;
+        }
+    }
+}
+
+impl Snapshot {
+    /// Reads the documents after a row, without names, and returns whether they are the last ones.
+    async fn stored_after(&mut self, row: Row) -> Result<(Vec<Document>, bool), Error> {
+        let mut rows = sqlx::query_as("SELECT row, body FROM orders WHERE row > ? ORDER BY row")
+            .bind(row)
+            .fetch(self.connection());
+        let (mut documents, mut bytes) = (Vec::new(), 0);
+        while let Some((row, body)) = rows.try_next().await? {
+            let body: Vec<u8> = body;
+            documents.push(decode(row, &body)?);
+            bytes += body.len();
+            if documents.len() >= LISTED_AT_ONCE || bytes >= LISTED_BYTES_AT_ONCE {
+                return Ok((documents, false));
+            }
+        }
+        Ok((documents, true))
+    }
+}
+
+/// Compares what lists have with the entries of the documents, by row with the order's id.
+fn list_differences(
+    mut expected: BTreeMap<Row, (&str, Option<Entry>)>,
+    listed: Vec<Entry>,
+) -> Vec<(String, String)> {
+    let mut differences = Vec::new();
+    let mut add = |subject: String, problem: &str| differences.push((subject, problem.to_owned()));
+    for entry in listed {
+        match expected.remove(&entry.row) {
+            Some((_, should)) if should.as_ref() == Some(&entry) => {}
+            Some((id, _)) => add(
+                format!("order {id}"),
+                "is listed as something else than it is",
+            ),
+            None => add(
+                format!("the order of event {}", entry.row),
+                "is in the lists, and is no order",
+            ),
+        }
+    }
+    for (id, _) in expected.into_values() {
+        add(format!("order {id}"), "is missing in the lists");
+    }
+    differences
 }
 
 /// The receiver of the differences has been dropped.
 #[derive(Debug)]
 pub struct ReceiverClosed;
 
+/// Sends differences, and returns how many.
 async fn send_all<T: From<Difference>>(
     mut rows: BoxStream<'_, Result<(String, String), sqlx::Error>>,
     found: &mpsc::Sender<T>,
-) -> Result<(), ReceiverClosed> {
+) -> Result<u64, ReceiverClosed> {
+    let mut sent = 0;
     loop {
         let (difference, is_last) = match rows.try_next().await {
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(sent),
             Ok(Some((subject, problem))) => (Difference { subject, problem }, false),
             Err(error) => {
                 let difference = Difference {
@@ -169,8 +259,9 @@ async fn send_all<T: From<Difference>>(
             .send(difference.into())
             .await
             .map_err(|_| ReceiverClosed)?;
+        sent += 1;
         if is_last {
-            return Ok(());
+            return Ok(sent);
         }
     }
 }

@@ -1,16 +1,17 @@
-//! Lists orders: filtered, sorted, in pages, with counts.
+//! Lists orders: the index of lists finds and counts them, and the file has their documents.
+
+use std::{
+    cmp::Reverse,
+    io,
+    sync::{Arc, Weak},
+};
 
 use contract::orders::v1::{Facet, FacetValue, Order, OrderStatus};
-use sqlx::{QueryBuilder, Sqlite};
 
-use super::{
-    Error, Reader,
-    filter::{Access, push_conditions, push_in, sort_column, statuses},
-    reader::Snapshot,
-    statistics::Scope,
-};
+use super::{Error, Reader, json, reader::Snapshot};
 use crate::{
     Row,
+    lists::{Conditions, PageRequest, View, sorted},
     request::{Cursor, FacetField, MAX_FACET_VALUES, OrderFilter, Sort},
 };
 
@@ -36,7 +37,7 @@ impl Reader {
     /// [`MAX_PAGE_BYTES`]: super::MAX_PAGE_BYTES
     ///
     /// # Errors
-    /// - [`Error::Sqlite`]: the file cannot be read.
+    /// - [`Error::Sqlite`] or [`Error::Lists`]: the file or the index of lists cannot be read.
     /// - [`Error::Damaged`]: a stored document cannot be decoded.
     pub async fn list(
         &self,
@@ -46,189 +47,141 @@ impl Reader {
         limit: usize,
         facets: &[FacetField],
     ) -> Result<Listing, Error> {
-        let mut snapshot = self.snapshot().await?;
-        let total = total(&mut snapshot, filter).await?;
-        let all = summarised(&mut snapshot, &OrderFilter::default()).await?;
-        let access = Access::choose(total, all, limit);
-        // One row more than the page holds shows whether another page follows.
-        let keys: Vec<(Row, i64)> = page(filter, sort, after, limit + 1, access)
-            .build_query_as()
-            .fetch_all(snapshot.connection())
+        let (mut snapshot, view) = self.snapshot_with_lists().await?;
+        let request = PageRequest {
+            conditions: snapshot.conditions(filter).await?,
+            sort,
+            after,
+            // One order more than the page holds shows whether another page follows.
+            limit: limit + 1,
+            facets: facets.to_vec(),
+        };
+        let found = scan(view, move |view, caller| view.page(request, caller)).await?;
+        let rows: Vec<_> = found.orders.iter().map(|order| Row(order.row)).collect();
+        let (documents, covered) = snapshot
+            .page(&rows[..rows.len().min(limit)], |_| true)
             .await?;
-        let rows: Vec<_> = keys.iter().take(limit).map(|(row, _)| *row).collect();
-        let (documents, covered) = snapshot.page(&rows, |_| true).await?;
-        let last = keys.iter().take(covered).next_back();
-        let next = last
-            .filter(|_| covered < keys.len())
-            .map(|&(row, key)| Cursor { key, row: row.0 });
+        let last = found.orders[..covered].last();
+        let next = last.filter(|_| covered < found.orders.len()).copied();
         let mut counts = Vec::with_capacity(facets.len());
-        for field in facets {
-            counts.push(facet(&mut snapshot, filter, *field).await?);
+        for (&field, numbers) in facets.iter().zip(found.facets) {
+            counts.push(snapshot.facet(field, numbers).await?);
         }
+        let orders = documents.into_iter().map(|document| document.order);
         Ok(Listing {
-            orders: documents
-                .into_iter()
-                .map(|document| document.order)
-                .collect(),
+            orders: orders.collect(),
             next,
-            total,
+            total: found.total,
             facets: counts,
             as_of: snapshot.as_of,
         })
     }
 }
 
-/// Builds the query for the rows and sort keys of a page.
-pub(super) fn page(
-    filter: &OrderFilter,
-    sort: Sort,
-    after: Option<Cursor>,
-    limit: usize,
-    access: Access,
-) -> QueryBuilder<Sqlite> {
-    let column = sort_column(sort.field);
-    let free = access.sort_prefix();
-    let (direction, beyond) = if sort.descending {
-        (" DESC", " < (")
-    } else {
-        ("", " > (")
-    };
-    let mut query = QueryBuilder::new("SELECT row, ");
-    query.push(column).push(" FROM orders WHERE true");
-    push_conditions(&mut query, filter, access, Some(sort.field));
-    if let Some(after) = after {
-        query.push(" AND (").push(free).push(column).push(", row)");
-        query.push(beyond).push_bind(after.key);
-        query.push(", ").push_bind(Row(after.row)).push(")");
-    }
-    query
-        .push(" ORDER BY ")
-        .push(free)
-        .push(column)
-        .push(direction);
-    query.push(", row").push(direction);
-    query.push(" LIMIT ").push_bind(limit as i64);
-    query
+/// Runs `work` on a blocking thread. The caller of `work` exists until this future is dropped.
+pub(super) async fn scan<T: Send + 'static>(
+    view: View,
+    work: impl FnOnce(&View, &Weak<()>) -> tantivy::Result<T> + Send + 'static,
+) -> Result<T, Error> {
+    let caller = Arc::new(());
+    let exists = Arc::downgrade(&caller);
+    let worked = tokio::task::spawn_blocking(move || work(&view, &exists)).await;
+    drop(caller);
+    Ok(worked.map_err(io::Error::other)??)
 }
 
-async fn total(snapshot: &mut Snapshot, filter: &OrderFilter) -> Result<u64, Error> {
-    if is_summarised(filter) {
-        return summarised(snapshot, filter).await;
-    }
-    let mut query = QueryBuilder::new("SELECT count(*) FROM orders WHERE true");
-    push_conditions(&mut query, filter, Access::Gather, None);
-    let count: i64 = query
-        .build_query_scalar()
-        .fetch_one(snapshot.connection())
-        .await?;
-    Ok(count.cast_unsigned())
-}
-
-/// Returns whether the statistics hold the counts of a filter, so that no order must be counted.
-fn is_summarised(filter: &OrderFilter) -> bool {
-    *filter
-        == OrderFilter {
-            customer_ids: filter.customer_ids.clone(),
-            statuses: filter.statuses.clone(),
-            ..OrderFilter::default()
-        }
-}
-
-async fn summarised(snapshot: &mut Snapshot, filter: &OrderFilter) -> Result<u64, Error> {
-    let mut query = QueryBuilder::new("SELECT coalesce(sum(orders), 0) FROM statistics");
-    let scope = if filter.customer_ids.is_empty() {
-        Scope::All
-    } else {
-        Scope::Customer
-    };
-    push_summarised(&mut query, filter, scope);
-    let count: i64 = query
-        .build_query_scalar()
-        .fetch_one(snapshot.connection())
-        .await?;
-    Ok(count.cast_unsigned())
-}
-
-fn push_summarised(query: &mut QueryBuilder<Sqlite>, filter: &OrderFilter, scope: Scope) {
-    query.push(" WHERE scope = ").push_bind(scope as i64);
-    push_in(query, "subject", &filter.customer_ids);
-    push_in(query, "status", &statuses(filter));
-}
-
-async fn facet(
-    snapshot: &mut Snapshot,
-    filter: &OrderFilter,
-    field: FacetField,
-) -> Result<Facet, Error> {
-    let mut query = counts(filter, field);
-    query.push(" GROUP BY value ORDER BY count DESC, value LIMIT ");
-    query.push_bind(MAX_FACET_VALUES as i64);
-    let values: Vec<(String, i64)> = query
-        .build_query_as()
-        .fetch_all(snapshot.connection())
-        .await?;
-    let mut values: Vec<_> = values
-        .into_iter()
-        .map(|(value, count)| FacetValue {
-            value: match field {
-                FacetField::Status => status_name(&value),
-                FacetField::CustomerId | FacetField::ProductId => value,
-            },
-            count: count.cast_unsigned(),
+impl Snapshot {
+    /// Translates a filter into the terms of the index of lists.
+    async fn conditions(&mut self, filter: &OrderFilter) -> Result<Conditions, Error> {
+        const ROWS: &str =
+            "SELECT row FROM orders WHERE order_id IN (SELECT value FROM json_each(?))";
+        const CUSTOMERS: &str =
+            "SELECT number FROM customers WHERE customer_id IN (SELECT value FROM json_each(?))";
+        const PRODUCTS: &str =
+            "SELECT number FROM products WHERE product_id IN (SELECT value FROM json_each(?))";
+        let rows = self.numbers(ROWS, &filter.order_ids).await?;
+        Ok(Conditions {
+            rows: rows.map(|rows| rows.into_iter().map(Row).collect()),
+            customers: self.numbers(CUSTOMERS, &filter.customer_ids).await?,
+            products: self.numbers(PRODUCTS, &filter.product_ids).await?,
+            ..Conditions::of(filter)
         })
-        .collect();
-    // SQL sorts the statuses by number, and the facet sorts them by name.
-    values.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| a.value.cmp(&b.value)));
-    Ok(Facet {
-        field: field.name().to_owned(),
-        values,
-    })
+    }
+
+    /// Returns the sorted numbers of ids; `None` if there are no ids.
+    async fn numbers(
+        &mut self,
+        select: &'static str,
+        ids: &[String],
+    ) -> Result<Option<Vec<u64>>, Error> {
+        if ids.is_empty() {
+            return Ok(None);
+        }
+        let numbers: Vec<i64> = sqlx::query_scalar(select)
+            .bind(json(ids)?)
+            .fetch_all(self.connection())
+            .await?;
+        let numbers = numbers.into_iter().map(i64::cast_unsigned);
+        Ok(Some(sorted(numbers)))
+    }
+
+    /// Names the numbers of a facet: the largest counts first, and equal counts by value.
+    async fn facet(
+        &mut self,
+        field: FacetField,
+        mut counts: Vec<(u64, u64)>,
+    ) -> Result<Facet, Error> {
+        counts.sort_unstable_by_key(|(_, count)| Reverse(*count));
+        if let Some(&(_, least)) = counts.get(MAX_FACET_VALUES - 1) {
+            counts.retain(|(_, count)| *count >= least);
+        }
+        let names = self.names_of(field, &counts).await?;
+        let mut values: Vec<_> = names
+            .into_iter()
+            .map(|(value, count)| FacetValue { value, count })
+            .collect();
+        values.sort_unstable_by(|a, b| b.count.cmp(&a.count).then_with(|| a.value.cmp(&b.value)));
+        values.truncate(MAX_FACET_VALUES);
+        Ok(Facet {
+            field: field.name().to_owned(),
+            values,
+        })
+    }
+
+    /// Replaces the numbers of a facet by the values that they stand for.
+    async fn names_of(
+        &mut self,
+        field: FacetField,
+        counts: &[(u64, u64)],
+    ) -> Result<Vec<(String, u64)>, Error> {
+        let select = match field {
+            FacetField::Status => {
+                let name = |&(number, count)| (status_name(number).to_owned(), count);
+                return Ok(counts.iter().map(name).collect());
+            }
+            FacetField::CustomerId => {
+                "SELECT customer_id, value ->> 1 FROM json_each(?) \
+                 JOIN customers ON number = value ->> 0"
+            }
+            FacetField::ProductId => {
+                "SELECT product_id, value ->> 1 FROM json_each(?) \
+                 JOIN products ON number = value ->> 0"
+            }
+        };
+        let named: Vec<(String, i64)> = sqlx::query_as(select)
+            .bind(json(counts)?)
+            .fetch_all(self.connection())
+            .await?;
+        let named = named.into_iter();
+        Ok(named
+            .map(|(value, count)| (value, count.cast_unsigned()))
+            .collect())
+    }
 }
 
-fn status_name(number: &str) -> String {
-    let status = number
-        .parse()
+fn status_name(number: u64) -> &'static str {
+    let status = i32::try_from(number)
         .ok()
-        .and_then(|number: i32| number.try_into().ok());
-    status
-        .unwrap_or(OrderStatus::Unspecified)
-        .as_str_name()
-        .to_owned()
-}
-
-/// Builds the SELECT of `value, count` for a facet, up to its conditions.
-fn counts(filter: &OrderFilter, field: FacetField) -> QueryBuilder<Sqlite> {
-    let (column, scope) = match field {
-        FacetField::Status if filter.customer_ids.is_empty() => ("status", Scope::All),
-        FacetField::Status => ("status", Scope::Customer),
-        FacetField::CustomerId => ("subject", Scope::Customer),
-        FacetField::ProductId => return product_counts(filter),
-    };
-    if is_summarised(filter) {
-        let mut query = QueryBuilder::new("SELECT CAST(");
-        query.push(column);
-        query.push(" AS TEXT) AS value, sum(orders) AS count FROM statistics");
-        push_summarised(&mut query, filter, scope);
-        query.push(" AND orders <> 0");
-        return query;
-    }
-    let mut query = QueryBuilder::new("SELECT CAST(");
-    query.push(match field {
-        FacetField::Status => "status",
-        FacetField::CustomerId | FacetField::ProductId => "customer_id",
-    });
-    query.push(" AS TEXT) AS value, count(*) AS count FROM orders WHERE true");
-    push_conditions(&mut query, filter, Access::Gather, None);
-    query
-}
-
-fn product_counts(filter: &OrderFilter) -> QueryBuilder<Sqlite> {
-    let mut query =
-        QueryBuilder::new("SELECT product_id AS value, count(*) AS count FROM order_products");
-    if *filter != OrderFilter::default() {
-        query.push(" WHERE row IN (SELECT row FROM orders WHERE true");
-        push_conditions(&mut query, filter, Access::Gather, None);
-        query.push(")");
-    }
-    query
+        .and_then(|number| number.try_into().ok());
+    status.unwrap_or(OrderStatus::Unspecified).as_str_name()
 }

@@ -1,4 +1,5 @@
-//! Order documents, names, statistics and their checkpoint in one SQLite file.
+//! Order documents, names, statistics and their checkpoint in one SQLite file, with the index of
+//! lists in a folder beside it.
 //!
 //! The only [`Writer`] applies events in batches. One transaction commits all changes of a batch
 //! together with the checkpoint. Any number of [`Reader`]s answer at the same time, each answer
@@ -7,8 +8,9 @@
 mod batch;
 mod changes;
 mod comparison;
-mod filter;
 mod list;
+mod list_index;
+mod numbers;
 mod page;
 mod parked;
 mod reader;
@@ -29,6 +31,7 @@ use sqlx::{SqliteConnection, migrate::Migrator};
 pub use statistics::DayPage;
 pub use writer::Writer;
 
+use tantivy::TantivyError;
 use uuid::Uuid;
 use wire::ResumeToken;
 
@@ -78,6 +81,9 @@ pub enum Error {
     /// The files of the generations cannot be synced or switched.
     #[error("the read model's files: {0}")]
     Files(#[from] std::io::Error),
+    /// The index of lists cannot be read or written.
+    #[error("the index of lists: {0}")]
+    Lists(#[from] TantivyError),
     /// A stored document cannot be decoded.
     #[error("the document in row {row} is damaged: {error}")]
     Damaged {
@@ -119,6 +125,8 @@ pub struct Checkpoint {
     pub generation: u64,
     /// The version of the projection that made the documents.
     pub schema: u32,
+    /// How often an order has changed without a new event: events that waited were projected.
+    pub retries: u64,
 }
 
 impl Checkpoint {
@@ -144,22 +152,28 @@ pub(crate) fn token(log_id: &str, position: u64, event_id: &str) -> Option<Resum
 }
 
 async fn checkpoint(connection: &mut SqliteConnection) -> Result<Option<Checkpoint>, Error> {
-    let row: Option<(String, i64, String, String, i64, u32)> = sqlx::query_as(
-        "SELECT log_id, position, event_id, history, generation, schema FROM checkpoint",
+    let row: Option<(String, i64, String, String, i64, u32, i64)> = sqlx::query_as(
+        "SELECT log_id, position, event_id, history, generation, schema, retries FROM checkpoint",
     )
     .fetch_optional(connection)
     .await?;
-    let checkpoint =
-        |(log_id, position, event_id, history, generation, schema): (_, i64, _, _, i64, _)| {
-            Checkpoint {
-                log_id,
-                position: position.cast_unsigned(),
-                event_id,
-                history,
-                generation: generation.cast_unsigned(),
-                schema,
-            }
-        };
+    let checkpoint = |(log_id, position, event_id, history, generation, schema, retries): (
+        _,
+        i64,
+        _,
+        _,
+        i64,
+        _,
+        i64,
+    )| Checkpoint {
+        log_id,
+        position: position.cast_unsigned(),
+        event_id,
+        history,
+        generation: generation.cast_unsigned(),
+        schema,
+        retries: retries.cast_unsigned(),
+    };
     Ok(row.map(checkpoint))
 }
 

@@ -172,7 +172,9 @@ impl Writer {
             .iter()
             .filter(|event| event.version > version && event.position <= reached)
             .collect();
+        let old = self.entries(stored.iter()).await?;
         let batch = Batch::new(stored, [], &waiting);
+        let changes = self.changes(old, &batch, reached).await?;
         let done = batch.parked.is_empty();
         let rows: Vec<_> = batch.orders.values().map(|document| document.row).collect();
         let mut script = Script::begin();
@@ -180,8 +182,14 @@ impl Writer {
             .unpark(Projection::Documents, order_id)
             .map_err(sqlx::Error::Encode)?;
         script.queue_reindex(rows).map_err(sqlx::Error::Encode)?;
+        script.count_retry();
         let script = script.with(batch, None).map_err(sqlx::Error::Encode)?;
+        self.make_room().await?;
         self.run(script).await?;
+        if let Some(checkpoint) = &mut self.checkpoint {
+            checkpoint.retries += 1;
+        }
+        self.publish(changes);
         self.reindex.send_replace(());
         Ok(done)
     }

@@ -13,26 +13,38 @@ use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use tokio::{runtime::Handle, sync::watch};
 
 use super::{Checkpoint, Error, Projection, json};
-use crate::{Row, request::OrderFilter, search::Document};
+use crate::{
+    Row,
+    lists::{self, View},
+    request::OrderFilter,
+    search::Document,
+};
 
 /// A dropped snapshot ends its statement after this many more instructions of SQLite's machine: less
 /// than a millisecond.
 const INSTRUCTIONS_BETWEEN_CHECKS: i32 = 10_000;
 
-/// Read connections to the live file.
+/// The lists of a file; `None` for one without an index of lists.
+pub(super) type PublishedLists = Option<watch::Receiver<Arc<lists::Snapshot>>>;
+
+/// Read connections to the live file, and its lists.
 #[derive(Debug, Clone)]
 pub(super) struct Pool {
-    current: Arc<RwLock<SqlitePool>>,
+    current: Arc<RwLock<(SqlitePool, PublishedLists)>>,
     connections: u32,
     /// The runtime that opened the connections: their threads inherit the priority of its threads.
     runtime: Handle,
 }
 
 impl Pool {
-    pub(super) async fn open(path: &Path, connections: u32) -> Result<Self, Error> {
+    pub(super) async fn open(
+        path: &Path,
+        lists: PublishedLists,
+        connections: u32,
+    ) -> Result<Self, Error> {
         let pool = sqlite::readers(path, connections).await?;
         Ok(Self {
-            current: Arc::new(RwLock::new(pool)),
+            current: Arc::new(RwLock::new((pool, lists))),
             connections,
             runtime: Handle::current(),
         })
@@ -49,12 +61,12 @@ impl Pool {
     }
 
     /// Replaces the connections for later reads. Reads in progress finish on the old ones.
-    pub(super) fn replace(&self, by: SqlitePool) {
+    pub(super) fn replace(&self, by: SqlitePool, lists: PublishedLists) {
         // The lock is held for one assignment, so no panic can poison it.
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = by;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = (by, lists);
     }
 
-    fn current(&self) -> SqlitePool {
+    fn current(&self) -> (SqlitePool, PublishedLists) {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         current.clone()
     }
@@ -223,12 +235,33 @@ impl Reader {
     /// Begins a snapshot. Every read of this reader's connections takes one, because each sets the
     /// connection's progress handler anew.
     pub(super) async fn snapshot(&self) -> Result<Snapshot, Error> {
-        let mut transaction = self.pool.current().begin().await?;
+        Snapshot::begin(&self.pool.current().0).await
+    }
+
+    /// Begins a snapshot, together with the lists at its position.
+    pub(super) async fn snapshot_with_lists(&self) -> Result<(Snapshot, View), Error> {
+        loop {
+            let (pool, lists) = self.pool.current();
+            let snapshot = Snapshot::begin(&pool).await?;
+            let mut lists = lists.ok_or(Error::Stopped)?;
+            // The lists follow each commit of the documents at once.
+            let reached = lists.wait_for(|lists| lists.position >= snapshot.as_of);
+            let reached = Arc::clone(&*reached.await.map_err(|_| Error::Stopped)?);
+            if let Some(view) = reached.at(snapshot.as_of) {
+                return Ok((snapshot, view));
+            }
+        }
+    }
+}
+
+impl Snapshot {
+    async fn begin(pool: &SqlitePool) -> Result<Self, Error> {
+        let mut transaction = pool.begin().await?;
         let in_use = Arc::new(());
         end_with(&mut transaction, Arc::downgrade(&in_use)).await?;
         // The first SELECT starts the transaction's snapshot.
         let checkpoint = super::checkpoint(&mut transaction).await?;
-        Ok(Snapshot {
+        Ok(Self {
             _in_use: in_use,
             transaction,
             as_of: checkpoint
@@ -343,10 +376,10 @@ impl Snapshot {
             .collect();
         let found: Vec<(bool, String, String, i64)> = sqlx::query_as(
             "SELECT true, customer_id, name, position FROM customers \
-             WHERE customer_id IN (SELECT value FROM json_each(?)) \
+             WHERE name IS NOT NULL AND customer_id IN (SELECT value FROM json_each(?)) \
              UNION ALL \
              SELECT false, product_id, name, position FROM products \
-             WHERE product_id IN (SELECT value FROM json_each(?))",
+             WHERE name IS NOT NULL AND product_id IN (SELECT value FROM json_each(?))",
         )
         .bind(json(&Vec::from_iter(customers))?)
         .bind(json(&Vec::from_iter(products))?)

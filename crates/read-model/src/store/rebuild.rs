@@ -31,12 +31,12 @@ const SELECT_TOTAL_DIFFERENCE: &str = "
         IS NOT (coalesce(o.orders, 0), coalesce(o.high, 0), coalesce(o.low, 0))
     UNION ALL
     SELECT n.customers || ' names of customers instead of ' || o.customers FROM
-        (SELECT count(*) AS customers FROM main.customers) n,
-        (SELECT count(*) AS customers FROM old.customers) o WHERE n.customers <> o.customers
+        (SELECT count(name) AS customers FROM main.customers) n,
+        (SELECT count(name) AS customers FROM old.customers) o WHERE n.customers <> o.customers
     UNION ALL
     SELECT n.products || ' names of products instead of ' || o.products FROM
-        (SELECT count(*) AS products FROM main.products) n,
-        (SELECT count(*) AS products FROM old.products) o WHERE n.products <> o.products
+        (SELECT count(name) AS products FROM main.products) n,
+        (SELECT count(name) AS products FROM old.products) o WHERE n.products <> o.products
     LIMIT 1";
 
 /// Copies the state of the search index, which only the old documents know: the queue of orders to
@@ -78,7 +78,22 @@ impl Writer {
     /// - [`Error::Sqlite`]: the file cannot be read or changed.
     pub async fn open_new(path: &Path, generation: u64) -> Result<Self, Error> {
         let mut writer = Self::open(path, generation).await?;
-        let connection = &mut writer.connection;
+        writer.prepare_build().await?;
+        Ok(writer)
+    }
+
+    /// Opens an unfinished file that is compared and then removed. It has no index of lists.
+    ///
+    /// # Errors
+    /// As [`Writer::open_new`].
+    pub async fn open_scratch(path: &Path) -> Result<Self, Error> {
+        let mut writer = Self::open_without_lists(path, 0).await?;
+        writer.prepare_build().await?;
+        Ok(writer)
+    }
+
+    async fn prepare_build(&mut self) -> Result<(), Error> {
+        let connection = &mut self.connection;
         let indexes: Vec<(String, String)> = sqlx::query_as(
             "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL",
         )
@@ -92,9 +107,9 @@ impl Writer {
             sqlx::raw_sql(AssertSqlSafe(drop))
                 .execute(&mut *connection)
                 .await?;
-            writer.indexes.push(sql);
+            self.indexes.push(sql);
         }
-        Ok(writer)
+        Ok(())
     }
 
     /// Creates the indexes of a file from [`Writer::open_new`], and syncs the file to disk.
@@ -197,7 +212,7 @@ impl Writer {
         self.consistent = old.consistent.clone();
         self.compared = old.compared.clone();
         for (pool, opened) in pools.iter().zip(opened) {
-            pool.replace(opened);
+            pool.replace(opened, self.published_lists());
         }
         self.position.send_replace(position);
         self.reindex.send_replace(());

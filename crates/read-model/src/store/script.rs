@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use contract::google::r#type::Money;
 use prost::Message as _;
-use prost_types::Timestamp;
 use sqlx::{
     Arguments as _, AssertSqlSafe, SqliteConnection,
     encode::Encode,
@@ -12,7 +10,6 @@ use sqlx::{
     sqlite::{Sqlite, SqliteArguments},
     types::Type,
 };
-use wire::convert;
 
 use super::{
     Checkpoint, Parked, Projection,
@@ -89,6 +86,12 @@ impl Script {
         )
     }
 
+    /// Counts a change of orders without a new event.
+    pub(super) fn count_retry(&mut self) {
+        self.sql
+            .push_str("UPDATE checkpoint SET retries = retries + 1;");
+    }
+
     fn bind<'q>(
         &mut self,
         value: impl Encode<'q, Sqlite> + Type<Sqlite>,
@@ -140,16 +143,6 @@ impl Script {
         checkpoint: Option<&Checkpoint>,
     ) -> Result<Self, BoxDynError> {
         self.upsert_orders(batch.orders)?;
-        self.insert(
-            "INSERT INTO order_products (product_id, row) ",
-            2,
-            "",
-            batch.products,
-            |script, (product_id, row)| {
-                script.bind(product_id)?;
-                script.bind(row)
-            },
-        )?;
         self.upsert_names(
             "INSERT INTO customers (customer_id, name, position) ",
             " ON CONFLICT (customer_id) DO UPDATE SET name = excluded.name, \
@@ -172,11 +165,9 @@ impl Script {
         let mut orders: Vec<_> = orders.into_values().collect();
         orders.sort_unstable_by_key(|document| document.row);
         self.insert(
-            "INSERT INTO orders (row, order_id, customer_id, status, created_at, updated_at, \
-             total, currency, position, body) ",
-            10,
-            " ON CONFLICT (row) DO UPDATE SET status = excluded.status, \
-             updated_at = excluded.updated_at, position = excluded.position, body = excluded.body",
+            "INSERT INTO orders (row, order_id, position, body) ",
+            4,
+            " ON CONFLICT (row) DO UPDATE SET position = excluded.position, body = excluded.body",
             orders,
             bind_order,
         )
@@ -268,19 +259,9 @@ impl Script {
 }
 
 fn bind_order(script: &mut Script, Document { row, order }: Document) -> Result<(), BoxDynError> {
-    // The projection rejects invalid amounts and times.
-    let time = |time: Option<Timestamp>| time.as_ref().and_then(convert::nanoseconds).unwrap_or(0);
     let body = order.encode_to_vec();
-    let Money { currency_code, .. } = order.total_amount.clone().unwrap_or_default();
-    let total = order.total_amount.as_ref().and_then(convert::amount);
     script.bind(row)?;
     script.bind(order.order_id)?;
-    script.bind(order.customer_id)?;
-    script.bind(order.status)?;
-    script.bind(time(order.created_at))?;
-    script.bind(time(order.updated_at))?;
-    script.bind(total.unwrap_or(0))?;
-    script.bind(currency_code)?;
     script.bind(order.position.cast_signed())?;
     script.bind(body)
 }

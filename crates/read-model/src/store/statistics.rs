@@ -13,7 +13,8 @@ use futures_util::TryStreamExt as _;
 use jiff::tz::Offset;
 use wire::convert;
 
-use super::{Error, Projection, Reader, reader::Snapshot};
+use super::{Error, Projection, Reader, list::scan, reader::Snapshot};
+use crate::{Row, lists::Conditions};
 
 /// Ends a page of days before the first day after this number of lines, so that many currencies
 /// make no reply too large. A line has about 65 bytes in a reply.
@@ -32,7 +33,6 @@ pub struct DayPage<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Scope {
     All = 0,
-    Customer = 1,
     Day = 2,
 }
 
@@ -84,11 +84,7 @@ impl Deltas {
     fn count(&mut self, order: &Order, sign: i64) {
         let total = order.total_amount.clone().unwrap_or_default();
         let amount = convert::amount(&total).unwrap_or(0);
-        let subjects = [
-            (Scope::All, String::new()),
-            (Scope::Customer, order.customer_id.clone()),
-            (Scope::Day, day(order)),
-        ];
+        let subjects = [(Scope::All, String::new()), (Scope::Day, day(order))];
         for (scope, subject) in subjects {
             let key = Key {
                 scope,
@@ -141,13 +137,17 @@ struct Figures {
 }
 
 impl Figures {
-    fn add(&mut self, line: Line) {
+    fn add_line(&mut self, line: Line) {
         let orders = line.orders.cast_unsigned();
+        self.add(line.currency, line.status, orders, line.sum.whole());
+    }
+
+    fn add(&mut self, currency: String, status: i32, orders: u64, amount: i128) {
         self.total_orders += orders;
-        let (count, sum) = self.amounts.entry(line.currency).or_default();
+        let (count, sum) = self.amounts.entry(currency).or_default();
         *count += orders;
-        *sum += line.sum.whole();
-        *self.by_status.entry(line.status).or_default() += orders;
+        *sum += amount;
+        *self.by_status.entry(status).or_default() += orders;
     }
 
     fn amounts(&self) -> Result<Vec<CurrencyAmounts>, Error> {
@@ -191,38 +191,41 @@ fn money(sum: i128, currency: &str) -> Result<Money, Error> {
     Ok(Money { units, ..rest })
 }
 
-async fn lines(snapshot: &mut Snapshot, scope: Scope, subject: &str) -> Result<Vec<Line>, Error> {
+/// Reads the statistics of all orders.
+async fn lines(snapshot: &mut Snapshot) -> Result<Vec<Line>, Error> {
     Ok(sqlx::query_as(
         "SELECT subject, currency, status, orders, high, low FROM statistics \
-         WHERE scope = ?1 AND subject = ?2 AND orders <> 0",
+         WHERE scope = ?1 AND subject = '' AND orders <> 0",
     )
-    .bind(scope as i64)
-    .bind(subject)
+    .bind(Scope::All as i64)
     .fetch_all(snapshot.connection())
     .await?)
 }
 
-/// Returns the number of parked orders: those of a customer, or all.
-async fn parked_orders(snapshot: &mut Snapshot, customer_id: Option<&str>) -> Result<u64, Error> {
-    let sql = match customer_id {
-        None => "SELECT count(*) FROM parked WHERE projection = ?1",
-        Some(_) => {
-            "SELECT count(*) FROM parked CROSS JOIN orders USING (order_id) \
-             WHERE projection = ?1 AND customer_id = ?2"
-        }
-    };
-    let mut count = sqlx::query_scalar(sql).bind(Projection::Documents.name());
-    if let Some(customer_id) = customer_id {
-        count = count.bind(customer_id);
-    }
-    let count: i64 = count.fetch_one(snapshot.connection()).await?;
+/// Returns the number of parked orders.
+async fn parked_orders(snapshot: &mut Snapshot) -> Result<u64, Error> {
+    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM parked WHERE projection = ?")
+        .bind(Projection::Documents.name())
+        .fetch_one(snapshot.connection())
+        .await?;
     Ok(count.cast_unsigned())
+}
+
+/// Returns the rows of the parked orders that have a document.
+async fn parked_rows(snapshot: &mut Snapshot) -> Result<Vec<Row>, Error> {
+    Ok(sqlx::query_scalar(
+        "SELECT row FROM parked CROSS JOIN orders USING (order_id) WHERE projection = ? \
+         ORDER BY row",
+    )
+    .bind(Projection::Documents.name())
+    .fetch_all(snapshot.connection())
+    .await?)
 }
 
 fn figures(lines: Vec<Line>) -> Figures {
     let mut figures = Figures::default();
     for line in lines {
-        figures.add(line);
+        figures.add_line(line);
     }
     figures
 }
@@ -249,7 +252,7 @@ impl DayPage<'_> {
                 days.push((std::mem::take(&mut line.subject), Figures::default()));
             }
             if let Some((_, figures)) = days.last_mut() {
-                figures.add(line);
+                figures.add_line(line);
             }
             read += 1;
         }
@@ -274,25 +277,43 @@ impl Reader {
     /// [`OrderStatus`]: contract::orders::v1::OrderStatus
     ///
     /// # Errors
-    /// - [`Error::Sqlite`]: the file cannot be read.
+    /// - [`Error::Sqlite`] or [`Error::Lists`]: the file or the index of lists cannot be read.
     /// - [`Error::TooLarge`]: a sum exceeds the contract's money type.
     pub async fn customer_statistics(
         &self,
         customer_id: &str,
     ) -> Result<Option<GetCustomerStatisticsResponse>, Error> {
-        let mut snapshot = self.snapshot().await?;
-        let name: Option<String> =
-            sqlx::query_scalar("SELECT name FROM customers WHERE customer_id = ?")
+        let (mut snapshot, view) = self.snapshot_with_lists().await?;
+        let known: Option<(i64, Option<String>)> =
+            sqlx::query_as("SELECT number, name FROM customers WHERE customer_id = ?")
                 .bind(customer_id)
                 .fetch_optional(snapshot.connection())
                 .await?;
-        let figures = figures(lines(&mut snapshot, Scope::Customer, customer_id).await?);
+        let Some((number, name)) = known else {
+            return Ok(None);
+        };
+        let of_customer = Conditions {
+            customers: Some(vec![number.cast_unsigned()]),
+            ..Conditions::default()
+        };
+        let parked = Conditions {
+            rows: Some(parked_rows(&mut snapshot).await?),
+            ..of_customer.clone()
+        };
+        let figures = scan(view, move |view, caller| {
+            let all = view.figure(&of_customer, caller)?;
+            Ok((all, view.figure(&parked, caller)?))
+        });
+        let (all, parked) = figures.await?;
+        let mut figures = Figures::default();
+        for ((currency, status), (orders, sum)) in all {
+            figures.add(currency, status, orders, sum);
+        }
         if name.is_none() && figures.total_orders == 0 {
             return Ok(None);
         }
-        let parked_orders = parked_orders(&mut snapshot, Some(customer_id)).await?;
         Ok(Some(GetCustomerStatisticsResponse {
-            parked_orders,
+            parked_orders: parked.values().map(|(orders, _)| orders).sum(),
             customer_id: customer_id.to_owned(),
             customer_name: name.unwrap_or_default(),
             total_orders: figures.total_orders,
@@ -317,12 +338,12 @@ impl Reader {
         days: Option<DayPage<'_>>,
     ) -> Result<GetStatisticsResponse, Error> {
         let mut snapshot = self.snapshot().await?;
-        let all = figures(lines(&mut snapshot, Scope::All, "").await?);
+        let all = figures(lines(&mut snapshot).await?);
         let (days, more) = match days {
             Some(page) => page.read(&mut snapshot).await?,
             None => (Vec::new(), false),
         };
-        let parked_orders = parked_orders(&mut snapshot, None).await?;
+        let parked_orders = parked_orders(&mut snapshot).await?;
         let last = days.last().filter(|_| more);
         let next_page_token = last.map(|last| last.day.clone());
         Ok(GetStatisticsResponse {

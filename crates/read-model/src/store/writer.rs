@@ -2,6 +2,7 @@
 //! transaction.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -17,10 +18,11 @@ use super::{
     Checkpoint, DURABILITY, Error, MIGRATIONS, Projection, Reader,
     batch::{Batch, order_ids},
     json,
+    numbers::Numbers,
     reader::{History, Pool, decode},
     script::Script,
 };
-use crate::{Row, projection::SCHEMA, search::Document};
+use crate::{Row, generations, lists, projection::SCHEMA, search::Document};
 
 /// Caches up to 32 MiB of pages, because a batch changes a page of almost every index for each of
 /// its orders.
@@ -55,6 +57,9 @@ pub struct Writer {
     pub(super) path: PathBuf,
     /// The statements that create the indexes which an unfinished file lacks.
     pub(super) indexes: Vec<String>,
+    pub(super) numbers: Numbers,
+    /// The index of lists; `None` for a file that is only compared.
+    pub(super) lists: Option<lists::Writer>,
 }
 
 impl Writer {
@@ -66,7 +71,18 @@ impl Writer {
     /// # Errors
     /// - [`Error::File`]: the file is not a read model, or cannot be opened.
     /// - [`Error::Sqlite`]: the file cannot be read.
+    /// - [`Error::Lists`]: the index of lists cannot be written.
     pub async fn open(path: &Path, generation: u64) -> Result<Self, Error> {
+        let mut writer = Self::open_without_lists(path, generation).await?;
+        let folder = generations::lists_folder(path);
+        let opened = tokio::task::spawn_blocking(move || lists::Writer::open(&folder)).await;
+        writer.lists = Some(opened.map_err(io::Error::other)??);
+        writer.catch_up_lists().await?;
+        Ok(writer)
+    }
+
+    /// Opens the file without an index of lists, of which its readers have none either.
+    pub(super) async fn open_without_lists(path: &Path, generation: u64) -> Result<Self, Error> {
         let connection = sqlite::writer(path, &MIGRATIONS, DURABILITY).await?;
         let mut writer = Self {
             connection,
@@ -83,6 +99,8 @@ impl Writer {
             pools: Arc::default(),
             path: path.to_owned(),
             indexes: Vec::new(),
+            numbers: Numbers::new(),
+            lists: None,
         };
         sqlx::raw_sql(SET_CACHE_SIZE)
             .execute(&mut writer.connection)
@@ -101,8 +119,9 @@ impl Writer {
         let (position, reindex) = (self.position.subscribe(), self.reindex.subscribe());
         let (consistent, compared) = (self.consistent.subscribe(), self.compared.subscribe());
         let pools = Arc::clone(&self.pools);
+        let lists = self.published_lists();
         async move {
-            let pool = Pool::open(&path, connections).await?;
+            let pool = Pool::open(&path, lists, connections).await?;
             let mut pools = pools.lock().unwrap_or_else(PoisonError::into_inner);
             pools.push(pool.clone());
             let history = History {
@@ -143,6 +162,7 @@ impl Writer {
     /// - [`Error::Gap`]: the batch lacks an event between the checkpoint and `position`.
     /// - [`Error::Damaged`]: a stored document cannot be decoded.
     /// - [`Error::Sqlite`]: the file cannot be written.
+    /// - [`Error::Lists`]: the index of lists cannot be written, and too many changes wait for it.
     ///
     /// Nothing changes on an error.
     pub async fn apply(
@@ -171,7 +191,9 @@ impl Writer {
         let checkpoint = self.checkpoint_at(log_id, position, &new);
         let stored = self.stored(&new).await?;
         let parked = self.parked(&new).await?;
+        let old = self.entries(stored.iter()).await?;
         let batch = Batch::new(stored, parked, &new);
+        let changes = self.changes(old, &batch, position).await?;
         for (order_id, change) in &batch.parked {
             if let Some(error) = &change.error {
                 tracing::error!(order_id, %error, "the order is parked");
@@ -181,8 +203,10 @@ impl Writer {
         let script = Script::begin()
             .with(batch, Some(&checkpoint))
             .map_err(sqlx::Error::Encode)?;
+        self.make_room().await?;
         self.run(script).await?;
         self.checkpoint = Some(checkpoint);
+        self.publish(changes);
         self.position.send_replace(position);
         if let Err(error) = self.wal_limit.enforce(&mut self.connection).await {
             // The batch is committed. If the file has failed, the next batch says so.
@@ -202,6 +226,7 @@ impl Writer {
             history: before.map_or_else(|| self.new_history.clone(), |it| it.history.clone()),
             generation: self.generation,
             schema: before.map_or(SCHEMA, |checkpoint| checkpoint.schema),
+            retries: before.map_or(0, |checkpoint| checkpoint.retries),
         }
     }
 
@@ -212,8 +237,14 @@ impl Writer {
         self.compared.send_replace(true);
     }
 
-    /// Closes the file.
+    /// Closes the file and the index of lists.
     pub async fn close(self) {
+        if let Some(lists) = self.lists
+            && let Err(error) = lists.close().await
+        {
+            // The next start brings to it what it lacks.
+            tracing::warn!(%error, "the index of lists is not closed");
+        }
         sqlite::close(self.connection).await;
     }
 
@@ -271,6 +302,7 @@ impl Writer {
                 .execute(&mut self.connection)
                 .await;
             self.load_checkpoint().await?;
+            self.catch_up_lists().await?;
             self.rollback_pending = false;
         }
         Ok(())

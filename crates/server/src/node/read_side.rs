@@ -71,9 +71,12 @@ impl ReadSide {
         let handle = projector.handle();
         tasks.spawn_on(projector.run(stop.clone()), documents_thread.handle());
         let index_progress = handle.index_progress().clone();
+        let consistent = readers.consistent();
+        let queries = Queries::new(readers, index, index_progress, streams.clone());
+        tasks.spawn(queries.dispatch(stop.clone()));
         Ok(Self {
-            consistent: readers.consistent(),
-            queries: Queries::new(readers, index, index_progress, streams.clone()),
+            consistent,
+            queries,
             ready: readiness(handle.clone(), stop.clone(), tasks),
             projections: Projections::new(handle, streams.clone()),
             _threads: [documents_thread, index_thread],

@@ -17,15 +17,18 @@ use tantivy::directory::{
 };
 use tantivy::{Index, TantivyError};
 
+/// The bytes at the end of each segment file that tell the length of its footer.
+const MIN_FOOTER_BYTES: u64 = 8;
+
 /// A folder whose files are mapped into memory for reading.
 #[derive(Debug, Clone)]
-pub(super) struct UnsyncedDirectory {
+pub(crate) struct UnsyncedDirectory {
     path: PathBuf,
     mapped: MmapDirectory,
 }
 
 impl UnsyncedDirectory {
-    pub(super) fn open(path: &Path) -> tantivy::Result<Self> {
+    pub(crate) fn open(path: &Path) -> tantivy::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
             mapped: MmapDirectory::open(path)?,
@@ -39,13 +42,15 @@ impl UnsyncedDirectory {
 ///
 /// # Errors
 /// A file of the commit does not match its checksum.
-pub(super) fn check(folder: &Path, index: &Index) -> tantivy::Result<()> {
+pub(crate) fn check(folder: &Path, index: &Index) -> tantivy::Result<()> {
     let committed = index.load_metas()?.list_segment_files();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
         let name = PathBuf::from(path.file_name().unwrap_or_default());
         if committed.contains(&name) {
-            if !index.directory().validate_checksum(&name)? {
+            // tantivy panics at a file without a whole footer.
+            let has_footer = length(&path)? >= MIN_FOOTER_BYTES;
+            if !has_footer || !index.directory().validate_checksum(&name)? {
                 let message = format!("{} is damaged", name.display());
                 return Err(TantivyError::InternalError(message));
             }
@@ -54,6 +59,10 @@ pub(super) fn check(folder: &Path, index: &Index) -> tantivy::Result<()> {
         }
     }
     Ok(())
+}
+
+fn length(path: &Path) -> io::Result<u64> {
+    Ok(fs::metadata(path)?.len())
 }
 
 /// Returns whether a file is named after a segment, by 32 hexadecimal digits.

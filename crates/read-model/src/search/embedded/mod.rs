@@ -4,7 +4,7 @@
 //! if the process crashes. Each search answers from the state of the last commit.
 
 mod digest;
-mod directory;
+pub(crate) mod directory;
 mod facets;
 mod filter;
 mod live;

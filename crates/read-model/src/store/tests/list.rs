@@ -116,9 +116,12 @@ proptest! {
     fn every_list_equals_a_scan_of_all_orders(
         log in logs(60),
         asked in proptest::collection::vec((any_filter(), any_sort(), 1_usize..8), 8),
+        (batch, flush_at) in (1_usize..20, 1_usize..40),
     ) {
         run(async {
-            let store = Store::holding(&log).await;
+            let mut store = Store::new().await;
+            store.flush_lists_at(flush_at);
+            store.follow(&log, batch).await;
             let documents = log.documents(log.events.len());
             for (filter, sort, limit) in asked {
                 let expected = matching(&documents, &filter, sort);

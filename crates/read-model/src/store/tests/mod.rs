@@ -4,10 +4,10 @@ mod apply;
 mod changes;
 mod comparison;
 mod list;
+mod list_index;
 mod names;
 mod page;
 mod parked;
-mod plans;
 mod rebuild;
 mod snapshot;
 mod statistics;
@@ -26,7 +26,7 @@ use wire::convert;
 use super::*;
 use crate::{
     projection::evolve,
-    request::{Bound, Cursor, FacetField, OrderFilter, Sort, SortField},
+    request::{Bound, FacetField, OrderFilter, Sort, SortField},
     search::Document,
 };
 
@@ -175,6 +175,11 @@ impl Store {
             writer,
             reader,
         }
+    }
+
+    /// Brings changes to the index of lists whenever there are this many.
+    fn flush_lists_at(&mut self, changes: usize) {
+        self.writer.lists.as_mut().unwrap().flush_at(changes);
     }
 
     /// Applies the new events of a log, in batches of at most `size`.

@@ -1,6 +1,15 @@
 //! WatchOrders: streams the orders that match now, then every change to them.
+//!
+//! A watcher registers with the [`dispatch`], lists the orders that match, and from then on takes the
+//! changes that the dispatch hands to it. One that is too slow reads what it lacks by itself.
+
+mod dispatch;
+mod predicates;
+#[cfg(test)]
+mod tests;
 
 use std::{
+    collections::HashSet,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -22,9 +31,11 @@ use tonic::Status;
 use tracing::{Instrument as _, Span};
 use wire::Error;
 
+pub(crate) use self::dispatch::Dispatch;
+use self::dispatch::{Registration, Taken, in_any_state};
 use crate::{lists::in_time, queries::Queries};
 
-/// Maximum number of orders read in one call, and so in one response.
+/// Maximum number of orders that a watcher reads in one call, and so in one response.
 const MAX_PAGE_ORDERS: usize = 200;
 
 /// Maximum silence of a stream: a heartbeat follows after 10 s.
@@ -45,19 +56,20 @@ impl Queries {
         if !*consistent.borrow_and_update() {
             return Err(Error::ReadModelDiverged);
         }
+        // Comes before the first page, so that no change is between the two.
+        let registration = self.dispatch.register(&filter);
         let watcher = Watcher {
             documents: self.watched.clone(),
             initial_lists: Arc::clone(&self.initial_lists),
             list_timeout: self.lists.timeout,
-            position: self.documents.subscribe(),
             consistent,
+            registration,
+            in_any_state: in_any_state(&filter),
             filter,
             stop: self.stop.clone(),
             span: Span::current(),
-            after: None,
+            stage: Stage::Listing { after: None },
             reported: None,
-            changes: None,
-            is_all: false,
             heartbeat: Instant::now() + HEARTBEAT_INTERVAL,
             _permit: permit,
         };
@@ -98,23 +110,37 @@ struct Watcher {
     /// Lets one stream at a time list, so that the changes of the others have a connection.
     initial_lists: Arc<Semaphore>,
     list_timeout: Duration,
-    /// The position of the documents.
-    position: watch::Receiver<u64>,
     /// Changes when the log goes back. The orders that were sent may be lost then.
     consistent: watch::Receiver<bool>,
+    registration: Registration,
     filter: OrderFilter,
+    /// The filter without its statuses.
+    in_any_state: OrderFilter,
     stop: CancellationToken,
     span: Span,
-    /// The end of the last page of the initial orders.
-    after: Option<Cursor>,
+    stage: Stage,
     /// The stream has sent every change up to this position; `None` before the first page.
     reported: Option<u64>,
-    /// The changes read so far; `None` until all initial orders are sent.
-    changes: Option<ChangeCursor>,
-    /// Whether the last read returned all changes.
-    is_all: bool,
     heartbeat: Instant,
     _permit: OwnedSemaphorePermit,
+}
+
+/// The source of the orders in the next response of a watcher.
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    /// From the list of the orders that match now.
+    Listing {
+        /// The end of the last page.
+        after: Option<Cursor>,
+    },
+    /// From the changes after a cursor, which it was too slow to take.
+    CatchingUp {
+        cursor: ChangeCursor,
+        /// The dispatch hands out the changes after this position.
+        until: u64,
+    },
+    /// From the dispatch.
+    Following,
 }
 
 impl Watcher {
@@ -131,9 +157,9 @@ impl Watcher {
     }
 
     async fn next(&mut self) -> Result<WatchOrdersResponse, Error> {
-        let response = match self.changes {
-            None => self.next_page().await,
-            Some(cursor) => self.next_changes(cursor).await,
+        let response = match self.stage {
+            Stage::Listing { after } => self.next_page(after).await,
+            Stage::CatchingUp { .. } | Stage::Following => self.next_changes().await,
         };
         if self.consistent.has_changed().unwrap_or(true) {
             return Err(Error::ReadModelDiverged);
@@ -142,83 +168,120 @@ impl Watcher {
     }
 
     /// Returns the next of the orders that match now.
-    async fn next_page(&mut self) -> Result<WatchOrdersResponse, Error> {
+    async fn next_page(&mut self, after: Option<Cursor>) -> Result<WatchOrdersResponse, Error> {
         let turn = self.initial_lists.acquire().await;
         let _turn = turn.map_err(|_| Error::ShuttingDown)?;
-        let page =
-            self.documents
-                .list(&self.filter, OLDEST_FIRST, self.after, MAX_PAGE_ORDERS, &[]);
+        let page = self
+            .documents
+            .list(&self.filter, OLDEST_FIRST, after, MAX_PAGE_ORDERS, &[]);
         let page = in_time(self.list_timeout, page).await?;
         // The changes after the first page must be sent.
         let position = *self.reported.get_or_insert(page.as_of);
-        self.after = page.next;
-        if self.after.is_none() {
-            self.changes = Some(ChangeCursor::at(position));
-        }
+        let caught_up = page.next.is_none();
+        self.stage = match page.next {
+            Some(end) => Stage::Listing { after: Some(end) },
+            None => Stage::Following,
+        };
         Ok(WatchOrdersResponse {
             orders: page.orders,
             left_order_ids: Vec::new(),
             as_of_position: position,
-            caught_up: self.after.is_none(),
+            caught_up,
         })
     }
 
-    /// Waits for changes after the cursor, and returns them, or a heartbeat.
-    async fn next_changes(
-        &mut self,
-        mut cursor: ChangeCursor,
-    ) -> Result<WatchOrdersResponse, Error> {
+    /// Waits for changes, and returns them, or a heartbeat.
+    async fn next_changes(&mut self) -> Result<WatchOrdersResponse, Error> {
         loop {
-            if self.is_all {
-                let changed = async {
-                    tokio::select! {
-                        changed = self.position.changed() => changed,
-                        changed = self.consistent.changed() => {
-                            self.consistent.mark_changed();
-                            changed
-                        }
-                    }
-                };
-                match timeout_at(self.heartbeat, changed).await {
-                    Ok(Ok(())) | Err(_) => {}
-                    Ok(Err(_)) => return Err(Error::ShuttingDown),
-                }
-            }
             if self.consistent.has_changed().unwrap_or(true) {
                 return Err(Error::ReadModelDiverged);
             }
-            // Marks the position as seen before the read, so that any later change ends the wait.
-            self.position.mark_unchanged();
-            let read = self.documents.changed_since(cursor, MAX_PAGE_ORDERS).await;
-            let read = read.map_err(|error| Error::from(&error))?;
-            cursor = read.next;
-            self.changes = Some(cursor);
-            // Until `is_all`, the cursor may have passed the change of an order that changed once
-            // more. Its newest state comes later, so the reported position does not advance.
-            self.is_all = cursor.position >= read.as_of;
-            if self.is_all {
-                self.reported = Some(cursor.position);
-            }
-            let orders = read.documents.into_iter().map(|document| document.order);
-            let response = self.changed(orders);
+            let response = match self.stage {
+                Stage::CatchingUp { cursor, until } => self.missed(cursor, until).await?,
+                _ => match self.registration.take() {
+                    Taken::Orders(orders, complete) => self.taken(&orders, complete),
+                    Taken::Cut => {
+                        self.stage = Stage::CatchingUp {
+                            cursor: ChangeCursor::at(self.reported.unwrap_or(0)),
+                            until: self.registration.resume(),
+                        };
+                        continue;
+                    }
+                },
+            };
             let is_silent = response.orders.is_empty() && response.left_order_ids.is_empty();
             if !is_silent || Instant::now() >= self.heartbeat {
                 self.heartbeat = Instant::now() + HEARTBEAT_INTERVAL;
                 return Ok(response);
             }
+            if matches!(self.stage, Stage::Following) {
+                self.wait().await?;
+            }
         }
     }
 
-    fn changed(&self, orders: impl Iterator<Item = Order>) -> WatchOrdersResponse {
-        let in_any_state = OrderFilter {
-            statuses: Vec::new(),
-            ..self.filter.clone()
+    /// Waits for changes, the next heartbeat, or a log that went back.
+    async fn wait(&mut self) -> Result<(), Error> {
+        let changed = async {
+            tokio::select! {
+                () = self.registration.filled() => Ok(()),
+                changed = self.consistent.changed() => {
+                    self.consistent.mark_changed();
+                    changed
+                }
+            }
         };
+        match timeout_at(self.heartbeat, changed).await {
+            Ok(Ok(())) | Err(_) => Ok(()),
+            Ok(Err(_)) => Err(Error::ShuttingDown),
+        }
+    }
+
+    /// Returns what the dispatch has handed out, without what was sent before.
+    fn taken(&mut self, orders: &[Arc<Order>], complete: u64) -> WatchOrdersResponse {
+        let sent = self.reported.unwrap_or(0);
+        let mut seen = HashSet::new();
+        // Of several states of an order the last one is the newest.
+        let newest = orders.iter().rev();
+        let mut newest: Vec<_> = newest
+            .filter(|order| order.position > sent && seen.insert(&order.order_id))
+            .map(|order| Order::clone(order))
+            .collect();
+        newest.reverse();
+        self.reported = Some(sent.max(complete));
+        self.changed(newest.into_iter())
+    }
+
+    /// Reads the next changes that the watcher was too slow to take.
+    async fn missed(
+        &mut self,
+        cursor: ChangeCursor,
+        until: u64,
+    ) -> Result<WatchOrdersResponse, Error> {
+        let read = self.documents.changed_since(cursor, MAX_PAGE_ORDERS).await;
+        let read = read.map_err(|error| Error::from(&error))?;
+        self.stage = Stage::CatchingUp {
+            cursor: read.next,
+            until,
+        };
+        // Until it has read all, the cursor may have passed the change of an order that changed once
+        // more. Its newest state comes later, so the reported position does not advance.
+        if read.next.position >= read.as_of {
+            self.reported = Some(read.next.position);
+            if read.next.position >= until {
+                self.stage = Stage::Following;
+            }
+        }
+        let orders = read.documents.into_iter().map(|document| document.order);
+        Ok(self.changed(orders))
+    }
+
+    fn changed(&self, orders: impl Iterator<Item = Order>) -> WatchOrdersResponse {
         let (matching, others): (Vec<_>, Vec<_>) =
             orders.partition(|order| self.filter.matches(order));
         let left = others
             .into_iter()
-            .filter(|order| in_any_state.matches(order));
+            .filter(|order| self.in_any_state.matches(order));
         WatchOrdersResponse {
             orders: matching,
             left_order_ids: left.map(|order| order.order_id).collect(),

@@ -1,0 +1,297 @@
+//! Pages of lists, with counts by facet.
+
+use std::{
+    collections::{BinaryHeap, HashMap},
+    sync::{Arc, Weak},
+};
+
+use tantivy::{
+    COLLECT_BLOCK_BUFFER_LEN, DocId, SegmentReader,
+    columnar::{Column, ColumnIndex, ColumnValues},
+};
+
+use super::{Conditions, Entry, View, scan::Visitor, schema};
+use crate::{
+    Row,
+    request::{Cursor, FacetField, Sort},
+};
+
+/// Reads the values of all documents between the first and the last of a block, if these are at most
+/// so many times the documents of the block.
+const MAX_READ_RATIO: usize = 4;
+
+/// What a list asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct PageRequest {
+    pub(crate) conditions: Conditions,
+    pub(crate) sort: Sort,
+    /// The end of the previous page.
+    pub(crate) after: Option<Cursor>,
+    /// Maximum number of orders.
+    pub(crate) limit: usize,
+    pub(crate) facets: Vec<FacetField>,
+}
+
+/// The answer of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Found {
+    /// The first orders after the cursor, in the requested order.
+    pub(crate) orders: Vec<Cursor>,
+    /// The number of all matches.
+    pub(crate) total: u64,
+    /// For each facet, the numbers that occur, each with its count.
+    pub(crate) facets: Vec<Vec<(u64, u64)>>,
+}
+
+impl View {
+    /// Finds a page of orders, and counts all matches. Blocks. Ends early, with an error, once the
+    /// strong reference of `caller` is gone.
+    pub(crate) fn page(&self, request: PageRequest, caller: &Weak<()>) -> tantivy::Result<Found> {
+        let changed = self.changed();
+        let facets = request.facets.iter().map(|&field| FacetScan::new(field));
+        let mut scan = PageScan {
+            sort: request.sort,
+            after: request.after.map(|after| order(request.sort, after)),
+            first: First::new(request.limit),
+            changed: &changed,
+            columns: None,
+            total: 0,
+            facets: facets.collect(),
+        };
+        self.scan(&request.conditions, &mut scan, caller)?;
+        let PageScan {
+            after,
+            mut first,
+            total,
+            mut facets,
+            ..
+        } = scan;
+        let mut count = |entry: &Entry, by: i64| {
+            if !request.conditions.match_entry(entry) {
+                return 0;
+            }
+            for facet in &mut facets {
+                facet.count(entry, by);
+            }
+            by
+        };
+        let mut change = 0;
+        for one in self.changes() {
+            change += one.old.as_deref().map_or(0, |old| count(old, -1));
+            change += count(&one.new, 1);
+        }
+        for entry in changed.values() {
+            let cursor = Cursor {
+                key: entry.sort_value(request.sort.field),
+                row: entry.row.0,
+            };
+            let position = order(request.sort, cursor);
+            if after.is_none_or(|after| position > after) && request.conditions.match_entry(entry) {
+                first.add(position);
+            }
+        }
+        let orders = first.0.into_sorted_vec().into_iter();
+        Ok(Found {
+            orders: orders
+                .map(|position| cursor(request.sort, position))
+                .collect(),
+            total: total.saturating_add_signed(change),
+            facets: facets.into_iter().map(FacetScan::counts).collect(),
+        })
+    }
+}
+
+/// The position of an order in a list; smaller ones come first.
+type Position = (i64, u64);
+
+fn order(sort: Sort, Cursor { key, row }: Cursor) -> Position {
+    // `!` reverses the order of integers, and is its own inverse.
+    match sort.descending {
+        true => (!key, !row),
+        false => (key, row),
+    }
+}
+
+fn cursor(sort: Sort, (key, row): Position) -> Cursor {
+    let (key, row) = order(sort, Cursor { key, row });
+    Cursor { key, row }
+}
+
+/// Keeps the first positions.
+struct First(BinaryHeap<Position>, usize);
+
+impl First {
+    fn new(limit: usize) -> Self {
+        Self(BinaryHeap::new(), limit)
+    }
+
+    /// Returns whether an order with this key may be among the first.
+    fn takes(&self, key: i64) -> bool {
+        let is_full = self.0.len() >= self.1;
+        !is_full || self.0.peek().is_some_and(|(last, _)| key <= *last)
+    }
+
+    fn add(&mut self, position: Position) {
+        if self.0.len() < self.1 {
+            self.0.push(position);
+        } else if let Some(mut last) = self.0.peek_mut()
+            && position < *last
+        {
+            *last = position;
+        }
+    }
+}
+
+struct PageScan<'a> {
+    sort: Sort,
+    after: Option<Position>,
+    first: First,
+    /// Orders of which the base has an older state: they are counted here, and found elsewhere.
+    changed: &'a HashMap<Row, &'a Arc<Entry>>,
+    columns: Option<PageColumns>,
+    total: u64,
+    facets: Vec<FacetScan>,
+}
+
+struct PageColumns {
+    keys: Arc<dyn ColumnValues<i64>>,
+    rows: Arc<dyn ColumnValues<u64>>,
+}
+
+impl Visitor for PageScan<'_> {
+    fn begin(&mut self, segment: &SegmentReader) -> tantivy::Result<()> {
+        let columns = segment.fast_fields();
+        self.columns = Some(PageColumns {
+            keys: columns.column_first_or_default(schema::sort_column(self.sort.field))?,
+            rows: columns.column_first_or_default(schema::ROW)?,
+        });
+        for facet in &mut self.facets {
+            facet.begin(segment)?;
+        }
+        Ok(())
+    }
+
+    fn visit(&mut self, documents: &[DocId]) {
+        self.total += documents.len() as u64;
+        for facet in &mut self.facets {
+            facet.visit(documents);
+        }
+        let Some(columns) = &self.columns else { return };
+        let mut keys = [0; COLLECT_BLOCK_BUFFER_LEN];
+        let keys = &mut keys[..documents.len()];
+        columns.keys.get_vals(documents, keys);
+        for (&document, &mut key) in documents.iter().zip(keys) {
+            let sort_key = if self.sort.descending { !key } else { key };
+            if !self.first.takes(sort_key) || self.after.is_some_and(|after| sort_key < after.0) {
+                continue;
+            }
+            let row = columns.rows.get_val(document);
+            let position = order(self.sort, Cursor { key, row });
+            let is_beyond = self.after.is_none_or(|after| position > after);
+            if is_beyond && !self.changed.contains_key(&Row(row)) {
+                self.first.add(position);
+            }
+        }
+    }
+}
+
+/// Counts the matches by the number of a facet.
+struct FacetScan {
+    field: FacetField,
+    column: Option<Column<u64>>,
+    values: Vec<u64>,
+    /// The count of each number. Numbers are dense.
+    counts: Vec<i64>,
+}
+
+impl FacetScan {
+    fn new(field: FacetField) -> Self {
+        Self {
+            field,
+            column: None,
+            values: Vec::new(),
+            counts: Vec::new(),
+        }
+    }
+
+    fn begin(&mut self, segment: &SegmentReader) -> tantivy::Result<()> {
+        let column = segment
+            .fast_fields()
+            .u64(schema::facet_column(self.field))?;
+        self.reach(column.max_value());
+        self.column = Some(column);
+        Ok(())
+    }
+
+    fn visit(&mut self, documents: &[DocId]) {
+        let Some(column) = &self.column else { return };
+        read_values(column, documents, &mut self.values);
+        for &number in &self.values {
+            // `begin` has made room for the largest number of the segment.
+            self.counts[number as usize] += 1;
+        }
+    }
+
+    /// Makes room for a number.
+    fn reach(&mut self, number: u64) {
+        // Numbers are below the number of customers and products, which fits in memory.
+        let needed = number as usize + 1;
+        if self.counts.len() < needed {
+            self.counts.resize(needed, 0);
+        }
+    }
+
+    fn count(&mut self, entry: &Entry, by: i64) {
+        let status = [schema::number(entry.status)];
+        let customer = [entry.customer];
+        let numbers = match self.field {
+            FacetField::Status => &status[..],
+            FacetField::CustomerId => &customer[..],
+            FacetField::ProductId => &entry.products,
+        };
+        for &number in numbers {
+            self.reach(number);
+            self.counts[number as usize] += by;
+        }
+    }
+
+    fn counts(self) -> Vec<(u64, u64)> {
+        let counts = (0..).zip(self.counts);
+        let occurring = counts.filter(|(_, count)| *count > 0);
+        occurring
+            .map(|(number, count)| (number, count.cast_unsigned()))
+            .collect()
+    }
+}
+
+/// Reads the values of a block of documents into `values`. Reading many at a time is several times
+/// faster than one by one.
+fn read_values(column: &Column<u64>, documents: &[DocId], values: &mut Vec<u64>) {
+    values.clear();
+    let (Some(&first), Some(&last)) = (documents.first(), documents.last()) else {
+        return;
+    };
+    let between = (last - first) as usize + 1;
+    if matches!(column.index, ColumnIndex::Full) {
+        values.resize(documents.len(), 0);
+        column.values.get_vals(documents, values);
+    } else if between <= documents.len() * MAX_READ_RATIO {
+        let rows = column.index.docid_range_to_rowids(first..last + 1);
+        values.resize(rows.len(), 0);
+        column.values.get_range(u64::from(rows.start), values);
+        if between > documents.len() {
+            let mut kept = 0;
+            for &document in documents {
+                let of_document = column.index.value_row_ids(document);
+                for row in of_document {
+                    values[kept] = values[(row - rows.start) as usize];
+                    kept += 1;
+                }
+            }
+            values.truncate(kept);
+        }
+    } else {
+        let of_documents = documents.iter().map(|one| column.values_for_doc(*one));
+        values.extend(of_documents.flatten());
+    }
+}

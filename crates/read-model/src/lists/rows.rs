@@ -1,0 +1,204 @@
+//! Orders by row: those that show a name, and whole entries.
+
+use std::{
+    collections::BTreeSet,
+    ops::Range,
+    sync::{Arc, Weak},
+};
+
+use tantivy::{
+    DocId, SegmentReader, TantivyError,
+    columnar::{Column, ColumnValues, StrColumn},
+};
+
+use super::{Conditions, Entry, View, scan::Visitor, schema};
+use crate::{Row, request::SortField};
+
+impl View {
+    /// Returns the orders that show names and are older than those, each with the position of the
+    /// name: the first `limit` by position of the name and row. Of the first name's orders, only
+    /// those after a row. Blocks, as [`View::page`].
+    ///
+    /// An order that was created after a name was given has always shown it.
+    pub(crate) fn orders_of(
+        &self,
+        names: &[GivenName],
+        after: Row,
+        limit: usize,
+        caller: &Weak<()>,
+    ) -> tantivy::Result<Vec<(u64, Row)>> {
+        let mut found = Vec::new();
+        let mut after = after;
+        for name in names {
+            let numbers = Some(vec![name.number]);
+            let (customers, products) = match name.of_customer {
+                true => (numbers, None),
+                false => (None, numbers),
+            };
+            let conditions = Conditions {
+                customers,
+                products,
+                ..Conditions::default()
+            };
+            let mut scan = RowScan {
+                between: after..Row(name.position),
+                limit: limit.saturating_sub(found.len()),
+                column: None,
+                first: BTreeSet::new(),
+            };
+            self.scan(&conditions, &mut scan, caller)?;
+            // An order keeps its customer and its products, so that changes only add orders.
+            for change in self.changes() {
+                if change.old.is_none() && conditions.match_entry(&change.new) {
+                    scan.add(change.new.row);
+                }
+            }
+            found.extend(scan.first.into_iter().map(|row| (name.position, row)));
+            if found.len() >= limit {
+                break;
+            }
+            after = Row::default();
+        }
+        Ok(found)
+    }
+
+    /// Returns all entries of the rows from `first` to `last`, sorted by row. Blocks, as
+    /// [`View::page`].
+    pub(crate) fn entries(
+        &self,
+        first: Row,
+        last: Row,
+        caller: &Weak<()>,
+    ) -> tantivy::Result<Vec<Entry>> {
+        let changed = self.changed();
+        let mut scan = EntryScan::default();
+        let query = self.snapshot.fields.rows_between(first, last);
+        self.scan_query(query.as_ref(), &mut scan, caller)?;
+        let mut entries = scan.entries;
+        entries.retain(|entry| !changed.contains_key(&entry.row));
+        let between = |entry: &&&Arc<Entry>| (first..=last).contains(&entry.row);
+        let changed = changed.values().filter(between);
+        entries.extend(changed.map(|entry| Entry::clone(entry)));
+        entries.sort_unstable_by_key(|entry| entry.row);
+        Ok(entries)
+    }
+}
+
+/// A name that an event gave to a customer or product.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct GivenName {
+    /// The position of the event.
+    pub(crate) position: u64,
+    /// The number of the customer or product.
+    pub(crate) number: u64,
+    pub(crate) of_customer: bool,
+}
+
+/// Collects the lowest rows between two.
+struct RowScan {
+    /// Without its ends.
+    between: Range<Row>,
+    limit: usize,
+    column: Option<Arc<dyn ColumnValues<u64>>>,
+    first: BTreeSet<Row>,
+}
+
+impl RowScan {
+    fn add(&mut self, row: Row) {
+        if row > self.between.start && row < self.between.end {
+            self.first.insert(row);
+            if self.first.len() > self.limit {
+                self.first.pop_last();
+            }
+        }
+    }
+}
+
+impl Visitor for RowScan {
+    fn begin(&mut self, segment: &SegmentReader) -> tantivy::Result<()> {
+        let column = segment.fast_fields().column_first_or_default(schema::ROW)?;
+        self.column = Some(column);
+        Ok(())
+    }
+
+    fn visit(&mut self, documents: &[DocId]) {
+        let Some(column) = self.column.clone() else {
+            return;
+        };
+        for &document in documents {
+            self.add(Row(column.get_val(document)));
+        }
+    }
+}
+
+/// Reads whole entries.
+#[derive(Default)]
+struct EntryScan {
+    columns: Option<EntryColumns>,
+    entries: Vec<Entry>,
+    failed: Option<TantivyError>,
+}
+
+struct EntryColumns {
+    rows: Arc<dyn ColumnValues<u64>>,
+    customers: Arc<dyn ColumnValues<u64>>,
+    products: Column<u64>,
+    statuses: Arc<dyn ColumnValues<u64>>,
+    times: [Arc<dyn ColumnValues<i64>>; 2],
+    totals: Arc<dyn ColumnValues<i64>>,
+    currencies: Option<StrColumn>,
+}
+
+impl EntryColumns {
+    fn entry(&self, document: DocId) -> tantivy::Result<Entry> {
+        let mut currency = String::new();
+        if let Some(currencies) = &self.currencies
+            && let Some(ordinal) = currencies.term_ords(document).next()
+        {
+            currencies.ord_to_str(ordinal, &mut currency)?;
+        }
+        let [created_at, updated_at] = &self.times;
+        Ok(Entry {
+            row: Row(self.rows.get_val(document)),
+            customer: self.customers.get_val(document),
+            products: self.products.values_for_doc(document).collect(),
+            status: schema::status(self.statuses.get_val(document)),
+            created_at: created_at.get_val(document),
+            updated_at: updated_at.get_val(document),
+            total: self.totals.get_val(document),
+            currency,
+        })
+    }
+}
+
+impl Visitor for EntryScan {
+    fn begin(&mut self, segment: &SegmentReader) -> tantivy::Result<()> {
+        let columns = segment.fast_fields();
+        let numbers = |name| columns.column_first_or_default(name);
+        let time = |field| columns.column_first_or_default(schema::sort_column(field));
+        self.columns = Some(EntryColumns {
+            rows: numbers(schema::ROW)?,
+            customers: numbers(schema::CUSTOMER)?,
+            products: columns.u64(schema::PRODUCT)?,
+            statuses: numbers(schema::STATUS)?,
+            times: [time(SortField::CreatedAt)?, time(SortField::UpdatedAt)?],
+            totals: columns.column_first_or_default(schema::TOTAL)?,
+            currencies: columns.str(schema::CURRENCY)?,
+        });
+        Ok(())
+    }
+
+    fn visit(&mut self, documents: &[DocId]) {
+        let Some(columns) = &self.columns else { return };
+        for &document in documents {
+            match columns.entry(document) {
+                Ok(entry) => self.entries.push(entry),
+                Err(error) => self.failed = Some(error),
+            }
+        }
+    }
+
+    fn end(&mut self) -> tantivy::Result<()> {
+        self.failed.take().map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,376 @@
+//! The only writer of the index: publishes a snapshot for each batch, and brings changes to the
+//! index in the background.
+
+use std::{collections::HashMap, fmt, fs, path::Path, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use tantivy::{
+    Index, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, TantivyError,
+    directory::{Directory as _, INDEX_WRITER_LOCK},
+    indexer::{IndexWriterOptions, LogMergePolicy},
+};
+use tokio::{sync::watch, task::JoinHandle};
+
+use super::{
+    Entry,
+    schema::Fields,
+    snapshot::{Change, Snapshot},
+};
+use crate::{
+    Row,
+    search::embedded::directory::{self, UnsyncedDirectory},
+};
+
+/// Brings the changes to the index once there are this many.
+const FLUSH_AT: usize = 16_384;
+
+/// Maximum number of changes in memory, about 300 bytes each: the writer then waits for the index.
+const MAX_PENDING: usize = 65_536;
+
+/// Bounds the memory in which the writer gathers a segment, in bytes.
+const WRITER_MEMORY_BYTES: usize = 40_000_000;
+
+/// Merges a segment to drop its replaced entries once they exceed this share.
+const MAX_REPLACED_SHARE: f32 = 0.3;
+
+/// The state of the documents that a commit of the index shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct State {
+    pub(crate) log_id: String,
+    pub(crate) position: u64,
+    /// How often an order has changed without a new event.
+    pub(crate) retries: u64,
+}
+
+/// Writes the index of lists in a folder that only it uses.
+pub(crate) struct Writer {
+    index: Arc<ListIndex>,
+    /// `None` while changes are brought to the index, and after a failure.
+    writer: Option<IndexWriter>,
+    committed: State,
+    newest: State,
+    flush: Option<Flush>,
+    published: watch::Sender<Arc<Snapshot>>,
+    flush_at: usize,
+}
+
+/// The index, of which there is one writer at a time.
+struct ListIndex {
+    fields: Fields,
+    index: Index,
+    reader: IndexReader,
+}
+
+/// A commit under way.
+struct Flush {
+    /// The number of changes that it covers.
+    covered: usize,
+    state: State,
+    task: JoinHandle<tantivy::Result<IndexWriter>>,
+}
+
+impl Writer {
+    /// Opens the index in a folder, or creates it. An unusable one is emptied. Blocks.
+    ///
+    /// # Errors
+    /// The folder cannot be read or written, or another writer has it.
+    pub(crate) fn open(folder: &Path) -> tantivy::Result<Self> {
+        fs::create_dir_all(folder)?;
+        let (index, committed) = ListIndex::open(folder).or_else(|error| {
+            if matches!(error, TantivyError::LockFailure(..)) {
+                return Err(error);
+            }
+            tracing::warn!(folder = %folder.display(), %error, "the index of lists is made again");
+            fs::remove_dir_all(folder)?;
+            fs::create_dir_all(folder)?;
+            ListIndex::open(folder)
+        })?;
+        let snapshot = Snapshot::new(index.fields, index.reader.searcher(), committed.position);
+        Ok(Self {
+            index: Arc::new(index),
+            writer: None,
+            newest: committed.clone(),
+            committed,
+            flush: None,
+            published: watch::Sender::new(Arc::new(snapshot)),
+            flush_at: FLUSH_AT,
+        })
+    }
+
+    /// Returns a receiver of the newest snapshot.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.published.subscribe()
+    }
+
+    /// Returns the state of the newest commit.
+    pub(crate) fn committed(&self) -> &State {
+        &self.committed
+    }
+
+    /// Returns the state that the newest snapshot shows.
+    pub(crate) fn newest(&self) -> &State {
+        &self.newest
+    }
+
+    /// Brings changes to the index more often.
+    #[cfg(test)]
+    pub(crate) fn flush_at(&mut self, changes: usize) {
+        self.flush_at = changes;
+    }
+
+    /// Waits until there is room for more changes.
+    ///
+    /// # Errors
+    /// The index cannot be written, and too many changes wait for it.
+    pub(crate) async fn make_room(&mut self) -> tantivy::Result<()> {
+        let is_finished = |flush: &Flush| flush.task.is_finished();
+        if self.flush.as_ref().is_some_and(is_finished)
+            && let Err(error) = self.finish_flush().await
+        {
+            // The changes stay in memory, and the next flush brings them.
+            tracing::error!(%error, "the index of lists cannot be written");
+        }
+        while self.pending() >= MAX_PENDING.min(self.flush_at.saturating_mul(4)) {
+            self.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Publishes changes, which lead to `state`. Begins to bring all changes to the index if there
+    /// are many.
+    pub(crate) fn publish(&mut self, changes: Vec<Change>, state: State) {
+        let next = self.published.borrow().with(changes, state.position);
+        self.published.send_replace(Arc::new(next));
+        self.newest = state;
+        if self.pending() >= self.flush_at {
+            self.start_flush();
+        }
+    }
+
+    /// Brings all changes to the index.
+    ///
+    /// # Errors
+    /// The index cannot be written. The changes stay in memory.
+    pub(crate) async fn flush(&mut self) -> tantivy::Result<()> {
+        self.finish_flush().await?;
+        if self.newest != self.committed {
+            self.start_flush();
+            self.finish_flush().await?;
+        }
+        Ok(())
+    }
+
+    fn pending(&self) -> usize {
+        self.published.borrow().pending()
+    }
+
+    fn start_flush(&mut self) {
+        if self.flush.is_some() {
+            return;
+        }
+        let (index, writer) = (Arc::clone(&self.index), self.writer.take());
+        let snapshot = Arc::clone(&self.published.borrow());
+        let (covered, state) = (snapshot.pending(), self.newest.clone());
+        let committed = state.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            let writer = writer.map_or_else(|| index.writer(), Ok)?;
+            // Whether the index has an order is what the first change of it says.
+            let mut orders = HashMap::<Row, (bool, &Entry)>::new();
+            for change in snapshot.changes() {
+                let is_old = change.old.is_some();
+                let order = orders.entry(change.new.row);
+                order.or_insert((is_old, &change.new)).1 = &change.new;
+            }
+            for (row, (is_old, entry)) in orders {
+                if is_old {
+                    writer.delete_term(index.fields.key(row));
+                }
+                writer.add_document(index.fields.document(entry))?;
+            }
+            index.commit(writer, &committed)
+        });
+        self.flush = Some(Flush {
+            covered,
+            state,
+            task,
+        });
+    }
+
+    /// Waits for the commit under way, if any, and publishes it.
+    async fn finish_flush(&mut self) -> tantivy::Result<()> {
+        let Some(flush) = &mut self.flush else {
+            return Ok(());
+        };
+        let done = (&mut flush.task).await;
+        let Some(Flush { covered, state, .. }) = self.flush.take() else {
+            return Ok(());
+        };
+        self.writer = Some(done.map_err(panicked)??);
+        let searcher = self.index.reader.searcher();
+        let next = self
+            .published
+            .borrow()
+            .on(searcher, state.position, covered);
+        self.published.send_replace(Arc::new(next));
+        self.committed = state;
+        Ok(())
+    }
+
+    /// Drops the published changes, so that [`Writer::write`] can bring all that the documents have
+    /// past the newest commit. Empties the index unless that commit is of these documents.
+    ///
+    /// # Errors
+    /// The index cannot be written.
+    pub(crate) async fn rewind(&mut self, keep_commit: bool) -> tantivy::Result<()> {
+        if let Err(error) = self.finish_flush().await {
+            tracing::error!(%error, "the index of lists cannot be written");
+        }
+        // A writer that is dropped takes its uncommitted changes with it.
+        self.writer = None;
+        if !keep_commit {
+            self.with_writer(|index, writer| {
+                writer.delete_all_documents()?;
+                index.commit(writer, &State::default())
+            })
+            .await?;
+            self.committed = State::default();
+        }
+        self.newest = self.committed.clone();
+        self.publish_commit();
+        Ok(())
+    }
+
+    /// Writes the present entries of orders, without a commit.
+    ///
+    /// # Errors
+    /// The index cannot be written.
+    pub(crate) async fn write(&mut self, entries: Vec<Entry>) -> tantivy::Result<()> {
+        self.with_writer(move |index, writer| {
+            for entry in &entries {
+                writer.delete_term(index.fields.key(entry.row));
+                writer.add_document(index.fields.document(entry))?;
+            }
+            Ok(writer)
+        })
+        .await
+    }
+
+    /// Commits what [`Writer::write`] has written: the index then shows `state`.
+    ///
+    /// # Errors
+    /// The index cannot be written.
+    pub(crate) async fn commit(&mut self, state: State) -> tantivy::Result<()> {
+        let committed = state.clone();
+        self.with_writer(move |index, writer| index.commit(writer, &committed))
+            .await?;
+        self.newest = state.clone();
+        self.committed = state;
+        self.publish_commit();
+        Ok(())
+    }
+
+    fn publish_commit(&self) {
+        let searcher = self.index.reader.searcher();
+        let snapshot = Snapshot::new(self.index.fields, searcher, self.committed.position);
+        self.published.send_replace(Arc::new(snapshot));
+    }
+
+    /// Runs `work` with the writer on a blocking thread.
+    async fn with_writer(
+        &mut self,
+        work: impl FnOnce(&ListIndex, IndexWriter) -> tantivy::Result<IndexWriter> + Send + 'static,
+    ) -> tantivy::Result<()> {
+        let (index, writer) = (Arc::clone(&self.index), self.writer.take());
+        let worked = tokio::task::spawn_blocking(move || {
+            let writer = writer.map_or_else(|| index.writer(), Ok)?;
+            work(&index, writer)
+        });
+        self.writer = Some(worked.await.map_err(panicked)??);
+        Ok(())
+    }
+
+    /// Brings all changes to the index, and waits for its merges.
+    ///
+    /// # Errors
+    /// The index cannot be written. The documents bring the changes once more when they are opened.
+    pub(crate) async fn close(mut self) -> tantivy::Result<()> {
+        self.flush().await?;
+        let Some(writer) = self.writer else {
+            return Ok(());
+        };
+        let merged = tokio::task::spawn_blocking(move || writer.wait_merging_threads());
+        merged.await.map_err(panicked)?
+    }
+}
+
+fn panicked(error: tokio::task::JoinError) -> TantivyError {
+    TantivyError::ErrorInThread(error.to_string())
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut writer = to.debug_struct("Writer");
+        writer.field("committed", &self.committed);
+        writer.field("newest", &self.newest).finish_non_exhaustive()
+    }
+}
+
+impl ListIndex {
+    fn open(folder: &Path) -> tantivy::Result<(Self, State)> {
+        let directory = UnsyncedDirectory::open(folder)?;
+        // The files of a commit under way must not pass for those of a killed process.
+        drop(directory.acquire_lock(&INDEX_WRITER_LOCK)?);
+        let (fields, schema) = Fields::new();
+        let index = Index::builder()
+            .schema(schema)
+            .settings(IndexSettings {
+                // The index stores no documents, so this thread would only start and end.
+                docstore_compress_dedicated_thread: false,
+                ..IndexSettings::default()
+            })
+            .open_or_create(directory)?;
+        directory::check(folder, &index)?;
+        let payload = index.load_metas()?.payload;
+        let state = payload.map_or_else(|| Ok(State::default()), |text| decode(&text))?;
+        let reader = index
+            .reader_builder()
+            .reload_policy(ReloadPolicy::Manual)
+            .try_into()?;
+        let opened = Self {
+            fields,
+            index,
+            reader,
+        };
+        Ok((opened, state))
+    }
+
+    fn writer(&self) -> tantivy::Result<IndexWriter> {
+        let options = IndexWriterOptions::builder()
+            .num_worker_threads(1)
+            .num_merge_threads(1)
+            .memory_budget_per_thread(WRITER_MEMORY_BYTES)
+            .build();
+        let writer = self.index.writer_with_options(options)?;
+        let mut policy = LogMergePolicy::default();
+        policy.set_del_docs_ratio_before_merge(MAX_REPLACED_SHARE);
+        writer.set_merge_policy(Box::new(policy));
+        Ok(writer)
+    }
+
+    /// Commits, and reloads the reader.
+    fn commit(&self, mut writer: IndexWriter, state: &State) -> tantivy::Result<IndexWriter> {
+        let payload = serde_json::to_string(state);
+        let payload = payload.map_err(|error| TantivyError::InternalError(error.to_string()))?;
+        let mut commit = writer.prepare_commit()?;
+        commit.set_payload(&payload);
+        commit.commit()?;
+        self.reader.reload()?;
+        Ok(writer)
+    }
+}
+
+fn decode(payload: &str) -> tantivy::Result<State> {
+    serde_json::from_str(payload).map_err(|error| {
+        TantivyError::InternalError(format!("the commit's payload is no state: {error}"))
+    })
+}

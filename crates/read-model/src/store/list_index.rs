@@ -1,0 +1,148 @@
+//! Keeps the index of lists with the documents.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{
+    Error, Writer,
+    batch::Batch,
+    reader::{PublishedLists, decode},
+};
+use crate::{
+    Row,
+    lists::{Change, Entry, State},
+    search::Document,
+};
+
+/// Documents that are brought to the index at once.
+const CATCH_UP: u32 = 2000;
+
+/// Selects orders after a row.
+const SELECT_CREATED: &str =
+    "SELECT row, row, body FROM orders WHERE row > ?1 ORDER BY row LIMIT ?2";
+
+/// Selects the orders that changed after a position and are older than ?3.
+const SELECT_CHANGED: &str = "SELECT position, row, body FROM orders
+    WHERE position > ?1 AND position > row AND row <= ?3 ORDER BY position LIMIT ?2";
+
+impl Writer {
+    /// Returns the entries of documents, if this file has an index of lists.
+    pub(super) async fn entries<'a>(
+        &mut self,
+        documents: impl Iterator<Item = &'a Document> + Clone,
+    ) -> Result<Vec<Entry>, Error> {
+        match self.lists {
+            Some(_) => self.numbers.entries(&mut self.connection, documents).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Returns what a batch changes in the lists. `old` are the entries of the documents before it.
+    pub(super) async fn changes(
+        &mut self,
+        old: Vec<Entry>,
+        batch: &Batch<'_>,
+        position: u64,
+    ) -> Result<Vec<Change>, Error> {
+        let new = self.entries(batch.orders.values()).await?;
+        let old = old.into_iter().map(|entry| (entry.row, Arc::new(entry)));
+        let mut old: HashMap<Row, _> = old.collect();
+        let changes = new.into_iter().map(|new| Change {
+            position,
+            old: old.remove(&new.row),
+            new: Arc::new(new),
+        });
+        Ok(changes
+            .filter(|change| change.old.as_ref() != Some(&change.new))
+            .collect())
+    }
+
+    /// Waits until the index of lists has room for more changes.
+    pub(super) async fn make_room(&mut self) -> Result<(), Error> {
+        match &mut self.lists {
+            Some(lists) => Ok(lists.make_room().await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Shows committed changes in the lists.
+    pub(super) fn publish(&mut self, changes: Vec<Change>) {
+        let state = self.state();
+        if let Some(lists) = &mut self.lists {
+            lists.publish(changes, state);
+        }
+    }
+
+    pub(super) fn published_lists(&self) -> PublishedLists {
+        self.lists.as_ref().map(|lists| lists.subscribe())
+    }
+
+    /// Returns the state that the lists must show.
+    fn state(&self) -> State {
+        let checkpoint = self.checkpoint.as_ref();
+        checkpoint.map_or_else(State::default, |checkpoint| State {
+            log_id: checkpoint.log_id.clone(),
+            position: checkpoint.position,
+            retries: checkpoint.retries,
+        })
+    }
+
+    /// Brings to the index of lists all that the file has and the index lacks: what was in memory
+    /// when the process ended, or everything.
+    ///
+    /// # Errors
+    /// - [`Error::Sqlite`]: the file cannot be read.
+    /// - [`Error::Lists`]: the index cannot be written.
+    pub(super) async fn catch_up_lists(&mut self) -> Result<(), Error> {
+        let state = self.state();
+        let Some(lists) = &mut self.lists else {
+            return Ok(());
+        };
+        if *lists.newest() == state {
+            return Ok(());
+        }
+        let committed = lists.committed();
+        let is_usable = committed.position == 0
+            || committed.log_id == state.log_id
+                && committed.retries == state.retries
+                && committed.position <= state.position;
+        let from = if is_usable { committed.position } else { 0 };
+        lists.rewind(is_usable).await?;
+        if from == 0 && state.position > 0 {
+            tracing::info!(position = state.position, "the index of lists is filled");
+        }
+        self.bring_to_lists(SELECT_CREATED, from, from).await?;
+        if from > 0 {
+            self.bring_to_lists(SELECT_CHANGED, from, from).await?;
+        }
+        if let Some(lists) = &mut self.lists {
+            lists.commit(state).await?;
+        }
+        Ok(())
+    }
+
+    async fn bring_to_lists(
+        &mut self,
+        select: &'static str,
+        mut after: u64,
+        oldest: u64,
+    ) -> Result<(), Error> {
+        loop {
+            let found: Vec<(i64, Row, Vec<u8>)> = sqlx::query_as(select)
+                .bind(after.cast_signed())
+                .bind(CATCH_UP)
+                .bind(oldest.cast_signed())
+                .fetch_all(&mut self.connection)
+                .await?;
+            let Some((last, ..)) = found.last() else {
+                return Ok(());
+            };
+            after = last.cast_unsigned();
+            let documents = found.iter().map(|(_, row, body)| decode(*row, body));
+            let documents = documents.collect::<Result<Vec<_>, _>>()?;
+            let entries = self.entries(documents.iter()).await?;
+            if let Some(lists) = &mut self.lists {
+                lists.write(entries).await?;
+            }
+        }
+    }
+}

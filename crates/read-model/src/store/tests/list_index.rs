@@ -1,0 +1,169 @@
+//! Tests of the index of lists as it follows the documents.
+
+use super::*;
+
+const BY_CREATION: Sort = Sort {
+    field: SortField::CreatedAt,
+    descending: false,
+};
+
+async fn list(reader: &Reader) -> (Vec<String>, u64) {
+    let all = OrderFilter::default();
+    let listing = reader
+        .list(&all, BY_CREATION, None, 500, &[])
+        .await
+        .unwrap();
+    assert_eq!(listing.total, listing.orders.len() as u64);
+    let orders = listing.orders.into_iter();
+    let orders = orders.map(|order| format!("{} {}", order.order_id, order.status));
+    (orders.collect(), listing.as_of)
+}
+
+fn log_of(orders: usize) -> Log {
+    let mut log = Log::default();
+    for index in 0..orders {
+        let at = index as i64;
+        log.create(&format!("o{index}"), "c1", &["p1"], (100, "EUR"), at);
+        if index % 3 == 0 {
+            log.ship(&format!("o{}", index / 2), at);
+        }
+    }
+    log
+}
+
+fn expected(log: &Log, events: u64) -> Vec<String> {
+    let documents = log.documents(events as usize).into_iter();
+    documents
+        .map(|Document { order, .. }| format!("{} {}", order.order_id, order.status))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_are_exact_at_the_position_of_each_answer_while_documents_change() {
+    let log = log_of(120);
+    let mut store = Store::new().await;
+    store.flush_lists_at(7);
+    let reader = store.reader.clone();
+    let checked = log.clone();
+    let reading = tokio::spawn(async move {
+        let mut seen = 0;
+        loop {
+            let (found, as_of) = list(&reader).await;
+            assert_eq!(found, expected(&checked, as_of), "at {as_of}");
+            seen += 1;
+            if as_of == checked.head() {
+                return seen;
+            }
+        }
+    });
+    store.follow(&log, 1).await;
+    assert!(reading.await.unwrap() > 1);
+}
+
+/// Opens the documents of a store once more, as after the end of the process.
+async fn reopened(store: Store) -> Store {
+    let Store { dir, writer, .. } = store;
+    drop(writer);
+    let writer = Writer::open(&dir.path().join("read.db"), 1).await.unwrap();
+    let reader = writer.reader(2).await.unwrap();
+    Store {
+        dir,
+        writer,
+        reader,
+    }
+}
+
+#[tokio::test]
+async fn changes_that_were_only_in_memory_are_listed_after_a_crash() {
+    let log = log_of(60);
+    let mut store = Store::new().await;
+    let mut first = log.clone();
+    first.events.truncate(31);
+    store.follow(&first, 4).await;
+    store.writer.lists.as_mut().unwrap().flush().await.unwrap();
+    store.follow(&log, 4).await;
+    let committed = store.writer.lists.as_ref().unwrap().committed().position;
+    assert_eq!(committed, first.head());
+    let store = reopened(store).await;
+    let lists = store.writer.lists.as_ref().unwrap();
+    assert_eq!(lists.committed().position, log.head());
+    assert_eq!(
+        list(&store.reader).await,
+        (expected(&log, log.head()), log.head())
+    );
+}
+
+#[tokio::test]
+async fn an_index_of_other_documents_is_filled_again() {
+    let log = log_of(30);
+    for change in [
+        "UPDATE checkpoint SET log_id = 'log-2'",
+        "UPDATE checkpoint SET retries = retries + 1",
+        // The file has lost its newest events, as after a power cut.
+        "DELETE FROM orders WHERE row > 20; UPDATE checkpoint SET position = 20",
+    ] {
+        let mut store = Store::holding(&log).await;
+        store.writer.lists.as_mut().unwrap().flush().await.unwrap();
+        store.change(change).await;
+        let store = reopened(store).await;
+        let (mut found, as_of) = list(&store.reader).await;
+        let mut wanted = expected(&log, as_of);
+        if as_of < log.head() {
+            // The states of older orders were not put back.
+            found = found
+                .iter()
+                .map(|it| it[..it.len() - 2].to_owned())
+                .collect();
+            wanted = wanted
+                .iter()
+                .map(|it| it[..it.len() - 2].to_owned())
+                .collect();
+        }
+        assert_eq!(found, wanted, "{change}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_or_missing_index_is_filled_again() {
+    let log = log_of(30);
+    for damage in [None, Some("damaged"), Some("")] {
+        let mut store = Store::holding(&log).await;
+        store.writer.lists.as_mut().unwrap().flush().await.unwrap();
+        let folder = crate::generations::lists_folder(&store.dir.path().join("read.db"));
+        if damage.is_none() {
+            std::fs::remove_dir_all(&folder).unwrap();
+        }
+        if let Some(damage) = damage {
+            for file in std::fs::read_dir(&folder).unwrap() {
+                let path = file.unwrap().path();
+                if path.extension().is_some_and(|kind| kind == "fast") {
+                    std::fs::write(path, damage).unwrap();
+                }
+            }
+        }
+        let store = reopened(store).await;
+        assert_eq!(list(&store.reader).await.0, expected(&log, log.head()));
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_fails_and_is_repeated_is_listed_once() {
+    let log = log_of(12);
+    let mut store = Store::new().await;
+    store.follow(&log, 5).await;
+    let mut more = log.clone();
+    more.create("late", "c2", &["p9"], (7, "EUR"), 99);
+    store
+        .change("CREATE TRIGGER no BEFORE INSERT ON orders BEGIN SELECT raise(ABORT, 'no'); END")
+        .await;
+    let late = &more.events[log.head() as usize..];
+    let head = more.head();
+    store.writer.apply(LOG, late, head).await.unwrap_err();
+    assert_eq!(
+        list(&store.reader).await,
+        (expected(&log, log.head()), log.head())
+    );
+    store.change("DROP TRIGGER no").await;
+    store.writer.apply(LOG, late, head).await.unwrap();
+    assert_eq!(list(&store.reader).await, (expected(&more, head), head));
+}
