@@ -1,6 +1,9 @@
 //! Measures lists, counts, facets and statistics at many orders, and how fast documents follow.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use contract::{
     google::r#type::Money,
@@ -42,6 +45,7 @@ pub(crate) async fn run(orders: u64) {
     let behind = began.elapsed().as_secs_f64() - written;
     println!("{orders} orders written in {written:.1} s; all projections {behind:.1} s later");
     program.start_again().await;
+    tell_sizes(&program);
     let mut queries = program.process().clients().await.queries;
     for (label, request) in lists() {
         let mut taken = Vec::new();
@@ -65,6 +69,25 @@ pub(crate) async fn run(orders: u64) {
         orders as f64 / taken
     );
     tell_memory(&program, "after that");
+}
+
+/// Prints the bytes of the log, the documents, their lists and the search index.
+fn tell_sizes(program: &Program) {
+    let data = program.folder().join("data");
+    let sizes = ["events.db", "read-1.db", "read-1.db-lists", "search-1"].map(|name| {
+        let bytes = size(&data.join(name));
+        format!("{name} {:.0} MB", bytes as f64 / 1e6)
+    });
+    println!("{}", sizes.join(", "));
+}
+
+fn size(path: &Path) -> u64 {
+    let metadata = std::fs::metadata(path).unwrap();
+    if metadata.is_file() {
+        return metadata.len();
+    }
+    let entries = std::fs::read_dir(path).unwrap();
+    entries.map(|entry| size(&entry.unwrap().path())).sum()
 }
 
 /// Returns a number below `below` that looks random.

@@ -6,7 +6,7 @@ use read_model::store::{self, Reader};
 use tokio::{sync::Semaphore, time::timeout};
 use wire::Error;
 
-/// Maximum number of lists that wait while one for each processor runs.
+/// Maximum number of lists that wait while one for each processor but one runs.
 pub(crate) const MAX_WAITING_LISTS: usize = 16;
 
 /// The reader of lists. Clones share their places.
@@ -21,17 +21,18 @@ pub(crate) struct Lists {
 }
 
 impl Lists {
-    /// Opens a connection for each processor: more lists at once would only slow each other down.
+    /// Opens a connection for each processor but one, which is left to other calls. More lists at once
+    /// would only slow each other down.
     pub(crate) async fn open<E>(
         timeout: Duration,
         open: impl AsyncFn(u32) -> Result<Reader, E>,
     ) -> Result<Self, E> {
-        let processors = thread::available_parallelism().map_or(1, NonZero::get);
-        let connections = u32::try_from(processors).unwrap_or(u32::MAX);
+        let running = running_lists();
+        let connections = u32::try_from(running).unwrap_or(u32::MAX);
         Ok(Self {
             documents: open(connections).await?,
-            places: Arc::new(Semaphore::new(processors + MAX_WAITING_LISTS)),
-            running: Arc::new(Semaphore::new(processors)),
+            places: Arc::new(Semaphore::new(running + MAX_WAITING_LISTS)),
+            running: Arc::new(Semaphore::new(running)),
             timeout,
         })
     }
@@ -55,6 +56,12 @@ impl Lists {
         };
         in_time(self.timeout, read(&self.documents)).await
     }
+}
+
+/// Returns the number of lists that run at the same time.
+fn running_lists() -> usize {
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    (processors - 1).max(1)
 }
 
 /// Waits for a read, and stops it at the timeout.
@@ -102,8 +109,7 @@ mod tests {
             reads.spawn(async move { lists.read::<()>(async |_| pending().await).await });
             tokio::task::yield_now().await;
         }
-        let processors = thread::available_parallelism().unwrap().get();
-        assert_eq!(reads.len(), processors + MAX_WAITING_LISTS);
+        assert_eq!(reads.len(), running_lists() + MAX_WAITING_LISTS);
         let surplus = lists.read::<()>(async |_| pending().await).await;
         assert!(matches!(surplus, Err(Error::Overloaded(_))), "{surplus:?}");
         reads.shutdown().await;

@@ -33,7 +33,7 @@ const DISPATCH_CONNECTIONS: u32 = 1;
 
 pub(crate) const LIMITS: [Limit; 3] = [
     Limit::new(
-        "searches without text that wait for one of the processors",
+        "searches without text that wait; one for each processor but one runs",
         MAX_WAITING_LISTS as u64,
         "`OVERLOADED`",
     ),
