@@ -26,7 +26,7 @@ impl Lists {
         timeout: Duration,
         open: impl AsyncFn(u32) -> Result<Reader, E>,
     ) -> Result<Self, E> {
-        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        let processors = processors();
         let connections = u32::try_from(processors).unwrap_or(u32::MAX);
         Ok(Self {
             documents: open(connections).await?,
@@ -57,6 +57,10 @@ impl Lists {
     }
 }
 
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get)
+}
+
 /// Waits for a read, and stops it at the timeout.
 ///
 /// # Errors
@@ -69,6 +73,21 @@ pub(crate) async fn in_time<T>(
     let read = timeout(limit, read).await;
     let read = read.map_err(|_| Error::QueryTooSlow(limit))?;
     read.map_err(|error| Error::from(&error))
+}
+
+#[cfg(test)]
+impl Lists {
+    /// Takes the turns of all lists, so that the next list waits until they are dropped.
+    pub(crate) async fn take_all_turns(&self) -> tokio::sync::OwnedSemaphorePermit {
+        let turns = u32::try_from(processors()).unwrap();
+        let running = Arc::clone(&self.running);
+        running.acquire_many_owned(turns).await.unwrap()
+    }
+
+    /// Returns the number of lists that run or wait.
+    pub(crate) fn waiting(&self) -> usize {
+        processors() + MAX_WAITING_LISTS - self.places.available_permits()
+    }
 }
 
 #[cfg(test)]
@@ -102,8 +121,7 @@ mod tests {
             reads.spawn(async move { lists.read::<()>(async |_| pending().await).await });
             tokio::task::yield_now().await;
         }
-        let processors = thread::available_parallelism().unwrap().get();
-        assert_eq!(reads.len(), processors + MAX_WAITING_LISTS);
+        assert_eq!(reads.len(), processors() + MAX_WAITING_LISTS);
         let surplus = lists.read::<()>(async |_| pending().await).await;
         assert!(matches!(surplus, Err(Error::Overloaded(_))), "{surplus:?}");
         reads.shutdown().await;
@@ -114,8 +132,7 @@ mod tests {
     #[tokio::test]
     async fn a_list_that_gets_no_place_in_time_is_rejected() {
         let (_folder, lists) = lists(Duration::from_millis(10)).await;
-        let processors = u32::try_from(lists.running.available_permits()).unwrap();
-        let _all = lists.running.acquire_many(processors).await.unwrap();
+        let _all = lists.take_all_turns().await;
         let late = lists.read::<()>(async |_| Ok(()));
         let late = tokio::time::timeout(DEADLINE, late).await.unwrap();
         assert!(matches!(late, Err(Error::Overloaded(_))), "{late:?}");
