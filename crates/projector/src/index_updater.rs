@@ -1,15 +1,19 @@
 //! Writes the documents' changes to one search index, with several writes in progress.
 
-use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use prost::Message as _;
 use read_model::{
     Row,
-    search::{self, Applied, Document, Engine, IndexCheckpoint},
+    search::{self, Document, Engine, IndexCheckpoint},
     store::{self, ChangeCursor, Checkpoint, Parked, Projection, Reader},
 };
 use telemetry::metrics;
 use tokio::time::{Instant, sleep_until};
+
+mod write;
+
+use write::{NextWrite, WriteInFlight, parked, rows};
 
 use crate::{documents::DocumentsHandle, stream};
 
@@ -61,37 +65,6 @@ pub(crate) struct IndexUpdater {
     refused_until: ChangeCursor,
     /// Earliest time of the next write that is not full.
     next_write: Instant,
-}
-
-/// A write that has been submitted to the engine.
-struct WriteInFlight {
-    /// The value of `applied` once the write is applied.
-    reaches: IndexCheckpoint,
-    next: ChangeCursor,
-    /// The checkpoint that the write stores in the index.
-    stores: IndexCheckpoint,
-    /// The document of a write with exactly one document, ready to be parked.
-    single: Option<Parked>,
-    /// The rows of the documents in the write.
-    rows: Vec<Row>,
-    since: Instant,
-    write: Applied,
-}
-
-impl fmt::Debug for WriteInFlight {
-    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.debug_tuple("WriteInFlight")
-            .field(&self.reaches)
-            .finish()
-    }
-}
-
-/// The documents of the next write.
-#[derive(Debug, Default)]
-struct NextWrite {
-    documents: Vec<Document>,
-    next: ChangeCursor,
-    is_all: bool,
 }
 
 impl IndexUpdater {
@@ -388,19 +361,5 @@ impl IndexUpdater {
         self.refused_until = refused;
         self.cursor = self.applied_cursor;
         Ok(())
-    }
-}
-
-fn rows(documents: &[Document]) -> Vec<Row> {
-    documents.iter().map(|document| document.row).collect()
-}
-
-/// Returns the parked entry of a document, without the error.
-fn parked(document: &Document) -> Parked {
-    Parked {
-        order_id: document.order.order_id.clone(),
-        position: document.order.position,
-        error: String::new(),
-        events: 0,
     }
 }

@@ -10,10 +10,15 @@ use read_model::{
 };
 use telemetry::metrics;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;
+
+mod handle;
+
+pub(crate) use handle::IndexerHandle;
+use handle::{IndexSwitch, State};
 
 use crate::{
     Nodes,
@@ -50,61 +55,6 @@ pub(crate) struct Indexer {
     superseded: Option<String>,
 }
 
-/// The state that an [`IndexerHandle`] reads.
-#[derive(Debug, Clone, Copy)]
-struct State {
-    /// True if this process writes the index.
-    writes: bool,
-    /// True if another version made the index, so that it needs a rebuild.
-    outdated: bool,
-}
-
-/// A switch to the next generation, which has almost caught up with the live one.
-#[derive(Debug)]
-struct IndexSwitch {
-    updater: IndexUpdater,
-    switched: oneshot::Sender<Result<(), Error>>,
-}
-
-/// Sends requests to the indexer, and reports its progress.
-#[derive(Debug, Clone)]
-pub(crate) struct IndexerHandle {
-    requests: mpsc::Sender<IndexSwitch>,
-    state: watch::Receiver<State>,
-    progress: Progress,
-}
-
-impl IndexerHandle {
-    /// Returns the progress of the index.
-    pub(crate) fn progress(&self) -> &Progress {
-        &self.progress
-    }
-
-    /// Switches to the next generation, which `updater` writes. Returns after the switch.
-    pub(crate) async fn switch(&self, updater: IndexUpdater) -> Result<(), Error> {
-        let (switched, answered) = oneshot::channel();
-        let request = IndexSwitch { updater, switched };
-        let sent = self.requests.send(request).await;
-        sent.map_err(|_| store::Error::Stopped)?;
-        answered.await.map_err(|_| store::Error::Stopped)?
-    }
-
-    /// Returns whether this process writes the index.
-    pub(crate) fn writes(&self) -> bool {
-        self.state.borrow().writes
-    }
-
-    /// Waits until the indexer finds that another version made the index.
-    pub(crate) async fn wait_for_outdated(&self) {
-        let mut state = self.state.clone();
-        // The indexer has ended, and the process ends soon. Never return, since the index is not
-        // known to be outdated.
-        if state.wait_for(|state| state.outdated).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-}
-
 impl Indexer {
     /// Creates the indexer, which resumes at the checkpoint of the index. `writes` is true if this
     /// process writes the index. `traces` are those of the documents.
@@ -133,11 +83,7 @@ impl Indexer {
             state,
             superseded: None,
         };
-        let handle = IndexerHandle {
-            requests: sender,
-            state: observed,
-            progress,
-        };
+        let handle = IndexerHandle::new(sender, observed, progress);
         (indexer, handle)
     }
 

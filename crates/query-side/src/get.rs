@@ -12,7 +12,7 @@ impl Queries {
         let wait = Wait::new(request.min_position, request.max_wait, &mut violations);
         violations.id("order_id", &request.order_id);
         violations.finish()?;
-        self.reached(wait).await?;
+        let reached = self.reached(wait).await?;
         let mut position = self.documents.subscribe();
         loop {
             // Marks the position as seen before the read, so that any later change ends the wait.
@@ -23,7 +23,7 @@ impl Queries {
                 is_parked,
                 as_of: as_of_position,
             } = found.map_err(|error| Error::from(&error))?;
-            self.check_answer(wait, as_of_position)?;
+            reached.check(as_of_position)?;
             let version = order.as_ref().map_or(0, |order| order.version);
             let later = request.min_version.filter(|wanted| version < *wanted);
             if is_parked && (order.is_none() || later.is_some()) {

@@ -79,6 +79,21 @@ pub(crate) async fn in_time<T>(
 }
 
 #[cfg(test)]
+impl Lists {
+    /// Takes the turns of all lists, so that the next list waits until they are dropped.
+    pub(crate) async fn take_all_turns(&self) -> tokio::sync::OwnedSemaphorePermit {
+        let turns = u32::try_from(running_lists()).unwrap();
+        let running = Arc::clone(&self.running);
+        running.acquire_many_owned(turns).await.unwrap()
+    }
+
+    /// Returns the number of lists that run or wait.
+    pub(crate) fn waiting(&self) -> usize {
+        running_lists() + MAX_WAITING_LISTS - self.places.available_permits()
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::future::pending;
 
@@ -120,8 +135,7 @@ mod tests {
     #[tokio::test]
     async fn a_list_that_gets_no_place_in_time_is_rejected() {
         let (_folder, lists) = lists(Duration::from_millis(10)).await;
-        let processors = u32::try_from(lists.running.available_permits()).unwrap();
-        let _all = lists.running.acquire_many(processors).await.unwrap();
+        let _all = lists.take_all_turns().await;
         let late = lists.read::<()>(async |_| Ok(()));
         let late = tokio::time::timeout(DEADLINE, late).await.unwrap();
         assert!(matches!(late, Err(Error::Overloaded(_))), "{late:?}");

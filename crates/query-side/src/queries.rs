@@ -156,13 +156,16 @@ impl Queries {
     ///   documents have not been compared with it.
     /// - [`Error::ReadModelDiverged`]: the documents have events that the log no longer has.
     /// - [`Error::ReadModelBehind`]: the deadline passes.
-    pub(crate) async fn reached(&self, wait: Wait) -> Result<(), Error> {
+    pub(crate) async fn reached(&self, wait: Wait) -> Result<Reached, Error> {
         let compared = timeout_at(wait.deadline, self.documents.wait_until_compared());
         if !matches!(compared.await, Ok(Ok(()))) {
             return Err(Error::StoreUnavailable);
         }
-        // Documents that differ from the log may never get to the position.
-        self.check_consistent()?;
+        let mut consistent = self.documents.consistent();
+        if !*consistent.borrow_and_update() {
+            // Documents that differ from the log may never get to the position.
+            return Err(Error::ReadModelDiverged);
+        }
         let reached = async {
             if self.documents.wait_for(wait.position).await.is_err() {
                 // The projector has ended, and the process ends soon. The request's deadline still
@@ -170,32 +173,93 @@ impl Queries {
                 std::future::pending::<()>().await;
             }
         };
-        let mut consistent = self.documents.consistent();
         tokio::select! {
-            reached = wait.until(reached, || self.documents.position()) => reached,
-            _ = consistent.wait_for(|is_consistent| !*is_consistent) => {
-                Err(Error::ReadModelDiverged)
-            }
+            reached = wait.until(reached, || self.documents.position()) => reached?,
+            _ = consistent.changed() => return Err(Error::ReadModelDiverged),
         }
+        Ok(Reached {
+            position: wait.position,
+            consistent,
+        })
     }
+}
 
-    /// Checks an answer of the documents at `as_of`, which were read after [`Queries::reached`].
+/// The documents have reached the position of a request.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    position: u64,
+    /// Changes when the log goes back.
+    consistent: watch::Receiver<bool>,
+}
+
+impl Reached {
+    /// Checks an answer of the documents at `as_of`, which were read since.
     ///
     /// # Errors
     /// [`Error::ReadModelDiverged`]: the log went back meanwhile, so that the answer may have lost
     /// events, or is of documents that started over and are not at the position yet.
-    pub(crate) fn check_answer(&self, wait: Wait, as_of: u64) -> Result<(), Error> {
-        self.check_consistent()?;
-        match as_of >= wait.position {
-            true => Ok(()),
-            false => Err(Error::ReadModelDiverged),
+    pub(crate) fn check(&self, as_of: u64) -> Result<(), Error> {
+        match self.consistent.has_changed() {
+            Ok(false) if as_of >= self.position => Ok(()),
+            _ => Err(Error::ReadModelDiverged),
         }
     }
+}
 
-    fn check_consistent(&self) -> Result<(), Error> {
-        match self.documents.is_consistent() {
-            true => Ok(()),
-            false => Err(Error::ReadModelDiverged),
+#[cfg(test)]
+mod tests {
+    use contract::orders::v1::SearchOrdersRequest;
+    use read_model::{search::embedded::EmbeddedIndex, store::Writer};
+    use tempfile::TempDir;
+
+    use super::*;
+
+    async fn queries() -> (TempDir, Writer, Queries) {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("read.db");
+        let mut writer = Writer::open(&file, 1).await.unwrap();
+        writer.apply("log", &[], 0).await.unwrap();
+        writer.set_consistent(true);
+        let open = async |connections| writer.reader(connections).await;
+        let readers = Readers::open(Duration::from_secs(600), open).await.unwrap();
+        let engine = Arc::new(EmbeddedIndex::open(folder.path()).unwrap());
+        let index = Progress::new(String::new(), 0, 1);
+        let queries = Queries::new(readers, engine, index, CancellationToken::new());
+        (folder, writer, queries)
+    }
+
+    #[tokio::test]
+    async fn g12_answer_is_refused_if_the_log_went_back_after_the_wait() {
+        let (_folder, writer, queries) = queries().await;
+        let list =
+            |queries: Queries| async move { queries.search(SearchOrdersRequest::default()).await };
+        assert_eq!(list(queries.clone()).await.unwrap().as_of_position, 0);
+        // The list has reached its position, and waits for its turn.
+        let turns = queries.lists.take_all_turns().await;
+        let waiting = tokio::spawn(list(queries.clone()));
+        while queries.lists.waiting() == 0 {
+            assert!(!waiting.is_finished());
+            tokio::task::yield_now().await;
         }
+        writer.set_consistent(false);
+        writer.set_consistent(true);
+        drop(turns);
+        let answered = waiting.await.unwrap();
+        assert_eq!(answered.unwrap_err(), Error::ReadModelDiverged);
+        list(queries).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn g12_wait_ends_when_the_log_goes_back() {
+        let (_folder, writer, queries) = queries().await;
+        let request = SearchOrdersRequest {
+            min_position: 7,
+            ..SearchOrdersRequest::default()
+        };
+        let waiting = tokio::spawn(async move { queries.search(request).await });
+        tokio::task::yield_now().await;
+        writer.set_consistent(false);
+        let ended = waiting.await.unwrap();
+        assert_eq!(ended.unwrap_err(), Error::ReadModelDiverged);
     }
 }

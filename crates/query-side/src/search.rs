@@ -36,7 +36,7 @@ impl Queries {
             true => wait.position,
             false => wait.position.max(1),
         };
-        self.reached(Wait { position, ..wait }).await?;
+        let reached = self.reached(Wait { position, ..wait }).await?;
         let is_text = !search.query.trim().is_empty();
         let checkpoint = self.documents.checkpoint().await;
         let checkpoint = checkpoint.map_err(|error| Error::from(&error))?;
@@ -48,7 +48,7 @@ impl Queries {
             true => self.find_at(wait, search, after).await?,
             false => self.list(search, after).await?,
         };
-        self.check_answer(wait, response.as_of_position)?;
+        reached.check(response.as_of_position)?;
         if let Some(cursor) = next {
             response.next_page_token = token::write(fingerprint, cursor);
         }

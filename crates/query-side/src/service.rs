@@ -39,14 +39,14 @@ impl QueryService for Queries {
         let wait = Wait::new(request.min_position, request.max_wait, &mut violations);
         violations.id("customer_id", &request.customer_id);
         violations.finish()?;
-        self.reached(wait).await?;
+        let reached = self.reached(wait).await?;
         let statistics = self
             .documents
             .customer_statistics(&request.customer_id)
             .await;
         let statistics = statistics.map_err(|error| Error::from(&error))?;
         let as_of = statistics.as_ref().map(|it| it.as_of_position);
-        self.check_answer(wait, as_of.unwrap_or(wait.position))?;
+        reached.check(as_of.unwrap_or_else(|| self.documents.position()))?;
         let unknown = || Error::NotFound(Resource::Customer, request.customer_id);
         Ok(Response::new(statistics.ok_or_else(unknown)?))
     }
@@ -61,11 +61,11 @@ impl QueryService for Queries {
         let limit = check::days(request.page_size, &mut violations);
         violations.finish()?;
         let after = token::day(&request)?;
-        self.reached(wait).await?;
+        let reached = self.reached(wait).await?;
         let days = request.by_day.then_some(DayPage { after, limit });
         let statistics = self.documents.statistics(days).await;
         let statistics = statistics.map_err(|error| Error::from(&error))?;
-        self.check_answer(wait, statistics.as_of_position)?;
+        reached.check(statistics.as_of_position)?;
         Ok(Response::new(statistics))
     }
 

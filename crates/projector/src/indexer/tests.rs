@@ -1,4 +1,4 @@
-//! Tests of the indexer: checkpoints during catch-up, overlapping writes, and refused documents.
+//! Tests of the indexer: checkpoints, overlapping writes, refused documents and refused switches.
 
 use std::{path::Path, sync::Mutex};
 
@@ -11,7 +11,7 @@ use read_model::{
     search::{
         Applied, Claimed, Document, Engine, Hits, IndexDifference, SearchRequest, WriteLimits,
     },
-    store::{Parked, Writer},
+    store::{ChangeCursor, Parked, Writer},
 };
 use tokio::sync::Semaphore;
 use tonic::transport::Channel;
@@ -96,7 +96,7 @@ impl LiveIndex for Gated {
     }
 
     async fn switch(&self) -> Result<(), search::Error> {
-        unreachable!("nobody rebuilds")
+        unreachable!("every switch is refused before")
     }
 
     async fn discard_next(&self) -> Result<(), search::Error> {
@@ -110,6 +110,7 @@ fn event(position: u64, order_id: &str, version: u64, payload: Payload) -> Recor
         aggregate_type: AggregateType::Order.into(),
         aggregate_id: order_id.into(),
         version,
+        event_id: format!("event-{position}"),
         occurred_at: Some(convert::timestamp(0)),
         payload: Some(payload),
         ..RecordedEvent::default()
@@ -158,6 +159,28 @@ async fn indexer(
     (indexer, engine, writer, parked)
 }
 
+/// Returns the newest event that the index may have.
+fn read_until(index: &IndexCheckpoint) -> (u64, &str) {
+    (index.read_position, &index.event_id)
+}
+
+/// Returns an updater of an index that has every document up to `position` of the history.
+fn updater(indexer: &Indexer, history: String, position: u64) -> IndexUpdater {
+    let checkpoint = IndexCheckpoint {
+        log_id: "log".to_owned(),
+        history,
+        read_position: position,
+        event_id: format!("event-{position}"),
+        position,
+        answers: position,
+        generation: FIRST_GENERATION,
+    };
+    let found = Some(checkpoint.clone());
+    let (documents, handle) = (indexer.documents.clone(), indexer.documents_handle.clone());
+    let engine: Arc<dyn Engine> = indexer.engine.clone();
+    IndexUpdater::new(documents, engine, handle, checkpoint, found)
+}
+
 /// An indexer that runs until [`Running::stop`].
 struct Running {
     progress: Progress,
@@ -203,6 +226,8 @@ async fn g8_an_index_that_catches_up_answers_from_position_0_until_it_is_complet
     let written = written.unwrap();
     assert!(written.position < 4, "{written:?}");
     assert_eq!(written.answers, 0);
+    // The documents were read at position 4.
+    assert_eq!(read_until(&written), (4, "event-4"));
     let mut report = running.progress.subscribe();
     let catching_up = report.wait_for(|report| report.position > 0).await;
     assert_eq!(catching_up.unwrap().answers, 0);
@@ -261,4 +286,45 @@ async fn only_the_document_that_the_engine_refuses_is_parked() {
     let others: Vec<_> = (1..=40).filter(|row| *row != 23).map(Row).collect();
     assert_eq!(rows, others);
     running.stop().await;
+}
+
+#[tokio::test]
+async fn g12_index_says_that_it_may_have_the_newest_event_of_documents_indexed_out_of_turn() {
+    let created_first = event(1, "a", 1, created());
+    let folder = tempfile::tempdir().unwrap();
+    let (documents, writes) = (16, 3);
+    let write_limits = WriteLimits { documents, writes };
+    let (indexer, engine, mut writer, _) =
+        indexer(folder.path(), &[created_first], write_limits, None).await;
+    let checkpoint = indexer.documents.checkpoint().await.unwrap().unwrap();
+    let mut updater = updater(&indexer, checkpoint.history, 1);
+    let changed = event(2, "a", 2, Payload::OrderDelivered(OrderDelivered {}));
+    writer.apply("log", &[changed], 2).await.unwrap();
+    let changes = indexer
+        .documents
+        .changed_since(ChangeCursor::at(1), 1)
+        .await;
+    engine.writes.add_permits(1);
+    updater.index(changes.unwrap().documents).await.unwrap();
+    let stored = engine.checkpoint.borrow().clone().unwrap();
+    assert_eq!(read_until(&stored), (2, "event-2"));
+    assert_eq!((stored.position, stored.answers), (1, 1));
+}
+
+#[tokio::test]
+async fn g12_switch_to_an_index_of_another_history_is_refused() {
+    let events = [event(1, "a", 1, created())];
+    let folder = tempfile::tempdir().unwrap();
+    let (documents, writes) = (16, 3);
+    let write_limits = WriteLimits { documents, writes };
+    let (indexer, _engine, _writer, _) = indexer(folder.path(), &events, write_limits, None).await;
+    // The updater has reached the documents' position, so that it reads no changes.
+    let updater = updater(&indexer, "another history".to_owned(), 1);
+    let (switched, answered) = oneshot::channel();
+    let request = IndexSwitch { updater, switched };
+    let refused = indexer.switch(None, request).await;
+    assert!(matches!(refused, Err(Error::OtherHistory)), "{refused:?}");
+    let answered = answered.await.unwrap().unwrap_err();
+    let expected = Error::OtherHistory.to_string();
+    assert!(answered.to_string().ends_with(&expected), "{answered}");
 }

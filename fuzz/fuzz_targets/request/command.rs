@@ -1,10 +1,4 @@
-//! Fuzzes requests as the server handles them: decoded, checked and, for a command, decided and
-//! projected.
-//!
-//! The first byte selects the request type of the rest: `s` is `SearchOrders`, `w` is `WatchOrders`
-//! and `e` is `Subscribe`. Any other byte selects a command of `ExecuteCommands`.
-
-#![no_main]
+//! Fuzzes a command of `ExecuteCommands`.
 
 use std::{
     sync::LazyLock,
@@ -16,24 +10,17 @@ use command_side::{
     codec::request,
     commands::decide::{Decider, Rejection},
     commands::{Action, Command, Origin},
-    events::filter::Filter,
 };
 use contract::{Raw, orders::v1::*};
 use domain::{items::Items, order};
 use event_log::{Encoder, Loaded};
 use execute_commands_request::Command as Sent;
-use libfuzzer_sys::fuzz_target;
 use prost::Message as _;
 use prost_reflect::{DescriptorPool, DynamicMessage, Value};
-use query_side::{
-    check::{self, Search},
-    wait::Wait,
-};
-use read_model::request::{Bound, Sort, SortField};
 use recorded_event::Payload;
-use tonic::{Code, Status};
-use tonic_types::StatusExt as _;
-use wire::{Error, Violations, convert};
+use wire::{Error, convert};
+
+use crate::is_told;
 
 /// The time of the requests: 2027-01-15, in nanoseconds since 1970.
 const NOW: i64 = 1_800_000_000_000_000_000;
@@ -42,19 +29,7 @@ static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
     DescriptorPool::decode(contract::FILE_DESCRIPTOR_SET).expect("the contract's own")
 });
 
-fuzz_target!(|data: &[u8]| {
-    let Some((kind, bytes)) = data.split_first() else {
-        return;
-    };
-    match kind {
-        b's' => search(bytes),
-        b'w' => watch(bytes),
-        b'e' => subscribe(bytes),
-        _ => command(bytes),
-    }
-});
-
-fn command(bytes: &[u8]) {
+pub(crate) fn execute(bytes: &[u8]) {
     const NAME: &str = "ExecuteCommandsRequest";
     let decode = |bytes| {
         let raw = Raw::decode(bytes).expect("takes anything");
@@ -297,140 +272,4 @@ fn shipped(order_id: &str) -> Sent {
         tracking_number: "T-4711".to_owned(),
         ..ShipOrderRequest::default()
     })
-}
-
-fn search(bytes: &[u8]) {
-    let Ok(request) = SearchOrdersRequest::decode(bytes) else {
-        return;
-    };
-    let mut violations = Violations::default();
-    let wait = Wait::new(request.min_position, request.max_wait, &mut violations);
-    let search = check::search(request.clone(), &mut violations);
-    if let Err(error) = violations.finish() {
-        return is_told(error);
-    }
-    let Search {
-        query,
-        filter,
-        sort,
-        limit,
-        facets,
-    } = search;
-    // The request rebuilt from the checked search must equal the original.
-    let understood = SearchOrdersRequest {
-        query,
-        customer_ids: filter.customer_ids,
-        statuses: filter.statuses.into_iter().map(i32::from).collect(),
-        product_ids: filter.product_ids,
-        created_from: filter.created_from.map(convert::timestamp),
-        created_to: filter.created_to.map(convert::timestamp),
-        min_total: filter.min_total.map(money),
-        max_total: filter.max_total.map(money),
-        order_by: sort.map(order_by).unwrap_or_default(),
-        page_size: u32::try_from(limit).expect("at most 500"),
-        page_token: request.page_token.clone(),
-        facets: facets.iter().map(|facet| facet.name().into()).collect(),
-        min_position: wait.position,
-        max_wait: request.max_wait,
-    };
-    let page_size = match request.page_size {
-        0 => 50,
-        size => size,
-    };
-    assert!(page_size <= 500);
-    let meant = SearchOrdersRequest {
-        page_size,
-        ..request
-    };
-    assert_eq!(understood, meant);
-}
-
-fn order_by(Sort { field, descending }: Sort) -> String {
-    let field = match field {
-        SortField::CreatedAt => "created_at",
-        SortField::UpdatedAt => "updated_at",
-        SortField::TotalAmount => "total_amount",
-    };
-    format!("{field}{}", if descending { " desc" } else { "" })
-}
-
-fn watch(bytes: &[u8]) {
-    let Ok(request) = WatchOrdersRequest::decode(bytes) else {
-        return;
-    };
-    let mut violations = Violations::default();
-    let wait = Wait::new(request.min_position, request.max_wait, &mut violations);
-    let filter = check::filter(request.clone(), &mut violations);
-    if let Err(error) = violations.finish() {
-        return is_told(error);
-    }
-    let understood = WatchOrdersRequest {
-        order_ids: filter.order_ids,
-        customer_ids: filter.customer_ids,
-        statuses: filter.statuses.into_iter().map(i32::from).collect(),
-        product_ids: filter.product_ids,
-        created_from: filter.created_from.map(convert::timestamp),
-        created_to: filter.created_to.map(convert::timestamp),
-        min_total: filter.min_total.map(money),
-        max_total: filter.max_total.map(money),
-        min_position: wait.position,
-        max_wait: request.max_wait,
-    };
-    assert_eq!(understood, request);
-}
-
-fn money(bound: Bound) -> contract::google::r#type::Money {
-    convert::money(bound.amount, &bound.currency.unwrap_or_default())
-}
-
-fn subscribe(bytes: &[u8]) {
-    let Ok(request) = SubscribeRequest::decode(bytes) else {
-        return;
-    };
-    let wanted = request.filter.unwrap_or_default();
-    let mut violations = Violations::default();
-    let filter = Filter::new(wanted.clone(), &mut violations);
-    if let Err(error) = violations.finish() {
-        return is_told(error);
-    }
-    let event = RecordedEvent {
-        position: 7,
-        aggregate_type: AggregateType::Order.into(),
-        aggregate_id: "o-1".to_owned(),
-        version: 3,
-        customer_id: "ann".to_owned(),
-        payload: Some(Payload::OrderDelivered(OrderDelivered {})),
-        ..RecordedEvent::default()
-    };
-    fn any<T: PartialEq<U>, U: ?Sized>(list: &[T], value: &U) -> bool {
-        list.is_empty() || list.iter().any(|it| it == value)
-    }
-    let is_wanted = any(&wanted.aggregate_types, &event.aggregate_type)
-        && any(&wanted.aggregate_ids, "o-1")
-        && any(&wanted.event_types, "OrderDelivered")
-        && any(&wanted.customer_ids, "ann");
-    assert_eq!(filter.matches(&event.encode_to_vec()), is_wanted);
-}
-
-/// Checks that an error names a field and its rule, in headers of less than 8 KiB that every client
-/// accepts.
-fn is_told(error: Error) {
-    let Error::InvalidFields(violations) = &error else {
-        panic!("{error:?}")
-    };
-    assert!(!violations.is_empty());
-    for violation in violations {
-        assert!(!violation.field.is_empty() && !violation.rule.is_empty());
-    }
-    let status = Status::from(error);
-    assert_eq!(status.code(), Code::InvalidArgument);
-    let details = status.get_error_details();
-    let told = details.bad_request().expect("is told");
-    assert!(!told.field_violations.is_empty());
-    let headers = status.into_http::<()>().headers().clone();
-    let size: usize = headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len())
-        .sum();
-    assert!(size < 8192, "{size}");
 }
