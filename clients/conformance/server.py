@@ -49,9 +49,14 @@ class Server:
         host, port = self._listener.sockets[0].getsockname()
         return f"{host}:{port}"
 
+    @property
+    def direct(self) -> str:
+        """The address of the server itself, which changes with each start."""
+        return f"127.0.0.1:{self._port}"
+
     def channel(self) -> grpc.aio.Channel:
         """Makes a channel to the server itself, past the proxy."""
-        return grpc.aio.insecure_channel(f"127.0.0.1:{self._port}")
+        return grpc.aio.insecure_channel(self.direct)
 
     @property
     def credential(self) -> tuple[tuple[str, str], ...]:
@@ -160,7 +165,7 @@ class Secured(Server):
         super().__init__(folder, *tls, "--tokens", self._tokens, *jwts, *more)
 
     def channel(self) -> grpc.aio.Channel:
-        return grpc.aio.secure_channel(f"127.0.0.1:{self._port}", self.tls)
+        return grpc.aio.secure_channel(self.direct, self.tls)
 
     @property
     def credential(self) -> tuple[tuple[str, str], ...]:

@@ -58,9 +58,10 @@ class Bulk:
             while True:
                 error = OrderlogError(grpc.StatusCode.UNAVAILABLE, "the server ended the stream")
                 try:
-                    async for result in self._attempt(open_stream()):
-                        yield result
-                        until, waits = time.monotonic() + patience, pauses()
+                    async with contextlib.aclosing(self._attempt(open_stream())) as results:
+                        async for result in results:
+                            yield result
+                            until, waits = time.monotonic() + patience, pauses()
                 except grpc.aio.AioRpcError as failed:
                     error = OrderlogError.of_call(failed)
                 except _NotNowError as later:

@@ -106,7 +106,7 @@ class Orderlog:
         """
         return await self._again(_method(_COMMANDS, command), _named(command))
 
-    async def execute_all(self, commands: Commands) -> AsyncIterator[Any]:
+    def execute_all(self, commands: Commands) -> AsyncIterator[Any]:
         """Yields the reply to each command, or its `OrderlogError`, in order.
 
         The commands share one stream with many in flight, and take effect in order. After a break,
@@ -114,8 +114,7 @@ class Orderlog:
         `OrderlogError` if none is answered for the client's `patience`.
         """
         bulk = Bulk(commands, _named)
-        async for result in bulk.execute(lambda: self.commands.ExecuteCommands(), self._patience):
-            yield result
+        return bulk.execute(lambda: self.commands.ExecuteCommands(), self._patience)
 
     async def ask(self, query: Message) -> Any:
         """Sends a query, retries it until the server replies, and returns the reply.
