@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 ISSUER = "https://login.example"
 PROGRAM = Path(os.environ.get("ORDERLOG", ROOT / "target" / "debug" / "orderlog"))
 
