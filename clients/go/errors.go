@@ -103,7 +103,9 @@ func callError(ctx context.Context, err error) error {
 		return err
 	}
 	failed := statusError(status.Convert(err))
-	failed.ofContext = ctx.Err()
+	if failed.Code == codes.Canceled || failed.Code == codes.DeadlineExceeded {
+		failed.ofContext = ctx.Err()
+	}
 	switch failed.Reason {
 	case "LOG_DIVERGED", "POSITION_BEYOND_HEAD", "LOG_MISMATCH":
 		return &HistoryError{

@@ -102,17 +102,21 @@ func stream(
 	if err != nil {
 		return nil, callError(ctx, err)
 	}
-	return errorStream{opened}, nil
+	return errorStream{opened, ctx}, nil
 }
 
-type errorStream struct{ grpc.ClientStream }
+type errorStream struct {
+	grpc.ClientStream
+	// ctx is the caller's. That of the stream ends with every stream.
+	ctx context.Context
+}
 
 // RecvMsg implements [grpc.ClientStream].
 func (s errorStream) RecvMsg(message any) error {
-	return callError(s.Context(), s.ClientStream.RecvMsg(message))
+	return callError(s.ctx, s.ClientStream.RecvMsg(message))
 }
 
 // SendMsg implements [grpc.ClientStream].
 func (s errorStream) SendMsg(message any) error {
-	return callError(s.Context(), s.ClientStream.SendMsg(message))
+	return callError(s.ctx, s.ClientStream.SendMsg(message))
 }

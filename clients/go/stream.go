@@ -80,19 +80,22 @@ func streams[T any](
 			if broken == errEnded && mayEnd {
 				return
 			}
-			if ctx.Err() == nil && client.mayPass(broken) {
-				options.onBroken(broken)
-				wait := waits.next()
-				var failed *Error
-				if errors.As(broken, &failed) {
-					wait = max(wait, failed.RetryAfter)
-				}
-				if sleep(ctx, wait) == nil {
-					continue
-				}
+			if !client.mayPass(broken) {
+				yield(nil, broken)
+				return
 			}
-			yield(nil, broken)
-			return
+			if ctx.Err() == nil {
+				options.onBroken(broken)
+			}
+			wait := waits.next()
+			var failed *Error
+			if errors.As(broken, &failed) {
+				wait = max(wait, failed.RetryAfter)
+			}
+			if err := sleep(ctx, wait); err != nil {
+				yield(nil, err)
+				return
+			}
 		}
 	}
 }

@@ -147,7 +147,11 @@ func TestSubscriberReportsTheHeadAndABreak(t *testing.T) {
 	server.proxy.cut()
 	equal(t, <-told, false)
 	equal(t, <-told, true)
-	failure(t, <-broken)
+	err := <-broken
+	failure(t, err)
+	if errors.Is(err, context.Canceled) {
+		t.Error("no context was cancelled")
+	}
 }
 
 func TestSilentStreamIsALostConnection(t *testing.T) {
