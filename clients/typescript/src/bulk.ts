@@ -150,11 +150,13 @@ class Changes {
   }
 }
 
+/** The name in `command` of each request. */
+const CASES = new Map(
+  ExecuteCommandsRequestSchema.fields.map((it) => [it.message?.typeName, it.localName]),
+);
+
 function requestOf(command: Message): ExecuteCommandsRequest {
-  const field = ExecuteCommandsRequestSchema.fields.find(
-    ({ message }) => message?.typeName === command.$typeName,
-  );
-  const named = { case: field?.localName, value: command };
+  const named = { case: CASES.get(command.$typeName), value: command };
   return create(ExecuteCommandsRequestSchema, {
     command: named as MessageShape<typeof ExecuteCommandsRequestSchema>["command"],
   });
