@@ -24,18 +24,13 @@ public final class OrderBoard {
             var shipment = ShipOrderRequest.newBuilder().setOrderId(created.getOrderId());
             shipment.setShippingAddress("1 Harbour Street, Münster").setTrackingNumber("T-4711");
             var shipped = orderlog.call(getShipOrderMethod(), shipment.build());
-            orderlog.subscriber(new Board(shipped.getPosition())).run();
+            orderlog.subscriber(new Board()).runUntil(shipped.getPosition());
         }
     }
 
-    /** Prints events. A board that must remember them would keep them in a JdbcStore. */
+    /** Prints events. A board that must remember them keeps them in a JdbcStore. */
     private static final class Board implements Store {
-        private final long last;
         private Position position = Position.START;
-
-        Board(long last) {
-            this.last = last;
-        }
 
         @Override
         public Position position() {
@@ -49,7 +44,6 @@ public final class OrderBoard {
                         it.getPosition() + " " + it.getAggregateId() + " " + it.getPayloadCase());
             }
             position = Position.after(response);
-            if (position.position() >= last) Thread.currentThread().interrupt();
             return true;
         }
     }

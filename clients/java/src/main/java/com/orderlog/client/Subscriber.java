@@ -59,6 +59,11 @@ public final class Subscriber implements Runnable {
      */
     @Override
     public void run() {
+        runUntil(Long.MAX_VALUE);
+    }
+
+    /** Follows the log as {@link #run} does, and returns once the store has the position. */
+    public void runUntil(long last) {
         try (var responses =
                 new Reconnecting<>(
                         connection,
@@ -66,15 +71,9 @@ public final class Subscriber implements Runnable {
                         this::request,
                         silence,
                         () -> caughtUp(false))) {
-            while (true) {
-                SubscribeResponse response = responses.next();
-                if (!store.apply(response, position)) {
-                    String message = "another subscriber has moved the store";
-                    responses.reopen(OrderlogException.of(Status.Code.ABORTED, message, null));
-                    continue;
-                }
-                position = Position.after(response);
-                caughtUp(response.getCaughtUp());
+            position = store.position();
+            while (position.position() < last) {
+                apply(responses.next(), responses);
             }
         } catch (OrderlogException error) {
             if (!Backoff.isCallerGone()) {
@@ -82,6 +81,16 @@ public final class Subscriber implements Runnable {
             }
         } finally {
             caughtUp(false);
+        }
+    }
+
+    private void apply(SubscribeResponse response, Reconnecting<?, ?> responses) {
+        if (store.apply(response, position)) {
+            position = Position.after(response);
+            caughtUp(response.getCaughtUp());
+        } else {
+            String message = "another subscriber has moved the store";
+            responses.reopen(OrderlogException.of(Status.Code.ABORTED, message, null));
         }
     }
 
