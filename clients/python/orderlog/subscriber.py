@@ -18,7 +18,7 @@ import grpc
 
 from orderlog.backoff import pauses
 from orderlog.client import Orderlog
-from orderlog.errors import HistoryError, OrderlogError
+from orderlog.streams import SILENCE, responses
 from orders.v1.event_service_pb2 import EventFilter, SubscribeRequest, SubscribeResponse
 
 if TYPE_CHECKING:
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-HEARTBEAT = 10.0
-"""The longest time between two responses of a live stream, in seconds."""
 
 
 class Position(NamedTuple):
@@ -67,7 +64,7 @@ async def follow(
     token: Token | None = None,
     tls: grpc.ChannelCredentials | None = None,
     only: EventFilter | None = None,
-    silence: float = 3 * HEARTBEAT,
+    silence: float = SILENCE,
     on_caught_up: Callable[[bool], None] = lambda _: None,
 ) -> None:
     """Follows the log of the server at `target` until cancelled, and reconnects after failures.
@@ -90,7 +87,7 @@ async def follow(
         # Each attempt opens a new connection, because a call on a lost connection fails too.
         async with Orderlog(target, token=token, tls=tls) as orderlog:
             call = orderlog.events.Subscribe(request)
-            while (response := await _next(call, silence, callable(token))) is not None:
+            async for response in responses(call, silence, callable(token)):
                 if not await _finished(asyncio.to_thread(store.apply, response, position)):
                     log.warning("another subscriber has moved the store: connecting again")
                     break
@@ -113,41 +110,6 @@ def _resume(position: Position) -> dict[str, str | int]:
 
 def _position(response: SubscribeResponse) -> Position:
     return Position(response.log_id, response.position, response.resume_token)
-
-
-async def _next(
-    call: grpc.aio.UnaryStreamCall, silence: float, token_may_change: bool
-) -> SubscribeResponse | None:
-    """Returns the next response, or None if the subscriber must open another stream."""
-    try:
-        async with asyncio.timeout(silence):
-            response = await call.read()
-    except TimeoutError:
-        log.warning("no word for %s s: connecting again", silence)
-        return None
-    except grpc.aio.AioRpcError as failed:
-        error = OrderlogError(failed)
-        if error.reason in HistoryError.REASONS:
-            raise HistoryError(failed) from failed
-        if _may_pass(error, token_may_change):
-            log.warning("the stream broke off: %s", error)
-            await asyncio.sleep(error.retry_after or 0)
-            return None
-        raise error from failed
-    if response is grpc.aio.EOF:
-        log.info("the stream ended")
-        return None
-    return response
-
-
-def _may_pass(error: OrderlogError, token_may_change: bool) -> bool:
-    match error.code:
-        case grpc.StatusCode.UNAUTHENTICATED | grpc.StatusCode.PERMISSION_DENIED:
-            return token_may_change
-        # With a reason, INTERNAL may mean that the server cannot read a newer event yet.
-        case grpc.StatusCode.INTERNAL:
-            return True
-    return error.is_retryable or error.is_unanswered
 
 
 async def _finished(work: Coroutine[None, None, T]) -> T:
