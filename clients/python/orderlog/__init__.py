@@ -5,7 +5,10 @@
 - `connection` sets up TLS and tokens.
 - `subscriber` follows the log, and applies each event exactly once.
 - `money` converts amounts to decimals and back.
-- `orders.v1` holds the messages of the contract, which `generate.py` generates.
+- `bulk` executes many commands over one stream.
+- `streams` reads streams across breaks.
+- `sync` has the same calls without `await`.
+- `orders.v1` holds the messages of the contract.
 """
 
 from orderlog.client import Orderlog

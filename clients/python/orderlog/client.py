@@ -1,4 +1,4 @@
-"""The client for commands and queries."""
+"""The client for commands, queries and operators' calls."""
 
 from __future__ import annotations
 
@@ -11,27 +11,36 @@ from typing import TYPE_CHECKING, Any, Self
 import grpc
 
 from orderlog.backoff import pauses
-from orderlog.connection import connect
+from orderlog.bulk import Bulk
+from orderlog.connection import Connections
 from orderlog.errors import OrderlogError
+from orderlog.streams import SILENCE, responses
 from orders.v1 import (
     command_service_pb2,
-    command_service_pb2_grpc,
-    event_service_pb2_grpc,
+    event_service_pb2,
+    projection_service_pb2,
     query_service_pb2,
-    query_service_pb2_grpc,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from google.protobuf.message import Message
 
+    from orderlog.bulk import Commands
     from orderlog.connection import Token
+    from orders.v1.command_service_pb2_grpc import CommandServiceStub
+    from orders.v1.event_service_pb2_grpc import EventServiceStub
     from orders.v1.order_pb2 import Order
+    from orders.v1.projection_service_pb2_grpc import ProjectionServiceStub
+    from orders.v1.query_service_pb2_grpc import QueryServiceStub
 
 
 class Orderlog:
-    """A connection to orderlog: `async with Orderlog("127.0.0.1:50051") as orderlog`."""
+    """A connection to orderlog: `async with Orderlog("127.0.0.1:50051") as orderlog`.
+
+    It may be made without an event loop, and used from several: each gets a connection of its own.
+    """
 
     def __init__(
         self,
@@ -51,12 +60,11 @@ class Orderlog:
         The client retries a call for `patience` seconds. Each attempt has a timeout of
         `answer_within` seconds, plus the seconds of the request's `max_wait`.
         """
-        self._channel = connect(target, token, tls)
+        self._connect = lambda: Connections(target, token, tls)
+        self._connections = self._connect()
+        self._token_may_change = callable(token)
         self._patience = patience
         self._answer_within = answer_within
-        self.commands = command_service_pb2_grpc.CommandServiceStub(self._channel)
-        self.events = event_service_pb2_grpc.EventServiceStub(self._channel)
-        self.queries = query_service_pb2_grpc.QueryServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:
         """Returns the client itself."""
@@ -64,7 +72,31 @@ class Orderlog:
 
     async def __aexit__(self, *_: object) -> None:
         """Closes the connection."""
-        await self._channel.close()
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connection of the running loop. A later call opens another."""
+        await self._connections.close()
+
+    @property
+    def commands(self) -> CommandServiceStub:
+        """The stub of the commands, as gRPC has it."""
+        return self._connections.current().commands
+
+    @property
+    def events(self) -> EventServiceStub:
+        """The stub of the log, as gRPC has it."""
+        return self._connections.current().events
+
+    @property
+    def projections(self) -> ProjectionServiceStub:
+        """The stub of the operators' calls, as gRPC has it."""
+        return self._connections.current().projections
+
+    @property
+    def queries(self) -> QueryServiceStub:
+        """The stub of the queries, as gRPC has it."""
+        return self._connections.current().queries
 
     async def execute(self, command: Message) -> Any:
         """Sends a command, retries it until the server replies, and returns the reply.
@@ -72,43 +104,126 @@ class Orderlog:
         The client adds a request id if the command has none, so that retries take effect once.
         A query with the reply's `position` as `min_position` sees the command's events.
         """
-        sent = type(command)()
-        sent.CopyFrom(command)
-        sent.request_id = command.request_id or str(uuid7())
-        method = _method(command_service_pb2.DESCRIPTOR.services_by_name["CommandService"], sent)
-        return await self._again(getattr(self.commands, method), sent)
+        return await self._again(_method(_COMMANDS, command), _named(command))
+
+    def execute_all(self, commands: Commands) -> AsyncIterator[Any]:
+        """Yields the reply to each command, or its `OrderlogError`, in order.
+
+        The commands share one stream with many in flight, and take effect in order. After a break,
+        the client sends those without an answer once more, with the same request ids. Raises an
+        `OrderlogError` if none is answered for the client's `patience`.
+        """
+        bulk = Bulk(commands, _named)
+        return bulk.execute(lambda: self.commands.ExecuteCommands(), self._patience)
 
     async def ask(self, query: Message) -> Any:
-        """Sends a query, retries it until the server replies, and returns the reply."""
-        method = _method(query_service_pb2.DESCRIPTOR.services_by_name["QueryService"], query)
-        return await self._again(getattr(self.queries, method), query)
+        """Sends a query, retries it until the server replies, and returns the reply.
 
-    async def search(self, search: query_service_pb2.SearchOrdersRequest) -> AsyncIterator[Order]:
-        """Yields the orders that match, page by page."""
-        page = query_service_pb2.SearchOrdersRequest()
-        page.CopyFrom(search)
+        A query is a request of the services for queries, events and projections with one reply.
+        """
+        return await self._again(_method(_QUERIES, query), query)
+
+    async def pages(self, query: Message) -> AsyncIterator[Any]:
+        """Yields the replies to a query, page by page."""
+        page = type(query)()
+        page.CopyFrom(query)
         while True:
             found = await self.ask(page)
-            for order in found.orders:
-                yield order
+            yield found
             if not found.next_page_token:
                 return
             page.page_token = found.next_page_token
 
-    async def _again(self, call: Any, request: Message) -> Any:
+    async def search(self, search: query_service_pb2.SearchOrdersRequest) -> AsyncIterator[Order]:
+        """Yields the orders that match, page by page."""
+        async for page in self.pages(search):
+            for order in page.orders:
+                yield order
+
+    async def progress(self, request: Message) -> AsyncIterator[Any]:
+        """Yields the progress of a rebuild or a verification, until it is done.
+
+        The client does not retry the call. Leaving a rebuild cancels it.
+        """
+        service, name = _method(_PROGRESS, request)
+        call = getattr(getattr(self._connections.current(), service), name)(request)
+        try:
+            async for response in call:
+                yield response
+        except grpc.aio.AioRpcError as failed:
+            raise OrderlogError.of_call(failed) from failed
+        finally:
+            call.cancel()
+
+    async def watch(
+        self,
+        request: query_service_pb2.WatchOrdersRequest,
+        *,
+        silence: float = SILENCE,
+        on_restart: Callable[[], None] = lambda: None,
+    ) -> AsyncIterator[query_service_pb2.WatchOrdersResponse]:
+        """Yields the orders that match now, then each change to them, until it is left.
+
+        The client watches once more after a break, and after `silence` seconds without a response.
+        It then calls `on_restart`: forget the orders, because the next responses list all that
+        match.
+        """
+        waits = pauses()
+        while True:
+            # Each attempt opens a new connection, because a call on a lost connection fails too.
+            connections = self._connect()
+            try:
+                call = connections.current().queries.WatchOrders(request)
+                async for response in responses(call, silence, self._token_may_change):
+                    yield response
+                    waits = pauses()
+            finally:
+                await connections.close()
+            on_restart()
+            await asyncio.sleep(next(waits))
+
+    async def _again(self, method: tuple[str, str], request: Message) -> Any:
+        service, name = method
+        call = getattr(getattr(self._connections.current(), service), name)
         until = time.monotonic() + self._patience
         timeout = self._answer_within + _waits(request)
         for pause in pauses():
             try:
                 return await call(request, timeout=timeout)
             except grpc.aio.AioRpcError as failed:
-                error = OrderlogError(failed)
+                error = OrderlogError.of_call(failed)
                 wait = max(pause, error.retry_after or 0)
                 is_over = time.monotonic() + wait > until
                 if is_over or not (error.is_retryable or error.is_unanswered):
                     raise error from failed
             await asyncio.sleep(wait)
         raise AssertionError
+
+
+def _requests(*services: tuple[str, Any], streaming: bool = False) -> dict[str, tuple[str, str]]:
+    """Maps each request to the stub and the method that takes it."""
+    return {
+        method.input_type.full_name: (stub, method.name)
+        for stub, module in services
+        for service in module.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+        if method.server_streaming == streaming and not method.client_streaming
+    }
+
+
+_COMMANDS = _requests(("commands", command_service_pb2))
+_OPERATORS = (("events", event_service_pb2), ("projections", projection_service_pb2))
+_QUERIES = _requests(("queries", query_service_pb2), *_OPERATORS)
+_PROGRESS = _requests(*_OPERATORS, streaming=True)
+del _PROGRESS["orders.v1.SubscribeRequest"]
+
+
+def _named(command: Message) -> Message:
+    """Returns a copy of the command with a request id."""
+    sent = type(command)()
+    sent.CopyFrom(command)
+    sent.request_id = command.request_id or str(uuid7())
+    return sent
 
 
 def _waits(request: Message) -> float:
@@ -118,13 +233,12 @@ def _waits(request: Message) -> float:
     return request.max_wait.ToTimedelta().total_seconds() if request.HasField("max_wait") else 5
 
 
-def _method(service: Any, request: Message) -> str:
-    for method in service.methods:
-        is_unary = not (method.client_streaming or method.server_streaming)
-        if method.input_type is request.DESCRIPTOR and is_unary:
-            return method.name
-    message = f"{request.DESCRIPTOR.name} is no request of {service.name}"
-    raise TypeError(message)
+def _method(methods: dict[str, tuple[str, str]], request: Message) -> tuple[str, str]:
+    name = request.DESCRIPTOR.full_name
+    if name not in methods:
+        message = f"{name} is not one of {', '.join(methods)}"
+        raise TypeError(message)
+    return methods[name]
 
 
 def uuid7() -> uuid.UUID:

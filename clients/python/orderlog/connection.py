@@ -1,15 +1,24 @@
-"""Makes channels, with or without TLS, that send a token."""
+"""Connects to a server, with or without TLS, and sends a token."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
 import ipaddress
+import threading
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 import grpc
+
+from orders.v1 import (
+    command_service_pb2_grpc,
+    event_service_pb2_grpc,
+    projection_service_pb2_grpc,
+    query_service_pb2_grpc,
+)
 
 if TYPE_CHECKING:
     from grpc.aio import ClientCallDetails
@@ -32,24 +41,65 @@ _OPTIONS = (
 _OPTIONS_IN_CLEAR = (*_OPTIONS, ("grpc.enable_http_proxy", 0))
 
 
-def connect(
-    target: str, token: Token | None, tls: grpc.ChannelCredentials | None
-) -> grpc.aio.Channel:
-    """Makes a channel to `ADDRESS:PORT`, or with TLS to `https://NAME:PORT`."""
-    is_url = target.startswith(("http://", "https://"))
-    url = urlsplit(target if is_url else f"//{target}")
-    address = url.netloc if is_url else target
-    interceptors = [kind(token) for kind in _KINDS] if token is not None else None
-    if url.scheme == "https":
-        credentials = tls or grpc.ssl_channel_credentials()
-        return grpc.aio.secure_channel(address, credentials, _OPTIONS, interceptors=interceptors)
-    if tls:
-        message = f"TLS is for https://, not for {target}"
-        raise ValueError(message)
-    if token is not None and not _is_loopback(url.hostname):
-        message = f"a token is not sent in clear to {target}: use https://"
-        raise ValueError(message)
-    return grpc.aio.insecure_channel(address, _OPTIONS_IN_CLEAR, interceptors=interceptors)
+class Connections:
+    """The connections to a server: one for each event loop, in which grpc keeps a channel."""
+
+    def __init__(
+        self, target: str, token: Token | None, tls: grpc.ChannelCredentials | None
+    ) -> None:
+        """Checks the arguments: `ADDRESS:PORT`, or with TLS `https://NAME:PORT`."""
+        is_url = target.startswith(("http://", "https://"))
+        url = urlsplit(target if is_url else f"//{target}")
+        self._address = url.netloc if is_url else target
+        self._is_secure = url.scheme == "https"
+        self._token = token
+        self._tls = tls
+        self._of_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Stubs] = WeakKeyDictionary()
+        self._turn = threading.Lock()
+        if self._is_secure:
+            return
+        if tls:
+            message = f"TLS is for https://, not for {target}"
+            raise ValueError(message)
+        if token is not None and not _is_loopback(url.hostname):
+            message = f"a token is not sent in clear to {target}: use https://"
+            raise ValueError(message)
+
+    def current(self) -> Stubs:
+        """Returns the stubs of the running loop. The first call on them connects."""
+        loop = asyncio.get_running_loop()
+        with self._turn:
+            if loop not in self._of_loop:
+                self._of_loop[loop] = Stubs(self._connect())
+            return self._of_loop[loop]
+
+    async def close(self) -> None:
+        """Closes the connection of the running loop."""
+        with self._turn:
+            stubs = self._of_loop.pop(asyncio.get_running_loop(), None)
+        if stubs:
+            await stubs.channel.close()
+
+    def _connect(self) -> grpc.aio.Channel:
+        token = self._token
+        interceptors = [kind(token) for kind in _KINDS] if token is not None else None
+        if self._is_secure:
+            tls = self._tls or grpc.ssl_channel_credentials()
+            return grpc.aio.secure_channel(self._address, tls, _OPTIONS, interceptors=interceptors)
+        options = _OPTIONS_IN_CLEAR
+        return grpc.aio.insecure_channel(self._address, options, interceptors=interceptors)
+
+
+class Stubs:
+    """The stubs of all services on one channel."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        """Makes the stubs."""
+        self.channel = channel
+        self.commands = command_service_pb2_grpc.CommandServiceStub(channel)
+        self.events = event_service_pb2_grpc.EventServiceStub(channel)
+        self.projections = projection_service_pb2_grpc.ProjectionServiceStub(channel)
+        self.queries = query_service_pb2_grpc.QueryServiceStub(channel)
 
 
 def _is_loopback(host: str | None) -> bool:

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import error_details_pb2
+from google.rpc.status_pb2 import Status
 from grpc import StatusCode
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from google.protobuf.any_pb2 import Any
+    from google.protobuf.message import Message
     from grpc.aio import AioRpcError
 
 
 class OrderlogError(Exception):
     """A call failed: the server rejected it, or did not reply."""
 
-    def __init__(self, error: AioRpcError) -> None:
-        """Reads the error's details."""
-        super().__init__(error.details())
-        self.code: StatusCode = error.code()
+    def __init__(self, code: StatusCode, message: str, details: Iterable[Any] = ()) -> None:
+        """Reads the details."""
+        super().__init__(message)
+        self.code = code
         self.reason = ""
         """The reason, such as `ORDER_NOT_SHIPPABLE`; empty if the error is not from orderlog."""
         self.metadata: dict[str, str] = {}
@@ -28,7 +33,7 @@ class OrderlogError(Exception):
         """The id of the resource that does not exist, or exists already."""
         self.retry_after: float | None = None
         """The seconds to wait before a retry, if the server names them."""
-        for detail in _details(error):
+        for detail in map(_unpacked, details):
             if isinstance(detail, error_details_pb2.ErrorInfo):
                 self.reason = detail.reason
                 self.metadata = dict(detail.metadata)
@@ -38,6 +43,18 @@ class OrderlogError(Exception):
                 self.resource = detail.resource_name
             elif isinstance(detail, error_details_pb2.RetryInfo):
                 self.retry_after = detail.retry_delay.ToTimedelta().total_seconds()
+
+    @classmethod
+    def of_call(cls, error: AioRpcError) -> Self:
+        """Makes the error of a call."""
+        metadata = error.trailing_metadata() or ()
+        status = next((value for key, value in metadata if key == "grpc-status-details-bin"), b"")
+        return cls(error.code(), error.details() or "", Status.FromString(status).details)
+
+    @classmethod
+    def of_status(cls, status: Status) -> Self:
+        """Makes the error of one command of a stream."""
+        return cls(_CODES.get(status.code, StatusCode.UNKNOWN), status.message, status.details)
 
     @property
     def is_retryable(self) -> bool:
@@ -78,9 +95,9 @@ class HistoryError(OrderlogError):
     REASONS = frozenset({"LOG_DIVERGED", "POSITION_BEYOND_HEAD", "LOG_MISMATCH"})
     """The reasons that mean another history."""
 
-    def __init__(self, error: AioRpcError) -> None:
+    def __init__(self, code: StatusCode, message: str, details: Iterable[Any] = ()) -> None:
         """Reads the positions."""
-        super().__init__(error)
+        super().__init__(code, message, details)
         self.position = self._position("position")
         """The newest position that the subscriber has seen, if the server names it."""
         self.shared_position = self._position("shared_position")
@@ -91,6 +108,8 @@ class HistoryError(OrderlogError):
         return None if value is None else int(value)
 
 
+_CODES = {code.value[0]: code for code in StatusCode}
+
 _KNOWN = (
     error_details_pb2.ErrorInfo,
     error_details_pb2.BadRequest,
@@ -99,14 +118,10 @@ _KNOWN = (
 )
 
 
-def _details(error: AioRpcError) -> list[object]:
-    found: list[object] = []
-    for key, value in error.trailing_metadata() or ():
-        if key != "grpc-status-details-bin":
-            continue
-        for packed in status_pb2.Status.FromString(value).details:
-            for kind in _KNOWN:
-                message = kind()
-                if packed.Unpack(message):
-                    found.append(message)
-    return found
+def _unpacked(packed: Any) -> Message | None:
+    """Returns the detail, or None for one of another kind."""
+    for kind in _KNOWN:
+        message = kind()
+        if packed.Unpack(message):
+            return message
+    return None

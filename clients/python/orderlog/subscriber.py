@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import inspect
 import logging
 import sqlite3
 import threading
@@ -18,11 +20,11 @@ import grpc
 
 from orderlog.backoff import pauses
 from orderlog.client import Orderlog
-from orderlog.errors import HistoryError, OrderlogError
+from orderlog.streams import SILENCE, responses
 from orders.v1.event_service_pb2 import EventFilter, SubscribeRequest, SubscribeResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
     from pathlib import Path
 
     from orderlog.connection import Token
@@ -31,9 +33,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-HEARTBEAT = 10.0
-"""The longest time between two responses of a live stream, in seconds."""
 
 
 class Position(NamedTuple):
@@ -52,11 +51,11 @@ class Store(Protocol):
     def position(self) -> Position:
         """Returns the position to resume after; at first, `Position()`."""
 
-    def apply(self, response: SubscribeResponse, after: Position) -> bool:
+    def apply(self, response: SubscribeResponse, after: Position) -> bool | Awaitable[bool]:
         """Applies the events after a position, and stores the new position, in one transaction.
 
         Returns False and changes nothing if the store is no longer at `after`: another subscriber
-        has moved it.
+        has moved it. The subscriber calls it in a thread, unless it is `async`.
         """
 
 
@@ -67,7 +66,7 @@ async def follow(
     token: Token | None = None,
     tls: grpc.ChannelCredentials | None = None,
     only: EventFilter | None = None,
-    silence: float = 3 * HEARTBEAT,
+    silence: float = SILENCE,
     on_caught_up: Callable[[bool], None] = lambda _: None,
 ) -> None:
     """Follows the log of the server at `target` until cancelled, and reconnects after failures.
@@ -82,6 +81,8 @@ async def follow(
     a function. The subscriber then calls the function for each attempt, until the server accepts
     the token.
     """
+    is_async = inspect.iscoroutinefunction(store.apply)
+    apply = store.apply if is_async else functools.partial(asyncio.to_thread, store.apply)
     is_caught_up = False
     waits = pauses()
     while True:
@@ -90,8 +91,8 @@ async def follow(
         # Each attempt opens a new connection, because a call on a lost connection fails too.
         async with Orderlog(target, token=token, tls=tls) as orderlog:
             call = orderlog.events.Subscribe(request)
-            while (response := await _next(call, silence, callable(token))) is not None:
-                if not await _finished(asyncio.to_thread(store.apply, response, position)):
+            async for response in responses(call, silence, callable(token)):
+                if not await _finished(apply(response, position)):
                     log.warning("another subscriber has moved the store: connecting again")
                     break
                 position = _position(response)
@@ -113,41 +114,6 @@ def _resume(position: Position) -> dict[str, str | int]:
 
 def _position(response: SubscribeResponse) -> Position:
     return Position(response.log_id, response.position, response.resume_token)
-
-
-async def _next(
-    call: grpc.aio.UnaryStreamCall, silence: float, token_may_change: bool
-) -> SubscribeResponse | None:
-    """Returns the next response, or None if the subscriber must open another stream."""
-    try:
-        async with asyncio.timeout(silence):
-            response = await call.read()
-    except TimeoutError:
-        log.warning("no word for %s s: connecting again", silence)
-        return None
-    except grpc.aio.AioRpcError as failed:
-        error = OrderlogError(failed)
-        if error.reason in HistoryError.REASONS:
-            raise HistoryError(failed) from failed
-        if _may_pass(error, token_may_change):
-            log.warning("the stream broke off: %s", error)
-            await asyncio.sleep(error.retry_after or 0)
-            return None
-        raise error from failed
-    if response is grpc.aio.EOF:
-        log.info("the stream ended")
-        return None
-    return response
-
-
-def _may_pass(error: OrderlogError, token_may_change: bool) -> bool:
-    match error.code:
-        case grpc.StatusCode.UNAUTHENTICATED | grpc.StatusCode.PERMISSION_DENIED:
-            return token_may_change
-        # With a reason, INTERNAL may mean that the server cannot read a newer event yet.
-        case grpc.StatusCode.INTERNAL:
-            return True
-    return error.is_retryable or error.is_unanswered
 
 
 async def _finished(work: Coroutine[None, None, T]) -> T:

@@ -6,8 +6,8 @@ import contextlib
 import grpc
 import pytest
 import pytest_asyncio
-from conftest import Server, certificate, secured
 from grpc import StatusCode
+from server import Server, certificate, secured
 from test_client import create, head
 from test_subscriber import Recorder, following, until
 

@@ -1,6 +1,5 @@
 """Tests retries against a fake server with scripted failures."""
 
-import grpc
 import pytest
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
@@ -35,25 +34,33 @@ class Fake(CommandServiceServicer):
         return CreateOrderResponse(order_id="o")
 
 
-async def attempts(*failures):
+def failure(reason):
+    """Returns the status of a command that the server cannot execute yet."""
+    details = []
+    for detail in (ErrorInfo(reason=reason), RetryInfo(retry_delay=Duration(nanos=1000))):
+        details.append(Any())
+        details[-1].Pack(detail)
+    return Status(code=StatusCode.RESOURCE_EXHAUSTED.value[0], details=details)
+
+
+@pytest.fixture
+def attempts(serve):
     """Returns the request ids that arrive, and the error of the call if it fails."""
-    fake = Fake(list(failures))
-    server = grpc.aio.server()
-    add_CommandServiceServicer_to_server(fake, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    await server.start()
-    try:
-        async with Orderlog(f"127.0.0.1:{port}") as orderlog:
-            await orderlog.execute(CreateOrderRequest())
-    except OrderlogError as error:
-        return fake.ids, error
-    else:
+
+    async def attempts(*failures):
+        fake = Fake(list(failures))
+        target = await serve(add_CommandServiceServicer_to_server, fake)
+        try:
+            async with Orderlog(target) as orderlog:
+                await orderlog.execute(CreateOrderRequest())
+        except OrderlogError as error:
+            return fake.ids, error
         return fake.ids, None
-    finally:
-        await server.stop(None)
+
+    return attempts
 
 
-async def test_an_outage_is_waited_for_with_the_same_request_id():
+async def test_an_outage_is_waited_for_with_the_same_request_id(attempts):
     soon = RetryInfo(retry_delay=Duration(nanos=1000))
     ids, error = await attempts(
         (StatusCode.UNAVAILABLE,),
@@ -70,7 +77,7 @@ async def test_an_outage_is_waited_for_with_the_same_request_id():
     assert ids[0]
 
 
-async def test_it_is_not_tried_again_before_the_server_said():
+async def test_it_is_not_tried_again_before_the_server_said(attempts):
     ids, error = await attempts(
         (StatusCode.UNAVAILABLE, RetryInfo(retry_delay=Duration(seconds=3600)))
     )
@@ -88,7 +95,7 @@ async def test_it_is_not_tried_again_before_the_server_said():
         (StatusCode.INTERNAL, [ErrorInfo(reason="INTERNAL")]),
     ],
 )
-async def test_what_stays_wrong_is_not_tried_again(code, details):
+async def test_what_stays_wrong_is_not_tried_again(attempts, code, details):
     ids, error = await attempts((code, *details))
     assert len(ids) == 1
     assert error.code is code

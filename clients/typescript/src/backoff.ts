@@ -12,3 +12,17 @@ export function pauses(): () => number {
     return pause;
   };
 }
+
+/** Waits for a time, or until `signal` aborts. */
+export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const end = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener("abort", end);
+      resolve();
+    };
+    const timer = setTimeout(end, ms);
+    if (signal?.aborted) end();
+    signal?.addEventListener("abort", end);
+  });
+}

@@ -1,6 +1,5 @@
 /** Checks the options of a connection, and sends its token. */
 
-import { once } from "node:events";
 import type { SecureClientSessionOptions } from "node:http2";
 import { Code, ConnectError, type Interceptor } from "@connectrpc/connect";
 
@@ -40,7 +39,9 @@ async function authorization(token: Token, signal: AbortSignal): Promise<string>
     if (typeof token === "function") {
       const asked = token();
       // The call ends at its deadline even if the token's function does not return.
-      const ended = once(signal, "abort").then(() => Promise.reject(signal.reason));
+      const ended = new Promise<never>((_, reject) => {
+        signal.addEventListener("abort", () => reject(signal.reason));
+      });
       token = await Promise.race([asked, ended]);
     }
     token = token.trim();

@@ -1,13 +1,14 @@
 /** The error of a call, with the details that orderlog sends. */
 
 import { durationMs } from "@bufbuild/protobuf/wkt";
-import { Code, type ConnectError } from "@connectrpc/connect";
+import { Code, ConnectError } from "@connectrpc/connect";
 import {
   BadRequestSchema,
   ErrorInfoSchema,
   ResourceInfoSchema,
   RetryInfoSchema,
 } from "./gen/google/rpc/error_details_pb.js";
+import type { Status } from "./gen/google/rpc/status_pb.js";
 
 /** The codes with which a call may end when its connection breaks. */
 const BROKEN = [Code.Aborted, Code.Canceled, Code.Internal, Code.Unknown];
@@ -46,6 +47,20 @@ export class OrderlogError extends Error {
       this.code === Code.DeadlineExceeded
         ? !this.reason
         : !isAnswer && BROKEN.includes(this.code);
+  }
+
+  /** Makes the error of a call from what it threw. */
+  static of(failed: unknown): OrderlogError {
+    return new OrderlogError(ConnectError.from(failed));
+  }
+
+  /** Makes the error of one command of a stream. */
+  static ofStatus({ code, message, details }: Status): OrderlogError {
+    const error = new ConnectError(message, code, { "grpc-status": String(code) });
+    error.details = details.map(({ typeUrl, value }) => {
+      return { type: typeUrl.slice(typeUrl.lastIndexOf("/") + 1), value };
+    });
+    return new OrderlogError(error);
   }
 
   /**

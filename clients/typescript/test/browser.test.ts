@@ -1,4 +1,4 @@
-/** The generated client in a real browser, over gRPC-web. */
+/** The client in a real browser, over gRPC-Web. */
 
 import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
@@ -9,7 +9,7 @@ import { test, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { chromium, type Page as Tab } from "playwright-core";
-import { head, order } from "./orders.js";
+import { head, order, shipping } from "./orders.js";
 import type { Page } from "./page.js";
 import { Server, until } from "./server.js";
 
@@ -76,15 +76,27 @@ test("a page of an allowed origin calls, and no other", { skip: isMissing }, asy
     await until(async () => (await received()).length === 1);
     await orderlog.execute(order("b"));
     await until(async () => (await received()).length === 2);
-    assert.deepEqual(await received(), ["a", "b"]);
+    server.cut();
+    await orderlog.execute(order("c"));
+    await until(async () => (await received()).length === 3);
+    assert.deepEqual(await received(), ["a", "b", "c"]);
+  });
+
+  await t.test("orders as they change", async () => {
+    const watched = () => tab.evaluate(() => page.watched);
+    await tab.evaluate((url) => void page.watch(url), server.url);
+    await until(async () => (await watched()).length === 3);
+    await orderlog.execute(shipping("a"));
+    await until(async () => (await watched()).length === 4);
+    assert.deepEqual(await watched(), ["a", "b", "c", "a"]);
   });
 
   await t.test("a page of another origin", async () => {
     const foreign = await browser.newPage();
     await foreign.goto(foreignOrigin);
-    const answer = await createOrder(foreign, server.url, "c");
+    const answer = await createOrder(foreign, server.url, "d");
     assert.equal(answer.position, undefined);
     assert.equal(answer.reason, "", "it is the browser that lets no answer through");
-    assert.equal(await head(orderlog), 2n);
+    assert.equal(await head(orderlog), 4n);
   });
 });

@@ -16,7 +16,7 @@ test("g12 warehouse starts over when the log went back", async (t) => {
   await server.start();
   const cwd = folder(t);
   const example = async () => {
-    const { stdout } = await run(process.execPath, [resolve("dist/src/example.js"), server.url], {
+    const { stdout } = await run(process.execPath, [resolve("dist/examples/warehouse.js"), server.url], {
       cwd,
     });
     return stdout;

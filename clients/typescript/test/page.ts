@@ -1,20 +1,25 @@
-/** What a page in a browser does with the same messages: bundled for it by `browser.test.ts`. */
+/** What a page in a browser does with the client: bundled for it by `browser.test.ts`. */
 
-import { ConnectError, createClient } from "@connectrpc/connect";
-import { createGrpcWebTransport } from "@connectrpc/connect-web";
-import { OrderlogError } from "../src/errors.js";
-import { CommandService } from "../src/gen/orders/v1/command_service_pb.js";
-import { EventService } from "../src/gen/orders/v1/event_service_pb.js";
+import {
+  create,
+  follow,
+  OrderlogError,
+  Orderlog,
+  type Position,
+  positionOf,
+  type SubscribeResponse,
+  WatchOrdersRequestSchema,
+} from "orderlog-client";
 import { order } from "./orders.js";
 
 /** Creates an order, and returns its position or what the error says. */
 async function createOrder(baseUrl: string, orderId: string, customerId: string) {
-  const commands = createClient(CommandService, createGrpcWebTransport({ baseUrl }));
+  const orderlog = new Orderlog(baseUrl, { patienceMs: 500 });
   try {
-    return { position: String((await commands.createOrder(order(orderId, customerId))).position) };
+    return { position: String((await orderlog.execute(order(orderId, customerId))).position) };
   } catch (failed) {
-    const { reason, violations } = new OrderlogError(ConnectError.from(failed));
-    return { reason, violations };
+    if (!(failed instanceof OrderlogError)) throw failed;
+    return { reason: failed.reason, violations: failed.violations };
   }
 }
 
@@ -22,12 +27,28 @@ const received: string[] = [];
 
 /** Follows the log, and collects the ids of what its events are about in `received`. */
 async function subscribe(baseUrl: string): Promise<void> {
-  const events = createClient(EventService, createGrpcWebTransport({ baseUrl }));
-  for await (const response of events.subscribe({ follow: true })) {
-    received.push(...response.events.map((it) => it.aggregateId));
+  let position: Position = { logId: "", position: 0n, resumeToken: "" };
+  const store = {
+    position: () => position,
+    apply(response: SubscribeResponse) {
+      received.push(...response.events.map((it) => it.aggregateId));
+      position = positionOf(response);
+      return true;
+    },
+  };
+  await follow(baseUrl, store);
+}
+
+const watched: string[] = [];
+
+/** Watches the orders, and collects their ids in `watched`. */
+async function watch(baseUrl: string): Promise<void> {
+  const request = create(WatchOrdersRequestSchema, { minPosition: 1n });
+  for await (const { orders } of new Orderlog(baseUrl).watch(request)) {
+    watched.push(...orders.map((it) => it.orderId));
   }
 }
 
-const page = { createOrder, subscribe, received };
+const page = { createOrder, subscribe, received, watch, watched };
 export type Page = typeof page;
 Object.assign(globalThis, { page });

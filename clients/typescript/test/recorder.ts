@@ -2,7 +2,8 @@
 
 import type { TestContext } from "node:test";
 import type { RecordedEvent } from "../src/gen/orders/v1/event_pb.js";
-import { follow, type FollowOptions, SqliteStore, type Store } from "../src/subscriber.js";
+import { SqliteStore } from "../src/sqlite.js";
+import { follow, type FollowOptions, type Store } from "../src/subscriber.js";
 
 /** Every event's position: one that comes twice violates the primary key. */
 export class Recorder extends SqliteStore {

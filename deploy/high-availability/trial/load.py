@@ -181,7 +181,7 @@ class Load:
             try:
                 return await call(request, timeout=timeout)
             except grpc.aio.AioRpcError as failed:
-                error = OrderlogError(failed)
+                error = OrderlogError.of_call(failed)
                 self.errors[f"{error.code.name} {error.reason}"] += 1
                 is_behind = error.reason == "READ_MODEL_BEHIND"
                 if not (is_behind or error.is_retryable or error.is_unanswered):

@@ -1,33 +1,29 @@
 /**
- * A shop and its warehouse: `npm run example -- [URL]`.
+ * A shop and its warehouse: `npm run warehouse -- [URL]`.
  *
  * The shop creates three orders, ships one and cancels one. The warehouse subscribes to the log,
  * and keeps the orders to pack in `warehouse.db`.
  */
 
-import { create } from "@bufbuild/protobuf";
-import {
-  CancelOrderRequestSchema,
-  CreateOrderRequestSchema,
-  RegisterCustomerRequestSchema,
-  ShipOrderRequestSchema,
-} from "./gen/orders/v1/command_service_pb.js";
-import type { RecordedEvent } from "./gen/orders/v1/event_pb.js";
-import type { SubscribeResponse } from "./gen/orders/v1/event_service_pb.js";
-import {
-  GetOrderRequestSchema,
-  SearchOrdersRequestSchema,
-} from "./gen/orders/v1/query_service_pb.js";
 import {
   amount,
+  CancelOrderRequestSchema,
+  create,
+  CreateOrderRequestSchema,
   follow,
+  GetOrderRequestSchema,
   HistoryError,
   money,
   Orderlog,
   OrderlogError,
   type Position,
-  SqliteStore,
-} from "./index.js";
+  type RecordedEvent,
+  RegisterCustomerRequestSchema,
+  SearchOrdersRequestSchema,
+  ShipOrderRequestSchema,
+  type SubscribeResponse,
+} from "orderlog-client";
+import { SqliteStore } from "orderlog-client/sqlite";
 
 /** A projection of the orders to pack. */
 class Warehouse extends SqliteStore {

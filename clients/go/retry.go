@@ -1,0 +1,122 @@
+package orderlog
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/durationpb"
+)
+
+// defaultMaxWait is the server's, for a query without MaxWait.
+const defaultMaxWait = 5 * time.Second
+
+// unary retries a call until the server replies.
+func (s *settings) unary(
+	ctx context.Context, method string, request, reply any, conn *grpc.ClientConn,
+	invoke grpc.UnaryInvoker, options ...grpc.CallOption,
+) error {
+	sent := request
+	limit := s.answerWithin
+	if message, ok := request.(proto.Message); ok {
+		sent = withRequestID(message)
+		limit += maxWait(message)
+	}
+	until := s.until(ctx)
+	var waits backoff
+	for {
+		err := attempt(ctx, limit, func(ctx context.Context) error {
+			return invoke(ctx, method, sent, reply, conn, options...)
+		})
+		if err == nil {
+			return nil
+		}
+		err = callError(ctx, err)
+		wait, ok := retryAfter(err, &waits)
+		if !ok || ctx.Err() != nil || time.Now().Add(wait).After(until) || sleep(ctx, wait) != nil {
+			return err
+		}
+	}
+}
+
+// until returns the time at which retries end.
+func (s *settings) until(ctx context.Context) time.Time {
+	if deadline, ok := ctx.Deadline(); ok {
+		return deadline
+	}
+	return time.Now().Add(s.patience)
+}
+
+// attempt calls once, within a limit.
+func attempt(ctx context.Context, limit time.Duration, call func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	return call(ctx)
+}
+
+// retryAfter returns the time to wait before a retry, and false if a retry cannot help.
+func retryAfter(err error, waits *backoff) (time.Duration, bool) {
+	var failed *Error
+	if !errors.As(err, &failed) || !(failed.Retryable() || failed.Unanswered()) {
+		return 0, false
+	}
+	return max(waits.next(), failed.RetryAfter), true
+}
+
+// withRequestID returns the message, or a copy with a new request id if it has an empty one. The ids
+// sort by time, because random ids make the log slower.
+func withRequestID(message proto.Message) proto.Message {
+	field := message.ProtoReflect().Descriptor().Fields().ByName("request_id")
+	if field == nil || message.ProtoReflect().Get(field).String() != "" {
+		return message
+	}
+	copied := proto.Clone(message)
+	// The source of random numbers does not fail: Go ends the program first.
+	copied.ProtoReflect().Set(field, protoreflect.ValueOfString(uuid.Must(uuid.NewV7()).String()))
+	return copied
+}
+
+// maxWait returns the time that the server may wait for its read model.
+func maxWait(message proto.Message) time.Duration {
+	query, ok := message.(interface{ GetMaxWait() *durationpb.Duration })
+	switch {
+	case !ok:
+		return 0
+	case query.GetMaxWait() == nil:
+		return defaultMaxWait
+	default:
+		return query.GetMaxWait().AsDuration()
+	}
+}
+
+// stream makes errors of a stream's errors.
+func stream(
+	ctx context.Context, description *grpc.StreamDesc, conn *grpc.ClientConn, method string,
+	open grpc.Streamer, options ...grpc.CallOption,
+) (grpc.ClientStream, error) {
+	opened, err := open(ctx, description, conn, method, options...)
+	if err != nil {
+		return nil, callError(ctx, err)
+	}
+	return errorStream{opened, ctx}, nil
+}
+
+type errorStream struct {
+	grpc.ClientStream
+	// ctx is the caller's. That of the stream ends with every stream.
+	ctx context.Context
+}
+
+// RecvMsg implements [grpc.ClientStream].
+func (s errorStream) RecvMsg(message any) error {
+	return callError(s.ctx, s.ClientStream.RecvMsg(message))
+}
+
+// SendMsg implements [grpc.ClientStream].
+func (s errorStream) SendMsg(message any) error {
+	return callError(s.ctx, s.ClientStream.SendMsg(message))
+}

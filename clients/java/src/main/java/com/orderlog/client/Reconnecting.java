@@ -1,0 +1,110 @@
+package com.orderlog.client;
+
+import io.grpc.CallOptions;
+import io.grpc.ManagedChannel;
+import io.grpc.MethodDescriptor;
+import io.grpc.Status;
+import io.grpc.stub.ClientCalls;
+import java.lang.System.Logger;
+import java.lang.System.Logger.Level;
+import java.time.Duration;
+import java.util.function.Supplier;
+
+/** Reads an endless stream. After a failure it opens the next one, on a new connection. */
+final class Reconnecting<Q, A> implements AutoCloseable {
+    /** The longest time between two responses of a live stream. */
+    private static final Duration HEARTBEAT = Duration.ofSeconds(10);
+
+    /** The silence after which a connection counts as lost. */
+    static final Duration SILENCE = HEARTBEAT.multipliedBy(3);
+
+    private static final Logger LOG = System.getLogger(Reconnecting.class.getName());
+
+    private final Connection connection;
+    private final MethodDescriptor<Q, A> method;
+    private final Supplier<Q> request;
+    private final Duration silence;
+    private final Runnable onBroken;
+    private final Backoff backoff = new Backoff();
+    // Each stream has its own connection, because a call on a lost connection fails too.
+    private ManagedChannel channel;
+    private StreamCall<Q, A> stream;
+
+    /**
+     * Prepares the first stream.
+     *
+     * @param request returns the request of each stream
+     * @param onBroken is called after the end of each stream
+     */
+    Reconnecting(
+            Connection connection,
+            MethodDescriptor<Q, A> method,
+            Supplier<Q> request,
+            Duration silence,
+            Runnable onBroken) {
+        this.connection = connection;
+        this.method = method;
+        this.request = request;
+        this.silence = silence;
+        this.onBroken = onBroken;
+    }
+
+    /** Waits for the next response, through failures that may pass, and throws the others. */
+    A next() {
+        while (true) {
+            try {
+                if (stream == null) {
+                    open();
+                }
+                A response = stream.read(silence);
+                if (response != null) {
+                    backoff.reset();
+                    return response;
+                }
+                reopen(OrderlogException.of(Status.Code.UNAVAILABLE, "the stream ended", null));
+            } catch (OrderlogException error) {
+                if (Backoff.isCallerGone() || !mayPass(error)) {
+                    throw error;
+                }
+                reopen(error);
+            }
+        }
+    }
+
+    /** Leaves the present stream because of an error. The next one begins after a wait. */
+    void reopen(OrderlogException error) {
+        LOG.log(Level.WARNING, "the stream broke off: {0}", error.getMessage());
+        close();
+        onBroken.run();
+        Backoff.sleep(backoff.next(error));
+    }
+
+    private void open() {
+        channel = connection.open();
+        stream =
+                new StreamCall<>(
+                        ClientCalls.blockingV2ServerStreamingCall(
+                                connection.withHeaders(channel),
+                                method,
+                                CallOptions.DEFAULT,
+                                request.get()));
+    }
+
+    private boolean mayPass(OrderlogException error) {
+        return switch (error.code()) {
+            case UNAUTHENTICATED, PERMISSION_DENIED -> connection.isTokenRenewed();
+            // With a reason, INTERNAL may mean that the server cannot read a newer event yet.
+            case INTERNAL -> true;
+            default -> error.isRetryable() || error.isUnanswered();
+        };
+    }
+
+    @Override
+    public void close() {
+        if (stream != null) {
+            stream.close();
+            channel.shutdownNow();
+            stream = null;
+        }
+    }
+}
