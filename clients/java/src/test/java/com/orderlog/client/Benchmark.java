@@ -35,8 +35,7 @@ final class Benchmark {
 
     public static void main(String[] arguments) throws Exception {
         String target = arguments[0];
-        ManagedChannel channel =
-                Grpc.newChannelBuilder(target, InsecureChannelCredentials.create()).build();
+        ManagedChannel channel = open(target);
         var blocking = CommandServiceGrpc.newBlockingStub(channel);
         var future = CommandServiceGrpc.newFutureStub(channel);
         try (Orderlog orderlog = Orderlog.connect(target)) {
@@ -52,7 +51,7 @@ final class Benchmark {
             compare(
                     "events of a catch-up",
                     () -> follow(orderlog),
-                    () -> read(channel, Orders.head(orderlog)));
+                    () -> read(target, Orders.head(orderlog)));
         }
         channel.shutdownNow();
     }
@@ -157,13 +156,21 @@ final class Benchmark {
         return rate(head, began);
     }
 
-    private static double read(ManagedChannel channel, long head) {
+    /** Reads on a connection of its own, as the subscriber does. */
+    private static double read(String target, long head) {
         var request = SubscribeRequest.newBuilder().setFollow(true).build();
         long began = System.nanoTime();
+        ManagedChannel channel = open(target);
         var responses = EventServiceGrpc.newBlockingStub(channel).subscribe(request);
         while (responses.next().getPosition() < head) {
             continue;
         }
-        return rate(head, began);
+        double rate = rate(head, began);
+        channel.shutdownNow();
+        return rate;
+    }
+
+    private static ManagedChannel open(String target) {
+        return Grpc.newChannelBuilder(target, InsecureChannelCredentials.create()).build();
     }
 }
