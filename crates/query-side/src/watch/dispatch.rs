@@ -153,7 +153,7 @@ impl Dispatch {
             let is_all = match self.reader.changed_since(cursor, MAX_READ_ORDERS).await {
                 Ok(changes) => {
                     let mut state = lock(&self.shared.state);
-                    // Who registered after the log went back is not handed changes of before.
+                    // A watcher that registered after the log went back is not handed older changes.
                     let is_current = !consistent.has_changed().unwrap_or(false);
                     is_current && state.hand_out(changes, restarts)
                 }
@@ -261,7 +261,7 @@ impl Registration {
 
     /// Takes the changes since the last time.
     pub(super) fn take(&self) -> Taken {
-        // What is complete was handed out before.
+        // The position is read first: every change up to there has been handed out by now.
         let complete = lock(&self.shared.state).complete;
         let mut waiting = lock(&self.inbox.waiting);
         match waiting.is_cut {

@@ -11,7 +11,7 @@ pub(super) struct Predicates {
     by_order: ById,
     by_customer: ById,
     by_product: ById,
-    /// Those whose filters name no ids.
+    /// The watchers whose filters name no ids.
     others: HashSet<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! What lists know of an order, and the conditions that they test on it.
+//! The entry of an order in the lists, and the conditions that select entries.
 
 use contract::orders::v1::Order;
 use wire::convert;
@@ -8,8 +8,8 @@ use crate::{
     request::{Bound, OrderFilter, SortField},
 };
 
-/// What lists filter, sort and count an order by. Customers and products are the numbers that the
-/// documents gave them.
+/// The values that lists filter, sort and count an order by. Customers and products are the numbers
+/// that the documents gave them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) row: Row,

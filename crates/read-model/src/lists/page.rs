@@ -20,7 +20,7 @@ use crate::{
 /// so many times the documents of the block.
 const MAX_READ_RATIO: usize = 4;
 
-/// What a list asks for.
+/// The request of a page.
 #[derive(Debug, Clone)]
 pub(crate) struct PageRequest {
     pub(crate) conditions: Conditions,
