@@ -80,12 +80,8 @@ pub struct Search {
 /// Converts a SearchOrders request, and adds each invalid field to `violations`.
 pub fn search(request: SearchOrdersRequest, violations: &mut Violations) -> Search {
     violations.at_most("query", &request.query, MAX_QUERY_CHARS);
-    // Splits words as the search engine does: at every character that is not a letter or digit.
-    let words = request
-        .query
-        .split(|character: char| !character.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .count();
+    let counted: String = request.query.chars().take(MAX_QUERY_CHARS).collect();
+    let words = read_model::search::count_words(&counted);
     violations.check(
         words <= MAX_QUERY_WORDS,
         "query",

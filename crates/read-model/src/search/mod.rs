@@ -282,6 +282,12 @@ pub trait LiveIndex: Engine {
     async fn discard_next(&self) -> Result<(), Error>;
 }
 
+/// Returns the number of words that the engines search for a text.
+#[must_use]
+pub fn count_words(text: &str) -> usize {
+    tokens::segments(text).len()
+}
+
 /// Builds a facet: the largest counts first, and equal counts by value.
 fn facet(field: FacetField, counts: impl IntoIterator<Item = (String, u64)>) -> Facet {
     let values = counts.into_iter();

@@ -6,10 +6,13 @@ mod facets;
 mod filters;
 mod generations;
 mod pages;
+mod scripts;
 mod words;
 mod writes;
 
-pub(crate) use self::{facets::*, filters::*, generations::*, pages::*, words::*, writes::*};
+pub(crate) use self::{
+    facets::*, filters::*, generations::*, pages::*, scripts::*, words::*, writes::*,
+};
 
 use contract::orders::v1::{Order, OrderItem, OrderStatus};
 use wire::convert;
@@ -37,7 +40,15 @@ macro_rules! contract_suite {
             every_word_must_match_in_some_field,
             better_matches_come_first,
             equally_good_matches_come_newest_first,
-            a_query_without_words_finds_every_order,
+            words_that_follow_each_other_come_first,
+            a_text_without_letter_or_digit_finds_nothing,
+            words_without_spaces_are_found_by_their_parts,
+            words_without_spaces_are_found_whole_however_long,
+            names_are_found_with_spaces_and_without,
+            hangul_is_found_while_it_is_being_typed,
+            hangul_forgives_a_wrong_letter,
+            case_and_marks_do_not_matter_in_any_script,
+            codes_are_found_with_separators_and_without,
             a_word_too_long_to_be_indexed_is_not_found,
             words_are_never_operators,
             pages_of_every_order_join_to_the_whole,
@@ -78,7 +89,10 @@ macro_rules! spelling_suite {
         $crate::search::contract_suite::cases! { $fixture;
             every_word_matches_as_a_prefix,
             ids_and_words_with_digits_forgive_no_typo,
+            codes_are_found_in_any_groups,
+            an_exact_id_comes_first,
             matches_in_better_fields_come_first,
+            the_rank_follows_the_contract,
         }
     };
 }

@@ -3,6 +3,7 @@
 //! A commit of the index includes the checkpoint, so documents and checkpoint change together even
 //! if the process crashes. Each search answers from the state of the last commit.
 
+mod analyzer;
 mod digest;
 pub(crate) mod directory;
 mod facets;
@@ -13,6 +14,7 @@ mod payload;
 mod schema;
 mod snapshot;
 mod stop;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -20,6 +22,7 @@ mod text;
 use std::future::ready;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use std::{fmt, fs, io, thread};
 
 use futures_util::FutureExt as _;
@@ -30,13 +33,15 @@ use tantivy::{IndexReader, IndexSettings, IndexWriter, ReloadPolicy, TantivyErro
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::time::timeout;
 
+use self::analyzer::{Analyzer, ID_ANALYZER, TEXT_ANALYZER};
 use self::directory::UnsyncedDirectory;
 pub use self::live::EmbeddedIndex;
 use self::schema::Fields;
 use self::snapshot::IndexSnapshot;
+use self::stop::Stop;
 use super::{
     Applied, Claimed, Document, Engine, Error, Hits, IndexCheckpoint, IndexDifference,
-    SearchRequest, WriteLimits, tokens,
+    SearchRequest, WriteLimits,
 };
 use crate::Row;
 
@@ -48,6 +53,10 @@ const MIN_SEGMENT_DOCUMENTS: u32 = 1_000;
 
 /// Merges a segment to drop its replaced documents once they exceed this share.
 const MAX_REPLACED_SHARE: f32 = 0.3;
+
+/// Bounds the work of a search, which then answers from what it has found. The bound is that of a
+/// search with Meilisearch.
+const SEARCH_CUTOFF: Duration = Duration::from_millis(900);
 
 /// A search index in a folder.
 #[derive(Clone)]
@@ -147,7 +156,8 @@ impl State {
         drop(directory.acquire_lock(&INDEX_WRITER_LOCK)?);
         let (fields, schema) = Fields::new();
         let tokenizers = TokenizerManager::default();
-        tokenizers.register(tokens::ANALYZER_NAME, tokens::analyzer());
+        tokenizers.register(TEXT_ANALYZER, Analyzer::Text);
+        tokenizers.register(ID_ANALYZER, Analyzer::Id);
         let index = tantivy::Index::builder()
             .schema(schema)
             .tokenizers(tokenizers)
@@ -284,8 +294,8 @@ impl Engine for TantivyIndex {
             self.blocking(move |state| {
                 // The search keeps its permit until it has stopped, even if the caller is gone.
                 let _permit = permit;
-                let snapshot = state.newest();
-                snapshot.search(&state.fields, request, caller_exists)
+                let stop = Stop::new(caller_exists, Instant::now() + SEARCH_CUTOFF);
+                state.newest().search(&state.fields, request, stop)
             })
             .await
         };

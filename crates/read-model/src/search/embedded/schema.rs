@@ -10,8 +10,8 @@ use tantivy::schema::{
 use tantivy::{TantivyDocument, Term};
 use wire::convert;
 
+use super::analyzer::{ID_ANALYZER, TEXT_ANALYZER};
 use super::digest::digest;
-use super::tokens;
 use crate::Row;
 use crate::request::{FacetField, SortField};
 use crate::search::Document;
@@ -62,14 +62,18 @@ pub(super) fn column(field: SortField) -> &'static str {
 impl Fields {
     /// Builds the fields and their schema.
     pub(super) fn new() -> (Self, Schema) {
-        let indexing = TextFieldIndexing::default()
-            .set_tokenizer(tokens::ANALYZER_NAME)
-            .set_index_option(IndexRecordOption::Basic)
-            .set_fieldnorms(false);
-        let words = TextOptions::default().set_indexing_options(indexing);
+        let indexing = |analyzer, option| {
+            let indexing = TextFieldIndexing::default()
+                .set_tokenizer(analyzer)
+                .set_index_option(option)
+                .set_fieldnorms(false);
+            TextOptions::default().set_indexing_options(indexing)
+        };
+        let words = indexing(TEXT_ANALYZER, IndexRecordOption::WithFreqsAndPositions);
+        let ids = indexing(ID_ANALYZER, IndexRecordOption::Basic);
         let mut schema = Schema::builder();
         let mut text = |name, weight, is_id| TextField {
-            field: schema.add_text_field(name, words.clone()),
+            field: schema.add_text_field(name, if is_id { ids.clone() } else { words.clone() }),
             weight,
             is_id,
         };
@@ -138,9 +142,7 @@ impl Fields {
     }
 
     fn add_texts(&self, document: &mut TantivyDocument, order: &Order) {
-        let mut add = |text: &TextField, value: &str| {
-            document.add_text(text.field, tokens::composed(value));
-        };
+        let mut add = |text: &TextField, value: &str| document.add_text(text.field, value);
         add(&self.order_id_text, &order.order_id);
         add(&self.tracking_number, &order.tracking_number);
         add(&self.customer_name, &order.customer_name);

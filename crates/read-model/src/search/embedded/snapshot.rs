@@ -1,15 +1,15 @@
 //! One committed state of the index, ready for searches.
 
 use std::ops::Bound::Included;
-use std::sync::Weak;
+use std::sync::Arc;
 
 use tantivy::collector::DocSetCollector;
-use tantivy::query::{AllQuery, BooleanQuery, Query, RangeQuery};
+use tantivy::query::{AllQuery, BooleanQuery, EmptyQuery, Occur, Query, RangeQuery};
 use tantivy::{IndexReader, Searcher, TantivyError};
 
 use super::schema::Fields;
-use super::stop::Stoppable;
-use super::{facets, filter, page, payload, schema, text, tokens};
+use super::stop::{Stop, Stoppable};
+use super::{facets, filter, page, payload, schema, text};
 use crate::Row;
 use crate::search::{Hits, IndexCheckpoint, SearchRequest};
 
@@ -32,21 +32,22 @@ impl IndexSnapshot {
         })
     }
 
-    /// Searches until `caller` is gone.
+    /// Searches until `stop` says otherwise.
     pub(super) fn search(
         &self,
         fields: &Fields,
         request: SearchRequest,
-        caller: Weak<()>,
+        stop: Stop,
     ) -> tantivy::Result<Hits> {
-        let query = query(fields, &request);
+        let stop = Arc::new(stop);
+        let query = query(fields, &request, &stop)?;
         let page = page::PageCollector::new(&request);
         let facets = facets::FacetCollector {
             fields: request.facets,
         };
         let collector = Stoppable {
             collector: (page, facets),
-            caller,
+            stop: Arc::clone(&stop),
         };
         let (page, facets) = self.searcher.search(&query, &collector)?;
         Ok(Hits {
@@ -54,7 +55,7 @@ impl IndexSnapshot {
             more: page.more,
             total: page.total,
             facets,
-            degraded: false,
+            degraded: stop.is_cut(),
             checkpoint: self.checkpoint.clone(),
         })
     }
@@ -88,13 +89,25 @@ impl IndexSnapshot {
 }
 
 /// Builds a query that requires every word and every condition.
-fn query(fields: &Fields, request: &SearchRequest) -> Box<dyn Query> {
-    let words = tokens::words(&request.query);
-    let mut clauses = filter::conditions(fields, &request.filter);
-    clauses.extend(words.iter().map(|word| text::matches(fields, word)));
-    if clauses.is_empty() {
-        Box::new(AllQuery)
-    } else {
-        Box::new(BooleanQuery::intersection(clauses))
+fn query(
+    fields: &Fields,
+    request: &SearchRequest,
+    stop: &Arc<Stop>,
+) -> tantivy::Result<Box<dyn Query>> {
+    let conditions = filter::conditions(fields, &request.filter).into_iter();
+    let mut clauses: Vec<_> = conditions
+        .map(|condition| (Occur::Must, condition))
+        .collect();
+    if !request.query.trim().is_empty() {
+        let Some(matches) = text::matches(fields, &request.query, stop)? else {
+            return Ok(Box::new(EmptyQuery));
+        };
+        let optional = matches.optional.into_iter();
+        clauses.extend(matches.required.into_iter().map(|word| (Occur::Must, word)));
+        clauses.extend(optional.map(|part| (Occur::Should, part)));
     }
+    Ok(match clauses.is_empty() {
+        true => Box::new(AllQuery),
+        false => Box::new(BooleanQuery::new(clauses)),
+    })
 }

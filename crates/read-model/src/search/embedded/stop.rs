@@ -1,20 +1,60 @@
-//! Stops a search whose caller is gone.
+//! Stops a search at its cut-off, or when its caller is gone.
 
-use std::sync::Weak;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use tantivy::collector::{Collector, SegmentCollector};
 use tantivy::query::Weight;
 use tantivy::{SegmentOrdinal, SegmentReader, TERMINATED, TantivyError};
 
-/// Matches between two checks of whether the caller still waits. The check costs less than the
-/// match.
+/// Matches between two checks of whether the search goes on. The check costs less than the match.
 const MATCHES_BETWEEN_CHECKS: usize = 4096;
 
-/// Collects as `collector` does for as long as the caller of the search exists.
+/// Tells a search whether to go on.
+#[derive(Debug)]
+pub(super) struct Stop {
+    /// The caller drops the only strong reference.
+    caller: Weak<()>,
+    cutoff: Instant,
+    is_cut: AtomicBool,
+}
+
+impl Stop {
+    /// Lets a search go on until `cutoff`, as long as `caller` exists.
+    pub(super) fn new(caller: Weak<()>, cutoff: Instant) -> Self {
+        Self {
+            caller,
+            cutoff,
+            is_cut: AtomicBool::new(false),
+        }
+    }
+
+    /// Returns whether the search must end with what it has found.
+    ///
+    /// # Errors
+    /// The caller is gone.
+    pub(super) fn is_over(&self) -> tantivy::Result<bool> {
+        if self.caller.strong_count() == 0 {
+            return Err(TantivyError::SystemError("nobody waits any more".into()));
+        }
+        let is_over = Instant::now() >= self.cutoff;
+        if is_over {
+            self.is_cut.store(true, Relaxed);
+        }
+        Ok(is_over)
+    }
+
+    /// Returns whether the search ended before it had examined everything.
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut.load(Relaxed)
+    }
+}
+
+/// Collects as `collector` does until the search must stop.
 pub(super) struct Stoppable<C> {
     pub(super) collector: C,
-    /// The caller drops the only strong reference.
-    pub(super) caller: Weak<()>,
+    pub(super) stop: Arc<Stop>,
 }
 
 impl<C: Collector> Collector for Stoppable<C> {
@@ -48,19 +88,24 @@ impl<C: Collector> Collector for Stoppable<C> {
         segment: &SegmentReader,
     ) -> tantivy::Result<<C::Child as SegmentCollector>::Fruit> {
         let mut collected = self.for_segment(ordinal, segment)?;
+        if self.stop.is_over()? {
+            return Ok(collected.harvest());
+        }
         let mut matches = weight.scorer(segment, 1.0)?;
         let (alive, scoring) = (segment.alive_bitset(), self.requires_scoring());
         let mut document = matches.doc();
         for count in 0.. {
-            if count % MATCHES_BETWEEN_CHECKS == 0 && self.caller.strong_count() == 0 {
-                return Err(TantivyError::SystemError("nobody waits any more".into()));
-            }
             if document == TERMINATED {
                 break;
             }
             if alive.is_none_or(|alive| alive.is_alive(document)) {
                 let score = if scoring { matches.score() } else { 0.0 };
                 collected.collect(document, score);
+            }
+            if count % MATCHES_BETWEEN_CHECKS == MATCHES_BETWEEN_CHECKS - 1
+                && self.stop.is_over()?
+            {
+                break;
             }
             document = matches.advance();
         }

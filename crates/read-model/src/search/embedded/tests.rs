@@ -3,13 +3,16 @@
 use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tantivy::{IndexWriter, TantivyError};
+use tantivy::query::Weight as _;
+use tantivy::{DocSet as _, IndexWriter, TantivyError};
 use tempfile::TempDir;
 use test_support::DEADLINE;
 use tokio::time::timeout;
 
+use super::stop::Stop;
+use super::terms::TermsQuery;
 use super::{EmbeddedIndex, State, TantivyIndex, WriterSlot};
 use crate::Row;
 use crate::generations::NextGeneration;
@@ -243,16 +246,67 @@ async fn g9_an_index_is_removed_while_its_segments_are_merged() {
     }
 }
 
+fn soon() -> Instant {
+    Instant::now() + DEADLINE
+}
+
 #[tokio::test]
 async fn a_search_ends_when_its_caller_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     let index = TantivyIndex::open(folder.path()).unwrap();
     write(&index, vec![document(1)], checkpoint(1)).await;
     let snapshot = index.state.newest();
-    let search = |caller| snapshot.search(&index.state.fields, everything(), caller);
+    let search = |caller| {
+        let stop = Stop::new(caller, soon());
+        snapshot.search(&index.state.fields, everything(), stop)
+    };
     let caller = Arc::new(());
     assert_eq!(search(Arc::downgrade(&caller)).unwrap().total, 1);
     assert!(search(Weak::new()).is_err());
+}
+
+#[tokio::test]
+async fn a_search_past_its_cutoff_answers_degraded() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = TantivyIndex::open(folder.path()).unwrap();
+    write(&index, vec![document(1)], checkpoint(1)).await;
+    let snapshot = index.state.newest();
+    let caller = Arc::new(());
+    for (cutoff, expected) in [(soon(), (1, false)), (Instant::now(), (0, true))] {
+        let stop = Stop::new(Arc::downgrade(&caller), cutoff);
+        let hits = snapshot
+            .search(&index.state.fields, everything(), stop)
+            .unwrap();
+        assert_eq!((hits.total, hits.degraded), expected);
+        assert_eq!(hits.checkpoint, Some(checkpoint(1)));
+    }
+}
+
+#[tokio::test]
+async fn the_terms_of_a_word_are_read_until_the_search_must_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = TantivyIndex::open(folder.path()).unwrap();
+    write(&index, vec![document(1), document(2)], checkpoint(1)).await;
+    let searcher = index.state.reader.searcher();
+    let segment = searcher.segment_reader(0);
+    let field = index.state.fields.texts()[0].field;
+    let caller = Arc::new(());
+    let found = |stop| {
+        let stop = Arc::new(stop);
+        let terms = [
+            Ok(TermsQuery::beginning(field, "q", &stop)),
+            TermsQuery::near(field, "q", 1, &stop),
+        ];
+        terms.map(|terms| {
+            Ok::<_, TantivyError>(terms?.scorer(segment, 1.0)?.count_including_deleted())
+        })
+    };
+    let open = found(Stop::new(Arc::downgrade(&caller), soon()));
+    assert!(open.iter().all(|count| matches!(count, Ok(2))), "{open:?}");
+    let cut = found(Stop::new(Arc::downgrade(&caller), Instant::now()));
+    assert!(cut.iter().all(|count| matches!(count, Ok(0))), "{cut:?}");
+    let gone = found(Stop::new(Weak::new(), soon()));
+    assert!(gone.iter().all(Result::is_err), "{gone:?}");
 }
 
 #[tokio::test]

@@ -16,6 +16,9 @@ use crate::{
     search::{Document, tokens},
 };
 
+/// Bounds a part of a word of a dense script, in characters.
+const MAX_PART_CHARS: usize = 12;
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Indexed {
     pub(super) row: Row,
@@ -49,8 +52,8 @@ impl From<&Document> for Indexed {
         let names = names.into_iter().map(|name| words(name));
         Self {
             row: *row,
-            order_id: words(&order.order_id),
-            tracking_number: words(&order.tracking_number),
+            order_id: id_words(&order.order_id),
+            tracking_number: id_words(&order.tracking_number),
             customer_name: words(&order.customer_name),
             product_names: names.filter(|name| !name.is_empty()).collect(),
             shipping_address: words(&order.shipping_address),
@@ -70,8 +73,35 @@ impl From<&Document> for Indexed {
 }
 
 /// Returns the words of a text, in the order of the text, joined by spaces.
+///
+/// Meilisearch matches whole words and the beginning of the last one. So a word of a dense script is
+/// followed by what begins at each of its later characters, and by itself with the words after it, as
+/// if there were no spaces.
 fn words(text: &str) -> String {
-    tokens::sequence(text).join(" ")
+    let segments = tokens::segments(text);
+    let mut words = Vec::new();
+    for run in segments.chunk_by(|_, next| next.continues) {
+        for (index, word) in run.iter().enumerate() {
+            words.push(word.text.clone());
+            let parts =
+                (1..word.starts.len()).map(|start| word.part(start..start + MAX_PART_CHARS));
+            words.extend(parts.map(str::to_owned));
+            if index + 1 < run.len() {
+                let joined = tokens::joined(&run[index..]);
+                words.push(joined.part(0..MAX_PART_CHARS).to_owned());
+            }
+        }
+    }
+    words.join(" ")
+}
+
+/// Returns the words of an id, and the id without its separators.
+fn id_words(id: &str) -> String {
+    let mut words = tokens::texts(id);
+    if words.len() > 1 {
+        words.push(words.concat());
+    }
+    words.join(" ")
 }
 
 /// Splits a number into `high` and `low`, so that it is `high` * 2^32 + `low`.

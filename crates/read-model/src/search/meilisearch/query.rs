@@ -10,6 +10,7 @@ use meilisearch_sdk::{
 use super::{
     document::{halves, key},
     http::Http,
+    settings::LOCALES,
 };
 use crate::{
     Row,
@@ -52,11 +53,12 @@ impl From<SearchRequest> for Query {
         // The first page, and pages by score, count all matches. A later page of a sort excludes
         // earlier hits, so another search counts.
         let counts = request.after.is_none() || request.sort.is_none();
-        let words: Vec<_> = tokens::sequence(&request.query);
+        let words: Vec<_> = tokens::texts(&request.query);
         let mut conditions = conditions(&request.filter);
         if words.is_empty() {
             // Without words every document matches, including the checkpoint, which has no row.
-            conditions.push("row >= 0".to_owned());
+            let is_blank = request.query.trim().is_empty();
+            conditions.push(if is_blank { "row >= 0" } else { "row < 0" }.to_owned());
         }
         let (mut offset, mut newest) = (0, request.newest);
         match (request.sort, request.after) {
@@ -109,6 +111,7 @@ impl Query {
         query
             .with_query(&words)
             .with_matching_strategy(MatchingStrategies::ALL)
+            .with_locales(&LOCALES)
             .with_attributes_to_retrieve(Selectors::Some(&shown))
             .with_offset(self.offset)
             .with_limit(self.limit.saturating_add(1));

@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use meilisearch_sdk::settings::{
-    FacetSortValue, FacetingSettings, MinWordSizeForTypos, PaginationSetting, Settings,
-    TypoToleranceSettings,
+    FacetSortValue, FacetingSettings, LocalizedAttributes, MinWordSizeForTypos, PaginationSetting,
+    Settings, TypoToleranceSettings,
 };
 
 use crate::{digest::digest64, projection::SCHEMA, request::MAX_FACET_VALUES};
 
 /// The version of the documents in the index. Raise it with every change of [`super::document`], so
 /// that every index is rebuilt.
-const MAPPING_VERSION: u32 = 1;
+const MAPPING_VERSION: u32 = 2;
 
 /// Bounds a search in the server, in milliseconds, after which it returns a degraded result. The
 /// bound is below the timeout of a search, so that a slow search still has an answer.
@@ -58,6 +58,10 @@ const SORTABLE_FIELDS: [&str; 7] = [
     "total_low",
 ];
 
+/// The language of all texts, which keeps Meilisearch from splitting words. It would guess a language
+/// for each text, and split the same word in different ways.
+pub(super) const LOCALES: [&str; 1] = ["eng"];
+
 /// The ranking rules. A requested sort order comes before all others, and equally good matches come
 /// newest first.
 const RANKING_RULES: [&str; 7] = [
@@ -98,6 +102,10 @@ pub(super) fn settings() -> Settings {
             max_values_per_facet: 10 * MAX_FACET_VALUES,
             sort_facet_values_by: Some(by_count),
         })
+        .with_localized_attributes([LocalizedAttributes {
+            locales: LOCALES.map(str::to_owned).to_vec(),
+            attribute_patterns: vec!["*".to_owned()],
+        }])
         .with_search_cutoff(SEARCH_CUTOFF_MILLIS)
 }
 

@@ -1,0 +1,267 @@
+//! Scripts: texts of every script are found as people type them.
+
+use super::{Document, Fixture, customer, document, filled, found, item};
+
+fn address(row: u64, address: &str) -> Document {
+    document(row, |order| order.shipping_address = address.into())
+}
+
+fn product(row: u64, name: &str) -> Document {
+    document(row, |order| order.items = vec![item("p", name)])
+}
+
+/// Asserts that each query finds exactly these rows, in any order.
+async fn assert_found(fixture: &dyn Fixture, documents: Vec<Document>, cases: &[(&str, &[u64])]) {
+    let engine = filled(fixture, documents).await;
+    let mut wrong = Vec::new();
+    for (query, expected) in cases {
+        let mut rows: Vec<_> = found(&*engine, query)
+            .await
+            .iter()
+            .map(|row| row.0)
+            .collect();
+        rows.sort_unstable();
+        if rows != *expected {
+            wrong.push(format!("{query:?} finds {rows:?} instead of {expected:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+pub(crate) async fn words_without_spaces_are_found_by_their_parts(fixture: &dyn Fixture) {
+    let documents = vec![
+        customer(1, "김철수"),
+        address(2, "서울특별시 강남구 테헤란로 123"),
+        product(3, "제주 유기농녹차 100g"),
+        customer(4, "山田太郎"),
+        address(5, "東京都渋谷区神南一丁目19番11号"),
+        address(6, "東京都港区六本木ヒルズ"),
+        address(7, "上海市浦东新区世纪大道100号"),
+        product(8, "ชาเขียวน้ำผึ้ง"),
+        product(9, "ກາເຟລາວ"),
+        product(10, "កាហ្វេខ្មែរ"),
+        customer(11, "Nobody"),
+    ];
+    let cases: [(&str, &[u64]); 23] = [
+        ("김철수", &[1]),
+        ("철수", &[1]),
+        ("서울", &[2]),
+        ("특별시", &[2]),
+        ("강남구", &[2]),
+        ("테헤란로", &[2]),
+        ("테헤란로 123", &[2]),
+        ("테헤란로123", &[2]),
+        ("녹차", &[3]),
+        ("太郎", &[4]),
+        ("山田", &[4]),
+        ("渋谷区", &[5]),
+        ("神南", &[5]),
+        ("東京都", &[5, 6]),
+        ("港区", &[6]),
+        ("六本木", &[6]),
+        ("ヒルズ", &[6]),
+        ("浦东新区", &[7]),
+        ("大道100号", &[7]),
+        ("น้ำ", &[8]),
+        ("เขียว", &[8]),
+        ("ລາວ", &[9]),
+        ("ខ្មែរ", &[10]),
+    ];
+    assert_found(fixture, documents, &cases).await;
+}
+
+pub(crate) async fn words_without_spaces_are_found_whole_however_long(fixture: &dyn Fixture) {
+    let long = "東京都渋谷区神南一丁目代々木公園前南口商店街振興組合";
+    let documents = vec![address(1, long), address(2, "東京都渋谷区神南一丁目代々木")];
+    let cases: [(&str, &[u64]); 3] = [
+        (long, &[1]),
+        ("渋谷区神南一丁目代々木公園", &[1]),
+        ("渋谷区神南一丁目代々木", &[1, 2]),
+    ];
+    assert_found(fixture, documents, &cases).await;
+}
+
+pub(crate) async fn names_are_found_with_spaces_and_without(fixture: &dyn Fixture) {
+    let documents = vec![
+        customer(1, "김 철수"),
+        customer(2, "김철수"),
+        customer(3, "山田　太郎"),
+        customer(4, "이영희"),
+    ];
+    let cases: [(&str, &[u64]); 4] = [
+        ("김철수", &[1, 2]),
+        ("김 철수", &[1, 2]),
+        ("山田太郎", &[3]),
+        ("이 영희", &[4]),
+    ];
+    assert_found(fixture, documents, &cases).await;
+}
+
+pub(crate) async fn hangul_is_found_while_it_is_being_typed(fixture: &dyn Fixture) {
+    let documents = vec![
+        customer(1, "김철수"),
+        customer(2, "박영희"),
+        customer(3, "닭과오리"),
+    ];
+    let cases: [(&str, &[u64]); 15] = [
+        ("ㄱ", &[1, 3]),
+        ("기", &[1]),
+        ("김", &[1]),
+        ("김ㅊ", &[1]),
+        ("김처", &[1]),
+        ("김철", &[1]),
+        ("김첤", &[1]),
+        ("김철ㅅ", &[1]),
+        ("김철수", &[1]),
+        ("철ㅅ", &[1]),
+        ("영흐", &[2]),
+        ("다", &[3]),
+        ("달", &[3]),
+        ("닭고", &[3]),
+        ("닭과", &[3]),
+    ];
+    assert_found(fixture, documents, &cases).await;
+}
+
+pub(crate) async fn hangul_forgives_a_wrong_letter(fixture: &dyn Fixture) {
+    let documents = vec![
+        customer(1, "김철수"),
+        customer(2, "서울"),
+        address(3, "테헤란로"),
+    ];
+    let cases: [(&str, &[u64]); 7] = [
+        ("김칠수", &[1]),
+        ("김철슈", &[1]),
+        ("김처수", &[1]),
+        ("김칠슈", &[]),
+        ("테해란로", &[3]),
+        ("태해란로", &[3]),
+        ("태해런로", &[]),
+    ];
+    assert_found(fixture, documents, &cases).await;
+}
+
+pub(crate) async fn case_and_marks_do_not_matter_in_any_script(fixture: &dyn Fixture) {
+    let documents = vec![
+        customer(1, "Οδυσσεύς Παπαδόπουλος"),
+        customer(2, "Сергей Королёв"),
+        customer(3, "שָׁלוֹם"),
+        customer(4, "أَحْمَد"),
+        customer(5, "Nguyễn Đặng"),
+        customer(6, "Işık Yıldız"),
+        customer(7, "ＡＢＣ ﾃﾚﾋﾞ"),
+        address(8, "شارع ١٢٣"),
+        customer(9, "हिन्दी चाय"),
+    ];
+    let cases: [(&str, &[u64]); 22] = [
+        ("ΟΔΥΣΣΕΥΣ", &[1]),
+        ("οδυσσευς", &[1]),
+        ("παπαδοπουλος", &[1]),
+        ("королев", &[2]),
+        ("КОРОЛЁВ", &[2]),
+        ("שלום", &[3]),
+        ("احمد", &[4]),
+        ("أحمد", &[4]),
+        ("nguyen", &[5]),
+        ("NGUYỄN", &[5]),
+        ("dang", &[5]),
+        ("isik", &[6]),
+        ("IŞIK", &[6]),
+        ("yildiz", &[6]),
+        ("YILDIZ", &[6]),
+        ("abc", &[7]),
+        ("テレビ", &[7]),
+        ("123", &[8]),
+        ("۱۲۳", &[8]),
+        ("हिन्दी", &[9]),
+        ("चाय", &[9]),
+        ("चा", &[9]),
+    ];
+    assert_found(fixture, documents, &cases).await;
+}
+
+pub(crate) async fn codes_are_found_with_separators_and_without(fixture: &dyn Fixture) {
+    let uuid = "0190a5b2-7c1e-7000-8000-abcdef012345";
+    let documents = vec![
+        document(1, |order| order.order_id = uuid.into()),
+        document(2, |order| {
+            order.tracking_number = "1Z999AA10123456784".into()
+        }),
+        document(3, |order| {
+            order.tracking_number = "RR 123 456 789 KR".into()
+        }),
+        product(4, "Chassis GR-123"),
+        product(5, "Chassis GR456"),
+    ];
+    let without: String = uuid.split('-').collect();
+    let cases: [(&str, &[u64]); 12] = [
+        (uuid, &[1]),
+        (&without, &[1]),
+        (&without[..20], &[1]),
+        ("1z999aa10123456784", &[2]),
+        ("1Z999AA1", &[2]),
+        ("RR123456789KR", &[3]),
+        ("RR 123 456 789 KR", &[3]),
+        ("GR123", &[4]),
+        ("gr-123", &[4]),
+        ("GR 123", &[4]),
+        ("gr-456", &[5]),
+        ("GR 456", &[5]),
+    ];
+    assert_found(fixture, documents, &cases).await;
+}
+
+pub(crate) async fn codes_are_found_in_any_groups(fixture: &dyn Fixture) {
+    let documents = vec![
+        document(1, |order| {
+            order.tracking_number = "1Z999AA10123456784".into();
+            order.customer_name = "김철수".into();
+        }),
+        document(2, |order| {
+            order.tracking_number = "1Z999AA10123456785".into()
+        }),
+    ];
+    let cases: [(&str, &[u64]); 5] = [
+        ("1Z 999 AA1 01 2345 6784", &[1]),
+        ("1Z 999 AA1 01 2345", &[1, 2]),
+        ("김철수 1Z 999 AA1 01 2345", &[1]),
+        ("1Z 999 AA1 01 2345 6784 김철수", &[1]),
+        ("1Z 999 AA1 02", &[]),
+    ];
+    assert_found(fixture, documents, &cases).await;
+}
+
+pub(crate) async fn an_exact_id_comes_first(fixture: &dyn Fixture) {
+    let documents = vec![
+        document(1, |order| order.order_id = "Order-1".into()),
+        document(2, |order| order.order_id = "order-1".into()),
+        document(3, |order| order.order_id = "Order-12".into()),
+        document(4, |order| {
+            order.items = vec![item("p", "Order 1"), item("q", "RR1")]
+        }),
+        document(5, |order| order.tracking_number = "RR1".into()),
+        document(6, |order| order.order_id = "RR1-7".into()),
+        document(7, |order| order.customer_name = "RR1".into()),
+    ];
+    let engine = filled(fixture, documents).await;
+    for (query, row) in [("Order-1", 1), ("order-1", 2), ("RR1", 5)] {
+        let rows = found(&*engine, query).await;
+        assert_eq!(
+            rows.first().map(|row| row.0),
+            Some(row),
+            "{query}: {rows:?}"
+        );
+    }
+}
+
+pub(crate) async fn a_text_without_letter_or_digit_finds_nothing(fixture: &dyn Fixture) {
+    let documents = (1..=3).map(|row| customer(row, "Lima 🎉!")).collect();
+    let engine = filled(fixture, documents).await;
+    for query in ["!!!", "-?!* \"", "🎉", "\u{301}"] {
+        assert!(found(&*engine, query).await.is_empty(), "{query:?}");
+    }
+    for query in ["", "  "] {
+        assert_eq!(found(&*engine, query).await, [3, 2, 1], "{query:?}");
+    }
+    assert_eq!(found(&*engine, "lima !!!").await, [3, 2, 1]);
+}

@@ -1,0 +1,130 @@
+//! The terms of the indexed texts.
+//!
+//! A plain word is one term. A word of a dense script has a term for each of its characters, which
+//! goes on to the end of the run or for [`WINDOW_CHARS`] characters. So a part of the word is the
+//! beginning of a term, while it is being typed and with typos too. Spaces do not end a run: `김 철수`
+//! is found as `김철수`, and the other way round.
+//!
+//! A term with a space at its end is a whole one: a dense word, or an id without its separators.
+
+use std::vec;
+
+use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
+
+use crate::search::tokens::{self, Segment};
+
+/// The analyzer of texts. Raise the number in its name with every change to the terms of a text, so
+/// that an index of the old analyzer has another schema.
+pub(super) const TEXT_ANALYZER: &str = "words-2";
+
+/// The analyzer of ids, whose name has a number for the same reason.
+pub(super) const ID_ANALYZER: &str = "ids-2";
+
+/// The number of characters of a term of a dense script.
+pub(super) const WINDOW_CHARS: usize = 8;
+
+/// Bounds a word in the index, in bytes.
+const MAX_WORD_BYTES: usize = 255;
+
+/// Ends a whole term.
+pub(super) const WHOLE: char = ' ';
+
+/// Splits a text, or an id, into terms.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Analyzer {
+    Text,
+    Id,
+}
+
+impl Tokenizer for Analyzer {
+    type TokenStream<'a> = Terms;
+
+    fn token_stream<'a>(&'a mut self, text: &'a str) -> Terms {
+        let segments = tokens::segments(text);
+        let terms = match self {
+            Self::Text => text_terms(&segments),
+            Self::Id => id_terms(&segments),
+        };
+        Terms {
+            following: terms.into_iter(),
+            token: Token::default(),
+        }
+    }
+}
+
+/// The terms of a text, in its order.
+pub(super) struct Terms {
+    following: vec::IntoIter<(usize, String)>,
+    token: Token,
+}
+
+impl TokenStream for Terms {
+    fn advance(&mut self) -> bool {
+        let Some((position, text)) = self.following.next() else {
+            return false;
+        };
+        self.token.position = position;
+        self.token.text = text;
+        true
+    }
+
+    fn token(&self) -> &Token {
+        &self.token
+    }
+
+    fn token_mut(&mut self) -> &mut Token {
+        &mut self.token
+    }
+}
+
+/// Returns the terms of a text with their positions: a plain word counts as one, and a dense word as
+/// its characters.
+fn text_terms(segments: &[Segment]) -> Vec<(usize, String)> {
+    let mut terms = Vec::new();
+    let mut position = 0;
+    for run in segments.chunk_by(|_, next| next.continues) {
+        match run {
+            [word] if !word.is_dense => {
+                if word.text.len() <= MAX_WORD_BYTES {
+                    terms.push((position, word.text.clone()));
+                }
+                position += 1;
+            }
+            run => {
+                add_run(run, position, &mut terms);
+                position += run.iter().map(|word| word.starts.len()).sum::<usize>();
+            }
+        }
+    }
+    terms
+}
+
+/// Adds the terms of a run. The last one is that of the last character: tantivy takes its position for
+/// the end of the text.
+fn add_run(run: &[Segment], first: usize, terms: &mut Vec<(usize, String)>) {
+    let mut start = first;
+    for word in run {
+        if word.starts.len() < WINDOW_CHARS {
+            terms.push((start, format!("{}{WHOLE}", word.text)));
+        }
+        start += word.starts.len();
+    }
+    let whole = tokens::joined(run);
+    for start in 0..whole.starts.len() {
+        let window = whole.part(start..start + WINDOW_CHARS);
+        terms.push((first + start, window.to_owned()));
+    }
+}
+
+/// Returns the words of an id, and the id without separators.
+fn id_terms(segments: &[Segment]) -> Vec<(usize, String)> {
+    let whole: String = segments.iter().map(|word| word.text.as_str()).collect();
+    let words = match segments {
+        [_] => &[],
+        words => words,
+    };
+    let words = words.iter().map(|word| word.text.clone());
+    let terms = words.chain((!whole.is_empty()).then(|| format!("{whole}{WHOLE}")));
+    let short = terms.filter(|term| term.len() <= MAX_WORD_BYTES);
+    short.map(|term| (0, term)).collect()
+}

@@ -1,0 +1,121 @@
+//! Matches the orders that have a term which begins as a word does, exactly or with typos.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::stop::Stop;
+use tantivy::postings::TermInfo;
+use tantivy::query::{
+    BitSetDocSet, ConstScorer, DfaWrapper, EmptyScorer, EnableScoring, Explanation, FuzzyTermQuery,
+    Query, Scorer, Weight,
+};
+use tantivy::schema::{Field, IndexRecordOption};
+use tantivy::{BitSet, DocId, InvertedIndexReader, Score, SegmentReader, TantivyError, Term};
+
+/// The query for the terms of a field.
+#[derive(Clone)]
+pub(super) struct TermsQuery {
+    field: Field,
+    accepted: Accepted,
+    stop: Arc<Stop>,
+}
+
+/// The terms that match.
+#[derive(Clone)]
+enum Accepted {
+    Beginning(String),
+    Near(Arc<DfaWrapper>),
+}
+
+impl TermsQuery {
+    /// Matches the terms that begin with `text`.
+    pub(super) fn beginning(field: Field, text: &str, stop: &Arc<Stop>) -> Self {
+        Self {
+            field,
+            accepted: Accepted::Beginning(text.to_owned()),
+            stop: Arc::clone(stop),
+        }
+    }
+
+    /// Matches the terms that begin with `text` after so many typos.
+    pub(super) fn near(
+        field: Field,
+        text: &str,
+        typos: u8,
+        stop: &Arc<Stop>,
+    ) -> tantivy::Result<Self> {
+        let term = Term::from_field_text(field, text);
+        let automaton = FuzzyTermQuery::new_prefix(term, typos, true).automaton()?;
+        Ok(Self {
+            field,
+            accepted: Accepted::Near(Arc::new(automaton)),
+            stop: Arc::clone(stop),
+        })
+    }
+
+    /// Calls `add` with each term that matches, until the search must stop.
+    fn for_each(
+        &self,
+        index: &InvertedIndexReader,
+        mut add: impl FnMut(&TermInfo) -> tantivy::Result<()>,
+    ) -> tantivy::Result<()> {
+        match &self.accepted {
+            Accepted::Beginning(text) => {
+                let mut terms = index.terms().range().ge(text).into_stream()?;
+                while terms.advance() && terms.key().starts_with(text.as_bytes()) {
+                    if self.stop.is_over()? {
+                        break;
+                    }
+                    add(terms.value())?;
+                }
+            }
+            Accepted::Near(automaton) => {
+                let mut terms = index.terms().search(&**automaton).into_stream()?;
+                while !self.stop.is_over()? && terms.advance() {
+                    add(terms.value())?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for TermsQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TermsQuery").field(&self.field).finish()
+    }
+}
+
+impl Query for TermsQuery {
+    fn weight(&self, _: EnableScoring<'_>) -> tantivy::Result<Box<dyn Weight>> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+impl Weight for TermsQuery {
+    fn scorer(&self, segment: &SegmentReader, boost: Score) -> tantivy::Result<Box<dyn Scorer>> {
+        let index = segment.inverted_index(self.field)?;
+        // Most words match no term of most fields, and then need no memory for each order.
+        let mut found: Option<BitSet> = None;
+        self.for_each(&index, |term| {
+            let found = found.get_or_insert_with(|| BitSet::with_max_value(segment.max_doc()));
+            let mut postings =
+                index.read_block_postings_from_terminfo(term, IndexRecordOption::Basic)?;
+            while !postings.docs().is_empty() {
+                for &document in postings.docs() {
+                    found.insert(document);
+                }
+                postings.advance();
+            }
+            Ok(())
+        })?;
+        Ok(match found {
+            Some(found) => Box::new(ConstScorer::new(BitSetDocSet::from(found), boost)),
+            None => Box::new(EmptyScorer),
+        })
+    }
+
+    fn explain(&self, _: &SegmentReader, _: DocId) -> tantivy::Result<Explanation> {
+        Err(TantivyError::InvalidArgument("scores are constant".into()))
+    }
+}
