@@ -10,7 +10,7 @@ use read_model::{
 };
 use telemetry::metrics;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
     time::{Instant, sleep},
 };
 use tokio_util::sync::CancellationToken;

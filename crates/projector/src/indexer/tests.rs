@@ -13,7 +13,7 @@ use read_model::{
     },
     store::{ChangeCursor, Parked, Writer},
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tonic::transport::Channel;
 use wire::{Bearer, Connection, convert};
 
