@@ -22,6 +22,7 @@
 //!
 //! This crate knows events only through the contract, never the log that stores them.
 
+mod aggregate;
 pub mod digest;
 pub mod generations;
 pub mod progress;
@@ -31,4 +32,5 @@ mod row;
 pub mod search;
 pub mod store;
 
+pub use aggregate::AggregateId;
 pub use row::Row;

@@ -6,7 +6,7 @@ use contract::orders::v1::{
     AggregateType, OrderCreated, OrderDelivered, RecordedEvent, recorded_event::Payload,
 };
 use read_model::{
-    Row,
+    AggregateId, Row,
     generations::NextGeneration,
     search::{
         Applied, Claimed, Document, Engine, Hits, IndexDifference, SearchRequest, WriteLimits,
@@ -277,7 +277,8 @@ async fn only_the_document_that_the_engine_refuses_is_parked() {
     let running = Running::start(indexer);
     running.progress.wait_for(40).await;
     let refused = parked.recv().await.unwrap();
-    assert_eq!((&refused.order_id[..], refused.position), ("o23", 23));
+    assert_eq!(refused.aggregate, AggregateId::order("o23"));
+    assert_eq!(refused.position, 23);
     assert_eq!(refused.error, "too long");
     assert!(parked.try_recv().is_err());
     let mut rows = engine.rows.lock().unwrap().clone();

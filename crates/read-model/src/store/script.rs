@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use contract::google::r#type::Money;
+use contract::{google::r#type::Money, orders::v1::AggregateType};
 use prost::Message as _;
 use prost_types::Timestamp;
 use sqlx::{
@@ -19,7 +19,7 @@ use super::{
     batch::{Batch, Name, ParkedChange},
     statistics::Deltas,
 };
-use crate::{Row, search::Document};
+use crate::{AggregateId, Row, search::Document};
 
 /// A transaction as one text. Each call is a round trip to SQLite's thread, so one text costs one.
 #[derive(Default)]
@@ -43,17 +43,18 @@ impl Script {
 
     pub(super) fn park(
         &mut self,
-        orders: impl IntoIterator<Item = (Projection, Parked)>,
+        parked: impl IntoIterator<Item = (Projection, Parked)>,
     ) -> Result<(), BoxDynError> {
         self.insert(
-            "INSERT INTO parked (projection, order_id, position, error, events) ",
-            5,
-            " ON CONFLICT (projection, order_id) DO UPDATE SET position = excluded.position, \
-             error = excluded.error, events = excluded.events",
-            orders,
+            "INSERT INTO parked (projection, aggregate_type, aggregate_id, position, error, events) ",
+            6,
+            " ON CONFLICT (projection, aggregate_id, aggregate_type) DO UPDATE SET \
+             position = excluded.position, error = excluded.error, events = excluded.events",
+            parked,
             |script, (projection, parked)| {
                 script.bind(projection.name())?;
-                script.bind(parked.order_id)?;
+                script.bind(i32::from(parked.aggregate.kind))?;
+                script.bind(parked.aggregate.id)?;
                 script.bind(parked.position.cast_signed())?;
                 script.bind(parked.error)?;
                 script.bind(parked.events.cast_signed())
@@ -64,12 +65,14 @@ impl Script {
     pub(super) fn unpark(
         &mut self,
         projection: Projection,
-        order_id: &str,
+        aggregate: &AggregateId,
     ) -> Result<(), BoxDynError> {
-        self.sql
-            .push_str("DELETE FROM parked WHERE projection = ? AND order_id = ?;");
+        self.sql.push_str(
+            "DELETE FROM parked WHERE projection = ? AND aggregate_type = ? AND aggregate_id = ?;",
+        );
         self.bind(projection.name())?;
-        self.bind(order_id.to_owned())
+        self.bind(i32::from(aggregate.kind))?;
+        self.bind(aggregate.id.clone())
     }
 
     pub(super) fn queue_reindex(
@@ -87,6 +90,19 @@ impl Script {
                 script.bind(1)
             },
         )
+    }
+
+    /// Queues the orders that show the name of this customer or product.
+    pub(super) fn queue_reindex_of_name(&mut self, named: &AggregateId) -> Result<(), BoxDynError> {
+        let select = match named.kind {
+            AggregateType::Customer => "SELECT row, 1 FROM orders WHERE customer_id = ?",
+            _ => "SELECT row, 1 FROM order_products WHERE product_id = ?",
+        };
+        self.sql.push_str("INSERT INTO again (row, times) ");
+        self.sql.push_str(select);
+        self.sql
+            .push_str(" ON CONFLICT (row) DO UPDATE SET times = times + 1;");
+        self.bind(named.id.clone())
     }
 
     fn bind<'q>(
@@ -164,6 +180,9 @@ impl Script {
         )?;
         self.add_statistics(batch.statistics)?;
         self.set_checkpoint(checkpoint)?;
+        for aggregate in batch.unparked {
+            self.unpark(Projection::Documents, &aggregate)?;
+        }
         self.update_parked(batch.parked)?;
         Ok(self.commit())
     }
@@ -235,19 +254,19 @@ impl Script {
         )
     }
 
-    /// Parks the orders with an error, and counts the new events of orders parked before.
+    /// Parks the aggregates with an error, and counts the new events of orders parked before.
     fn update_parked(
         &mut self,
-        changes: BTreeMap<String, ParkedChange>,
+        changes: BTreeMap<AggregateId, ParkedChange>,
     ) -> Result<(), BoxDynError> {
         let (new, waiting): (Vec<_>, Vec<_>) = changes
             .into_iter()
             .filter(|(_, change)| change.events > 0)
             .partition(|(_, change)| change.error.is_some());
-        let new = new.into_iter().filter_map(|(order_id, change)| {
+        let new = new.into_iter().filter_map(|(aggregate, change)| {
             let error = change.error?;
             let parked = Parked {
-                order_id,
+                aggregate,
                 position: error.position,
                 error: error.fault.to_string(),
                 events: change.events,
@@ -255,13 +274,15 @@ impl Script {
             Some((Projection::Documents, parked))
         });
         self.park(new)?;
-        for (order_id, change) in waiting {
+        for (aggregate, change) in waiting {
             self.sql.push_str(
-                "UPDATE parked SET events = events + ? WHERE projection = ? AND order_id = ?;",
+                "UPDATE parked SET events = events + ? \
+                 WHERE projection = ? AND aggregate_type = ? AND aggregate_id = ?;",
             );
             self.bind(change.events.cast_signed())?;
             self.bind(Projection::Documents.name())?;
-            self.bind(order_id)?;
+            self.bind(i32::from(aggregate.kind))?;
+            self.bind(aggregate.id)?;
         }
         Ok(())
     }

@@ -205,10 +205,10 @@ async fn lines(snapshot: &mut Snapshot, scope: Scope, subject: &str) -> Result<V
 /// Returns the number of parked orders: those of a customer, or all.
 async fn parked_orders(snapshot: &mut Snapshot, customer_id: Option<&str>) -> Result<u64, Error> {
     let sql = match customer_id {
-        None => "SELECT count(*) FROM parked WHERE projection = ?1",
+        None => "SELECT count(*) FROM parked WHERE projection = ?1 AND aggregate_type = 1",
         Some(_) => {
-            "SELECT count(*) FROM parked CROSS JOIN orders USING (order_id) \
-             WHERE projection = ?1 AND customer_id = ?2"
+            "SELECT count(*) FROM parked CROSS JOIN orders ON order_id = aggregate_id \
+             WHERE projection = ?1 AND aggregate_type = 1 AND customer_id = ?2"
         }
     };
     let mut count = sqlx::query_scalar(sql).bind(Projection::Documents.name());

@@ -25,6 +25,7 @@ use wire::convert;
 
 use super::*;
 use crate::{
+    AggregateId,
     projection::evolve,
     request::{Bound, Cursor, FacetField, OrderFilter, Sort, SortField},
     search::Document,
