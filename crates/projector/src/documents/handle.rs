@@ -57,6 +57,16 @@ pub(crate) enum RetryError {
     Log(AggregateId, Status),
 }
 
+/// The requests to a handle of [`DocumentsHandle::that_only_parks`].
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct Parking {
+    /// The orders that the index refused.
+    pub(crate) parked: mpsc::Receiver<Parked>,
+    /// The rows of orders that the index accepted while any order was parked.
+    pub(crate) unparked: mpsc::Receiver<Vec<Row>>,
+}
+
 /// Sends requests to the documents' writer, and reports its progress.
 #[derive(Debug, Clone)]
 pub(crate) struct DocumentsHandle {
@@ -69,19 +79,30 @@ impl DocumentsHandle {
         Self { requests, progress }
     }
 
-    /// Returns a handle that only parks, and the receiver of the parked orders.
+    /// Returns a handle that only parks and unparks, and receives what it is asked to.
     #[cfg(test)]
-    pub(crate) fn that_only_parks() -> (Self, mpsc::Receiver<Parked>) {
+    pub(crate) fn that_only_parks() -> (Self, Parking) {
         let (sender, mut requests) = mpsc::channel(1);
         let (parks, parked) = mpsc::channel(10);
+        let (unparks, unparked) = mpsc::channel(10);
         tokio::spawn(async move {
-            while let Some(WriterRequest::Park(order, done)) = requests.recv().await {
-                parks.send(order).await.unwrap();
+            while let Some(request) = requests.recv().await {
+                let done = match request {
+                    WriterRequest::Park(order, done) => {
+                        parks.send(order).await.unwrap();
+                        done
+                    }
+                    WriterRequest::UnparkIndexed(rows, done) => {
+                        unparks.send(rows).await.unwrap();
+                        done
+                    }
+                    request => unreachable!("{request:?}"),
+                };
                 done.send(Ok(())).unwrap();
             }
         });
         let progress = Progress::new(String::new(), 0, 1);
-        (Self::new(sender, progress), parked)
+        (Self::new(sender, progress), Parking { parked, unparked })
     }
 
     /// Returns the progress of the documents.

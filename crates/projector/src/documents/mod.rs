@@ -21,6 +21,8 @@ use crate::{
 mod handle;
 mod retry;
 
+#[cfg(test)]
+pub(crate) use handle::Parking;
 pub(crate) use handle::{DocumentsHandle, DocumentsSwitch, RetryError};
 use handle::{Switched, WriterRequest};
 
