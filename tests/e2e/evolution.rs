@@ -8,7 +8,7 @@ use contract::{encoded, orders::v1::*};
 use e2e::{Clients, Server};
 use prost::Message as _;
 use sqlx::Connection as _;
-use test_support::{assert_refused, order, request, sqlite};
+use test_support::{assert_refused, order, request, sqlite, wait_until};
 use tonic::{Code, Request, Status, Streaming, codegen::http::uri::PathAndQuery};
 use tonic_prost::ProstCodec;
 
@@ -268,6 +268,10 @@ async fn g6_an_event_of_a_newer_schema_stops_streams_and_projection_instead_of_b
     let (events, ended) = streamed(&clients, at as u64).await;
     ended.unwrap();
     assert_eq!(events.len(), 1, "the later events can be read");
+    wait_until("the documents follow the log", async || {
+        clients.search("", 0).await.is_ok()
+    })
+    .await;
     let behind = GetOrderRequest {
         max_wait: Some(prost_types::Duration::default()),
         ..request::order("d", at as u64 + 1)

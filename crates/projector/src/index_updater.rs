@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use prost::Message as _;
 use read_model::{
-    Row,
+    AggregateId, Row,
     search::{self, Document, Engine, IndexCheckpoint},
     store::{self, ChangeCursor, Checkpoint, Parked, Projection, Reader},
 };
@@ -228,7 +228,10 @@ impl IndexUpdater {
     /// Removes the parking of orders that the index has accepted in a later state. Nearly always no
     /// order is parked, and then it writes nothing.
     async fn unpark(&mut self, rows: Vec<Row>) -> Result<(), Error> {
-        let first = self.documents.parked(Projection::Search, "", 1).await?;
+        let first = self
+            .documents
+            .parked(Projection::Search, &AggregateId::default(), 1)
+            .await?;
         if !first.is_empty() && !rows.is_empty() {
             self.handle.unpark_indexed(rows).await?;
         }

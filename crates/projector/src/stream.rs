@@ -156,6 +156,32 @@ pub(crate) async fn is_in_log(nodes: &Nodes, token: &ResumeToken) -> Result<bool
     }
 }
 
+/// Returns the event at a position.
+///
+/// # Errors
+/// - `INTERNAL`: the log has no event there.
+/// - `DATA_LOSS`: not even the event's header can be decoded.
+/// - The status of the stream.
+pub(crate) async fn event(nodes: &Nodes, position: u64) -> Result<RecordedEvent, Status> {
+    let request = SubscribeRequest {
+        after_position: position.saturating_sub(1),
+        max_batch_size: 1,
+        ..SubscribeRequest::default()
+    };
+    let mut stream = subscribe(nodes.connection(), request).await?;
+    while let Some(response) = stream.message().await? {
+        let Some(event) = response.events.first() else {
+            continue;
+        };
+        let event = decode(event)?;
+        if event.position == position {
+            return Ok(event);
+        }
+        break;
+    }
+    Err(Status::internal(format!("event {position} is missing")))
+}
+
 /// Calls `Subscribe` like the generated client, but keeps the events encoded. One event that cannot
 /// be decoded must not end the stream of all others.
 async fn subscribe(

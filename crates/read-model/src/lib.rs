@@ -22,6 +22,7 @@
 //!
 //! This crate knows events only through the contract, never the log that stores them.
 
+mod aggregate;
 pub mod digest;
 pub mod generations;
 mod lists;
@@ -32,4 +33,5 @@ mod row;
 pub mod search;
 pub mod store;
 
+pub use aggregate::AggregateId;
 pub use row::Row;

@@ -1,4 +1,4 @@
-//! Applies one event to an order's document, without I/O.
+//! Applies one event to an order's document, or reads the name that it gives, without I/O.
 //!
 //! Documents carry no names here (`customer_name`, `product_name`): [`crate::store`] adds the names
 //! when it reads.
@@ -6,25 +6,28 @@
 use contract::{
     google::r#type::Money,
     orders::v1::{
-        Order, OrderCreated, OrderItem, OrderStatus, RecordedEvent, recorded_event::Payload,
+        AggregateType, CustomerRegistered, CustomerRenamed, Order, OrderCreated, OrderItem,
+        OrderStatus, ProductRegistered, ProductRenamed, RecordedEvent, recorded_event::Payload,
     },
 };
 use prost_types::Timestamp;
 use wire::convert;
 
-/// An event that does not fit the document, and that would make a wrong document.
+use crate::AggregateId;
+
+/// An event that does not fit the document or the name, and that would make a wrong one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("event {position} of order {order_id}: {fault}")]
+#[error("event {position} of {aggregate}: {fault}")]
 pub struct Error {
     /// The event's position in the log.
     pub position: u64,
     /// The event's aggregate.
-    pub order_id: String,
+    pub aggregate: AggregateId,
     /// The rule that the event breaks.
     pub fault: Fault,
 }
 
-/// A reason why an event does not fit the document.
+/// A reason why an event does not fit the document or the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// The order does not exist, and the event does not create it.
@@ -59,19 +62,65 @@ pub const SCHEMA: u32 = 1;
 /// # Errors
 /// [`Fault`] names each case. The document stays unchanged.
 pub fn evolve(order: &mut Option<Order>, event: &RecordedEvent) -> Result<(), Error> {
-    next(order, event).map_err(|fault| Error {
+    next(order, event).map_err(|fault| error(event, fault))
+}
+
+/// Returns the name that an event gives to its customer or product.
+///
+/// Returns `None` for an event of a type that this version of the contract does not know. Such an
+/// event has a time. A damaged event has none: only its header could be decoded.
+///
+/// # Errors
+/// [`Fault::Malformed`]: the time or the name is missing, or the payload is that of another
+/// aggregate.
+pub fn name(event: &RecordedEvent) -> Result<Option<&str>, Error> {
+    given(event).map_err(|fault| error(event, fault))
+}
+
+fn given(event: &RecordedEvent) -> Result<Option<&str>, Fault> {
+    time(event)?;
+    let name = match (event.aggregate_type(), &event.payload) {
+        (_, None) => return Ok(None),
+        (
+            AggregateType::Customer,
+            Some(
+                Payload::CustomerRegistered(CustomerRegistered { name })
+                | Payload::CustomerRenamed(CustomerRenamed { name }),
+            ),
+        )
+        | (
+            AggregateType::Product,
+            Some(
+                Payload::ProductRegistered(ProductRegistered { name })
+                | Payload::ProductRenamed(ProductRenamed { name }),
+            ),
+        ) => name,
+        _ => return Err(Fault::Malformed("payload")),
+    };
+    match name.is_empty() {
+        true => Err(Fault::Malformed("name")),
+        false => Ok(Some(name.as_str())),
+    }
+}
+
+fn error(event: &RecordedEvent, fault: Fault) -> Error {
+    Error {
         position: event.position,
-        order_id: event.aggregate_id.clone(),
+        aggregate: AggregateId::of(event),
         fault,
-    })
+    }
+}
+
+fn time(event: &RecordedEvent) -> Result<Timestamp, Fault> {
+    event
+        .occurred_at
+        .filter(|time| convert::nanoseconds(time).is_some())
+        .ok_or(Fault::Malformed("occurred_at"))
 }
 
 fn next(order: &mut Option<Order>, event: &RecordedEvent) -> Result<(), Fault> {
     let expected = order.as_ref().map_or(1, |order| order.version + 1);
-    let at = event
-        .occurred_at
-        .filter(|time| convert::nanoseconds(time).is_some())
-        .ok_or(Fault::Malformed("occurred_at"))?;
+    let at = time(event)?;
     if let (Some(_), Some(Payload::OrderCreated(_))) = (&order, &event.payload) {
         return Err(Fault::Exists);
     }

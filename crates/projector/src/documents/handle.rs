@@ -1,7 +1,7 @@
 //! The handle of the documents' writer, and the requests that it sends.
 
 use read_model::{
-    Row,
+    AggregateId, Row,
     generations::{Generation, Generations},
     progress::Progress,
     store::{self, Parked, ReindexEntry, TotalsCheck, Writer},
@@ -28,7 +28,7 @@ pub(super) type Switched = oneshot::Sender<Result<(), FailedSwitch>>;
 pub(super) enum WriterRequest {
     Switch(Box<DocumentsSwitch>, Switched),
     Retry {
-        order_ids: Vec<String>,
+        parked: Vec<AggregateId>,
         retried: oneshot::Sender<Result<Retried, RetryError>>,
     },
     Park(Parked, oneshot::Sender<Result<(), store::Error>>),
@@ -37,24 +37,34 @@ pub(super) enum WriterRequest {
     RemoveReindexed(Vec<ReindexEntry>, oneshot::Sender<Result<(), store::Error>>),
 }
 
-/// The result of a retry of parked orders.
+/// The result of a retry of parked aggregates.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Retried {
-    /// Ids of the orders whose events are all projected now.
-    pub(crate) projected: Vec<String>,
-    /// Ids of the orders that are still parked.
-    pub(crate) parked: Vec<String>,
+    /// The number of aggregates whose events are all projected now.
+    pub(crate) projected: u64,
+    /// The number of aggregates that are still parked.
+    pub(crate) parked: u64,
 }
 
-/// Why a retry of parked orders failed.
+/// Why a retry of parked aggregates failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RetryError {
     /// The documents could not be read or written.
     #[error(transparent)]
     Store(#[from] store::Error),
-    /// The history of this order could not be read from the log.
-    #[error("the history of order {0} cannot be read: {1}")]
-    Log(String, Status),
+    /// The events of this aggregate could not be read from the log.
+    #[error("the events of {0} cannot be read: {1}")]
+    Log(AggregateId, Status),
+}
+
+/// The requests to a handle of [`DocumentsHandle::that_only_parks`].
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct Parking {
+    /// The orders that the index refused.
+    pub(crate) parked: mpsc::Receiver<Parked>,
+    /// The rows of orders that the index accepted while any order was parked.
+    pub(crate) unparked: mpsc::Receiver<Vec<Row>>,
 }
 
 /// Sends requests to the documents' writer, and reports its progress.
@@ -69,19 +79,30 @@ impl DocumentsHandle {
         Self { requests, progress }
     }
 
-    /// Returns a handle that only parks, and the receiver of the parked orders.
+    /// Returns a handle that only parks and unparks, and receives what it is asked to.
     #[cfg(test)]
-    pub(crate) fn that_only_parks() -> (Self, mpsc::Receiver<Parked>) {
+    pub(crate) fn that_only_parks() -> (Self, Parking) {
         let (sender, mut requests) = mpsc::channel(1);
         let (parks, parked) = mpsc::channel(10);
+        let (unparks, unparked) = mpsc::channel(10);
         tokio::spawn(async move {
-            while let Some(WriterRequest::Park(order, done)) = requests.recv().await {
-                parks.send(order).await.unwrap();
+            while let Some(request) = requests.recv().await {
+                let done = match request {
+                    WriterRequest::Park(order, done) => {
+                        parks.send(order).await.unwrap();
+                        done
+                    }
+                    WriterRequest::UnparkIndexed(rows, done) => {
+                        unparks.send(rows).await.unwrap();
+                        done
+                    }
+                    request => unreachable!("{request:?}"),
+                };
                 done.send(Ok(())).unwrap();
             }
         });
         let progress = Progress::new(String::new(), 0, 1);
-        (Self::new(sender, progress), parked)
+        (Self::new(sender, progress), Parking { parked, unparked })
     }
 
     /// Returns the progress of the documents.
@@ -112,15 +133,15 @@ impl DocumentsHandle {
             .await
     }
 
-    /// Projects the events of the given parked orders from their histories.
+    /// Projects the events of the given parked aggregates from the log.
     ///
     /// # Errors
-    /// - [`RetryError::Log`]: the history of an order cannot be read.
+    /// - [`RetryError::Log`]: the events of an aggregate cannot be read.
     /// - [`RetryError::Store`]: the documents cannot be written, or the projector has stopped.
     ///
-    /// Orders retried before the error stay projected.
-    pub(crate) async fn retry(&self, order_ids: Vec<String>) -> Result<Retried, RetryError> {
-        self.ask(|retried| WriterRequest::Retry { order_ids, retried })
+    /// Aggregates retried before the error stay projected.
+    pub(crate) async fn retry(&self, parked: Vec<AggregateId>) -> Result<Retried, RetryError> {
+        self.ask(|retried| WriterRequest::Retry { parked, retried })
             .await?
     }
 

@@ -1,19 +1,15 @@
 //! The documents: follows the log through EventService and applies its events.
 
-use std::{
-    pin::pin,
-    time::{Duration, SystemTime},
-};
+use std::{pin::pin, time::SystemTime};
 
-use contract::orders::v1::{GetOrderHistoryRequest, SubscribeResponse};
+use contract::orders::v1::SubscribeResponse;
 use read_model::{
     generations::{Generation, Generations, NextGeneration},
     progress::Progress,
     store::{self, Reader, Writer},
 };
-use tokio::{sync::mpsc, time::timeout};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Status};
 
 use crate::{
     Nodes,
@@ -23,15 +19,12 @@ use crate::{
 };
 
 mod handle;
+mod retry;
 
+#[cfg(test)]
+pub(crate) use handle::Parking;
 pub(crate) use handle::{DocumentsHandle, DocumentsSwitch, RetryError};
-use handle::{Retried, Switched, WriterRequest};
-
-/// Maximum time for a node to return the history of an order.
-const HISTORY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Maximum number of parked orders that are retried after a switch.
-const MAX_RETRIED_ORDERS: u32 = 1000;
+use handle::{Switched, WriterRequest};
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -328,8 +321,8 @@ impl Documents {
                 let _ = switched.send(Err((store::Error::Diverged, next.writer)));
             }
             WriterRequest::Switch(next, switched) => self.pending = Some((*next, switched)),
-            WriterRequest::Retry { order_ids, retried } => {
-                let _ = retried.send(self.retry(order_ids).await);
+            WriterRequest::Retry { parked, retried } => {
+                let _ = retried.send(self.retry(parked).await);
             }
             WriterRequest::Park(refused, done) => {
                 let _ = done.send(self.writer.park(&refused).await);
@@ -350,44 +343,5 @@ impl Documents {
                 let _ = done.send(self.writer.remove_reindexed(&entries).await);
             }
         }
-    }
-
-    /// Retries the orders that the new generation parked while it was filled. The old generation
-    /// may have projected them by a later retry.
-    async fn retry_parked(&mut self) {
-        let parked = match self.writer.parked_orders(MAX_RETRIED_ORDERS).await {
-            Ok(parked) => parked,
-            Err(error) => return tracing::warn!(%error, "parked orders are not retried"),
-        };
-        if let Err(error) = self.retry(parked).await {
-            tracing::warn!(%error, "parked orders are not retried");
-        }
-    }
-
-    async fn retry(&mut self, order_ids: Vec<String>) -> Result<Retried, RetryError> {
-        let mut retried = Retried::default();
-        for order_id in order_ids {
-            let request = GetOrderHistoryRequest {
-                order_id: order_id.clone(),
-            };
-            let mut node = self.nodes.current();
-            let asked = timeout(HISTORY_TIMEOUT, node.get_order_history(request)).await;
-            let late = |_| Err(Status::deadline_exceeded("no answer"));
-            let events = match asked.unwrap_or_else(late) {
-                Ok(history) => history.into_inner().events,
-                // The node cannot read the history, so the order stays parked.
-                Err(status) if status.code() == Code::Internal => {
-                    retried.parked.push(order_id);
-                    continue;
-                }
-                Err(status) => return Err(RetryError::Log(order_id, status)),
-            };
-            if self.writer.retry(&order_id, &events).await? {
-                retried.projected.push(order_id);
-            } else {
-                retried.parked.push(order_id);
-            }
-        }
-        Ok(retried)
     }
 }

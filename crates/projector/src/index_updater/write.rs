@@ -3,7 +3,7 @@
 use std::fmt;
 
 use read_model::{
-    Row,
+    AggregateId, Row,
     search::{Applied, Document, IndexCheckpoint},
     store::{ChangeCursor, Parked},
 };
@@ -47,7 +47,7 @@ pub(super) fn rows(documents: &[Document]) -> Vec<Row> {
 /// Returns the parked entry of a document, without the error.
 pub(super) fn parked(document: &Document) -> Parked {
     Parked {
-        order_id: document.order.order_id.clone(),
+        aggregate: AggregateId::order(&document.order.order_id),
         position: document.order.position,
         error: String::new(),
         events: 0,

@@ -6,19 +6,24 @@ use contract::orders::v1::{
     AggregateType, OrderCreated, OrderDelivered, RecordedEvent, recorded_event::Payload,
 };
 use read_model::{
-    Row,
+    AggregateId, Row,
     generations::NextGeneration,
     search::{
         Applied, Claimed, Document, Engine, Hits, IndexDifference, SearchRequest, WriteLimits,
     },
-    store::{ChangeCursor, Parked, Writer},
+    store::{ChangeCursor, Writer},
 };
-use tokio::sync::Semaphore;
-use tokio::sync::oneshot;
+use tokio::{
+    sync::{Semaphore, oneshot},
+    time::timeout,
+};
 use tonic::transport::Channel;
 use wire::{Bearer, Connection, convert};
 
 use super::*;
+use crate::documents::Parking;
+
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// An engine that stores only its checkpoint, and applies a write for each permit.
 #[derive(Debug)]
@@ -27,7 +32,7 @@ struct Gated {
     checkpoint: watch::Sender<Option<IndexCheckpoint>>,
     write_limits: WriteLimits,
     /// The row of the document that the engine refuses.
-    refuses: Option<Row>,
+    refuses: Mutex<Option<Row>>,
     rows: Mutex<Vec<Row>>,
 }
 
@@ -54,7 +59,8 @@ impl Engine for Gated {
         checkpoint: IndexCheckpoint,
     ) -> Result<Applied, search::Error> {
         let rows: Vec<_> = documents.iter().map(|document| document.row).collect();
-        if self.refuses.is_some_and(|refused| rows.contains(&refused)) {
+        let refuses = *self.refuses.lock().unwrap();
+        if refuses.is_some_and(|refused| rows.contains(&refused)) {
             let refused = search::Error::Refused("too long".into());
             return Ok(Box::pin(async { Err(refused) }));
         }
@@ -125,13 +131,13 @@ fn created() -> Payload {
     })
 }
 
-/// Returns an indexer of documents made of `events`, with its engine, writer and parked orders.
+/// Returns an indexer of documents made of `events`, with its engine, writer and parking.
 async fn indexer(
     folder: &Path,
     events: &[RecordedEvent],
     write_limits: WriteLimits,
     refuses: Option<Row>,
-) -> (Indexer, Arc<Gated>, Writer, mpsc::Receiver<Parked>) {
+) -> (Indexer, Arc<Gated>, Writer, Parking) {
     let file = folder.join("read.db");
     let mut writer = Writer::open(&file, 1).await.unwrap();
     let last = events.last().unwrap().position;
@@ -141,11 +147,11 @@ async fn indexer(
         writes: Arc::new(Semaphore::new(0)),
         checkpoint: watch::Sender::new(None),
         write_limits,
-        refuses,
+        refuses: Mutex::new(refuses),
         rows: Mutex::default(),
     });
     let reader = writer.reader(1).await.unwrap();
-    let (documents, parked) = DocumentsHandle::that_only_parks();
+    let (documents, parking) = DocumentsHandle::that_only_parks();
     // No test here reads an index of another process, so the node is never called.
     let channel = Channel::from_static("http://127.0.0.1:1").connect_lazy();
     let node = Connection::new(channel, Bearer::default());
@@ -157,7 +163,7 @@ async fn indexer(
         true,
         Traces::default(),
     );
-    (indexer, engine, writer, parked)
+    (indexer, engine, writer, parking)
 }
 
 /// Returns the newest event that the index may have.
@@ -272,15 +278,16 @@ async fn only_the_document_that_the_engine_refuses_is_parked() {
     let folder = tempfile::tempdir().unwrap();
     let (documents, writes) = (16, 3);
     let write_limits = WriteLimits { documents, writes };
-    let (indexer, engine, _writer, mut parked) =
+    let (indexer, engine, _writer, mut parking) =
         indexer(folder.path(), &events, write_limits, Some(Row(23))).await;
     engine.writes.add_permits(1000);
     let running = Running::start(indexer);
     running.progress.wait_for(40).await;
-    let refused = parked.recv().await.unwrap();
-    assert_eq!((&refused.order_id[..], refused.position), ("o23", 23));
+    let refused = parking.parked.recv().await.unwrap();
+    assert_eq!(refused.aggregate, AggregateId::order("o23"));
+    assert_eq!(refused.position, 23);
     assert_eq!(refused.error, "too long");
-    assert!(parked.try_recv().is_err());
+    assert!(parking.parked.try_recv().is_err());
     let mut rows = engine.rows.lock().unwrap().clone();
     rows.sort_unstable();
     rows.dedup();
@@ -328,4 +335,29 @@ async fn g12_switch_to_an_index_of_another_history_is_refused() {
     let answered = answered.await.unwrap().unwrap_err();
     let expected = Error::OtherHistory.to_string();
     assert!(answered.to_string().ends_with(&expected), "{answered}");
+}
+
+#[tokio::test]
+async fn an_order_that_the_engine_refused_is_unparked_when_it_accepts_a_later_state() {
+    let events = [event(1, "a", 1, created()), event(2, "b", 1, created())];
+    let folder = tempfile::tempdir().unwrap();
+    let (documents, writes) = (16, 3);
+    let write_limits = WriteLimits { documents, writes };
+    let (indexer, engine, mut writer, mut parking) =
+        indexer(folder.path(), &events, write_limits, Some(Row(1))).await;
+    engine.writes.add_permits(1000);
+    let running = Running::start(indexer);
+    let refused = parking.parked.recv().await.unwrap();
+    assert_eq!(refused.aggregate, AggregateId::order("a"));
+    writer.park(&refused).await.unwrap();
+    running.progress.wait_for(2).await;
+    while let Ok(rows) = parking.unparked.try_recv() {
+        assert_eq!(rows, [Row(2)]);
+    }
+    *engine.refuses.lock().unwrap() = None;
+    let changed = event(3, "a", 2, Payload::OrderDelivered(OrderDelivered {}));
+    writer.apply("log", &[changed], 3).await.unwrap();
+    let unparked = timeout(DEADLINE, parking.unparked.recv()).await;
+    assert_eq!(unparked.unwrap().unwrap(), [Row(1)]);
+    running.stop().await;
 }

@@ -7,8 +7,8 @@ use std::{
 
 use contract::orders::v1::VerifyLogRequest;
 use read_model::{
-    generations, search,
-    store::{self, Checkpoint, Comparison, Difference, ReceiverClosed, Writer},
+    AggregateId, generations, search,
+    store::{self, Checkpoint, Comparison, Difference, Projection, ReceiverClosed, Writer},
 };
 use tokio::sync::{Mutex, mpsc};
 use tonic::Status;
@@ -21,6 +21,9 @@ use crate::{
     read_models::ReadModels,
     stream::{self, Stream},
 };
+
+/// Maximum number of parked aggregates read in one call.
+const MAX_READ_PARKED: u32 = 1000;
 
 /// Compares the log, the documents and the index. Clones share the scratch file.
 #[derive(Debug, Clone)]
@@ -152,14 +155,37 @@ impl Verifier {
     async fn verify_documents(&self, found: &Found) -> Result<(), Error> {
         let scratch = self.scratch.lock().await;
         let live = self.live.generations.live().map_err(store::Error::Files)?;
-        if !self.compare_file(&live.path, &scratch, found).await? {
-            // Lists are compared with the documents, which are wrong themselves.
-            return Ok(());
+        if self.compare_file(&live.path, &scratch, found).await? {
+            // Lists are compared with the documents, which must be right themselves.
+            match self.live.reader.compare_lists(found).await {
+                // The receiver is gone, as the comparison of the file would say.
+                Err(_) if found.is_closed() => return Err(Error::Cancelled),
+                compared => compared?,
+            }
         }
-        match self.live.reader.compare_lists(found).await {
-            // The receiver is gone, as the comparison of the file would say.
-            Err(_) if found.is_closed() => Err(Error::Cancelled),
-            compared => Ok(compared?),
+        self.report_parked(found).await
+    }
+
+    /// Reports each parked aggregate. The documents equal a new projection of the log, but lack its
+    /// event.
+    async fn report_parked(&self, found: &Found) -> Result<(), Error> {
+        let mut after = AggregateId::default();
+        loop {
+            let reader = &self.live.reader;
+            let page = reader.parked(Projection::Documents, &after, MAX_READ_PARKED);
+            let page = page.await?;
+            let Some(last) = page.last() else {
+                return Ok(());
+            };
+            after.clone_from(&last.aggregate);
+            for parked in page {
+                let problem = format!(
+                    "is parked since event {}: {}",
+                    parked.position, parked.error
+                );
+                let subject = parked.aggregate.to_string();
+                send(found, Difference { subject, problem }).await?;
+            }
         }
     }
 

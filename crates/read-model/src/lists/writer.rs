@@ -14,7 +14,7 @@ use tokio::{sync::watch, task::JoinHandle};
 use super::{
     Entry,
     schema::Fields,
-    snapshot::{Change, Snapshot},
+    snapshot::{Change, Snapshot, View},
 };
 use crate::{
     Row,
@@ -100,6 +100,13 @@ impl Writer {
     /// Returns a receiver of the newest snapshot.
     pub(crate) fn subscribe(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.published.subscribe()
+    }
+
+    /// Returns the newest lists.
+    pub(crate) fn view(&self) -> Option<View> {
+        let newest = Arc::clone(&self.published.borrow());
+        let position = newest.position;
+        newest.at(position)
     }
 
     /// Returns the state of the newest commit.

@@ -1,4 +1,4 @@
-//! Tests of [`evolve`]: one event against one document.
+//! Tests of [`evolve`] and [`name`]: one event against one document or name.
 
 use contract::orders::v1::{
     CustomerRegistered, OrderCancelled, OrderCreatedItem, OrderDelivered, OrderShipped,
@@ -218,4 +218,60 @@ fn a_malformed_event_is_refused() {
         fault(given(&[created()]), &event(2, 200, customer)),
         Fault::Malformed("payload")
     );
+}
+
+#[test]
+fn a_name_is_read_from_an_event_of_its_own_kind_of_aggregate_only() {
+    let of = |kind: AggregateType, payload| RecordedEvent {
+        aggregate_type: kind.into(),
+        ..event(2, 200, payload)
+    };
+    let text = || "Ann".to_owned();
+    let (customer, product) = (AggregateType::Customer, AggregateType::Product);
+    let registered = Payload::CustomerRegistered(CustomerRegistered { name: text() });
+    let renamed = Payload::CustomerRenamed(CustomerRenamed { name: text() });
+    let listed = Payload::ProductRegistered(ProductRegistered { name: text() });
+    let relabelled = Payload::ProductRenamed(ProductRenamed { name: text() });
+    for (kind, payload) in [
+        (customer, &registered),
+        (customer, &renamed),
+        (product, &listed),
+        (product, &relabelled),
+    ] {
+        assert_eq!(name(&of(kind, payload.clone())), Ok(Some("Ann")));
+    }
+    let delivered = Payload::OrderDelivered(OrderDelivered {});
+    for (kind, payload) in [
+        (customer, listed),
+        (product, renamed),
+        (customer, delivered),
+    ] {
+        let refused = name(&of(kind, payload)).unwrap_err();
+        assert_eq!(refused.fault, Fault::Malformed("payload"));
+    }
+}
+
+#[test]
+fn an_event_that_could_not_be_decoded_or_has_no_name_is_refused_and_an_unknown_type_is_not() {
+    let empty = Payload::CustomerRenamed(CustomerRenamed::default());
+    let nameless = RecordedEvent {
+        aggregate_type: AggregateType::Customer.into(),
+        ..event(2, 200, empty)
+    };
+    let refused = name(&nameless).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "event 12 of customer o1: name is missing or impossible"
+    );
+    let unknown = RecordedEvent {
+        payload: None,
+        ..nameless
+    };
+    assert_eq!(name(&unknown), Ok(None));
+    let undecodable = RecordedEvent {
+        occurred_at: None,
+        ..unknown
+    };
+    let refused = name(&undecodable).unwrap_err();
+    assert_eq!(refused.fault, Fault::Malformed("occurred_at"));
 }

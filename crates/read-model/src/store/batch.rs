@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use contract::orders::v1::{AggregateType, RecordedEvent, recorded_event::Payload};
+use contract::orders::v1::{AggregateType, RecordedEvent};
 
 use super::statistics::Deltas;
 use crate::{
-    Row,
+    AggregateId, Row,
     projection::{self, evolve},
     search::Document,
 };
@@ -19,14 +19,16 @@ pub(super) struct Batch<'a> {
     pub(super) customer_names: BTreeMap<&'a str, Name<'a>>,
     pub(super) product_names: BTreeMap<&'a str, Name<'a>>,
     pub(super) statistics: Deltas,
-    /// Parked orders, with the changes of this batch.
-    pub(super) parked: BTreeMap<String, ParkedChange>,
+    /// Parked aggregates, with the changes of this batch.
+    pub(super) parked: BTreeMap<AggregateId, ParkedChange>,
+    /// Parked customers and products that this batch gives a name.
+    pub(super) unparked: BTreeSet<AggregateId>,
 }
 
-/// The changes of a batch to a parked order.
+/// The changes of a batch to a parked aggregate.
 #[derive(Debug, Default)]
 pub(super) struct ParkedChange {
-    /// The reason, if this batch parked the order.
+    /// The reason, if this batch parked the aggregate.
     pub(super) error: Option<projection::Error>,
     /// The number of the batch's events that could not be projected.
     pub(super) events: u64,
@@ -52,10 +54,11 @@ impl<'a> Batch<'a> {
     /// Applies events to the stored documents of [`order_ids`].
     ///
     /// Skips the events of a parked order. An event that does not fit parks its order, and the
-    /// document keeps the state before that event.
+    /// document keeps the state before that event. An event that gives no name parks its customer or
+    /// product, until a later event gives one.
     pub(super) fn new(
         stored: Vec<Document>,
-        parked: impl IntoIterator<Item = String>,
+        parked: impl IntoIterator<Item = AggregateId>,
         events: &[&'a RecordedEvent],
     ) -> Self {
         let mut batch = Self::default();
@@ -77,33 +80,44 @@ impl<'a> Batch<'a> {
     }
 
     fn apply(&mut self, event: &'a RecordedEvent) {
-        let id = event.aggregate_id.as_str();
-        let name = |text| Name {
-            text,
-            position: event.position,
-        };
-        match &event.payload {
-            Some(Payload::CustomerRegistered(customer)) => {
-                self.customer_names.insert(id, name(&customer.name));
+        match event.aggregate_type() {
+            AggregateType::Order => self.order(event),
+            AggregateType::Customer | AggregateType::Product => self.name(event),
+            // A newer contract may add aggregates that this version does not show.
+            AggregateType::Unspecified => {}
+        }
+    }
+
+    /// A name replaces all earlier ones, so that no event waits behind one that cannot be projected.
+    fn name(&mut self, event: &'a RecordedEvent) {
+        let aggregate = AggregateId::of(event);
+        match projection::name(event) {
+            Ok(Some(text)) => {
+                let names = match aggregate.kind {
+                    AggregateType::Customer => &mut self.customer_names,
+                    _ => &mut self.product_names,
+                };
+                let position = event.position;
+                names.insert(&event.aggregate_id, Name { text, position });
+                if self.parked.remove(&aggregate).is_some() {
+                    self.unparked.insert(aggregate);
+                }
             }
-            Some(Payload::CustomerRenamed(customer)) => {
-                self.customer_names.insert(id, name(&customer.name));
+            // A newer contract may add event types that this version does not show.
+            Ok(None) => {}
+            Err(error) => {
+                self.unparked.remove(&aggregate);
+                let error = Some(error);
+                self.parked
+                    .insert(aggregate, ParkedChange { error, events: 1 });
             }
-            Some(Payload::ProductRegistered(product)) => {
-                self.product_names.insert(id, name(&product.name));
-            }
-            Some(Payload::ProductRenamed(product)) => {
-                self.product_names.insert(id, name(&product.name));
-            }
-            _ if event.aggregate_type() == AggregateType::Order => self.order(event),
-            // A newer contract may add event types of aggregates that this version does not show.
-            _ => {}
         }
     }
 
     fn order(&mut self, event: &RecordedEvent) {
+        let aggregate = AggregateId::of(event);
         let id = &event.aggregate_id;
-        if let Some(change) = self.parked.get_mut(id) {
+        if let Some(change) = self.parked.get_mut(&aggregate) {
             change.events += 1;
             return;
         }
@@ -114,7 +128,7 @@ impl<'a> Batch<'a> {
         if let Err(error) = evolve(&mut order, event) {
             let error = Some(error);
             self.parked
-                .insert(id.clone(), ParkedChange { error, events: 1 });
+                .insert(aggregate, ParkedChange { error, events: 1 });
         }
         if let Some(order) = order {
             self.orders.insert(id.clone(), Document { row, order });

@@ -65,10 +65,15 @@ const SELECT_DIFFERENCES: [&str; 11] = [
         || ', where there are none'
         FROM main.statistics m LEFT JOIN truth.statistics t USING (scope, subject, currency, status)
         WHERE t.orders IS NULL AND (m.orders, m.high, m.low) IS NOT (0, 0, 0)",
-    "SELECT 'order ' || t.order_id, 'is not parked, although ' || t.error FROM truth.parked t
-        LEFT JOIN main.parked m USING (projection, order_id) WHERE m.error IS NULL",
-    "SELECT 'order ' || m.order_id, 'is parked, and could be projected' FROM main.parked m
-        LEFT JOIN truth.parked t USING (projection, order_id)
+    "SELECT CASE t.aggregate_type WHEN 1 THEN 'order ' WHEN 2 THEN 'customer ' ELSE 'product ' END
+        || t.aggregate_id,
+        'is not parked, although ' || t.error FROM truth.parked t
+        LEFT JOIN main.parked m USING (projection, aggregate_type, aggregate_id)
+        WHERE m.error IS NULL",
+    "SELECT CASE m.aggregate_type WHEN 1 THEN 'order ' WHEN 2 THEN 'customer ' ELSE 'product ' END
+        || m.aggregate_id,
+        'is parked, and could be projected' FROM main.parked m
+        LEFT JOIN truth.parked t USING (projection, aggregate_type, aggregate_id)
         WHERE m.projection = 'documents' AND t.error IS NULL",
 ];
 

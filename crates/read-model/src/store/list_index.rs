@@ -2,19 +2,25 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use contract::orders::v1::AggregateType;
+
 use super::{
     Error, Writer,
     batch::Batch,
+    list::scan,
     reader::{PublishedLists, decode},
 };
 use crate::{
-    Row,
-    lists::{Change, Entry, State},
+    AggregateId, Row,
+    lists::{self, Change, Entry, GivenName, State},
     search::Document,
 };
 
 /// Documents that are brought to the index at once.
 const CATCH_UP: u32 = 2000;
+
+/// Orders that are queued for the search index by one statement.
+const MAX_QUEUED_AT_ONCE: usize = 10_000;
 
 /// Selects orders after a row.
 const SELECT_CREATED: &str =
@@ -74,6 +80,42 @@ impl Writer {
 
     pub(super) fn published_lists(&self) -> PublishedLists {
         self.lists.as_ref().map(|lists| lists.subscribe())
+    }
+
+    /// Returns the rows of all orders that show the name of a customer or product, in parts.
+    pub(super) async fn rows_of_name(
+        &mut self,
+        named: &AggregateId,
+    ) -> Result<Vec<Vec<Row>>, Error> {
+        let of_customer = named.kind == AggregateType::Customer;
+        let number: Option<i64> = sqlx::query_scalar(match of_customer {
+            true => "SELECT number FROM customers WHERE customer_id = ?",
+            false => "SELECT number FROM products WHERE product_id = ?",
+        })
+        .bind(&named.id)
+        .fetch_optional(&mut self.connection)
+        .await?;
+        let view = self.lists.as_ref().and_then(lists::Writer::view);
+        let (Some(number), Some(view)) = (number, view) else {
+            return Ok(Vec::new());
+        };
+        let name = GivenName {
+            position: u64::MAX,
+            number: number.cast_unsigned(),
+            of_customer,
+        };
+        let (mut parts, mut after) = (Vec::<Vec<Row>>::new(), Row::default());
+        loop {
+            let found = scan(view.clone(), move |view, caller| {
+                view.orders_of(&[name], after, MAX_QUEUED_AT_ONCE, caller)
+            });
+            let rows: Vec<_> = found.await?.into_iter().map(|(_, row)| row).collect();
+            let Some(&last) = rows.last() else {
+                return Ok(parts);
+            };
+            after = last;
+            parts.push(rows);
+        }
     }
 
     /// Returns the state that the lists must show.

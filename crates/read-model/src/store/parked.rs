@@ -1,15 +1,15 @@
-//! Parked orders, and the queue of orders to index once more (the table `again`).
+//! Parked aggregates, and the queue of orders to index once more (the table `again`).
 
-use contract::orders::v1::RecordedEvent;
+use contract::orders::v1::{AggregateType, RecordedEvent};
 use tokio::sync::watch;
 
 use super::{Error, Reader, Writer, batch::Batch, json, script::Script};
-use crate::{Row, search::Document};
+use crate::{AggregateId, Row, search::Document};
 
-/// The projection that parked an order.
+/// The projection that parked an aggregate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Projection {
-    /// One of the order's events cannot be projected.
+    /// An event of the order, customer or product cannot be projected.
     Documents,
     /// The search index rejects the order's document.
     Search,
@@ -26,18 +26,19 @@ impl Projection {
     }
 }
 
-/// A parked order.
+/// A parked order, customer or product.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Parked {
-    /// The order's id.
-    pub order_id: String,
+    /// The parked aggregate. The search index parks orders only.
+    #[sqlx(flatten)]
+    pub aggregate: AggregateId,
     /// The position of the event that cannot be projected, or of the newest event in the rejected
     /// document.
     #[sqlx(try_from = "i64")]
     pub position: u64,
-    /// The error that parked the order.
+    /// The error that parked the aggregate.
     pub error: String,
-    /// The number of unprojected events: the failed one and those after it.
+    /// The number of unprojected events: the failed one and, of an order, those after it.
     #[sqlx(try_from = "i64")]
     pub events: u64,
 }
@@ -63,23 +64,25 @@ pub struct ReindexEntry {
 }
 
 impl Reader {
-    /// Returns at most `limit` parked orders after an id, sorted by id.
+    /// Returns at most `limit` parked aggregates after another one, sorted by id and type.
     ///
     /// # Errors
     /// [`Error::Sqlite`]: the file cannot be read.
     pub async fn parked(
         &self,
         projection: Projection,
-        after: &str,
+        after: &AggregateId,
         limit: u32,
     ) -> Result<Vec<Parked>, Error> {
         let mut snapshot = self.snapshot().await?;
         Ok(sqlx::query_as(
-            "SELECT order_id, position, error, events FROM parked \
-             WHERE projection = ? AND order_id > ? ORDER BY order_id LIMIT ?",
+            "SELECT aggregate_type, aggregate_id, position, error, events FROM parked \
+             WHERE projection = ? AND (aggregate_id, aggregate_type) > (?, ?) \
+             ORDER BY aggregate_id, aggregate_type LIMIT ?",
         )
         .bind(projection.name())
-        .bind(after)
+        .bind(&after.id)
+        .bind(i32::from(after.kind))
         .bind(limit)
         .fetch_all(snapshot.connection())
         .await?)
@@ -95,16 +98,17 @@ impl Reader {
         order_id: &str,
     ) -> Result<Option<String>, Error> {
         let mut snapshot = self.snapshot().await?;
-        Ok(
-            sqlx::query_scalar("SELECT error FROM parked WHERE projection = ? AND order_id = ?")
-                .bind(projection.name())
-                .bind(order_id)
-                .fetch_optional(snapshot.connection())
-                .await?,
+        Ok(sqlx::query_scalar(
+            "SELECT error FROM parked \
+             WHERE projection = ? AND aggregate_type = 1 AND aggregate_id = ?",
         )
+        .bind(projection.name())
+        .bind(order_id)
+        .fetch_optional(snapshot.connection())
+        .await?)
     }
 
-    /// Returns the number of orders that a projection has parked.
+    /// Returns the number of aggregates that a projection has parked.
     ///
     /// # Errors
     /// [`Error::Sqlite`]: the file cannot be read.
@@ -146,10 +150,11 @@ impl Reader {
 }
 
 impl Writer {
-    /// Projects the waiting events of a parked order; `history` holds all events of the order.
+    /// Projects the waiting events of a parked aggregate. `history` holds all events of an order, or
+    /// the parked event of a customer or product.
     ///
-    /// Returns false, and keeps the order parked, if an event still cannot be projected. Queues the
-    /// order for the search index.
+    /// Returns false, and keeps the aggregate parked, if an event still cannot be projected. Queues
+    /// the order, or the orders that show the name, for the search index.
     ///
     /// # Errors
     /// - [`Error::Sqlite`]: the file cannot be written.
@@ -158,7 +163,7 @@ impl Writer {
     /// Nothing changes on an error.
     pub async fn retry(
         &mut self,
-        order_id: &str,
+        aggregate: &AggregateId,
         history: &[RecordedEvent],
     ) -> Result<bool, Error> {
         self.roll_back().await?;
@@ -179,10 +184,15 @@ impl Writer {
         let rows: Vec<_> = batch.orders.values().map(|document| document.row).collect();
         let mut script = Script::begin();
         script
-            .unpark(Projection::Documents, order_id)
+            .unpark(Projection::Documents, aggregate)
             .map_err(sqlx::Error::Encode)?;
         script.queue_reindex(rows).map_err(sqlx::Error::Encode)?;
         script.count_retry();
+        if done && aggregate.kind != AggregateType::Order {
+            for rows in self.rows_of_name(aggregate).await? {
+                script.queue_reindex_of_rows(&rows)?;
+            }
+        }
         let script = script.with(batch, None).map_err(sqlx::Error::Encode)?;
         self.make_room().await?;
         self.run(script).await?;
@@ -194,18 +204,35 @@ impl Writer {
         Ok(done)
     }
 
-    /// Returns at most `limit` orders of which an event could not be projected.
+    /// Returns at most `limit` aggregates of which an event could not be projected.
     ///
     /// # Errors
     /// [`Error::Sqlite`]: the file cannot be read.
-    pub async fn parked_orders(&mut self, limit: u32) -> Result<Vec<String>, Error> {
-        Ok(
-            sqlx::query_scalar("SELECT order_id FROM parked WHERE projection = ? LIMIT ?")
-                .bind(Projection::Documents.name())
-                .bind(limit)
-                .fetch_all(&mut self.connection)
-                .await?,
+    pub async fn parked_aggregates(&mut self, limit: u32) -> Result<Vec<AggregateId>, Error> {
+        Ok(sqlx::query_as(
+            "SELECT aggregate_type, aggregate_id FROM parked WHERE projection = ? LIMIT ?",
         )
+        .bind(Projection::Documents.name())
+        .bind(limit)
+        .fetch_all(&mut self.connection)
+        .await?)
+    }
+
+    /// Returns the position of the event that parked an aggregate; `None` if it is not parked.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`]: the file cannot be read.
+    pub async fn parked_position(&mut self, aggregate: &AggregateId) -> Result<Option<u64>, Error> {
+        let position: Option<i64> = sqlx::query_scalar(
+            "SELECT position FROM parked \
+             WHERE projection = ? AND aggregate_type = ? AND aggregate_id = ?",
+        )
+        .bind(Projection::Documents.name())
+        .bind(i32::from(aggregate.kind))
+        .bind(&aggregate.id)
+        .fetch_optional(&mut self.connection)
+        .await?;
+        Ok(position.map(i64::cast_unsigned))
     }
 
     /// Parks an order whose document the search index rejects.
@@ -228,7 +255,7 @@ impl Writer {
     pub async fn unpark_indexed(&mut self, rows: &[Row]) -> Result<(), Error> {
         self.roll_back().await?;
         sqlx::query(
-            "DELETE FROM parked WHERE projection = ? AND order_id IN \
+            "DELETE FROM parked WHERE projection = ? AND aggregate_type = 1 AND aggregate_id IN \
              (SELECT order_id FROM orders WHERE row IN (SELECT value FROM json_each(?)))",
         )
         .bind(Projection::Search.name())
@@ -250,7 +277,7 @@ impl Writer {
             .await?;
         let mut script = Script::begin();
         script
-            .unpark(Projection::Search, order_id)
+            .unpark(Projection::Search, &AggregateId::order(order_id))
             .map_err(sqlx::Error::Encode)?;
         script.queue_reindex(row).map_err(sqlx::Error::Encode)?;
         self.run(script.commit()).await?;

@@ -273,10 +273,11 @@ impl Snapshot {
 }
 
 /// Selects the row and the body of an order, if it has them, and whether it is parked.
-const SELECT_ORDER: &str = "SELECT row, body, parked.order_id IS NOT NULL
+const SELECT_ORDER: &str = "SELECT row, body, parked.aggregate_id IS NOT NULL
     FROM (SELECT ?1 AS order_id) AS wanted
     LEFT JOIN orders ON orders.order_id = wanted.order_id
-    LEFT JOIN parked ON parked.projection = ?2 AND parked.order_id = wanted.order_id";
+    LEFT JOIN parked ON parked.projection = ?2 AND parked.aggregate_id = wanted.order_id
+        AND parked.aggregate_type = 1";
 
 /// One order, if the documents have it.
 #[derive(Debug, Clone, PartialEq)]

@@ -12,11 +12,12 @@ use sqlx::{
 };
 
 use super::{
-    Checkpoint, Parked, Projection,
+    Checkpoint, Error, Parked, Projection,
     batch::{Batch, Name, ParkedChange},
+    json,
     statistics::Deltas,
 };
-use crate::{Row, search::Document};
+use crate::{AggregateId, Row, search::Document};
 
 /// A transaction as one text. Each call is a round trip to SQLite's thread, so one text costs one.
 #[derive(Default)]
@@ -40,17 +41,18 @@ impl Script {
 
     pub(super) fn park(
         &mut self,
-        orders: impl IntoIterator<Item = (Projection, Parked)>,
+        parked: impl IntoIterator<Item = (Projection, Parked)>,
     ) -> Result<(), BoxDynError> {
         self.insert(
-            "INSERT INTO parked (projection, order_id, position, error, events) ",
-            5,
-            " ON CONFLICT (projection, order_id) DO UPDATE SET position = excluded.position, \
-             error = excluded.error, events = excluded.events",
-            orders,
+            "INSERT INTO parked (projection, aggregate_type, aggregate_id, position, error, events) ",
+            6,
+            " ON CONFLICT (projection, aggregate_id, aggregate_type) DO UPDATE SET \
+             position = excluded.position, error = excluded.error, events = excluded.events",
+            parked,
             |script, (projection, parked)| {
                 script.bind(projection.name())?;
-                script.bind(parked.order_id)?;
+                script.bind(i32::from(parked.aggregate.kind))?;
+                script.bind(parked.aggregate.id)?;
                 script.bind(parked.position.cast_signed())?;
                 script.bind(parked.error)?;
                 script.bind(parked.events.cast_signed())
@@ -61,12 +63,14 @@ impl Script {
     pub(super) fn unpark(
         &mut self,
         projection: Projection,
-        order_id: &str,
+        aggregate: &AggregateId,
     ) -> Result<(), BoxDynError> {
-        self.sql
-            .push_str("DELETE FROM parked WHERE projection = ? AND order_id = ?;");
+        self.sql.push_str(
+            "DELETE FROM parked WHERE projection = ? AND aggregate_type = ? AND aggregate_id = ?;",
+        );
         self.bind(projection.name())?;
-        self.bind(order_id.to_owned())
+        self.bind(i32::from(aggregate.kind))?;
+        self.bind(aggregate.id.clone())
     }
 
     pub(super) fn queue_reindex(
@@ -90,6 +94,16 @@ impl Script {
     pub(super) fn count_retry(&mut self) {
         self.sql
             .push_str("UPDATE checkpoint SET retries = retries + 1;");
+    }
+
+    /// Queues many orders at once.
+    pub(super) fn queue_reindex_of_rows(&mut self, rows: &[Row]) -> Result<(), Error> {
+        self.sql.push_str(
+            "INSERT INTO again (row, times) SELECT value, 1 FROM json_each(?) WHERE true \
+             ON CONFLICT (row) DO UPDATE SET times = times + 1;",
+        );
+        self.bind(json(rows)?).map_err(sqlx::Error::Encode)?;
+        Ok(())
     }
 
     fn bind<'q>(
@@ -157,6 +171,9 @@ impl Script {
         )?;
         self.add_statistics(batch.statistics)?;
         self.set_checkpoint(checkpoint)?;
+        for aggregate in batch.unparked {
+            self.unpark(Projection::Documents, &aggregate)?;
+        }
         self.update_parked(batch.parked)?;
         Ok(self.commit())
     }
@@ -226,19 +243,19 @@ impl Script {
         )
     }
 
-    /// Parks the orders with an error, and counts the new events of orders parked before.
+    /// Parks the aggregates with an error, and counts the new events of orders parked before.
     fn update_parked(
         &mut self,
-        changes: BTreeMap<String, ParkedChange>,
+        changes: BTreeMap<AggregateId, ParkedChange>,
     ) -> Result<(), BoxDynError> {
         let (new, waiting): (Vec<_>, Vec<_>) = changes
             .into_iter()
             .filter(|(_, change)| change.events > 0)
             .partition(|(_, change)| change.error.is_some());
-        let new = new.into_iter().filter_map(|(order_id, change)| {
+        let new = new.into_iter().filter_map(|(aggregate, change)| {
             let error = change.error?;
             let parked = Parked {
-                order_id,
+                aggregate,
                 position: error.position,
                 error: error.fault.to_string(),
                 events: change.events,
@@ -246,13 +263,15 @@ impl Script {
             Some((Projection::Documents, parked))
         });
         self.park(new)?;
-        for (order_id, change) in waiting {
+        for (aggregate, change) in waiting {
             self.sql.push_str(
-                "UPDATE parked SET events = events + ? WHERE projection = ? AND order_id = ?;",
+                "UPDATE parked SET events = events + ? \
+                 WHERE projection = ? AND aggregate_type = ? AND aggregate_id = ?;",
             );
             self.bind(change.events.cast_signed())?;
             self.bind(Projection::Documents.name())?;
-            self.bind(order_id)?;
+            self.bind(i32::from(aggregate.kind))?;
+            self.bind(aggregate.id)?;
         }
         Ok(())
     }

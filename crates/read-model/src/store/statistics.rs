@@ -204,18 +204,20 @@ async fn lines(snapshot: &mut Snapshot) -> Result<Vec<Line>, Error> {
 
 /// Returns the number of parked orders.
 async fn parked_orders(snapshot: &mut Snapshot) -> Result<u64, Error> {
-    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM parked WHERE projection = ?")
-        .bind(Projection::Documents.name())
-        .fetch_one(snapshot.connection())
-        .await?;
+    let count: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM parked WHERE projection = ? AND aggregate_type = 1",
+    )
+    .bind(Projection::Documents.name())
+    .fetch_one(snapshot.connection())
+    .await?;
     Ok(count.cast_unsigned())
 }
 
 /// Returns the rows of the parked orders that have a document.
 async fn parked_rows(snapshot: &mut Snapshot) -> Result<Vec<Row>, Error> {
     Ok(sqlx::query_scalar(
-        "SELECT row FROM parked CROSS JOIN orders USING (order_id) WHERE projection = ? \
-         ORDER BY row",
+        "SELECT row FROM parked CROSS JOIN orders ON order_id = aggregate_id \
+         WHERE projection = ? AND aggregate_type = 1 ORDER BY row",
     )
     .bind(Projection::Documents.name())
     .fetch_all(snapshot.connection())

@@ -22,7 +22,7 @@ use super::{
     reader::{History, Pool, decode},
     script::Script,
 };
-use crate::{Row, generations, lists, projection::SCHEMA, search::Document};
+use crate::{AggregateId, Row, generations, lists, projection::SCHEMA, search::Document};
 
 /// Caches up to 32 MiB of pages, because a batch changes a page of almost every index for each of
 /// its orders.
@@ -41,7 +41,7 @@ pub struct Writer {
     /// The history of a file without a checkpoint.
     pub(super) new_history: String,
     pub(super) checkpoint: Option<Checkpoint>,
-    /// Whether an order may be parked. False saves a query for each batch.
+    /// Whether an aggregate may be parked. False saves a query for each batch.
     pub(super) has_parked: bool,
     /// Whether a transaction may still be open, after an error or a dropped future.
     pub(super) rollback_pending: bool,
@@ -155,7 +155,7 @@ impl Writer {
     /// Applies the events up to `position` and moves the checkpoint there, in one transaction.
     ///
     /// Skips events at or below the checkpoint, so a caller can repeat a batch. An event that does
-    /// not fit parks its order.
+    /// not fit parks its order, customer or product.
     ///
     /// # Errors
     /// - [`Error::LogMismatch`]: the events belong to another log.
@@ -194,9 +194,9 @@ impl Writer {
         let old = self.entries(stored.iter()).await?;
         let batch = Batch::new(stored, parked, &new);
         let changes = self.changes(old, &batch, position).await?;
-        for (order_id, change) in &batch.parked {
+        for (aggregate, change) in &batch.parked {
             if let Some(error) = &change.error {
-                tracing::error!(order_id, %error, "the order is parked");
+                tracing::error!(%aggregate, %error, "the aggregate is parked");
             }
         }
         self.has_parked |= !batch.parked.is_empty();
@@ -267,15 +267,18 @@ impl Writer {
             .collect()
     }
 
-    /// Returns the parked orders among the events' aggregates.
-    pub(super) async fn parked(&mut self, events: &[&RecordedEvent]) -> Result<Vec<String>, Error> {
+    /// Returns the parked aggregates with the ids of the events' aggregates.
+    pub(super) async fn parked(
+        &mut self,
+        events: &[&RecordedEvent],
+    ) -> Result<Vec<AggregateId>, Error> {
         if !self.has_parked {
             return Ok(Vec::new());
         }
-        let ids: Vec<_> = order_ids(events).into_iter().collect();
-        Ok(sqlx::query_scalar(
-            "SELECT order_id FROM parked WHERE projection = ? \
-             AND order_id IN (SELECT value FROM json_each(?))",
+        let ids: Vec<_> = events.iter().map(|event| &event.aggregate_id).collect();
+        Ok(sqlx::query_as(
+            "SELECT aggregate_type, aggregate_id FROM parked WHERE projection = ? \
+             AND aggregate_id IN (SELECT value FROM json_each(?))",
         )
         .bind(Projection::Documents.name())
         .bind(json(&ids)?)

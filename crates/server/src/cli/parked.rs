@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use contract::orders::v1::{
-    ListParkedRequest, ListParkedResponse, RetryParkedRequest,
+    ListParkedRequest, ListParkedResponse, ParkedAggregate, RetryParkedRequest,
     projection_service_client::ProjectionServiceClient,
 };
 
@@ -19,20 +19,27 @@ pub(super) struct Parked {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show the orders that are set aside, and why
+    /// Show the orders, customers and products that are set aside, and why
     #[command(after_help = "Example:\n  orderlog parked list")]
     List(Which),
     /// Try again to project what is set aside
     #[command(
         after_help = "The exit code is 1 if some are set aside still.\n\nExamples:\n  \
-                      orderlog parked retry\n  orderlog parked retry 42 43"
+                      orderlog parked retry\n  orderlog parked retry 42 43\n  \
+                      orderlog parked retry --customer ann"
     )]
     Retry {
         #[command(flatten)]
         which: Which,
-        /// The orders to try again [default: all that are set aside]
+        /// The orders to try again [default: all that is set aside]
         #[arg(value_name = "ORDER_ID")]
         order_ids: Vec<String>,
+        /// A customer to try again; may be given several times
+        #[arg(long = "customer", value_name = "CUSTOMER_ID")]
+        customer_ids: Vec<String>,
+        /// A product to try again; may be given several times
+        #[arg(long = "product", value_name = "PRODUCT_ID")]
+        product_ids: Vec<String>,
     },
 }
 
@@ -63,10 +70,17 @@ impl Run for Parked {
                     }
                 }
             }
-            Command::Retry { which, order_ids } => {
+            Command::Retry {
+                which,
+                order_ids,
+                customer_ids,
+                product_ids,
+            } => {
                 let request = RetryParkedRequest {
                     projection: which.projection.unwrap_or_default(),
                     order_ids,
+                    customer_ids,
+                    product_ids,
                 };
                 let reply = client.retry_parked(request).await?.into_inner();
                 session.show("RetryParkedResponse", &reply, |reply| {
@@ -89,7 +103,7 @@ fn text(all: &ListParkedResponse) -> String {
     let rows = all.parked.iter().map(|parked| {
         [
             parked.projection.clone(),
-            parked.order_id.clone(),
+            aggregate(parked),
             money::count(parked.position),
             money::count(parked.event_count),
             parked.error.clone(),
@@ -97,10 +111,20 @@ fn text(all: &ListParkedResponse) -> String {
     });
     let columns = [
         Column::Text("PROJECTION"),
-        Column::Text("ORDER"),
+        Column::Text("AGGREGATE"),
         Column::Number("POSITION"),
         Column::Number("EVENTS"),
         Column::Text("ERROR"),
     ];
     table::of(columns, rows)
+}
+
+fn aggregate(parked: &ParkedAggregate) -> String {
+    let ids = [
+        ("order", &parked.order_id),
+        ("customer", &parked.customer_id),
+        ("product", &parked.product_id),
+    ];
+    let named = ids.into_iter().find(|(_, id)| !id.is_empty());
+    named.map_or_else(String::new, |(kind, id)| format!("{kind} {id}"))
 }

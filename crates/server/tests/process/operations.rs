@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use test_support::{DEADLINE, sqlite};
+use test_support::{DEADLINE, order, sqlite};
 
 use crate::{
     binary::{failed, orderlog, start},
@@ -103,16 +103,25 @@ async fn rebuild_verify_and_rollback_report_their_results_on_the_command_line() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn parked_orders_are_listed_and_retried_on_the_command_line() {
+async fn parked_aggregates_are_listed_and_retried_on_the_command_line() {
     let folder = tempfile::tempdir().unwrap();
     let process = start(folder.path());
     assert_eq!(process.ask(["parked", "list"]), "nothing is parked\n");
-    process.clients().await.create_many("o", 1).await;
-    let parked = "INSERT INTO parked VALUES ('documents', 'o-0', 1, 'a reason', 2)";
-    sqlite::run(&folder.path().join("read.db"), parked).await;
+    let mut clients = process.clients().await;
+    clients.create_many("o", 1).await;
+    let named = order::customer("ann", "Ann Müller");
+    let named = clients.register_customer(named).await.unwrap().position;
+    let parked = format!(
+        "INSERT INTO parked VALUES ('documents', 1, 'o-0', 1, 'a reason', 2),
+            ('documents', 2, 'ann', {named}, 'another', 1)"
+    );
+    sqlite::run(&folder.path().join("read.db"), &parked).await;
     let printed = process.ask(["parked", "list"]);
     let words: Vec<_> = printed.split_whitespace().collect();
-    let expected = "PROJECTION ORDER POSITION EVENTS ERROR documents o-0 1 2 a reason";
+    let expected = format!(
+        "PROJECTION AGGREGATE POSITION EVENTS ERROR documents customer ann {named} 1 another \
+         documents order o-0 1 2 a reason"
+    );
     assert_eq!(words.join(" "), expected);
     assert!(process.ask(["status"]).contains("documents"));
     assert_eq!(
@@ -120,6 +129,9 @@ async fn parked_orders_are_listed_and_retried_on_the_command_line() {
         "nothing is parked\n"
     );
     let printed = process.ask(["parked", "retry", "o-0"]);
+    assert_eq!(printed, "recovered 1, 0 parked still\n");
+    assert!(process.ask(["parked", "list"]).contains("customer ann"));
+    let printed = process.ask(["parked", "retry", "--customer", "ann"]);
     assert_eq!(printed, "recovered 1, 0 parked still\n");
     assert_eq!(process.ask(["parked", "list"]), "nothing is parked\n");
 }

@@ -41,7 +41,7 @@ async fn found_after(change: &str) -> Vec<(String, String)> {
 }
 
 /// Changes of the tables, each with the subject and the problem of the difference that it makes.
-const CHANGES: [(&str, &str, &str); 12] = [
+const CHANGES: [(&str, &str, &str); 13] = [
     (
         "DELETE FROM orders WHERE order_id = 'o2'",
         "order o2",
@@ -100,8 +100,13 @@ const CHANGES: [(&str, &str, &str); 12] = [
         "count 5 orders in state 1 and USD, where there are none",
     ),
     (
-        "INSERT INTO parked VALUES ('documents', 'o1', 2, 'x', 1)",
+        "INSERT INTO parked VALUES ('documents', 1, 'o1', 2, 'x', 1)",
         "order o1",
+        "is parked, and could be projected",
+    ),
+    (
+        "INSERT INTO parked VALUES ('documents', 2, 'c1', 4, 'x', 1)",
+        "customer c1",
         "is parked, and could be projected",
     ),
 ];

@@ -25,6 +25,7 @@ use wire::convert;
 
 use super::*;
 use crate::{
+    AggregateId,
     projection::evolve,
     request::{Bound, FacetField, OrderFilter, Sort, SortField},
     search::Document,

@@ -106,7 +106,7 @@ async fn g9_a_switch_keeps_the_reindex_queue() {
     let mut store = Store::holding(&log).await;
     store.writer.retry_indexing("o2").await.unwrap();
     let refused = Parked {
-        order_id: "o1".into(),
+        aggregate: AggregateId::order("o1"),
         position: 2,
         error: "too long".into(),
         events: 0,
@@ -120,7 +120,7 @@ async fn g9_a_switch_keeps_the_reindex_queue() {
     let mut new = next_generation(&store, &log, 3).await;
     // The next_generation was live once, and this order was rejected then.
     let accepted = Parked {
-        order_id: "o2".into(),
+        aggregate: AggregateId::order("o2"),
         ..refused.clone()
     };
     new.park(&accepted).await.unwrap();
@@ -133,7 +133,7 @@ async fn g9_a_switch_keeps_the_reindex_queue() {
     assert_eq!(queued[0].order.items[0].quantity, 2);
     let parked = store
         .reader
-        .parked(Projection::Search, "", 10)
+        .parked(Projection::Search, &AggregateId::default(), 10)
         .await
         .unwrap();
     assert_eq!(parked, [refused]);
