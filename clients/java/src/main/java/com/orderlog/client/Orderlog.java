@@ -20,13 +20,14 @@ import io.grpc.Channel;
 import io.grpc.ChannelCredentials;
 import io.grpc.ManagedChannel;
 import io.grpc.MethodDescriptor;
+import io.grpc.StatusRuntimeException;
 import io.grpc.stub.ClientCalls;
 import java.time.Duration;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Spliterator;
 import java.util.Spliterators;
 import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ExecutionException;
 import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.function.Supplier;
@@ -76,15 +77,22 @@ public final class Orderlog implements AutoCloseable {
      * the {@code position} of a command's reply as {@code min_position} sees the command's events.
      */
     public <Q extends Message, A> A call(MethodDescriptor<Q, A> method, Q request) {
-        CompletableFuture<A> reply = callAsync(method, request);
-        try {
-            return reply.get();
-        } catch (InterruptedException error) {
-            reply.cancel(true);
-            throw Backoff.interrupted(error);
-        } catch (ExecutionException error) {
-            // The new exception has the stack of the caller.
-            throw OrderlogException.of(error.getCause().getCause());
+        Q sent = Requests.withRequestId(request);
+        Channel withHeaders = connection.withHeaders(channel);
+        Attempts attempts = attempts(request);
+        while (true) {
+            try {
+                return ClientCalls.blockingUnaryCall(withHeaders, method, attempts.options(), sent);
+            } catch (StatusRuntimeException failed) {
+                OrderlogException error = OrderlogException.of(failed);
+                Optional<Duration> wait = attempts.next(error);
+                if (wait.isEmpty() || Backoff.isCallerGone()) {
+                    throw error;
+                }
+                Backoff.sleep(wait.get());
+                // gRPC waits up to two minutes before it connects again.
+                channel.resetConnectBackoff();
+            }
         }
     }
 
@@ -96,9 +104,12 @@ public final class Orderlog implements AutoCloseable {
                         connection.withHeaders(channel),
                         method,
                         Requests.withRequestId(request),
-                        answerWithin.plus(Requests.maxWait(request)),
-                        patience)
+                        attempts(request))
                 .start();
+    }
+
+    private Attempts attempts(Message request) {
+        return new Attempts(answerWithin.plus(Requests.maxWait(request)), patience);
     }
 
     /**

@@ -1,6 +1,5 @@
 package com.orderlog.client;
 
-import io.grpc.CallOptions;
 import io.grpc.Channel;
 import io.grpc.ClientCall;
 import io.grpc.Context;
@@ -10,44 +9,33 @@ import io.grpc.MethodDescriptor;
 import io.grpc.Status;
 import io.grpc.stub.ClientCalls;
 import io.grpc.stub.StreamObserver;
-import java.time.Duration;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 
-/** A call with one reply, and its retries. Cancelling the result cancels the call. */
+/** A call in the background, and its retries. Cancelling the result cancels the call. */
 final class RetryingCall<Q, A> {
     private final ManagedChannel connection;
     private final Channel channel;
     private final MethodDescriptor<Q, A> method;
     private final Q request;
-    private final Duration timeout;
-    private final long endNanos;
-    private final Backoff backoff = new Backoff();
+    private final Attempts attempts;
     // Retries run on other threads, but for the caller.
     private final Context context = Context.current();
     private final CompletableFuture<A> result = new CompletableFuture<>();
-    private volatile ClientCall<Q, A> attempt;
+    private volatile ClientCall<Q, A> present;
 
-    /**
-     * Prepares a call.
-     *
-     * @param connection the connection behind the channel
-     * @param timeout of each attempt
-     * @param patience the time for all attempts
-     */
+    /** Prepares a call on a channel of the connection. */
     RetryingCall(
             ManagedChannel connection,
             Channel channel,
             MethodDescriptor<Q, A> method,
             Q request,
-            Duration timeout,
-            Duration patience) {
+            Attempts attempts) {
         this.connection = connection;
         this.channel = channel;
         this.method = method;
         this.request = request;
-        this.timeout = timeout;
-        this.endNanos = System.nanoTime() + patience.toNanos();
+        this.attempts = attempts;
     }
 
     CompletableFuture<A> start() {
@@ -56,7 +44,7 @@ final class RetryingCall<Q, A> {
         result.whenComplete(
                 (reply, error) -> {
                     context.removeListener(listener);
-                    cancelAttempt();
+                    cancelPresent();
                 });
         attempt();
         return result;
@@ -68,31 +56,27 @@ final class RetryingCall<Q, A> {
     }
 
     private void attempt() {
-        CallOptions options =
-                CallOptions.DEFAULT.withDeadlineAfter(timeout.toNanos(), TimeUnit.NANOSECONDS);
-        ClientCall<Q, A> call = channel.newCall(method, options);
+        ClientCall<Q, A> call = channel.newCall(method, attempts.options());
         ClientCalls.asyncUnaryCall(call, request, new Reply());
-        attempt = call;
-        cancelAttempt();
+        present = call;
+        cancelPresent();
     }
 
-    private void cancelAttempt() {
-        ClientCall<Q, A> call = attempt;
+    private void cancelPresent() {
+        ClientCall<Q, A> call = present;
         if (call != null && result.isCancelled()) {
             call.cancel("the caller cancelled it", null);
         }
     }
 
-    private void failed(Throwable cause) {
-        OrderlogException error = OrderlogException.of(cause);
-        Duration wait = backoff.next(error);
-        boolean isOver = endNanos - System.nanoTime() < wait.toNanos();
-        if (isOver || !(error.isRetryable() || error.isUnanswered())) {
-            result.completeExceptionally(error);
-            return;
-        }
-        CompletableFuture.delayedExecutor(wait.toNanos(), TimeUnit.NANOSECONDS)
-                .execute(context.wrap(this::retry));
+    private void failed(OrderlogException error) {
+        attempts.next(error)
+                .ifPresentOrElse(
+                        wait ->
+                                CompletableFuture.delayedExecutor(
+                                                wait.toNanos(), TimeUnit.NANOSECONDS)
+                                        .execute(context.wrap(this::retry)),
+                        () -> result.completeExceptionally(error));
     }
 
     private void retry() {
@@ -113,7 +97,7 @@ final class RetryingCall<Q, A> {
 
         @Override
         public void onError(Throwable error) {
-            failed(error);
+            failed(OrderlogException.of(error));
         }
 
         @Override
