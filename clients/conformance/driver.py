@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +46,12 @@ class Driver:
     async def start(self) -> None:
         pipe = asyncio.subprocess.PIPE
         self._process = await asyncio.create_subprocess_exec(
-            *self._command, stdin=pipe, stdout=pipe, cwd=FOLDER, limit=MAX_LINE_BYTES
+            *self._command,
+            stdin=pipe,
+            stdout=pipe,
+            cwd=FOLDER,
+            limit=MAX_LINE_BYTES,
+            start_new_session=True,
         )
 
     async def connect(self, target: str, **options: Any) -> None:
@@ -75,9 +82,9 @@ class Driver:
                 return reply["ok"]
 
     async def kill(self) -> None:
-        """Kills the process, whatever it does."""
+        """Kills the process and those that it has started."""
         if self._process.returncode is None:
-            self._process.kill()
+            os.killpg(self._process.pid, signal.SIGKILL)
         await self._process.wait()
 
     async def end(self) -> None:

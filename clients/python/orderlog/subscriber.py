@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import inspect
 import logging
 import sqlite3
 import threading
@@ -22,7 +24,7 @@ from orderlog.streams import SILENCE, responses
 from orders.v1.event_service_pb2 import EventFilter, SubscribeRequest, SubscribeResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterator
     from pathlib import Path
 
     from orderlog.connection import Token
@@ -49,11 +51,11 @@ class Store(Protocol):
     def position(self) -> Position:
         """Returns the position to resume after; at first, `Position()`."""
 
-    def apply(self, response: SubscribeResponse, after: Position) -> bool:
+    def apply(self, response: SubscribeResponse, after: Position) -> bool | Awaitable[bool]:
         """Applies the events after a position, and stores the new position, in one transaction.
 
         Returns False and changes nothing if the store is no longer at `after`: another subscriber
-        has moved it.
+        has moved it. The subscriber calls it in a thread, unless it is `async`.
         """
 
 
@@ -79,6 +81,8 @@ async def follow(
     a function. The subscriber then calls the function for each attempt, until the server accepts
     the token.
     """
+    is_async = inspect.iscoroutinefunction(store.apply)
+    apply = store.apply if is_async else functools.partial(asyncio.to_thread, store.apply)
     is_caught_up = False
     waits = pauses()
     while True:
@@ -88,7 +92,7 @@ async def follow(
         async with Orderlog(target, token=token, tls=tls) as orderlog:
             call = orderlog.events.Subscribe(request)
             async for response in responses(call, silence, callable(token)):
-                if not await _finished(asyncio.to_thread(store.apply, response, position)):
+                if not await _finished(apply(response, position)):
                     log.warning("another subscriber has moved the store: connecting again")
                     break
                 position = _position(response)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from typing import ClassVar
 
 import pytest
 from test_client import create, head, ship
@@ -148,3 +149,26 @@ async def test_what_cannot_be_projected_is_not_counted_as_done(server, orderlog,
         await follow(server.target, store)
     assert store.position() == Position()
     assert store.seen() == []
+
+
+async def test_a_store_may_be_async_and_ends_its_transaction_when_cancelled(server, orderlog):
+    class Memory:
+        place = Position()
+        seen: ClassVar = []
+
+        def position(self):
+            return self.place
+
+        async def apply(self, response, after):
+            self.seen.extend(event.position for event in response.events)
+            await asyncio.sleep(0.1)
+            self.place = Position(response.log_id, response.position, response.resume_token)
+            return True
+
+    for number in range(3):
+        await orderlog.execute(create(f"o-{number}"))
+    store = Memory()
+    async with following(server, store):
+        await until(lambda: store.seen == [1, 2, 3])
+        assert store.place.position == 0
+    assert store.place.position == 3

@@ -119,8 +119,8 @@ export class Orderlog {
    * with the reply's `position` as `minPosition` sees the command's events.
    */
   async execute<C extends Request<Command>>(command: C): Promise<Reply<Command, C>> {
-    const { method, request } = named(command);
-    return (await this.#again(method, request)) as Reply<Command, C>;
+    const method = methodFor(COMMANDS, command);
+    return (await this.#again(method, named(command))) as Reply<Command, C>;
   }
 
   /**
@@ -134,7 +134,7 @@ export class Orderlog {
   executeAll(
     commands: Commands<Request<Command>>,
   ): AsyncGenerator<CommandReply | OrderlogError, void> {
-    const bulk = new Bulk(commands, (command) => named(command).request);
+    const bulk = new Bulk(commands, named);
     return bulk.execute(this.commands, this.#patienceMs);
   }
 
@@ -143,7 +143,7 @@ export class Orderlog {
    * of the services for queries, events and projections with one reply.
    */
   async ask<Q extends Request<Query>>(query: Q): Promise<Reply<Query, Q>> {
-    const method = methodFor(QUERIES, "unary", query);
+    const method = methodFor(QUERIES, query);
     return (await this.#again(method, query)) as Reply<Query, Q>;
   }
 
@@ -151,7 +151,7 @@ export class Orderlog {
   async *pages<Q extends Extract<Request<Query>, { pageToken: string }>>(
     query: Q,
   ): AsyncGenerator<Reply<Query, Q>, void> {
-    const page = clone(methodFor(QUERIES, "unary", query).input, query) as Q;
+    const page = clone(methodFor(QUERIES, query).input, query) as Q;
     do {
       const found = await this.ask(page);
       yield found;
@@ -171,7 +171,7 @@ export class Orderlog {
   async *progress<R extends Request<Progress>>(
     request: R,
   ): AsyncGenerator<Reply<Progress, R>, void> {
-    const method = methodFor(OPERATORS, "server_streaming", request);
+    const method = methodFor(PROGRESS, request);
     const leaving = new AbortController();
     const { transport } = this.#connection;
     const sent = (async function* () {
@@ -215,8 +215,6 @@ export class Orderlog {
   }
 
   async #again(method: DescMethodUnary, request: Message): Promise<Message> {
-    // An invalid message fails here, because in a call it would look like a lost connection.
-    toBinary(method.input, request);
     const until = performance.now() + this.#patienceMs;
     const pause = pauses();
     // Adds the time that the server may wait for its read model.
@@ -226,6 +224,8 @@ export class Orderlog {
         const { transport } = this.#connection;
         return (await transport.unary(method, undefined, timeoutMs, undefined, request)).message;
       } catch (failed) {
+        // An invalid message fails here, because in the call it looks like a lost connection.
+        toBinary(method.input, request);
         const error = OrderlogError.of(failed);
         const waitMs = Math.max(pause(), error.retryAfterMs ?? 0);
         const isOver = performance.now() + waitMs > until;
@@ -241,36 +241,33 @@ function waitsMs(request: Message & { maxWait?: Duration }): number {
   return "minPosition" in request ? (request.maxWait ? durationMs(request.maxWait) : 5_000) : 0;
 }
 
-const COMMANDS = [CommandService];
-const OPERATORS = [EventService, ProjectionService];
-const QUERIES = [QueryService, ...OPERATORS];
-
-function methodFor(
-  services: DescService[],
-  kind: "unary",
-  request: Message,
-): DescMethodUnary;
-function methodFor(
-  services: DescService[],
-  kind: "server_streaming",
-  request: Message,
-): DescMethodServerStreaming;
-function methodFor(services: DescService[], kind: string, request: Message): DescMethod {
+/** Maps each request to the method that takes it. */
+function requests<M extends DescMethod>(
+  kind: M["methodKind"],
+  ...services: DescService[]
+): Map<string, M> {
   const methods = services.flatMap((service) => service.methods);
-  const takes = (it: DescMethod) =>
-    it.methodKind === kind && it.input.typeName === request.$typeName;
-  const method = methods.find(takes);
-  if (method) return method;
-  const names = services.map(({ name }) => name).join(", ");
-  throw new TypeError(`${request.$typeName} is no request of ${names}`);
+  const ofKind = methods.filter((it): it is DescMethod & M => it.methodKind === kind);
+  return new Map(ofKind.map((it) => [it.input.typeName, it]));
 }
 
-/** Returns a copy of the command with a request id, and its method. */
-function named<C extends Request<Command>>(command: C): { method: DescMethodUnary; request: C } {
-  const method = methodFor(COMMANDS, "unary", command);
-  const request = clone(method.input, command) as C;
-  request.requestId ||= uuid7();
-  return { method, request };
+const COMMANDS = requests<DescMethodUnary>("unary", CommandService);
+const QUERIES = requests<DescMethodUnary>("unary", QueryService, EventService, ProjectionService);
+const PROGRESS = requests<DescMethodServerStreaming>(
+  "server_streaming",
+  EventService,
+  ProjectionService,
+);
+
+function methodFor<M>(methods: Map<string, M>, { $typeName }: Message): M {
+  const method = methods.get($typeName);
+  if (method) return method;
+  throw new TypeError(`${$typeName} is not one of ${[...methods.keys()].join(", ")}`);
+}
+
+/** Returns the command with a request id. */
+function named<C extends Request<Command>>(command: C): C {
+  return command.requestId ? command : { ...command, requestId: uuid7() };
 }
 
 /** Makes an id that sorts by time, because random ids make the log slower. */
