@@ -152,7 +152,7 @@ async def test_refused_commands(driver, server):
 
 
 async def test_log_diverged(driver, server, tmp_path):
-    """The log went back: the subscriber ends with both positions, is rewound and goes on."""
+    """The log went back: the subscriber ends, is rewound and goes on."""
     direct, store = Direct(server), tmp_path / "store"
     await direct.write(order("kept-0"), order("kept-1"))
     server.kill()

@@ -37,10 +37,10 @@ _FIELDS = {
 class Bulk:
     """The commands that wait for their answers, in order."""
 
-    def __init__(self, commands: Commands, named: Callable[[Message], Message]) -> None:
-        """Takes the commands. `named` returns each with a request id."""
+    def __init__(self, commands: Commands, make_id: Callable[[], str]) -> None:
+        """Takes the commands. `make_id` makes a request id for each that has none."""
         self._commands = commands
-        self._named = named
+        self._make_id = make_id
         self._pending: deque[ExecuteCommandsRequest] = deque()
         self._pending_bytes = 0
         self._sent_count = 0
@@ -81,22 +81,34 @@ class Bulk:
         """Reads the commands as long as there is room."""
         try:
             async for command in _each(self._commands):
-                request = ExecuteCommandsRequest()
-                named = self._named(command)
-                getattr(request, _FIELDS[named.DESCRIPTOR.full_name]).CopyFrom(named)
+                request = self._request(command)
                 self._pending.append(request)
                 self._pending_bytes += request.ByteSize()
                 self._has_more.set()
-                while self._is_full():
-                    self._has_room.clear()
-                    await self._has_room.wait()
+                if self._has_at_least(1):
+                    # Then there is room for many, which the connection sends together.
+                    while self._has_at_least(1 / 2):
+                        self._has_room.clear()
+                        await self._has_room.wait()
         finally:
             self._is_read = True
             self._has_more.set()
 
-    def _is_full(self) -> bool:
-        is_long = len(self._pending) >= MAX_IN_FLIGHT
-        return is_long or self._pending_bytes >= MAX_IN_FLIGHT_BYTES
+    def _request(self, command: Message) -> ExecuteCommandsRequest:
+        name = command.DESCRIPTOR.full_name
+        if name not in _FIELDS:
+            message = f"{name} is not one of {', '.join(_FIELDS)}"
+            raise TypeError(message)
+        request = ExecuteCommandsRequest()
+        sent = getattr(request, _FIELDS[name])
+        sent.CopyFrom(command)
+        sent.request_id = sent.request_id or self._make_id()
+        return request
+
+    def _has_at_least(self, part: float) -> bool:
+        """Returns whether this part of all that may be in flight is."""
+        is_long = len(self._pending) >= part * MAX_IN_FLIGHT
+        return is_long or self._pending_bytes >= part * MAX_IN_FLIGHT_BYTES
 
     async def _attempt(self, call: grpc.aio.StreamStreamCall) -> AsyncIterator[Any]:
         """Sends all pending and further commands over one stream, and yields the results."""

@@ -104,7 +104,11 @@ class Orderlog:
         The client adds a request id if the command has none, so that retries take effect once.
         A query with the reply's `position` as `min_position` sees the command's events.
         """
-        return await self._again(_method(_COMMANDS, command), _named(command))
+        method = _method(_COMMANDS, command)
+        sent = type(command)()
+        sent.CopyFrom(command)
+        sent.request_id = command.request_id or _request_id()
+        return await self._again(method, sent)
 
     def execute_all(self, commands: Commands) -> AsyncIterator[Any]:
         """Yields the reply to each command, or its `OrderlogError`, in order.
@@ -113,7 +117,7 @@ class Orderlog:
         the client sends those without an answer once more, with the same request ids. Raises an
         `OrderlogError` if none is answered for the client's `patience`.
         """
-        bulk = Bulk(commands, _named)
+        bulk = Bulk(commands, _request_id)
         return bulk.execute(lambda: self.commands.ExecuteCommands(), self._patience)
 
     async def ask(self, query: Message) -> Any:
@@ -218,12 +222,8 @@ _PROGRESS = _requests(*_OPERATORS, streaming=True)
 del _PROGRESS["orders.v1.SubscribeRequest"]
 
 
-def _named(command: Message) -> Message:
-    """Returns a copy of the command with a request id."""
-    sent = type(command)()
-    sent.CopyFrom(command)
-    sent.request_id = command.request_id or str(uuid7())
-    return sent
+def _request_id() -> str:
+    return str(uuid7())
 
 
 def _waits(request: Message) -> float:

@@ -74,6 +74,7 @@ async def test_an_operators_call_is_not_tried_again():
 
 
 async def test_a_request_goes_to_the_call_that_takes_it(orderlog):
-    for call in (orderlog.execute(GetStatusRequest()), orderlog.ask(create())):
+    many = orderlog.execute_all([GetStatusRequest()])
+    for call in (orderlog.execute(GetStatusRequest()), orderlog.ask(create()), anext(many)):
         with pytest.raises(TypeError, match=r"orders\.v1\.\w+ is not one of"):
             await call

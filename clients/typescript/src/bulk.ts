@@ -1,6 +1,6 @@
 /** Executes many commands over one stream. */
 
-import { create, type Message, type MessageShape, toBinary } from "@bufbuild/protobuf";
+import { type Message, toBinary } from "@bufbuild/protobuf";
 import { type Client, Code, ConnectError } from "@connectrpc/connect";
 import { pauses, sleep } from "./backoff.js";
 import { OrderlogError } from "./errors.js";
@@ -13,8 +13,11 @@ import {
 
 /** Bounds the commands without an answer. The server reads no more ahead. */
 const MAX_IN_FLIGHT = 512;
-/** Bounds the size of the commands without an answer. One command may exceed it. */
-const MAX_IN_FLIGHT_BYTES = 16 << 20;
+/**
+ * Bounds the lines of the orders without an answer. A line takes about 100 bytes, so all of them take
+ * 16 MiB.
+ */
+const MAX_LINES_IN_FLIGHT = 150_000;
 
 type Result = Extract<ExecuteCommandsResponse["result"], { case: string }>;
 /** The reply to a command. */
@@ -23,9 +26,9 @@ export type Commands<C> = Iterable<C> | AsyncIterable<C>;
 
 /** The commands that wait for their answers, in order. */
 export class Bulk<C extends Message> {
-  readonly #pending: { request: ExecuteCommandsRequest; size: number }[] = [];
+  readonly #pending: ExecuteCommandsRequest[] = [];
   readonly #changes = new Changes();
-  #pendingBytes = 0;
+  #pendingLines = 0;
   #isRead = false;
   #isLeft = false;
 
@@ -55,6 +58,8 @@ export class Bulk<C extends Message> {
           }
           error = new OrderlogError(new ConnectError("the stream ended", Code.Unavailable));
         } catch (failed) {
+          // An invalid message fails here, because in the call it looks like a lost connection.
+          for (const request of this.#pending) toBinary(ExecuteCommandsRequestSchema, request);
           error = failed instanceof OrderlogError ? failed : OrderlogError.of(failed);
         }
         if (this.#isRead && this.#pending.length === 0) return await reading;
@@ -74,12 +79,13 @@ export class Bulk<C extends Message> {
     try {
       for await (const command of this.commands) {
         const request = requestOf(this.named(command));
-        // An invalid message fails here, because in a call it would look like a lost connection.
-        const size = toBinary(ExecuteCommandsRequestSchema, request).length;
-        this.#pending.push({ request, size });
-        this.#pendingBytes += size;
+        this.#pending.push(request);
+        this.#pendingLines += linesOf(request);
         this.#changes.tell();
-        while (this.#isFull() && !this.#isLeft) await this.#changes.next();
+        if (this.#hasAtLeast(1)) {
+          // Then there is room for many, which the connection sends together.
+          while (this.#hasAtLeast(1 / 2) && !this.#isLeft) await this.#changes.next();
+        }
         if (this.#isLeft) return;
       }
     } finally {
@@ -88,8 +94,10 @@ export class Bulk<C extends Message> {
     }
   }
 
-  #isFull(): boolean {
-    return this.#pending.length >= MAX_IN_FLIGHT || this.#pendingBytes >= MAX_IN_FLIGHT_BYTES;
+  /** Whether this part of all that may be in flight is. */
+  #hasAtLeast(part: number): boolean {
+    const isLong = this.#pending.length >= part * MAX_IN_FLIGHT;
+    return isLong || this.#pendingLines >= part * MAX_LINES_IN_FLIGHT;
   }
 
   /** Sends all pending and further commands over one stream, and yields the results. */
@@ -104,7 +112,8 @@ export class Bulk<C extends Message> {
         const result = resultOf(answer);
         // Later commands may depend on this one, so all of them are sent once more.
         if (result instanceof OrderlogError && result.isRetryable) throw result;
-        this.#pendingBytes -= this.#pending.shift()?.size ?? 0;
+        const answered = this.#pending.shift();
+        if (answered) this.#pendingLines -= linesOf(answered);
         attempt.sentCount -= 1;
         this.#changes.tell();
         yield result;
@@ -121,7 +130,7 @@ export class Bulk<C extends Message> {
       const next = this.#pending[attempt.sentCount];
       if (next) {
         attempt.sentCount += 1;
-        yield next.request;
+        yield next;
       } else if (this.#isRead) {
         return;
       } else {
@@ -133,20 +142,16 @@ export class Bulk<C extends Message> {
 
 /** Wakes all that wait for a change. */
 class Changes {
+  #next?: Promise<void>;
   #resolve = () => {};
-  #next = this.#make();
 
   next(): Promise<void> {
-    return this.#next;
+    return (this.#next ??= new Promise((resolve) => (this.#resolve = resolve)));
   }
 
   tell(): void {
     this.#resolve();
-    this.#next = this.#make();
-  }
-
-  #make(): Promise<void> {
-    return new Promise((resolve) => (this.#resolve = resolve));
+    this.#next = undefined;
   }
 }
 
@@ -157,9 +162,14 @@ const CASES = new Map(
 
 function requestOf(command: Message): ExecuteCommandsRequest {
   const named = { case: CASES.get(command.$typeName), value: command };
-  return create(ExecuteCommandsRequestSchema, {
-    command: named as MessageShape<typeof ExecuteCommandsRequestSchema>["command"],
-  });
+  return {
+    $typeName: "orders.v1.ExecuteCommandsRequest",
+    command: named as ExecuteCommandsRequest["command"],
+  };
+}
+
+function linesOf({ command }: ExecuteCommandsRequest): number {
+  return command.case === "createOrder" ? command.value.items.length : 0;
 }
 
 function resultOf({ result }: ExecuteCommandsResponse): CommandReply | OrderlogError {

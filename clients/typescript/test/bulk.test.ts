@@ -84,6 +84,13 @@ test("an error of the source comes after the replies", async (t) => {
   await assert.rejects(results.next(), { name: "RangeError" });
 });
 
+test("a command that cannot be encoded fails at once", async (t) => {
+  const orderlog = (await Server.open(t)).client(t);
+  const request = order();
+  request.items[0]!.quantity = -1;
+  await assert.rejects(positions(orderlog, [request]), { message: /invalid uint32: -1/ });
+});
+
 test("no more commands are read than may be in flight", async (t) => {
   const server = await Server.open(t);
   const orderlog = server.client(t);
