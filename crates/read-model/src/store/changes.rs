@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Checkpoint, Error, Reader, list::scan, reader::Snapshot};
+use super::{Checkpoint, Error, Reader, list::scan, snapshot::Snapshot};
 use crate::{Row, lists::GivenName, search::Document};
 
 /// A position in the sequence of changes. The default is the beginning.

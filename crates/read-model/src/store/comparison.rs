@@ -12,7 +12,7 @@ use super::{
     Checkpoint, Error, Reader, checkpoint,
     list::scan,
     numbers::known_entries,
-    reader::{Snapshot, decode},
+    snapshot::{Snapshot, decode},
 };
 use crate::{Row, lists::Entry, search::Document};
 

@@ -8,7 +8,7 @@ use std::{
 
 use contract::orders::v1::{Facet, FacetValue, Order, OrderStatus};
 
-use super::{Error, Reader, json, reader::Snapshot};
+use super::{Error, Reader, json, snapshot::Snapshot};
 use crate::{
     Row,
     lists::{Conditions, PageRequest, View, sorted},

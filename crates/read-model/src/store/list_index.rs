@@ -4,12 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use contract::orders::v1::AggregateType;
 
-use super::{
-    Error, Writer,
-    batch::Batch,
-    list::scan,
-    reader::{PublishedLists, decode},
-};
+use super::{Error, Writer, batch::Batch, list::scan, reader::PublishedLists, snapshot::decode};
 use crate::{
     AggregateId, Row,
     lists::{self, Change, Entry, GivenName, State},

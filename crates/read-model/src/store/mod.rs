@@ -16,6 +16,7 @@ mod parked;
 mod reader;
 mod rebuild;
 mod script;
+mod snapshot;
 mod statistics;
 mod writer;
 

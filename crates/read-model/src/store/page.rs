@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use prost::Message as _;
 
-use super::{Error, json, reader::Snapshot};
+use super::{Error, json, snapshot::Snapshot};
 use crate::{Row, search::Document};
 
 /// Maximum encoded bytes of the orders on a page, unless it has only one: 1 MiB. Clients accept

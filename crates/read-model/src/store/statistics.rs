@@ -13,7 +13,7 @@ use futures_util::TryStreamExt as _;
 use jiff::tz::Offset;
 use wire::convert;
 
-use super::{Error, Projection, Reader, list::scan, reader::Snapshot};
+use super::{Error, Projection, Reader, list::scan, snapshot::Snapshot};
 use crate::{Row, lists::Conditions};
 
 /// Ends a page of days before the first day after this number of lines, so that many currencies

@@ -19,8 +19,9 @@ use super::{
     batch::{Batch, order_ids},
     json,
     numbers::Numbers,
-    reader::{History, Pool, decode},
+    reader::{History, Pool},
     script::Script,
+    snapshot::decode,
 };
 use crate::{AggregateId, Row, generations, lists, projection::SCHEMA, search::Document};
 
