@@ -37,7 +37,13 @@ const OLDEST_FIRST: Sort = Sort {
 };
 
 impl Queries {
-    pub(crate) fn watch(&self, filter: OrderFilter) -> Result<OrderStream, Error> {
+    /// Watches the orders that match. With `changes_only` the stream leaves out those that match
+    /// now.
+    pub(crate) fn watch(
+        &self,
+        filter: OrderFilter,
+        changes_only: bool,
+    ) -> Result<OrderStream, Error> {
         let permit = Arc::clone(&self.watchers)
             .try_acquire_owned()
             .map_err(|_| Error::Overloaded("too many watch orders"))?;
@@ -54,6 +60,7 @@ impl Queries {
             filter,
             stop: self.stop.clone(),
             span: Span::current(),
+            changes_only,
             after: None,
             reported: None,
             changes: None,
@@ -105,6 +112,8 @@ struct Watcher {
     filter: OrderFilter,
     stop: CancellationToken,
     span: Span,
+    /// Whether the stream leaves out the initial orders.
+    changes_only: bool,
     /// The end of the last page of the initial orders.
     after: Option<Cursor>,
     /// The stream has sent every change up to this position; `None` before the first page.
@@ -132,6 +141,7 @@ impl Watcher {
 
     async fn next(&mut self) -> Result<WatchOrdersResponse, Error> {
         let response = match self.changes {
+            None if self.changes_only => Ok(self.start()),
             None => self.next_page().await,
             Some(cursor) => self.next_changes(cursor).await,
         };
@@ -139,6 +149,19 @@ impl Watcher {
             return Err(Error::ReadModelDiverged);
         }
         response
+    }
+
+    /// Begins with the changes after the present position.
+    fn start(&mut self) -> WatchOrdersResponse {
+        let position = self.documents.position();
+        self.reported = Some(position);
+        self.changes = Some(ChangeCursor::at(position));
+        WatchOrdersResponse {
+            orders: Vec::new(),
+            left_order_ids: Vec::new(),
+            as_of_position: position,
+            caught_up: true,
+        }
     }
 
     /// Returns the next of the orders that match now.
