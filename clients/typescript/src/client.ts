@@ -1,6 +1,5 @@
 /** The client for commands and queries. */
 
-import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   clone,
@@ -26,6 +25,7 @@ import {
   type SearchOrdersRequest,
   SearchOrdersRequestSchema,
 } from "./gen/orders/v1/query_service_pb.js";
+import { uuid7 } from "./uuid.js";
 
 type Methods<S extends DescService> = Extract<
   S["method"][keyof S["method"]],
@@ -166,13 +166,4 @@ function methodFor(service: DescService, request: Message): DescMethodUnary {
   const method = service.methods.find(isIt);
   if (!method) throw new TypeError(`${request.$typeName} is no request of ${service.name}`);
   return method;
-}
-
-/** Makes an id that sorts by time, because random ids make the log slower. */
-export function uuid7(): string {
-  const bytes = randomBytes(16);
-  bytes.writeUIntBE(Date.now(), 0, 6);
-  bytes[6] = 0x70 | (bytes[6]! & 0x0f);
-  bytes[8] = 0x80 | (bytes[8]! & 0x3f);
-  return bytes.toString("hex").replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }
