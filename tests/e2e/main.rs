@@ -8,6 +8,7 @@
 
 mod access;
 mod commands;
+mod console;
 mod contract;
 mod database;
 mod evolution;

@@ -57,6 +57,24 @@ async fn a_watch_sends_the_matching_orders_and_then_each_change() {
 }
 
 #[tokio::test]
+async fn a_watch_of_changes_leaves_out_the_orders_that_match_now() {
+    let server = Server::start().await;
+    let mut clients = server.clients().await;
+    clients.create("o-1").await;
+    let position = clients.create("o-2").await;
+    let request = WatchOrdersRequest {
+        changes_only: true,
+        ..all_orders(position)
+    };
+    let mut stream = clients.watch_orders(request).await.unwrap();
+    let first = stream.message().await.unwrap().unwrap();
+    assert!(first.caught_up && first.orders.is_empty());
+    assert_eq!(first.as_of_position, position);
+    clients.ship_order(order::ship("o-2")).await.unwrap();
+    assert_eq!(next(&mut stream).await, "o-2 v2");
+}
+
+#[tokio::test]
 async fn an_order_leaves_the_watch_when_it_stops_matching() {
     let server = Server::start().await;
     let mut clients = server.clients().await;

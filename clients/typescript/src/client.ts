@@ -29,6 +29,7 @@ import {
   type WatchOrdersResponse,
 } from "./gen/orders/v1/query_service_pb.js";
 import { responses, type StreamOptions } from "./streams.js";
+import { uuid7 } from "./uuid.js";
 
 type Methods<S extends DescService, K extends DescMethod["methodKind"]> = S extends DescService
   ? Extract<S["method"][keyof S["method"]], { methodKind: K }>
@@ -268,17 +269,4 @@ function methodFor<M>(methods: Map<string, M>, { $typeName }: Message): M {
 /** Returns the command with a request id. */
 function named<C extends Request<Command>>(command: C): C {
   return command.requestId ? command : { ...command, requestId: uuid7() };
-}
-
-/** Makes an id that sorts by time, because random ids make the log slower. */
-export function uuid7(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  const view = new DataView(bytes.buffer);
-  const now = Date.now();
-  view.setUint16(0, now / 2 ** 32);
-  view.setUint32(2, now);
-  view.setUint8(6, 0x70 | (view.getUint8(6) & 0x0f));
-  view.setUint8(8, 0x80 | (view.getUint8(8) & 0x3f));
-  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
 }

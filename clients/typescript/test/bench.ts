@@ -17,7 +17,7 @@ import {
   positionOf,
   type Store,
 } from "orderlog-client";
-import { uuid7 } from "../src/client.js";
+import { uuid7 } from "../src/uuid.js";
 import { order } from "./orders.js";
 
 const ROUNDS = 7;

@@ -1,31 +1,17 @@
 /** The client in a real browser, over gRPC-Web. */
 
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { test, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
-import { chromium, type Page as Tab } from "playwright-core";
+import type { Page as Tab } from "playwright-core";
+import { isMissing, openBrowser } from "./browser.js";
 import { head, order, shipping } from "./orders.js";
 import type { Page } from "./page.js";
 import { Server, until } from "./server.js";
-
-const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const ARGUMENTS = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
-
-const isMissing = !existsSync(CHROMIUM) && process.env.REQUIRE_CHROMIUM !== "1";
-if (isMissing) console.warn(`SKIPPED: no browser at ${CHROMIUM}; CHROMIUM names another`);
 
 /** Serves a page with the client in it, and returns its origin. */
 async function serve(t: TestContext, script: string): Promise<string> {
@@ -55,8 +41,7 @@ test("a page of an allowed origin calls, and no other", { skip: isMissing }, asy
   const foreignOrigin = await serve(t, script);
   const server = await Server.open(t, "--cors-origins", origin);
   const orderlog = server.client(t);
-  const browser = await chromium.launch({ executablePath: CHROMIUM, args: ARGUMENTS });
-  t.after(() => browser.close());
+  const browser = await openBrowser(t);
   const tab = await browser.newPage();
   await tab.goto(origin);
 

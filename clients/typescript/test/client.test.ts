@@ -11,7 +11,7 @@ import {
   toJson,
 } from "@bufbuild/protobuf";
 import { Code } from "@connectrpc/connect";
-import { Orderlog, uuid7 } from "../src/client.js";
+import { Orderlog } from "../src/client.js";
 import { OrderlogError } from "../src/errors.js";
 import {
   CancelOrderRequestSchema,
@@ -26,6 +26,7 @@ import {
   SearchOrdersRequestSchema,
 } from "../src/gen/orders/v1/query_service_pb.js";
 import { amount, money, moneyOfNanos, nanosOf } from "../src/money.js";
+import { uuid7 } from "../src/uuid.js";
 import { head, order, shipping } from "./orders.js";
 import { Server, until } from "./server.js";
 

@@ -41,6 +41,8 @@ pub struct Node {
     pub meilisearch: Option<settings::Meilisearch>,
     /// The origins of web pages that may call the node.
     pub origins: Vec<String>,
+    /// Whether the node serves the console.
+    pub console: bool,
     /// The TLS settings of the listener. `None` means plain text.
     pub tls: Option<settings::Tls>,
     /// The accepted credentials. `None` lets every client call the node.
@@ -266,6 +268,7 @@ impl Running {
                     roles: node.roles,
                     events,
                     origins,
+                    console: node.console,
                     tls: node.tls,
                     credentials: node.credentials,
                     caller: node.caller,

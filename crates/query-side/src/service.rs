@@ -79,9 +79,10 @@ impl QueryService for Queries {
         let request = request.into_inner();
         let mut violations = Violations::default();
         let wait = Wait::new(request.min_position, request.max_wait, &mut violations);
+        let changes_only = request.changes_only;
         let filter = check::filter(request, &mut violations);
         violations.finish()?;
         self.reached(wait).await?;
-        Ok(Response::new(Box::pin(self.watch(filter)?)))
+        Ok(Response::new(Box::pin(self.watch(filter, changes_only)?)))
     }
 }

@@ -12,6 +12,7 @@
 //!
 //! - `listener` accepts connections, limits their number, terminates TLS and serves each one on the
 //!   threads for its calls.
+//! - `console` answers browsers with the files of the web page.
 //! - `layers` is the middleware: browser origins, metrics, limits, credentials and traces, in that
 //!   order.
 //! - `access` decides for the layer of credentials which role may call which method.
@@ -20,6 +21,7 @@
 
 mod access;
 pub mod cli;
+mod console;
 mod layers;
 mod limits;
 mod listener;

@@ -40,8 +40,8 @@ pub use roles::Roles;
 use sources::Found;
 pub use sources::Sources;
 use table::{
-    DRAIN_DELAY, DRAIN_TIMEOUT, EVENTS_URL, LISTEN, MAX_CONNECTION_AGE, QUERY_TIMEOUT, ROLES,
-    SERVER,
+    CONSOLE, DRAIN_DELAY, DRAIN_TIMEOUT, EVENTS_URL, LISTEN, MAX_CONNECTION_AGE, QUERY_TIMEOUT,
+    ROLES, SERVER,
 };
 pub use telemetry::{Collector, LogFormat, Metrics, Telemetry};
 pub use tls::Tls;
@@ -71,6 +71,8 @@ pub struct Serve {
     pub events: Vec<Uri>,
     /// The browser origins whose pages may call by gRPC-Web.
     pub origins: Vec<HeaderValue>,
+    /// Whether the node serves the console.
+    pub console: bool,
     /// The server's certificate and key. `None` serves plain text.
     pub tls: Option<Tls>,
     /// The files that verify clients' credentials. `None` accepts calls without credentials.
@@ -120,6 +122,16 @@ impl Sources<'_> {
         };
         let is_open = !lacking.is_empty() && !caller.insecure;
         let listen = listen.within(is_open.then_some(lacking))?;
+        let is_safe = listen.ip().is_loopback() || lacking.is_empty();
+        let console = self.optional(
+            CONSOLE,
+            |value| match value {
+                "on" => Some(true),
+                "off" => Some(false),
+                _ => None,
+            },
+            "must be on or off",
+        )?;
         Ok(Serve {
             listen,
             data_dir,
@@ -128,6 +140,7 @@ impl Sources<'_> {
             roles,
             events,
             origins,
+            console: console.value.unwrap_or(is_safe && roles.query),
             tls,
             credentials,
             caller,

@@ -48,7 +48,13 @@ const OLDEST_FIRST: Sort = Sort {
 };
 
 impl Queries {
-    pub(crate) fn watch(&self, filter: OrderFilter) -> Result<OrderStream, Error> {
+    /// Watches the orders that match. With `changes_only` the stream leaves out those that match
+    /// now.
+    pub(crate) fn watch(
+        &self,
+        filter: OrderFilter,
+        changes_only: bool,
+    ) -> Result<OrderStream, Error> {
         let permit = Arc::clone(&self.watchers)
             .try_acquire_owned()
             .map_err(|_| Error::Overloaded("too many watch orders"))?;
@@ -68,7 +74,10 @@ impl Queries {
             filter,
             stop: self.stop.clone(),
             span: Span::current(),
-            stage: Stage::Listing { after: None },
+            stage: match changes_only {
+                true => Stage::Starting,
+                false => Stage::Listing { after: None },
+            },
             reported: None,
             heartbeat: Instant::now() + HEARTBEAT_INTERVAL,
             _permit: permit,
@@ -128,6 +137,8 @@ struct Watcher {
 /// The source of the orders in the next response of a watcher.
 #[derive(Debug, Clone, Copy)]
 enum Stage {
+    /// Nothing yet: the changes from now on are wanted.
+    Starting,
     /// From the list of the orders that match now.
     Listing {
         /// The end of the last page.
@@ -158,6 +169,7 @@ impl Watcher {
 
     async fn next(&mut self) -> Result<WatchOrdersResponse, Error> {
         let response = match self.stage {
+            Stage::Starting => Ok(self.start()),
             Stage::Listing { after } => self.next_page(after).await,
             Stage::CatchingUp { .. } | Stage::Following => self.next_changes().await,
         };
@@ -165,6 +177,19 @@ impl Watcher {
             return Err(Error::ReadModelDiverged);
         }
         response
+    }
+
+    /// Begins with the changes after the present position.
+    fn start(&mut self) -> WatchOrdersResponse {
+        let position = self.documents.position();
+        self.reported = Some(position);
+        self.stage = Stage::Following;
+        WatchOrdersResponse {
+            orders: Vec::new(),
+            left_order_ids: Vec::new(),
+            as_of_position: position,
+            caught_up: true,
+        }
     }
 
     /// Returns the next of the orders that match now.

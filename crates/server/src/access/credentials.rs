@@ -11,7 +11,7 @@ use tokio::{
 use wire::{Error, Limit};
 
 use super::{
-    Roles,
+    Role, Roles,
     jwt::{Jwts, Verified},
     rules::{self, Rule},
     tokens::Tokens,
@@ -184,6 +184,27 @@ impl Credentials {
             Error::internal(format!("a signature could not be checked: {error}"))
         })?;
         checked.ok_or(Error::Unauthenticated)?.admit(rule)
+    }
+
+    /// Returns the names of the roles that this `authorization` header grants.
+    ///
+    /// # Errors
+    /// The errors of [`Credentials::check`] except [`Error::PermissionDenied`].
+    pub(crate) async fn roles(
+        &self,
+        shown: Option<&HeaderValue>,
+        peer: Option<&Peer>,
+    ) -> Result<Vec<&'static str>, Error> {
+        let mut granted = Vec::new();
+        for role in Role::ALL {
+            let rule = Rule::One(Roles::of(&[role]));
+            match self.check(Some(rule), shown, peer).await {
+                Ok(_) => granted.push(role.name()),
+                Err(refusal) if matches!(refusal.error, Error::PermissionDenied(_)) => {}
+                Err(refusal) => return Err(refusal.error),
+            }
+        }
+        Ok(granted)
     }
 
     /// Checks whether this `authorization` header allows a client to read the metrics.

@@ -37,7 +37,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    const ALL: [Self; 4] = [Self::Command, Self::Query, Self::Subscribe, Self::Operate];
+    pub(crate) const ALL: [Self; 4] = [Self::Command, Self::Query, Self::Subscribe, Self::Operate];
 
     pub(crate) fn name(self) -> &'static str {
         match self {

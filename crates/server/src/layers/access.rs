@@ -10,7 +10,7 @@ use std::{
 };
 
 use futures_util::future::{Either, FutureExt as _, Shared, pending};
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::yield_now,
@@ -22,7 +22,7 @@ use wire::{Actor, Error, Limit, Operator};
 
 use crate::{
     access::{
-        Credentials,
+        Credentials, Role,
         audit::Audit,
         credentials::{Admitted, Decision, Refusal, authorization},
         rules::{self, Rule},
@@ -75,8 +75,28 @@ impl Access {
         self.credentials.as_ref()
     }
 
+    /// Returns the names of the roles that the headers' credential has: all of them on a node without
+    /// credentials.
+    ///
+    /// # Errors
+    /// The errors of [`Credentials::check`] except [`Error::PermissionDenied`].
+    pub(crate) async fn roles(
+        &self,
+        headers: &HeaderMap,
+        peer: Option<&Peer>,
+    ) -> Result<Vec<&'static str>, Error> {
+        let Some(credentials) = &self.credentials else {
+            return Ok(Role::ALL.map(Role::name).to_vec());
+        };
+        let roles = credentials.roles(authorization(headers), peer).await;
+        if let (Some(peer), Err(Error::Unauthenticated)) = (peer, &roles) {
+            peer.refused();
+        }
+        roles
+    }
+
     /// Reserves a call that needs no credential.
-    fn open_call(&self, peer: Option<&Peer>) -> Result<OpenCall, Error> {
+    pub(crate) fn open_call(&self, peer: Option<&Peer>) -> Result<OpenCall, Error> {
         let of_peer = peer.map(|peer| peer.open_call().ok_or(()));
         let of_all = Arc::clone(&self.open_calls).try_acquire_owned();
         match (of_peer.transpose(), of_all) {
@@ -87,7 +107,7 @@ impl Access {
 }
 
 /// The permits of a call that needs no credential: one of its connection and one of all.
-type OpenCall = (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit);
+pub(crate) type OpenCall = (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit);
 
 impl<S> Layer<S> for Access {
     type Service = AccessService<S>;

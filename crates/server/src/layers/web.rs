@@ -1,13 +1,17 @@
 //! Access for pages in browsers: CORS for gRPC-Web, limited to the allowed origins.
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
 use futures_util::future::{Either, Ready, ready};
-use http::{HeaderName, HeaderValue, Method, Request, Response, header};
+use http::{
+    HeaderName, HeaderValue, Method, Request, Response, header,
+    uri::{Authority, Scheme},
+};
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 use tower_http::cors::{AllowOrigin, Cors, CorsLayer, ResponseFuture, Vary};
@@ -42,14 +46,68 @@ const PREFLIGHT_HOLDS: Duration = Duration::from_secs(3600);
 #[derive(Debug, Clone)]
 pub(crate) struct Pages {
     origins: Arc<[HeaderValue]>,
+    /// The scheme of the node's own pages; `None` if it serves none.
+    own: Option<Scheme>,
 }
 
 impl Pages {
     pub(crate) fn of(origins: Vec<HeaderValue>) -> Self {
         Self {
             origins: origins.into(),
+            own: None,
         }
     }
+
+    /// Admits also the pages that the node itself serves, with or without TLS.
+    pub(crate) fn with_own(self, tls: bool) -> Self {
+        Self {
+            own: Some(if tls { Scheme::HTTPS } else { Scheme::HTTP }),
+            ..self
+        }
+    }
+
+    /// Returns whether the node serves its own pages under this name: a name of its own, or one of
+    /// an allowed origin.
+    pub(crate) fn serve_host(&self, host: &Authority) -> bool {
+        let is_of = |origin: &HeaderValue| {
+            let origin = origin.to_str().unwrap_or_default();
+            origin
+                .split_once("://")
+                .is_some_and(|(_, it)| it == host.as_str())
+        };
+        self.is_own_host(host) || self.origins.iter().any(is_of)
+    }
+
+    /// Returns whether a page of another server cannot have this name. With TLS, the browser has
+    /// compared the name with the certificate.
+    fn is_own_host(&self, host: &Authority) -> bool {
+        match &self.own {
+            None => false,
+            Some(scheme) => *scheme == Scheme::HTTPS || is_this_machine(host),
+        }
+    }
+
+    /// Returns whether the request comes from a page that the node itself serves.
+    fn is_own(&self, origin: &HeaderValue, request: &Request<Body>) -> bool {
+        let (Some(scheme), Some(host)) = (&self.own, host(request)) else {
+            return false;
+        };
+        self.is_own_host(&host) && *origin == format!("{scheme}://{host}")
+    }
+}
+
+/// Returns the host that a request names, with its port.
+pub(crate) fn host<B>(request: &Request<B>) -> Option<Authority> {
+    let host = request.headers().get(header::HOST);
+    let host = host.and_then(|host| host.to_str().ok()?.parse().ok());
+    host.or_else(|| request.uri().authority().cloned())
+}
+
+/// Returns whether a host is `localhost` or an address. Nobody can point one of these elsewhere, as
+/// a page's own name (DNS rebinding).
+pub(crate) fn is_this_machine(host: &Authority) -> bool {
+    let host = host.host().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok()
 }
 
 impl<S: Clone> Layer<S> for Pages {
@@ -66,7 +124,7 @@ impl<S: Clone> Layer<S> for Pages {
         PagesService {
             pages: cors.layer(service.clone()),
             others: service,
-            origins: Arc::clone(&self.origins),
+            allowed: self.clone(),
         }
     }
 }
@@ -75,9 +133,9 @@ impl<S: Clone> Layer<S> for Pages {
 #[derive(Debug, Clone)]
 pub(crate) struct PagesService<S> {
     pages: Cors<S>,
-    /// Serves clients other than browsers, which send no `origin` header.
+    /// Serves clients other than browsers, which send no `origin` header, and the node's own pages.
     others: S,
-    origins: Arc<[HeaderValue]>,
+    allowed: Pages,
 }
 
 impl<S> Service<Request<Body>> for PagesService<S>
@@ -101,8 +159,11 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         match request.headers().get(header::ORIGIN) {
             None => Either::Left(self.others.call(request)),
-            Some(origin) if self.origins.contains(origin) => {
+            Some(origin) if self.allowed.origins.contains(origin) => {
                 Either::Right(Either::Left(self.pages.call(request)))
+            }
+            Some(origin) if self.allowed.is_own(origin, &request) => {
+                Either::Left(self.others.call(request))
             }
             Some(_) => {
                 let refused = Status::from(wire::Error::OriginNotAllowed).into_http();

@@ -37,7 +37,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(crate) use write_side::WriteSide;
 
 use crate::{
-    layers::limits::Limited,
+    console::Console,
+    layers::{limits::Limited, web::Pages},
     listener::{Listener, Places, Runtimes},
     ops::{
         health::Health,
@@ -216,9 +217,11 @@ impl Serve {
             timeout: self.settings.drain_timeout,
         };
         let runtimes = self.runtimes();
+        let (pages, console) = self.pages(&sides, address);
         let limits = self.settings.limits;
         let layers = Layers {
-            origins: self.settings.origins,
+            console,
+            pages,
             limited: Limited {
                 call_time: limits.call_time,
                 shuts_down: streams.clone(),
@@ -247,6 +250,22 @@ impl Serve {
             side.end().await?;
         }
         finish(traces, self.read.handle()).await
+    }
+
+    /// Returns the pages that may call, and the console if the node serves it.
+    fn pages(&self, sides: &Sides<'_>, address: SocketAddr) -> (Pages, Console) {
+        let pages = Pages::of(self.settings.origins.clone());
+        if !self.settings.console {
+            return (pages, Console::off());
+        }
+        let (tls, _) = self.secured.demands();
+        let scheme = if tls { "https" } else { "http" };
+        tracing::info!(url = %format_args!("{scheme}://{address}/"), "console");
+        let pages = pages.with_own(tls);
+        let services = sides.needs().into_iter().map(|(service, _)| service);
+        let access = self.secured.access.clone();
+        let console = Console::on(pages.clone(), access, services.collect());
+        (pages, console)
     }
 
     /// Returns the runtimes of connections. The calling thread is that of the commands.

@@ -10,7 +10,6 @@ use contract::{
         query_service_server::{self, QueryServiceServer},
     },
 };
-use http::HeaderValue;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tonic::service::{Routes, RoutesBuilder};
@@ -21,6 +20,7 @@ use wire::Limit;
 
 use super::{Error, ReadSide, WriteSide};
 use crate::{
+    console::Console,
     layers::{
         access::Access, elsewhere::Elsewhere, ending::Ending, limits::Limited, observed::Observed,
         traced::Traced, web::Pages,
@@ -56,7 +56,8 @@ pub(super) struct Sides<'a> {
 
 /// The layers of a node that depend on its settings.
 pub(super) struct Layers {
-    pub(super) origins: Vec<HeaderValue>,
+    pub(super) console: Console,
+    pub(super) pages: Pages,
     pub(super) limited: Limited,
     pub(super) access: Access,
 }
@@ -124,7 +125,8 @@ impl Layers {
     /// Puts the layers around the routes.
     pub(super) fn around(self, routes: Routes) -> impl HttpService {
         ServiceBuilder::new()
-            .layer(Pages::of(self.origins))
+            .layer(self.console)
+            .layer(self.pages)
             .layer(GrpcWebLayer::new())
             .layer(Observed)
             .layer(self.limited)

@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -16,7 +15,7 @@ use axum::{
     routing::get,
 };
 use command_side::{Commands, Events};
-use http::{HeaderMap, StatusCode, header, uri::Authority};
+use http::{HeaderMap, StatusCode, header};
 use projector::Projections;
 use query_side::Queries;
 use telemetry::metrics::{Log, Projection, Rendered, clients, install, wal};
@@ -27,6 +26,7 @@ use wire::Error as Refusal;
 
 use crate::{
     access::Credentials,
+    layers::web,
     listener::{Listener, Places, Runtimes, Tls},
     node::{Error, ReadSide, WriteSide},
     settings::{self, Limits},
@@ -204,13 +204,7 @@ fn readiness(is_ready: bool) -> (StatusCode, &'static str) {
 /// Rejects a request to another host name than that of this machine. A web page can point a name of
 /// its own at this machine (DNS rebinding), and would read the metrics under that name.
 async fn local_host(request: Request, next: Next) -> Response {
-    let host = request.headers().get(header::HOST);
-    let host = host.and_then(|host| host.to_str().ok()?.parse::<Authority>().ok());
-    let host = host.or_else(|| request.uri().authority().cloned());
-    let is_local = host.is_none_or(|host| {
-        let host = host.host().trim_matches(['[', ']']);
-        host == "localhost" || host.parse::<IpAddr>().is_ok()
-    });
+    let is_local = web::host(&request).is_none_or(|host| web::is_this_machine(&host));
     match is_local {
         true => next.run(request).await,
         false => (

@@ -114,6 +114,9 @@ table! {
     CORS_ORIGINS: "cors-origins", List("ORIGINS"), SERVE, "none",
         "Answer gRPC-Web calls from pages of these origins, as browsers write them, separated by \
          commas or in several flags";
+    CONSOLE: "console", One("STATE"), SERVE, "on, on loopback and with TLS and credentials, with \
+        the role query",
+        "Serve the console, a web page for people, on the address of gRPC: on or off";
     TLS_CERT: "tls-cert", One("FILE"), SERVE, "none",
         "Serve TLS only, with this certificate and its intermediates, in PEM";
     TLS_KEY: "tls-key", One("FILE"), SERVE, "none",

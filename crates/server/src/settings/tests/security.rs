@@ -112,3 +112,18 @@ fn an_origin_is_accepted_only_as_browsers_write_it() {
         assert!(error.contains("must be origins"), "{wrong}: {error}");
     }
 }
+
+#[test]
+fn the_console_is_on_where_nobody_else_can_use_it() {
+    let console = |flags: &[&str], file: &str| serve(flags, &[], file).map(|serve| serve.console);
+    let secured = "listen = '0.0.0.0:50051'\ntls-cert = 'c'\ntls-key = 'k'\ntokens = 't'";
+    let insecure = "listen = '0.0.0.0:50051'\ninsecure = true";
+    assert_eq!(console(&[], ""), Ok(true));
+    assert_eq!(console(&[], secured), Ok(true));
+    assert_eq!(console(&[], insecure), Ok(false));
+    assert_eq!(console(&["--roles", "command"], ""), Ok(false));
+    assert_eq!(console(&["--console", "off"], ""), Ok(false));
+    assert_eq!(console(&["--console", "on"], insecure), Ok(true));
+    let wrong = console(&["--console", "yes"], "").unwrap_err();
+    assert_eq!(wrong, "--console (flag): \"yes\" must be on or off");
+}

@@ -16,6 +16,7 @@ fn without_sources_the_defaults_hold() {
             roles: Roles::ALL,
             events: Vec::new(),
             origins: Vec::new(),
+            console: true,
             tls: None,
             credentials: None,
             caller: Caller::default(),

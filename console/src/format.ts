@@ -1,0 +1,42 @@
+/** Amounts, numbers and times as people read them. */
+
+import { type Timestamp, timestampDate } from "@bufbuild/protobuf/wkt";
+import { amount } from "./client/money.js";
+import type { Money } from "./client/gen/google/type/money_pb.js";
+import { language } from "./preferences.js";
+
+/** Formats an amount without rounding: every decimal that it has, and at least two. */
+export function money(of: Money | undefined): string {
+  if (!of) return "";
+  const [whole = "0", places = ""] = amount(of).split(".");
+  const sign = whole.startsWith("-") ? "-" : "";
+  const digits = whole.replace("-", "").replace(/\B(?=(\d{3})+$)/g, ",");
+  return `${sign}${digits}.${places.padEnd(2, "0")}`;
+}
+
+/** Shortens a generated id in its middle: such ids begin alike, and differ at their end. */
+export function shortId(id: string): string {
+  return id.length > 18 ? `${id.slice(0, 4)}…${id.slice(-10)}` : id;
+}
+
+export function count(of: bigint | number): string {
+  return of.toLocaleString(language.get());
+}
+
+/** Formats a time in the browser's time zone, so that times stand in columns. */
+export function time(of: Timestamp | undefined): string {
+  if (!of) return "";
+  const at = timestampDate(of);
+  const two = (part: number) => String(part).padStart(2, "0");
+  const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
+  return `${day} ${two(at.getHours())}:${two(at.getMinutes())}`;
+}
+
+/** Formats a time to the millisecond, for the log. */
+export function exactTime(of: Timestamp | undefined): string {
+  return of ? timestampDate(of).toISOString().replace("T", " ").replace("Z", "") : "";
+}
+
+export function iso(of: Timestamp | undefined): string {
+  return of ? timestampDate(of).toISOString() : "";
+}
