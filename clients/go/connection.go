@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"google.golang.org/grpc"
 	grpcbackoff "google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
@@ -74,9 +73,8 @@ func (s *settings) dialOptionsTo(at address) []grpc.DialOption {
 			},
 			MinConnectTimeout: connectTimeout,
 		}),
-		grpc.WithStatsHandler(otelgrpc.NewClientHandler()),
 		grpc.WithChainUnaryInterceptor(s.unary),
-		grpc.WithChainStreamInterceptor(stream),
+		grpc.WithChainStreamInterceptor(openStream),
 	}
 	if at.isTLS {
 		options = append(options, grpc.WithTransportCredentials(credentials.NewTLS(s.tls)))

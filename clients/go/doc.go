@@ -11,9 +11,9 @@
 //
 // To read your own write, send the Position of a command's reply as MinPosition of a query.
 //
-// Calls take part in the traces of OpenTelemetry: they have spans, and send the trace context that
-// the global propagator writes. An order's events then carry it. The metadata x-correlation-id of a
-// call's context becomes the correlation id of its events.
+// Calls send the trace context that the global propagator of OpenTelemetry writes, and the events of a
+// command carry it. The metadata x-correlation-id of a call's context becomes the correlation id of
+// its events.
 package orderlog
 
 // Version is the version of this module, and of the server it comes from.

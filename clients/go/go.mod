@@ -10,7 +10,6 @@ tool (
 require (
 	github.com/google/uuid v1.6.0
 	github.com/shopspring/decimal v1.6.0
-	go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc v0.72.0
 	go.opentelemetry.io/otel v1.47.0
 	go.opentelemetry.io/otel/sdk v1.47.0
 	golang.org/x/sync v0.25.0

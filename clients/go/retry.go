@@ -26,6 +26,7 @@ func (s *settings) unary(
 		sent = withRequestID(message)
 		limit += maxWait(message)
 	}
+	ctx = withTrace(ctx)
 	until := s.until(ctx)
 	var waits backoff
 	for {
@@ -91,32 +92,4 @@ func maxWait(message proto.Message) time.Duration {
 	default:
 		return query.GetMaxWait().AsDuration()
 	}
-}
-
-// stream makes errors of a stream's errors.
-func stream(
-	ctx context.Context, description *grpc.StreamDesc, conn *grpc.ClientConn, method string,
-	open grpc.Streamer, options ...grpc.CallOption,
-) (grpc.ClientStream, error) {
-	opened, err := open(ctx, description, conn, method, options...)
-	if err != nil {
-		return nil, callError(ctx, err)
-	}
-	return errorStream{opened, ctx}, nil
-}
-
-type errorStream struct {
-	grpc.ClientStream
-	// ctx is the caller's. That of the stream ends with every stream.
-	ctx context.Context
-}
-
-// RecvMsg implements [grpc.ClientStream].
-func (s errorStream) RecvMsg(message any) error {
-	return callError(s.ctx, s.ClientStream.RecvMsg(message))
-}
-
-// SendMsg implements [grpc.ClientStream].
-func (s errorStream) SendMsg(message any) error {
-	return callError(s.ctx, s.ClientStream.SendMsg(message))
 }
