@@ -1,5 +1,7 @@
 //! Tests of parked orders, customers and products, and of their retry.
 
+use tokio::sync::mpsc;
+
 use super::*;
 
 /// Creates a complete log, and one in which the order `bad` lacks its second event.
@@ -81,24 +83,26 @@ async fn a_parked_order_stays_parked_after_a_restart_and_its_events_wait() {
     assert_eq!(store.order("bad").await.version, 1);
 }
 
+/// Retries the order `bad` with its events in a log.
+async fn retried(store: &mut Store, log: &Log) -> bool {
+    let events = log.events.iter();
+    let of_bad: Vec<_> = events
+        .filter(|e| e.aggregate_id == "bad")
+        .cloned()
+        .collect();
+    let bad = AggregateId::order("bad");
+    store.writer.retry(&bad, &of_bad).await.unwrap()
+}
+
+async fn queued(store: &Store) -> ReindexBatch {
+    store.reader.reindex_queue(10).await.unwrap()
+}
+
 #[tokio::test]
-async fn a_retried_order_is_projected_and_queued_for_reindexing() {
+async fn a_retried_order_is_projected_listed_and_queued_for_reindexing() {
     let (whole, gap) = with_a_gap();
     let mut store = Store::holding(&gap).await;
-    let bad = |log: &Log| {
-        let events = log.events.iter();
-        events
-            .filter(|e| e.aggregate_id == "bad")
-            .cloned()
-            .collect::<Vec<_>>()
-    };
-    assert!(
-        !store
-            .writer
-            .retry(&AggregateId::order("bad"), &bad(&gap))
-            .await
-            .unwrap()
-    );
+    assert!(!retried(&mut store, &gap).await);
     assert_eq!(parked(&store).await.len(), 1);
 
     // Later events of the log arrive through the stream.
@@ -112,48 +116,36 @@ async fn a_retried_order_is_projected_and_queued_for_reindexing() {
     longer.events.push(later);
     let mut told = store.reader.subscribe_reindex();
     told.mark_unchanged();
-    assert!(
-        store
-            .writer
-            .retry(&AggregateId::order("bad"), &bad(&longer))
-            .await
-            .unwrap()
-    );
+    assert!(retried(&mut store, &longer).await);
     assert!(told.has_changed().unwrap());
     assert_eq!(parked(&store).await, []);
     let documents = whole.documents(6);
-    let (orders, position) = store
-        .reader
-        .documents_by_rows(&[Row(1), Row(2)])
-        .await
-        .unwrap();
-    assert_eq!((&orders, position), (&documents, 6));
-    let queued = store.reader.reindex_queue(10).await.unwrap();
-    assert_eq!(queued.documents, documents[..1]);
+    let found = store.reader.documents_by_rows(&[Row(1), Row(2)]).await;
+    assert_eq!(found.unwrap(), (documents.clone(), 6));
+    let (found, mut differences) = mpsc::channel::<Difference>(10);
+    store.reader.compare_lists(&found).await.unwrap();
+    differences.try_recv().unwrap_err();
+
+    let entries = queued(&store).await;
+    assert_eq!(entries.documents, documents[..1]);
     // An order that is queued once more in the meantime stays queued.
     store.writer.retry_indexing("bad").await.unwrap();
     store
         .writer
-        .remove_reindexed(&queued.entries)
+        .remove_reindexed(&entries.entries)
         .await
         .unwrap();
-    let queued = store.reader.reindex_queue(10).await.unwrap();
-    assert_eq!(queued.documents, documents[..1]);
+    let entries = queued(&store).await;
+    assert_eq!(entries.documents, documents[..1]);
     store
         .writer
-        .remove_reindexed(&queued.entries)
+        .remove_reindexed(&entries.entries)
         .await
         .unwrap();
-    assert_eq!(
-        store.reader.reindex_queue(10).await.unwrap(),
-        ReindexBatch::default()
-    );
+    assert_eq!(queued(&store).await, ReindexBatch::default());
 
     let honest = Store::holding(&whole).await;
-    let statistics = |store: &Store| {
-        let reader = store.reader.clone();
-        async move { reader.statistics(ALL_DAYS).await.unwrap() }
-    };
+    let statistics = async |store: &Store| store.reader.statistics(ALL_DAYS).await.unwrap();
     assert_eq!(statistics(&store).await, statistics(&honest).await);
 }
 
