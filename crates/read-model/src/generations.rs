@@ -267,14 +267,16 @@ pub fn remove(path: &Path) -> io::Result<()> {
     if fs::symlink_metadata(path).is_ok_and(|there| there.is_dir()) {
         return fs::remove_dir_all(path);
     }
+    // The folder goes first: without the file nothing leads to it.
+    match fs::remove_dir_all(lists_folder(path)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     remove_file(path)?;
     for side in SQLITE_SUFFIXES {
         remove_file(&with_suffix(path, side))?;
     }
-    match fs::remove_dir_all(lists_folder(path)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 fn remove_file(path: &Path) -> io::Result<()> {

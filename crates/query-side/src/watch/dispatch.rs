@@ -19,14 +19,15 @@ use wire::Error;
 
 use super::predicates::Predicates;
 
-/// Maximum number of changed orders that are read at once.
-const MAX_READ_ORDERS: usize = 200;
+/// Maximum number of changed orders that are read at once, so that a watcher has time to take them
+/// before it is cut.
+const MAX_READ_ORDERS: usize = 100;
 
-/// Maximum number of orders that wait for a watcher.
-const MAX_WAITING_ORDERS: usize = 200;
+/// Maximum number of orders that wait for a watcher. Watchers share the orders.
+const MAX_WAITING_ORDERS: usize = 400;
 
-/// Maximum encoded bytes of the orders that wait for a watcher, unless one is larger: 64 KiB.
-const MAX_WAITING_BYTES: usize = 64 << 10;
+/// Maximum encoded bytes of the orders that wait for a watcher, unless one is larger: 512 KiB.
+const MAX_WAITING_BYTES: usize = 512 << 10;
 
 /// The time between two attempts to read changes.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
@@ -165,7 +166,10 @@ impl Dispatch {
                     false
                 }
             };
-            if is_all && position.changed().await.is_err() {
+            if !is_all {
+                // The watchers take what they have been handed.
+                tokio::task::yield_now().await;
+            } else if position.changed().await.is_err() {
                 return;
             }
         }
@@ -201,11 +205,12 @@ impl State {
         }
         for document in changes.documents {
             let order = Arc::new(document.order);
+            let bytes = order.encoded_len();
             for id in self.predicates.candidates(&order) {
                 if let Some(inbox) = self.inboxes.get(&id)
                     && inbox.filter.matches(&order)
                 {
-                    inbox.add(&order);
+                    inbox.add(&order, bytes);
                 }
             }
         }
@@ -227,13 +232,13 @@ pub(super) fn in_any_state(filter: &OrderFilter) -> OrderFilter {
 }
 
 impl Inbox {
-    fn add(&self, order: &Arc<Order>) {
+    fn add(&self, order: &Arc<Order>, bytes: usize) {
         let mut waiting = lock(&self.waiting);
-        let bytes = waiting.bytes + order.encoded_len();
-        let is_full = waiting.orders.len() >= MAX_WAITING_ORDERS || bytes > MAX_WAITING_BYTES;
         if waiting.is_cut {
             return;
         }
+        let bytes = waiting.bytes + bytes;
+        let is_full = waiting.orders.len() >= MAX_WAITING_ORDERS || bytes > MAX_WAITING_BYTES;
         if is_full && !waiting.orders.is_empty() {
             drop(waiting);
             return self.cut();

@@ -35,12 +35,14 @@ impl Predicates {
     }
 
     /// Returns the watchers whose filters may match an order in one of its states, each once.
-    pub(super) fn candidates(&self, order: &Order) -> HashSet<u64> {
+    pub(super) fn candidates(&self, order: &Order) -> impl Iterator<Item = u64> {
+        // A watcher has one place, but may be there for several products of the order.
         let products = order.items.iter().map(|item| &item.product_id);
+        let by_product = products.flat_map(|product| self.by_product.get(product));
+        let by_product: HashSet<_> = by_product.copied().collect();
         let by_id = self.by_order.get(&order.order_id);
         let by_id = by_id.chain(self.by_customer.get(&order.customer_id));
-        let by_id = by_id.chain(products.flat_map(|product| self.by_product.get(product)));
-        by_id.chain(&self.others).copied().collect()
+        by_id.chain(&self.others).copied().chain(by_product)
     }
 
     /// Returns where watchers with this filter are kept, and by which ids.

@@ -137,7 +137,7 @@ async fn a_watcher_that_takes_nothing_is_cut_and_goes_on_where_it_resumes() {
     let slow = documents.dispatch.register(&of_customer("ann"));
     let other = documents.dispatch.register(&of_customer("bob"));
     let mut last = 0;
-    for index in 0..250 {
+    for index in 0..450 {
         last = documents.create(&format!("o-{index}"), "ann").await;
     }
     taken(&other, last).await.unwrap();

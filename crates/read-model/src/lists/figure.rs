@@ -6,7 +6,7 @@ use std::{
 };
 
 use tantivy::{
-    DocId, SegmentReader,
+    DocId, SegmentReader, TantivyError,
     columnar::{ColumnValues, StrColumn},
 };
 
@@ -63,11 +63,12 @@ struct FigureColumns {
 impl Visitor for FigureScan {
     fn begin(&mut self, segment: &SegmentReader) -> tantivy::Result<()> {
         let columns = segment.fast_fields();
-        // A segment has at least one order, and each has a currency.
         let currencies = columns.str(schema::CURRENCY)?;
+        // Each order has a currency.
+        let currencies = currencies.ok_or(TantivyError::FieldNotFound(schema::CURRENCY.into()))?;
         let statuses = columns.column_first_or_default(schema::STATUS)?;
         let totals = columns.column_first_or_default(schema::TOTAL)?;
-        self.columns = currencies.map(|currencies| FigureColumns {
+        self.columns = Some(FigureColumns {
             statuses,
             totals,
             currencies,

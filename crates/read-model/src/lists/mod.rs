@@ -19,7 +19,7 @@ mod snapshot;
 mod writer;
 
 pub(crate) use entry::{Conditions, Entry, sorted};
-pub(crate) use page::PageRequest;
+pub(crate) use page::{Counts, PageRequest};
 pub(crate) use rows::GivenName;
 pub(crate) use snapshot::{Change, Snapshot, View};
 pub(crate) use writer::{State, Writer};

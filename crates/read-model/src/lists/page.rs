@@ -1,6 +1,7 @@
 //! Pages of lists, with counts by facet.
 
 use std::{
+    cmp::Reverse,
     collections::{BinaryHeap, HashMap},
     sync::{Arc, Weak},
 };
@@ -13,7 +14,7 @@ use tantivy::{
 use super::{Conditions, Entry, View, scan::Visitor, schema};
 use crate::{
     Row,
-    request::{Cursor, FacetField, Sort},
+    request::{Cursor, FacetField, MAX_FACET_VALUES, Sort},
 };
 
 /// Reads the values of all documents between the first and the last of a block, if these are at most
@@ -39,8 +40,16 @@ pub(crate) struct Found {
     pub(crate) orders: Vec<Cursor>,
     /// The number of all matches.
     pub(crate) total: u64,
-    /// For each facet, the numbers that occur, each with its count.
-    pub(crate) facets: Vec<Vec<(u64, u64)>>,
+    pub(crate) facets: Vec<Counts>,
+}
+
+/// The largest counts of a facet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Numbers with their counts: fewer than [`MAX_FACET_VALUES`].
+    pub(crate) largest: Vec<(u64, u64)>,
+    /// The next lower count, and all numbers that have it.
+    pub(crate) next: (u64, Vec<u64>),
 }
 
 impl View {
@@ -255,12 +264,28 @@ impl FacetScan {
         }
     }
 
-    fn counts(self) -> Vec<(u64, u64)> {
+    fn counts(self) -> Counts {
         let counts = (0..).zip(self.counts);
         let occurring = counts.filter(|(_, count)| *count > 0);
-        occurring
+        let mut counts: Vec<_> = occurring
             .map(|(number, count)| (number, count.cast_unsigned()))
-            .collect()
+            .collect();
+        if counts.len() < MAX_FACET_VALUES {
+            return Counts {
+                largest: counts,
+                next: (0, Vec::new()),
+            };
+        }
+        let order = |(_, count): &(u64, u64)| Reverse(*count);
+        let (_, &mut (_, least), _) =
+            counts.select_nth_unstable_by_key(MAX_FACET_VALUES - 1, order);
+        let next = counts.iter().filter(|(_, count)| *count == least);
+        let next = next.map(|(number, _)| *number).collect();
+        counts.retain(|(_, count)| *count > least);
+        Counts {
+            largest: counts,
+            next: (least, next),
+        }
     }
 }
 

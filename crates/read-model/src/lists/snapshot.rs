@@ -4,10 +4,11 @@ use std::{collections::HashMap, fmt, sync::Arc};
 
 use tantivy::Searcher;
 
-use super::{Entry, schema::Fields};
+use super::{Entry, State, schema::Fields};
 use crate::Row;
 
-/// Maximum number of changes in a chunk. A new snapshot copies the last chunk and shares the others.
+/// Changes are added to the last chunk up to this number. A new snapshot copies the last chunk, and
+/// shares the others.
 const CHUNK: usize = 512;
 
 /// A change of an order.
@@ -21,6 +22,13 @@ pub(crate) struct Change {
     pub(crate) new: Arc<Entry>,
 }
 
+impl Change {
+    /// Returns the weight in memory: 1 for an order of few products.
+    fn weight(&self) -> usize {
+        1 + self.new.products.len() / 16
+    }
+}
+
 /// A commit of the index, with the changes after it.
 #[derive(Clone)]
 pub(crate) struct Snapshot {
@@ -30,8 +38,12 @@ pub(crate) struct Snapshot {
     pub(super) base: u64,
     /// The changes after the commit by position, in chunks.
     chunks: Vec<Arc<Vec<Change>>>,
+    /// The sum of the changes' weights.
+    weight: usize,
     /// The position of the documents.
     pub(crate) position: u64,
+    /// How often an order of the documents had changed without a new event.
+    pub(crate) retries: u64,
 }
 
 impl fmt::Debug for Snapshot {
@@ -45,33 +57,40 @@ impl fmt::Debug for Snapshot {
 }
 
 impl Snapshot {
-    pub(super) fn new(fields: Fields, searcher: Searcher, position: u64) -> Self {
+    pub(super) fn new(fields: Fields, searcher: Searcher, state: &State) -> Self {
+        let State {
+            position, retries, ..
+        } = *state;
         Self {
             fields,
             searcher,
             base: position,
             chunks: Vec::new(),
+            weight: 0,
             position,
+            retries,
         }
     }
 
-    /// Returns the number of changes after the base.
+    /// Returns the weight of the changes after the base.
     pub(super) fn pending(&self) -> usize {
-        self.chunks.iter().map(|chunk| chunk.len()).sum()
+        self.weight
     }
 
-    /// Adds changes, which lead to `position`.
-    pub(super) fn with(&self, changes: Vec<Change>, position: u64) -> Self {
+    /// Adds changes, which lead to `state`.
+    pub(super) fn with(&self, changes: Vec<Change>, state: &State) -> Self {
         let mut next = self.clone();
-        next.position = position;
+        next.position = state.position;
+        next.retries = state.retries;
         next.push(changes);
         next
     }
 
     /// Returns the same state on a commit of the index that has the first `covered` changes.
-    pub(super) fn on(&self, searcher: Searcher, base: u64, covered: usize) -> Self {
+    pub(super) fn on(&self, searcher: Searcher, base: &State, covered: usize) -> Self {
         let mut next = Self::new(self.fields, searcher, base);
         next.position = self.position;
+        next.retries = self.retries;
         let rest: Vec<_> = self.changes().skip(covered).cloned().collect();
         for chunk in rest.chunks(CHUNK) {
             next.push(chunk.to_vec());
@@ -80,6 +99,7 @@ impl Snapshot {
     }
 
     fn push(&mut self, changes: Vec<Change>) {
+        self.weight += changes.iter().map(Change::weight).sum::<usize>();
         match self.chunks.last_mut() {
             Some(last) if last.len() + changes.len() <= CHUNK => {
                 Arc::make_mut(last).extend(changes);

@@ -21,10 +21,11 @@ use crate::{
     search::embedded::directory::{self, UnsyncedDirectory},
 };
 
-/// Brings the changes to the index once there are this many.
+/// Brings the changes to the index once they have this weight.
 const FLUSH_AT: usize = 16_384;
 
-/// Maximum number of changes in memory, about 300 bytes each: the writer then waits for the index.
+/// Maximum weight of the changes in memory, of some 300 bytes each; a batch may exceed it. The writer
+/// then waits for the index.
 const MAX_PENDING: usize = 65_536;
 
 /// Bounds the memory in which the writer gathers a segment, in bytes.
@@ -52,6 +53,11 @@ pub(crate) struct Writer {
     flush: Option<Flush>,
     published: watch::Sender<Arc<Snapshot>>,
     flush_at: usize,
+    /// The weight of the changes with which the next flush begins.
+    next_flush_at: usize,
+    /// Whether the index may have changes that the newest published commit does not show, after a
+    /// failure behind a commit.
+    may_have_more: bool,
 }
 
 /// The index, of which there is one writer at a time.
@@ -85,7 +91,7 @@ impl Writer {
             fs::create_dir_all(folder)?;
             ListIndex::open(folder)
         })?;
-        let snapshot = Snapshot::new(index.fields, index.reader.searcher(), committed.position);
+        let snapshot = Snapshot::new(index.fields, index.reader.searcher(), &committed);
         Ok(Self {
             index: Arc::new(index),
             writer: None,
@@ -94,6 +100,8 @@ impl Writer {
             flush: None,
             published: watch::Sender::new(Arc::new(snapshot)),
             flush_at: FLUSH_AT,
+            next_flush_at: FLUSH_AT,
+            may_have_more: false,
         })
     }
 
@@ -122,7 +130,7 @@ impl Writer {
     /// Brings changes to the index more often.
     #[cfg(test)]
     pub(crate) fn flush_at(&mut self, changes: usize) {
-        self.flush_at = changes;
+        (self.flush_at, self.next_flush_at) = (changes, changes);
     }
 
     /// Waits until there is room for more changes.
@@ -146,10 +154,10 @@ impl Writer {
     /// Publishes changes, which lead to `state`. Begins to bring all changes to the index if there
     /// are many.
     pub(crate) fn publish(&mut self, changes: Vec<Change>, state: State) {
-        let next = self.published.borrow().with(changes, state.position);
+        let next = self.published.borrow().with(changes, &state);
         self.published.send_replace(Arc::new(next));
         self.newest = state;
-        if self.pending() >= self.flush_at {
+        if self.pending() >= self.next_flush_at {
             self.start_flush();
         }
     }
@@ -177,14 +185,15 @@ impl Writer {
         }
         let (index, writer) = (Arc::clone(&self.index), self.writer.take());
         let snapshot = Arc::clone(&self.published.borrow());
-        let (covered, state) = (snapshot.pending(), self.newest.clone());
+        let (covered, state) = (snapshot.changes().count(), self.newest.clone());
+        let may_have_more = self.may_have_more;
         let committed = state.clone();
         let task = tokio::task::spawn_blocking(move || {
             let writer = writer.map_or_else(|| index.writer(), Ok)?;
             // Whether the index has an order is what the first change of it says.
             let mut orders = HashMap::<Row, (bool, &Entry)>::new();
             for change in snapshot.changes() {
-                let is_old = change.old.is_some();
+                let is_old = may_have_more || change.old.is_some();
                 let order = orders.entry(change.new.row);
                 order.or_insert((is_old, &change.new)).1 = &change.new;
             }
@@ -209,18 +218,39 @@ impl Writer {
             return Ok(());
         };
         let done = (&mut flush.task).await;
-        let Some(Flush { covered, state, .. }) = self.flush.take() else {
+        let Some(flush) = self.flush.take() else {
             return Ok(());
         };
-        self.writer = Some(done.map_err(panicked)??);
+        self.finish(flush, done.map_err(panicked).flatten())
+    }
+
+    /// Publishes a commit, or remembers that it may be there although it failed.
+    fn finish(&mut self, flush: Flush, done: tantivy::Result<IndexWriter>) -> tantivy::Result<()> {
+        self.may_have_more = done.is_err();
+        self.next_flush_at = self.flush_at;
+        if done.is_err() {
+            self.next_flush_at += self.pending();
+        }
+        self.writer = Some(done?);
         let searcher = self.index.reader.searcher();
         let next = self
             .published
             .borrow()
-            .on(searcher, state.position, covered);
+            .on(searcher, &flush.state, flush.covered);
         self.published.send_replace(Arc::new(next));
-        self.committed = state;
+        self.committed = flush.state;
         Ok(())
+    }
+
+    /// Commits, and then fails before the commit is published.
+    #[cfg(test)]
+    pub(crate) async fn lose_a_commit(&mut self) {
+        self.finish_flush().await.unwrap();
+        self.start_flush();
+        let mut flush = self.flush.take().unwrap();
+        drop((&mut flush.task).await.unwrap().unwrap());
+        let lost = TantivyError::SystemError("lost".into());
+        self.finish(flush, Err(lost)).unwrap_err();
     }
 
     /// Drops the published changes, so that [`Writer::write`] can bring all that the documents have
@@ -278,7 +308,7 @@ impl Writer {
 
     fn publish_commit(&self) {
         let searcher = self.index.reader.searcher();
-        let snapshot = Snapshot::new(self.index.fields, searcher, self.committed.position);
+        let snapshot = Snapshot::new(self.index.fields, searcher, &self.committed);
         self.published.send_replace(Arc::new(snapshot));
     }
 

@@ -175,6 +175,8 @@ impl Reader {
             };
             let mut expected = BTreeMap::new();
             let entries = known_entries(snapshot.connection(), &documents).await?;
+            // The receiver may take its time.
+            drop(snapshot);
             for (document, entry) in documents.iter().zip(entries) {
                 expected.insert(document.row, (document.order.order_id.as_str(), entry));
             }

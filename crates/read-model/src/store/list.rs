@@ -1,7 +1,6 @@
 //! Lists orders: the index of lists finds and counts them, and the file has their documents.
 
 use std::{
-    cmp::Reverse,
     io,
     sync::{Arc, Weak},
 };
@@ -11,9 +10,12 @@ use contract::orders::v1::{Facet, FacetValue, Order, OrderStatus};
 use super::{Error, Reader, json, snapshot::Snapshot};
 use crate::{
     Row,
-    lists::{Conditions, PageRequest, View, sorted},
+    lists::{Conditions, Counts, PageRequest, View, sorted},
     request::{Cursor, FacetField, MAX_FACET_VALUES, OrderFilter, Sort},
 };
+
+/// Maximum number of customers or products that are looked up at once.
+const MAX_NAMED_AT_ONCE: usize = 1000;
 
 /// A page of orders.
 #[derive(Debug, Clone, PartialEq)]
@@ -126,22 +128,24 @@ impl Snapshot {
     }
 
     /// Names the numbers of a facet: the largest counts first, and equal counts by value.
-    async fn facet(
-        &mut self,
-        field: FacetField,
-        mut counts: Vec<(u64, u64)>,
-    ) -> Result<Facet, Error> {
-        counts.sort_unstable_by_key(|(_, count)| Reverse(*count));
-        if let Some(&(_, least)) = counts.get(MAX_FACET_VALUES - 1) {
-            counts.retain(|(_, count)| *count >= least);
+    async fn facet(&mut self, field: FacetField, counts: Counts) -> Result<Facet, Error> {
+        let mut values = self.names_of(field, &counts.largest).await?;
+        let room = MAX_FACET_VALUES - values.len();
+        let (count, numbers) = counts.next;
+        // Only the first by value have room, and there may be very many.
+        let mut equal = Vec::new();
+        for numbers in numbers.chunks(MAX_NAMED_AT_ONCE) {
+            let numbers: Vec<_> = numbers.iter().map(|&number| (number, count)).collect();
+            equal.extend(self.names_of(field, &numbers).await?);
+            equal.sort_unstable();
+            equal.truncate(room);
         }
-        let names = self.names_of(field, &counts).await?;
-        let mut values: Vec<_> = names
+        values.extend(equal);
+        let mut values: Vec<_> = values
             .into_iter()
             .map(|(value, count)| FacetValue { value, count })
             .collect();
         values.sort_unstable_by(|a, b| b.count.cmp(&a.count).then_with(|| a.value.cmp(&b.value)));
-        values.truncate(MAX_FACET_VALUES);
         Ok(Facet {
             field: field.name().to_owned(),
             values,

@@ -73,6 +73,16 @@ impl Writer {
         }
     }
 
+    /// Brings all changes to the index. Only an index without a retry's changes would have to be filled
+    /// again after the end of the process.
+    pub(super) async fn flush_lists(&mut self) {
+        if let Some(lists) = &mut self.lists
+            && let Err(error) = lists.flush().await
+        {
+            tracing::error!(%error, "the index of lists cannot be written");
+        }
+    }
+
     pub(super) fn published_lists(&self) -> PublishedLists {
         self.lists.as_ref().map(|lists| lists.subscribe())
     }
@@ -174,8 +184,14 @@ impl Writer {
                 return Ok(());
             };
             after = last.cast_unsigned();
-            let documents = found.iter().map(|(_, row, body)| decode(*row, body));
-            let documents = documents.collect::<Result<Vec<_>, _>>()?;
+            // A damaged document is in no list. The comparison with the log names it.
+            let documents = found.iter().filter_map(|(_, row, body)| {
+                let decoded = decode(*row, body);
+                decoded
+                    .inspect_err(|error| tracing::error!(%error, "the order is missing in lists"))
+                    .ok()
+            });
+            let documents: Vec<_> = documents.collect();
             let entries = self.entries(documents.iter()).await?;
             if let Some(lists) = &mut self.lists {
                 lists.write(entries).await?;

@@ -187,7 +187,10 @@ impl Writer {
             .unpark(Projection::Documents, aggregate)
             .map_err(sqlx::Error::Encode)?;
         script.queue_reindex(rows).map_err(sqlx::Error::Encode)?;
-        script.count_retry();
+        let has_changes = !changes.is_empty();
+        if has_changes {
+            script.count_retry();
+        }
         if done && aggregate.kind != AggregateType::Order {
             for rows in self.rows_of_name(aggregate).await? {
                 script.queue_reindex_of_rows(&rows)?;
@@ -196,10 +199,11 @@ impl Writer {
         let script = script.with(batch, None).map_err(sqlx::Error::Encode)?;
         self.make_room().await?;
         self.run(script).await?;
-        if let Some(checkpoint) = &mut self.checkpoint {
+        if has_changes && let Some(checkpoint) = &mut self.checkpoint {
             checkpoint.retries += 1;
         }
         self.publish(changes);
+        self.flush_lists().await;
         self.reindex.send_replace(());
         Ok(done)
     }

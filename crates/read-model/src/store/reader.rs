@@ -238,10 +238,14 @@ impl Reader {
             let (pool, lists) = self.pool.current();
             let snapshot = Snapshot::begin(&pool).await?;
             let mut lists = lists.ok_or(Error::Stopped)?;
+            let retries = snapshot.checkpoint.as_ref().map_or(0, |it| it.retries);
             // The lists follow each commit of the documents at once.
-            let reached = lists.wait_for(|lists| lists.position >= snapshot.as_of);
+            let reached = lists
+                .wait_for(|lists| lists.position >= snapshot.as_of && lists.retries >= retries);
             let reached = Arc::clone(&*reached.await.map_err(|_| Error::Stopped)?);
-            if let Some(view) = reached.at(snapshot.as_of) {
+            if reached.retries == retries
+                && let Some(view) = reached.at(snapshot.as_of)
+            {
                 return Ok((snapshot, view));
             }
         }

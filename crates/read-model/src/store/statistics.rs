@@ -302,6 +302,9 @@ impl Reader {
             rows: Some(parked_rows(&mut snapshot).await?),
             ..of_customer.clone()
         };
+        // Other reads need the connection meanwhile.
+        let as_of_position = snapshot.as_of;
+        drop(snapshot);
         let figures = scan(view, move |view, caller| {
             let all = view.figure(&of_customer, caller)?;
             Ok((all, view.figure(&parked, caller)?))
@@ -321,7 +324,7 @@ impl Reader {
             total_orders: figures.total_orders,
             amounts: figures.amounts()?,
             orders_by_status: figures.by_status(),
-            as_of_position: snapshot.as_of,
+            as_of_position,
         }))
     }
 

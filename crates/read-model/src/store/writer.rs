@@ -25,8 +25,8 @@ use super::{
 };
 use crate::{AggregateId, Row, generations, lists, projection::SCHEMA, search::Document};
 
-/// Caches up to 32 MiB of pages, because a batch changes a page of almost every index for each of
-/// its orders.
+/// Caches up to 32 MiB of pages, because a batch changes a page of the ids for each new order, unless
+/// they are ordered by time, and a page of documents for each other one.
 const SET_CACHE_SIZE: &str = "PRAGMA cache_size = -32768";
 
 /// Keeps the write-ahead log small. A reset outlasts the lists and searches of queries, which end after
@@ -165,7 +165,7 @@ impl Writer {
     /// - [`Error::Sqlite`]: the file cannot be written.
     /// - [`Error::Lists`]: the index of lists cannot be written, and too many changes wait for it.
     ///
-    /// Nothing changes on an error.
+    /// Nothing that a reader sees changes on an error.
     pub async fn apply(
         &mut self,
         log_id: &str,
@@ -207,8 +207,8 @@ impl Writer {
         self.make_room().await?;
         self.run(script).await?;
         self.checkpoint = Some(checkpoint);
-        self.publish(changes);
         self.position.send_replace(position);
+        self.publish(changes);
         if let Err(error) = self.wal_limit.enforce(&mut self.connection).await {
             // The batch is committed. If the file has failed, the next batch says so.
             tracing::warn!(%error, "the write-ahead log of the documents is not reset");

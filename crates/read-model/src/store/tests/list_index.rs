@@ -167,3 +167,43 @@ async fn a_write_that_fails_and_is_repeated_is_listed_once() {
     store.writer.apply(LOG, late, head).await.unwrap();
     assert_eq!(list(&store.reader).await, (expected(&more, head), head));
 }
+
+#[tokio::test]
+async fn a_commit_that_fails_after_it_is_written_lists_no_order_twice() {
+    let log = log_of(30);
+    let mut store = Store::new().await;
+    let mut first = log.clone();
+    first.events.truncate(20);
+    store.follow(&first, 3).await;
+    store.writer.lists.as_mut().unwrap().lose_a_commit().await;
+    assert_eq!(
+        list(&store.reader).await,
+        (expected(&log, 20), 20),
+        "the changes are still in memory"
+    );
+    store.follow(&log, 3).await;
+    store.writer.lists.as_mut().unwrap().flush().await.unwrap();
+    let head = log.head();
+    assert_eq!(list(&store.reader).await, (expected(&log, head), head));
+    let store = reopened(store).await;
+    assert_eq!(list(&store.reader).await, (expected(&log, head), head));
+}
+
+#[tokio::test]
+async fn a_facet_with_many_equal_counts_has_the_first_by_value() {
+    let mut log = Log::default();
+    for index in (0..2100).rev() {
+        let customer = format!("c{index:04}");
+        log.create(&format!("o{index}"), &customer, &["p1"], (100, "EUR"), 0);
+    }
+    log.create("more", "c1999", &["p1"], (100, "EUR"), 0);
+    let store = Store::holding(&log).await;
+    let all = OrderFilter::default();
+    let field = [FacetField::CustomerId];
+    let found = store.reader.list(&all, BY_CREATION, None, 1, &field).await;
+    let values = found.unwrap().facets.remove(0).values.into_iter();
+    let values: Vec<_> = values.map(|value| (value.value, value.count)).collect();
+    let mut wanted = vec![("c1999".to_owned(), 2)];
+    wanted.extend((0..99).map(|index| (format!("c{index:04}"), 1)));
+    assert_eq!(values, wanted);
+}
