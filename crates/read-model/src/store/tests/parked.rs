@@ -92,13 +92,8 @@ async fn a_retried_order_is_projected_and_queued_for_reindexing() {
             .cloned()
             .collect::<Vec<_>>()
     };
-    assert!(
-        !store
-            .writer
-            .retry(&AggregateId::order("bad"), &bad(&gap))
-            .await
-            .unwrap()
-    );
+    let order = AggregateId::order("bad");
+    assert!(!store.writer.retry(&order, &bad(&gap)).await.unwrap());
     assert_eq!(parked(&store).await.len(), 1);
 
     // Later events of the log arrive through the stream.
@@ -112,13 +107,7 @@ async fn a_retried_order_is_projected_and_queued_for_reindexing() {
     longer.events.push(later);
     let mut told = store.reader.subscribe_reindex();
     told.mark_unchanged();
-    assert!(
-        store
-            .writer
-            .retry(&AggregateId::order("bad"), &bad(&longer))
-            .await
-            .unwrap()
-    );
+    assert!(store.writer.retry(&order, &bad(&longer)).await.unwrap());
     assert!(told.has_changed().unwrap());
     assert_eq!(parked(&store).await, []);
     let documents = whole.documents(6);
