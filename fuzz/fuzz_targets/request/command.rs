@@ -182,7 +182,7 @@ fn says_the_same_again(mut sent: Sent, command: &Command) {
 /// projected.
 fn is_decided(command: Command) {
     let id = command.aggregate.id.clone();
-    let mut decider = Decider::new(Loaded::default(), NOW).expect("nothing is loaded");
+    let mut decider = Decider::new(Loaded::default(), NOW);
     let mut version = 0;
     let (Action::Order {
         expected_version, ..
