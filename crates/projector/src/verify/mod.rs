@@ -5,10 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use contract::orders::v1::VerifyLogRequest;
+use contract::orders::v1::{AggregateType, VerifyLogRequest};
 use read_model::{
     AggregateId, generations, search,
-    store::{self, Checkpoint, Comparison, Difference, Projection, ReceiverClosed, Writer},
+    store::{self, Checkpoint, Comparison, Difference, Parked, Projection, ReceiverClosed, Writer},
 };
 use tokio::sync::{Mutex, mpsc};
 use tonic::Status;
@@ -166,8 +166,8 @@ impl Verifier {
         self.report_parked(found).await
     }
 
-    /// Reports each parked aggregate. The documents equal a new projection of the log, but lack its
-    /// event.
+    /// Reports each parked customer and product: orders show their older names, and do not say so. A
+    /// parked order says so in every reply.
     async fn report_parked(&self, found: &Found) -> Result<(), Error> {
         let mut after = AggregateId::default();
         loop {
@@ -178,7 +178,8 @@ impl Verifier {
                 return Ok(());
             };
             after.clone_from(&last.aggregate);
-            for parked in page {
+            let is_order = |parked: &Parked| parked.aggregate.kind == AggregateType::Order;
+            for parked in page.into_iter().filter(|parked| !is_order(parked)) {
                 let problem = format!(
                     "is parked since event {}: {}",
                     parked.position, parked.error
