@@ -24,11 +24,14 @@ final class Reconnecting<Q, A> implements AutoCloseable {
     private final MethodDescriptor<Q, A> method;
     private final Supplier<Q> request;
     private final Duration silence;
+    // A short silence must not end each connection before it is there.
+    private final Duration firstSilence;
     private final Runnable onBroken;
     private final Backoff backoff = new Backoff();
     // Each stream has its own connection, because a call on a lost connection fails too.
     private ManagedChannel channel;
     private StreamCall<Q, A> stream;
+    private boolean isAnswered;
 
     /**
      * Prepares the first stream.
@@ -46,6 +49,7 @@ final class Reconnecting<Q, A> implements AutoCloseable {
         this.method = method;
         this.request = request;
         this.silence = silence;
+        this.firstSilence = silence.compareTo(SILENCE) > 0 ? silence : SILENCE;
         this.onBroken = onBroken;
     }
 
@@ -56,8 +60,9 @@ final class Reconnecting<Q, A> implements AutoCloseable {
                 if (stream == null) {
                     open();
                 }
-                A response = stream.read(silence);
+                A response = stream.read(isAnswered ? silence : firstSilence);
                 if (response != null) {
+                    isAnswered = true;
                     backoff.reset();
                     return response;
                 }
@@ -80,6 +85,7 @@ final class Reconnecting<Q, A> implements AutoCloseable {
     }
 
     private void open() {
+        isAnswered = false;
         channel = connection.open();
         stream =
                 new StreamCall<>(

@@ -34,7 +34,10 @@ public final class Subscriber implements Runnable {
         return this;
     }
 
-    /** Sets the time without a response after which the subscriber reconnects: by default 30 s. */
+    /**
+     * Sets the time without a response after which the subscriber reconnects: by default 30 s. The
+     * first response of a connection always has 30 s.
+     */
     public Subscriber silence(Duration silence) {
         this.silence = silence;
         return this;

@@ -22,6 +22,8 @@ import java.sql.SQLException;
 import java.time.Duration;
 import java.util.List;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.Executors;
+import java.util.concurrent.TimeUnit;
 import java.util.stream.LongStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -136,6 +138,36 @@ class SubscriberTest extends ServerTest {
         }
         // On a busy machine, a request may be silent before its response too, and is repeated.
         assertEquals(List.of(0L, 1L, 2L), asked.stream().distinct().limit(3).toList());
+    }
+
+    @Test
+    void slowConnectionIsNotLeftForItsSilence() throws Exception {
+        List<Long> asked = new CopyOnWriteArrayList<>();
+        var timer = Executors.newSingleThreadScheduledExecutor();
+        var slow =
+                new EventServiceGrpc.EventServiceImplBase() {
+                    @Override
+                    public void subscribe(
+                            SubscribeRequest request, StreamObserver<SubscribeResponse> stream) {
+                        asked.add(request.getAfterPosition());
+                        timer.schedule(() -> stream.onNext(response(1)), 1, TimeUnit.SECONDS);
+                    }
+                };
+        io.grpc.Server fake = RetryTest.serve(slow);
+        Recorder recorder = recorder("seen.db");
+        try (Orderlog client = Orderlog.connect("127.0.0.1:" + fake.getPort())) {
+            task(() -> {
+                        client.subscriber(recorder.store)
+                                .silence(Duration.ofMillis(50))
+                                .runUntil(1);
+                        return null;
+                    })
+                    .get();
+        } finally {
+            fake.shutdownNow();
+            timer.shutdownNow();
+        }
+        assertEquals(List.of(0L), asked);
     }
 
     private static SubscribeResponse response(long position) {
