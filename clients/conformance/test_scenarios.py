@@ -13,6 +13,8 @@ from orders.v1.command_service_pb2 import CreateOrderItem, CreateOrderRequest
 from orders.v1.command_service_pb2_grpc import CommandServiceStub
 from orders.v1.event_service_pb2 import GetHeadRequest
 from orders.v1.event_service_pb2_grpc import EventServiceStub
+from orders.v1.projection_service_pb2 import GetStatusRequest
+from orders.v1.projection_service_pb2_grpc import ProjectionServiceStub
 from server import secured
 
 
@@ -47,6 +49,13 @@ class Direct:
         async with self.server.channel() as channel:
             head = await EventServiceStub(channel).GetHead(GetHeadRequest(), wait_for_ready=True)
             return head.position
+
+    async def projected(self, position):
+        """Waits until the read model has an event."""
+        async with self.server.channel() as channel, asyncio.timeout(120):
+            status = ProjectionServiceStub(channel).GetStatus
+            while (await status(GetStatusRequest())).projections[0].position < position:
+                await asyncio.sleep(0.05)
 
 
 async def until(is_so):
@@ -176,6 +185,7 @@ async def test_log_diverged(driver, server, tmp_path):
 async def test_large_pages(driver, server):
     """Pages of large orders are read to the end."""
     await Direct(server).write(*(order(f"o-{number:02}", 1000) for number in range(60)))
+    await Direct(server).projected(60)
     await driver.connect(server.target)
     search = {"pageSize": 500, "orderBy": "created_at", "minPosition": "60"}
     found = await driver.ask("search", request=search)
