@@ -161,17 +161,14 @@ impl MeilisearchIndex {
         Ok(stored.filter(|stored| stored.created == created_at))
     }
 
-    /// Creates the index for this log. The server rejects the task if the index exists, so of two
-    /// logs only one creates it.
+    /// Creates the index for this log, unless it exists. The server lets only one of two logs create
+    /// it.
     pub(super) async fn create(&self) -> Result<(), Error> {
         let primary_key = self.primary_key()?;
         let client = &self.server.client;
         let created = client.create_index(&self.uid, Some(&primary_key)).await;
         let task = created.map_err(failed)?.task_uid;
-        match self.server.wait_for_task(task).await {
-            Ok(()) | Err(Error::Refused(_)) => Ok(()),
-            Err(error) => Err(error),
-        }
+        self.server.wait_for_task(task).await
     }
 
     /// Creates the index if it is missing, and sends its settings.
@@ -206,11 +203,7 @@ impl MeilisearchIndex {
             }
             Err(error) => return Err(failed(error)),
         };
-        match self.server.wait_for_task(task).await {
-            // The index did not exist.
-            Ok(()) | Err(Error::Refused(_)) => Ok(()),
-            Err(error) => Err(error),
-        }
+        self.server.wait_for_task(task).await
     }
 
     /// Sends a task, which must be the first of this index after the last one of this process.

@@ -16,6 +16,21 @@ use crate::search::Error;
 const MIN_POLL_INTERVAL: Duration = Duration::from_millis(5);
 const MAX_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
+/// The errors for which a document is to blame (Meilisearch's error codes). Any other failure, such as
+/// a full disk, other settings or an index that belongs to another log, meets every document. It is an
+/// outage of the search, and parks no order.
+const DOCUMENT_ERRORS: [&str; 3] = [
+    "invalid_document_id",
+    "max_fields_limit_exceeded",
+    "missing_document_id",
+];
+
+/// The kinds of task and their errors that mean that there was nothing to do.
+const DONE_BEFORE: [(&str, &str); 2] = [
+    ("indexCreation", "index_already_exists"),
+    ("indexDeletion", "index_not_found"),
+];
+
 #[derive(Debug, Deserialize)]
 struct Tasks {
     results: Vec<Task>,
@@ -35,8 +50,6 @@ struct TaskError {
     message: String,
     #[serde(default)]
     code: String,
-    #[serde(rename = "type")]
-    kind: String,
 }
 
 /// A reason why a task is not done.
@@ -129,11 +142,10 @@ fn ended(task: Task) -> Option<Result<(), Error>> {
         "enqueued" | "processing" => None,
         "succeeded" => Some(Ok(())),
         "failed" => Some(Err(match task.error {
-            // The index now belongs to another log, so no document is to blame.
-            Some(TaskError { message, code, .. }) if code == "index_primary_key_already_exists" => {
-                Error::failed(message)
+            Some(TaskError { code, .. }) if DONE_BEFORE.contains(&(&*task.kind, &*code)) => {
+                return Some(Ok(()));
             }
-            Some(TaskError { message, kind, .. }) if kind == "invalid_request" => {
+            Some(TaskError { message, code }) if DOCUMENT_ERRORS.contains(&&*code) => {
                 Error::Refused(message)
             }
             error => {
@@ -202,14 +214,32 @@ mod tests {
             ),
             (
                 r#"{"results":[{"uid":7,"status":"failed","error":
-                    {"message":"bad id","type":"invalid_request"}}]}"#,
+                    {"message":"bad id","code":"invalid_document_id","type":"invalid_request"}}]}"#,
                 "the search index refuses a document: bad id",
             ),
             (
                 r#"{"results":[{"uid":7,"status":"failed","error":
                     {"message":"Index already has a primary key: `log_a`.",
                      "code":"index_primary_key_already_exists","type":"invalid_request"}}]}"#,
-                "the search index failed: Index already has a primary key: `log_a`.",
+                "the search index failed: task 7 failed: Index already has a primary key: `log_a`.",
+            ),
+            (
+                r#"{"results":[{"uid":7,"status":"failed","type":"indexDeletion","error":
+                    {"message":"Index `orders` not found.","code":"index_not_found",
+                     "type":"invalid_request"}}]}"#,
+                "done",
+            ),
+            (
+                r#"{"results":[{"uid":7,"status":"failed","error":
+                    {"message":"Index `orders` not found.","code":"index_not_found",
+                     "type":"invalid_request"}}]}"#,
+                "the search index failed: task 7 failed: Index `orders` not found.",
+            ),
+            (
+                r#"{"results":[{"uid":7,"status":"failed","error":
+                    {"message":"there is no more space left on the device",
+                     "code":"no_space_left_on_device","type":"system"}}]}"#,
+                "the search index failed: task 7 failed: there is no more space left on the device",
             ),
             (
                 r#"{"results":[{"uid":7,"status":"of a newer version"}]}"#,
