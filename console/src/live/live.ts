@@ -22,6 +22,8 @@ const changed = new Set<Changed>();
 const tailed = new Set<Tailed>();
 let port: MessagePort | undefined;
 let isOrdersOpen = false;
+/** Whether orders may have changed since the last message. */
+let hasGap = false;
 
 /** Calls `listener` with the orders of each change; with none of them if any may have changed. */
 export function onChange(listener: Changed): () => void {
@@ -79,10 +81,14 @@ function receive({ data }: MessageEvent<Notice>): void {
       void start();
       return connection.set(navigator.onLine ? "broken" : "offline");
     case "gap":
-      return announce([]);
+      hasGap = true;
+      return;
     case "message":
       connection.set("live");
       if (data.message.asOfPosition > position.get()) position.set(data.message.asOfPosition);
+      // The page may have read an older state than that at which the stream begins.
+      if (hasGap) announce([]);
+      hasGap = false;
       if (data.message.orders.length > 0) announce(data.message.orders);
   }
 }

@@ -11,7 +11,7 @@ import { useText } from "../preferences.js";
 import { useStore } from "../store.js";
 import { Empty, Failure, Highlighted, Loading, StatusMark } from "../ui.js";
 import { OrderPages, type View } from "./pages.js";
-import { requestOf } from "./search.js";
+import { matches, requestOf } from "./search.js";
 
 const ROW_HEIGHT = 41;
 
@@ -177,9 +177,9 @@ export function OrderCells({ order, query }: { order: Order; query: string }) {
   const href = `/orders/${encodeURIComponent(order.orderId)}`;
   const isPending = openOf(all, order.orderId) !== undefined;
   const product = shown.items[0];
-  const found = [shown.shippingAddress, shown.trackingNumber].filter(
-    (it) => query && it && it.toLowerCase().includes(query.toLowerCase().split(" ")[0]!),
-  );
+  const name = shown.customerName || shown.customerId;
+  const isFound = (text: string) => matches(text, query).some((part) => part.isMatch);
+  const more = isFound(name) ? [] : [shown.shippingAddress, shown.trackingNumber].filter(isFound);
   const open = () => navigate(href);
   return (
     <>
@@ -189,10 +189,10 @@ export function OrderCells({ order, query }: { order: Order; query: string }) {
         </Link>
       </span>
       <span role="cell" className="who" onClick={open}>
-        <Highlighted text={shown.customerName || shown.customerId} query={query} />
-        {found[0] && (
+        <Highlighted text={name} query={query} />
+        {more[0] && (
           <span className="found">
-            <Highlighted text={found[0]} query={query} />
+            <Highlighted text={more[0]} query={query} />
           </span>
         )}
       </span>
