@@ -196,66 +196,69 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn only_a_succeeded_task_counts_as_done() {
-        for (body, what) in [
-            (
-                r#"{"results":[{"uid":7,"status":"succeeded","error":null}]}"#,
-                "done",
-            ),
-            (
-                r#"{"results":[{"uid":7,"status":"canceled"}]}"#,
-                "the search index failed: task 7 is canceled",
-            ),
-            (
-                r#"{"results":[{"uid":7,"status":"failed","error":
+    /// Replies of Meilisearch about task 7, each with what it means.
+    const REPLIES: [(&str, &str); 13] = [
+        (
+            r#"{"results":[{"uid":7,"status":"succeeded","error":null}]}"#,
+            "done",
+        ),
+        (
+            r#"{"results":[{"uid":7,"status":"canceled"}]}"#,
+            "the search index failed: task 7 is canceled",
+        ),
+        (
+            r#"{"results":[{"uid":7,"status":"failed","error":
                     {"message":"no space left","type":"internal"}}]}"#,
-                "the search index failed: task 7 failed: no space left",
-            ),
-            (
-                r#"{"results":[{"uid":7,"status":"failed","error":
+            "the search index failed: task 7 failed: no space left",
+        ),
+        (
+            r#"{"results":[{"uid":7,"status":"failed","error":
                     {"message":"bad id","code":"invalid_document_id","type":"invalid_request"}}]}"#,
-                "the search index refuses a document: bad id",
-            ),
-            (
-                r#"{"results":[{"uid":7,"status":"failed","error":
+            "the search index refuses a document: bad id",
+        ),
+        (
+            r#"{"results":[{"uid":7,"status":"failed","error":
                     {"message":"Index already has a primary key: `log_a`.",
                      "code":"index_primary_key_already_exists","type":"invalid_request"}}]}"#,
-                "the search index failed: task 7 failed: Index already has a primary key: `log_a`.",
-            ),
-            (
-                r#"{"results":[{"uid":7,"status":"failed","type":"indexDeletion","error":
+            "the search index failed: task 7 failed: Index already has a primary key: `log_a`.",
+        ),
+        (
+            r#"{"results":[{"uid":7,"status":"failed","type":"indexDeletion","error":
                     {"message":"Index `orders` not found.","code":"index_not_found",
                      "type":"invalid_request"}}]}"#,
-                "done",
-            ),
-            (
-                r#"{"results":[{"uid":7,"status":"failed","error":
+            "done",
+        ),
+        (
+            r#"{"results":[{"uid":7,"status":"failed","error":
                     {"message":"Index `orders` not found.","code":"index_not_found",
                      "type":"invalid_request"}}]}"#,
-                "the search index failed: task 7 failed: Index `orders` not found.",
-            ),
-            (
-                r#"{"results":[{"uid":7,"status":"failed","error":
+            "the search index failed: task 7 failed: Index `orders` not found.",
+        ),
+        (
+            r#"{"results":[{"uid":7,"status":"failed","error":
                     {"message":"there is no more space left on the device",
                      "code":"no_space_left_on_device","type":"system"}}]}"#,
-                "the search index failed: task 7 failed: there is no more space left on the device",
-            ),
-            (
-                r#"{"results":[{"uid":7,"status":"of a newer version"}]}"#,
-                "the search index failed: task 7 is of a newer version",
-            ),
-            (r#"{"results":[]}"#, "Lost"),
-            (r#"{"results":[{"uid":8,"status":"succeeded"}]}"#, "Lost"),
-            (
-                r#"{"results":[{"uid":6,"status":"succeeded","type":"documentAdditionOrUpdate"}]}"#,
-                "Interference { removed: false }",
-            ),
-            (
-                r#"{"results":[{"uid":6,"status":"enqueued","type":"indexDeletion"}]}"#,
-                "Interference { removed: true }",
-            ),
-        ] {
+            "the search index failed: task 7 failed: there is no more space left on the device",
+        ),
+        (
+            r#"{"results":[{"uid":7,"status":"of a newer version"}]}"#,
+            "the search index failed: task 7 is of a newer version",
+        ),
+        (r#"{"results":[]}"#, "Lost"),
+        (r#"{"results":[{"uid":8,"status":"succeeded"}]}"#, "Lost"),
+        (
+            r#"{"results":[{"uid":6,"status":"succeeded","type":"documentAdditionOrUpdate"}]}"#,
+            "Interference { removed: false }",
+        ),
+        (
+            r#"{"results":[{"uid":6,"status":"enqueued","type":"indexDeletion"}]}"#,
+            "Interference { removed: true }",
+        ),
+    ];
+
+    #[tokio::test]
+    async fn only_a_succeeded_task_counts_as_done() {
+        for (body, what) in REPLIES {
             assert_eq!(outcome(body).await, what, "{body}");
         }
         assert!(outcome("<html>").await.contains("the search index failed"));
