@@ -24,6 +24,7 @@
 
 mod aggregate;
 pub mod digest;
+mod first;
 pub mod generations;
 mod lists;
 pub mod progress;

@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
+    collections::HashMap,
     sync::{Arc, Weak},
 };
 
@@ -14,6 +14,7 @@ use tantivy::{
 use super::{Conditions, Entry, View, scan::Visitor, schema};
 use crate::{
     Row,
+    first::{FirstMatches, SortPosition},
     request::{Cursor, FacetField, MAX_FACET_VALUES, Sort},
 };
 
@@ -57,11 +58,14 @@ impl View {
     /// strong reference of `caller` is gone.
     pub(crate) fn page(&self, request: PageRequest, caller: &Weak<()>) -> tantivy::Result<Found> {
         let changed = self.changed();
+        let descending = request.sort.descending;
         let facets = request.facets.iter().map(|&field| FacetScan::new(field));
         let mut scan = PageScan {
             sort: request.sort,
-            after: request.after.map(|after| order(request.sort, after)),
-            first: First::new(request.limit),
+            after: request
+                .after
+                .map(|after| SortPosition::new(descending, after)),
+            first: FirstMatches::new(request.limit),
             changed: &changed,
             columns: None,
             total: 0,
@@ -94,67 +98,23 @@ impl View {
                 key: entry.sort_value(request.sort.field),
                 row: entry.row.0,
             };
-            let position = order(request.sort, cursor);
+            let position = SortPosition::new(descending, cursor);
             if after.is_none_or(|after| position > after) && request.conditions.match_entry(entry) {
                 first.add(position);
             }
         }
-        let orders = first.0.into_sorted_vec().into_iter();
         Ok(Found {
-            orders: orders
-                .map(|position| cursor(request.sort, position))
-                .collect(),
+            orders: first.into_cursors(descending).collect(),
             total: total.saturating_add_signed(change),
             facets: facets.into_iter().map(FacetScan::counts).collect(),
         })
     }
 }
 
-/// The position of an order in a list; smaller ones come first.
-type Position = (i64, u64);
-
-fn order(sort: Sort, Cursor { key, row }: Cursor) -> Position {
-    // `!` reverses the order of integers, and is its own inverse.
-    match sort.descending {
-        true => (!key, !row),
-        false => (key, row),
-    }
-}
-
-fn cursor(sort: Sort, (key, row): Position) -> Cursor {
-    let (key, row) = order(sort, Cursor { key, row });
-    Cursor { key, row }
-}
-
-/// Keeps the first positions.
-struct First(BinaryHeap<Position>, usize);
-
-impl First {
-    fn new(limit: usize) -> Self {
-        Self(BinaryHeap::new(), limit)
-    }
-
-    /// Returns whether an order with this key may be among the first.
-    fn takes(&self, key: i64) -> bool {
-        let is_full = self.0.len() >= self.1;
-        !is_full || self.0.peek().is_some_and(|(last, _)| key <= *last)
-    }
-
-    fn add(&mut self, position: Position) {
-        if self.0.len() < self.1 {
-            self.0.push(position);
-        } else if let Some(mut last) = self.0.peek_mut()
-            && position < *last
-        {
-            *last = position;
-        }
-    }
-}
-
 struct PageScan<'a> {
     sort: Sort,
-    after: Option<Position>,
-    first: First,
+    after: Option<SortPosition>,
+    first: FirstMatches,
     /// Orders of which the base has an older state: they are counted here, and found elsewhere.
     changed: &'a HashMap<Row, &'a Arc<Entry>>,
     columns: Option<PageColumns>,
@@ -189,13 +149,16 @@ impl Visitor for PageScan<'_> {
         let mut keys = [0; COLLECT_BLOCK_BUFFER_LEN];
         let keys = &mut keys[..documents.len()];
         columns.keys.get_vals(documents, keys);
+        let descending = self.sort.descending;
         for (&document, &mut key) in documents.iter().zip(keys) {
-            let sort_key = if self.sort.descending { !key } else { key };
-            if !self.first.takes(sort_key) || self.after.is_some_and(|after| sort_key < after.0) {
+            // The row is read only if it can matter.
+            let [earliest, latest] = SortPosition::of_key(descending, key);
+            let is_seen = self.after.is_some_and(|after| latest <= after);
+            if is_seen || !self.first.may_take(earliest) {
                 continue;
             }
             let row = columns.rows.get_val(document);
-            let position = order(self.sort, Cursor { key, row });
+            let position = SortPosition::new(descending, Cursor { key, row });
             let is_beyond = self.after.is_none_or(|after| position > after);
             if is_beyond && !self.changed.contains_key(&Row(row)) {
                 self.first.add(position);

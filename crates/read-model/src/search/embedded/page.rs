@@ -1,6 +1,5 @@
 //! Collects one page: the first matches after a cursor, in the requested order.
 
-use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use tantivy::collector::{Collector, SegmentCollector};
@@ -9,6 +8,7 @@ use tantivy::{DocId, Score, SegmentOrdinal, SegmentReader};
 
 use super::schema;
 use crate::Row;
+use crate::first::{FirstMatches, SortPosition};
 use crate::request::{Cursor, Sort};
 use crate::search::{Hit, SearchRequest};
 
@@ -26,47 +26,27 @@ pub(super) struct Page {
     pub(super) total: u64,
 }
 
-/// The sort position of a match; smaller ones come first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct SortPosition {
-    key: i64,
-    row: u64,
-}
-
 impl PageCollector {
     pub(super) fn new(request: &SearchRequest) -> Self {
         let sort = request.sort;
         Self {
             sort,
-            after: request.after.map(|cursor| sort_position(sort, cursor)),
+            after: request
+                .after
+                .map(|cursor| SortPosition::new(is_descending(sort), cursor)),
             limit: request.limit,
         }
     }
 
     /// Collects one match more than the page holds, to know whether more follow.
-    fn top(&self) -> TopMatches {
-        TopMatches {
-            positions: BinaryHeap::new(),
-            count: self.limit.saturating_add(1),
-        }
+    fn first(&self) -> FirstMatches {
+        FirstMatches::new(self.limit.saturating_add(1))
     }
 }
 
-fn sort_position(sort: Option<Sort>, Cursor { key, row }: Cursor) -> SortPosition {
-    // `!` reverses the order of integers, and is its own inverse.
-    if sort.is_none_or(|sort| sort.descending) {
-        SortPosition {
-            key: !key,
-            row: !row,
-        }
-    } else {
-        SortPosition { key, row }
-    }
-}
-
-fn cursor(sort: Option<Sort>, SortPosition { key, row }: SortPosition) -> Cursor {
-    let SortPosition { key, row } = sort_position(sort, Cursor { key, row });
-    Cursor { key, row }
+/// Returns whether the largest key comes first: without a sort field it is the best score.
+fn is_descending(sort: Option<Sort>) -> bool {
+    sort.is_none_or(|sort| sort.descending)
 }
 
 impl Collector for PageCollector {
@@ -88,7 +68,7 @@ impl Collector for PageCollector {
             after: self.after,
             keys,
             rows: columns.column_first_or_default(schema::ROW_COLUMN)?,
-            top: self.top(),
+            first: self.first(),
             total: 0,
         })
     }
@@ -97,21 +77,20 @@ impl Collector for PageCollector {
         self.sort.is_none()
     }
 
-    fn merge_fruits(&self, segments: Vec<(TopMatches, u64)>) -> tantivy::Result<Page> {
-        let total = segments.iter().map(|(_, total)| total).sum();
-        let mut top = self.top();
-        for sort_position in segments.into_iter().flat_map(|(top, _)| top.positions) {
-            top.add(sort_position);
+    fn merge_fruits(&self, segments: Vec<(FirstMatches, u64)>) -> tantivy::Result<Page> {
+        let (mut first, mut total) = (self.first(), 0);
+        for (of_segment, count) in segments {
+            first.extend(of_segment);
+            total += count;
         }
-        let mut positions = top.positions.into_sorted_vec();
-        let more = positions.len() > self.limit;
-        positions.truncate(self.limit);
-        let hits = positions.into_iter().map(|sort_position| {
-            let cursor = cursor(self.sort, sort_position);
+        let cursors = first.into_cursors(is_descending(self.sort));
+        let hits = cursors.map(|cursor| {
             let row = Row(cursor.row);
             Hit { row, cursor }
         });
-        let hits = hits.collect();
+        let mut hits: Vec<_> = hits.collect();
+        let more = hits.len() > self.limit;
+        hits.truncate(self.limit);
         Ok(Page { hits, more, total })
     }
 }
@@ -123,12 +102,12 @@ pub(super) struct SegmentPage {
     /// The column of the sort field; `None` sorts by score.
     keys: Option<Arc<dyn ColumnValues<i64>>>,
     rows: Arc<dyn ColumnValues<u64>>,
-    top: TopMatches,
+    first: FirstMatches,
     total: u64,
 }
 
 impl SegmentCollector for SegmentPage {
-    type Fruit = (TopMatches, u64);
+    type Fruit = (FirstMatches, u64);
 
     fn collect(&mut self, document: DocId, score: Score) {
         self.total += 1;
@@ -138,31 +117,13 @@ impl SegmentCollector for SegmentPage {
             None => score as i64,
         };
         let row = self.rows.get_val(document);
-        let sort_position = sort_position(self.sort, Cursor { key, row });
-        if self.after.is_none_or(|after| sort_position > after) {
-            self.top.add(sort_position);
+        let position = SortPosition::new(is_descending(self.sort), Cursor { key, row });
+        if self.after.is_none_or(|after| position > after) {
+            self.first.add(position);
         }
     }
 
-    fn harvest(self) -> (TopMatches, u64) {
-        (self.top, self.total)
-    }
-}
-
-/// The first `count` matches.
-pub(super) struct TopMatches {
-    positions: BinaryHeap<SortPosition>,
-    count: usize,
-}
-
-impl TopMatches {
-    fn add(&mut self, sort_position: SortPosition) {
-        if self.positions.len() < self.count {
-            self.positions.push(sort_position);
-        } else if let Some(mut last) = self.positions.peek_mut()
-            && sort_position < *last
-        {
-            *last = sort_position;
-        }
+    fn harvest(self) -> (FirstMatches, u64) {
+        (self.first, self.total)
     }
 }
