@@ -9,7 +9,7 @@ mod predicates;
 mod tests;
 
 use std::{
-    collections::HashSet,
+    collections::{HashSet, VecDeque},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -18,6 +18,7 @@ use std::{
 
 use contract::orders::v1::{Order, WatchOrdersResponse};
 use read_model::{
+    Row,
     request::{Cursor, OrderFilter, Sort, SortField},
     store::{ChangeCursor, Reader},
 };
@@ -37,6 +38,9 @@ use crate::{lists::in_time, queries::Queries};
 
 /// Maximum number of orders that a watcher reads in one call, and so in one response.
 const MAX_PAGE_ORDERS: usize = 200;
+
+/// Maximum number of orders that are found at once for the initial list, of 16 bytes each.
+const MAX_FOUND_ORDERS: usize = 10_000;
 
 /// Maximum silence of a stream: a heartbeat follows after 10 s.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
@@ -78,6 +82,8 @@ impl Queries {
                 true => Stage::Starting,
                 false => Stage::Listing { after: None },
             },
+            found: VecDeque::new(),
+            is_all: false,
             reported: None,
             heartbeat: Instant::now() + HEARTBEAT_INTERVAL,
             _permit: permit,
@@ -128,6 +134,10 @@ struct Watcher {
     stop: CancellationToken,
     span: Span,
     stage: Stage,
+    /// Orders that are to be listed next.
+    found: VecDeque<Cursor>,
+    /// Whether those are the last.
+    is_all: bool,
     /// The stream has sent every change up to this position; `None` before the first page.
     reported: Option<u64>,
     heartbeat: Instant,
@@ -194,25 +204,43 @@ impl Watcher {
 
     /// Returns the next of the orders that match now.
     async fn next_page(&mut self, after: Option<Cursor>) -> Result<WatchOrdersResponse, Error> {
-        let turn = self.initial_lists.acquire().await;
+        let turn = Arc::clone(&self.initial_lists).acquire_owned().await;
         let _turn = turn.map_err(|_| Error::ShuttingDown)?;
-        let page = self
-            .documents
-            .list(&self.filter, OLDEST_FIRST, after, MAX_PAGE_ORDERS, &[]);
-        let page = in_time(self.list_timeout, page).await?;
-        // The changes after the first page must be sent.
-        let position = *self.reported.get_or_insert(page.as_of);
-        let caught_up = page.next.is_none();
-        self.stage = match page.next {
-            Some(end) => Stage::Listing { after: Some(end) },
-            None => Stage::Following,
+        if self.found.is_empty() {
+            self.find(after).await?;
+        }
+        let rows = self.found.iter().take(MAX_PAGE_ORDERS);
+        let rows: Vec<_> = rows.map(|found| Row(found.row)).collect();
+        let page = self.documents.orders_by_rows(&rows, &self.filter).await;
+        let page = page.map_err(|error| Error::from(&error))?;
+        // An order that no longer matches has changed, which comes after these.
+        let last = self.found.drain(..page.covered).next_back();
+        let caught_up = self.found.is_empty() && self.is_all;
+        self.stage = match caught_up {
+            true => Stage::Following,
+            false => Stage::Listing {
+                after: last.or(after),
+            },
         };
         Ok(WatchOrdersResponse {
             orders: page.orders,
             left_order_ids: Vec::new(),
-            as_of_position: position,
+            as_of_position: self.reported.unwrap_or(0),
             caught_up,
         })
+    }
+
+    /// Finds the next orders to list. Each time, all orders that match are looked at.
+    async fn find(&mut self, after: Option<Cursor>) -> Result<(), Error> {
+        let found = self
+            .documents
+            .find(&self.filter, OLDEST_FIRST, after, MAX_FOUND_ORDERS);
+        let (found, as_of) = in_time(self.list_timeout, found).await?;
+        self.is_all = found.len() < MAX_FOUND_ORDERS;
+        self.found = found.into();
+        // The changes after the first orders were found must be sent.
+        self.reported.get_or_insert(as_of);
+        Ok(())
     }
 
     /// Waits for changes, and returns them, or a heartbeat.

@@ -80,6 +80,34 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// Returns the first orders after `after` that match the filter, without their documents: at most
+    /// `limit`. Returns the position of the snapshot too.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] or [`Error::Lists`]: the file or the index of lists cannot be read.
+    pub async fn find(
+        &self,
+        filter: &OrderFilter,
+        sort: Sort,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<(Vec<Cursor>, u64), Error> {
+        let (mut snapshot, view) = self.snapshot_with_lists().await?;
+        let as_of = snapshot.as_of;
+        let request = PageRequest {
+            conditions: snapshot.conditions(filter).await?,
+            sort,
+            after,
+            limit,
+            facets: Vec::new(),
+        };
+        drop(snapshot);
+        let found = scan(view, move |view, caller| view.page(request, caller)).await?;
+        Ok((found.orders, as_of))
+    }
+}
+
 /// Runs `work` on a blocking thread. The caller of `work` exists until this future is dropped.
 pub(super) async fn scan<T: Send + 'static>(
     view: View,

@@ -140,7 +140,11 @@ proptest! {
                         break;
                     }
                 }
-                prop_assert_eq!(found, expected, "{:?} {:?} {}", filter, sort, limit);
+                prop_assert_eq!(&found, &expected, "{:?} {:?} {}", filter, sort, limit);
+                let rows = store.reader.find(&filter, sort, None, limit).await.unwrap().0;
+                let rows: Vec<_> = rows.iter().map(|found| Row(found.row)).collect();
+                let first = store.reader.orders_by_rows(&rows, &filter).await.unwrap().orders;
+                prop_assert_eq!(&first, &expected[..limit.min(expected.len())]);
             }
             Ok(())
         })?;
