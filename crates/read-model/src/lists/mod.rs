@@ -1,7 +1,7 @@
 //! The index of lists: filters, sorts, counts and sums orders without reading their documents.
 //!
 //! - [`Entry`] is what it knows of an order, and [`Conditions`] is a filter in its terms.
-//! - A tantivy index of columns and postings ([`schema`]) holds the entries of all orders up to a
+//! - A tantivy index of columns and postings ([`index`], [`schema`]) holds the entries of all orders up to a
 //!   position, its base.
 //! - The changes after the base are kept in memory. A [`Snapshot`] is a base with those changes, so
 //!   that a list is exact at the documents' position, however rarely the index is committed.
@@ -11,6 +11,7 @@
 
 mod entry;
 mod figure;
+mod index;
 mod page;
 mod rows;
 mod scan;

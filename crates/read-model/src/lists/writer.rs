@@ -4,22 +4,15 @@
 use std::{collections::HashMap, fmt, fs, path::Path, sync::Arc};
 
 use serde::{Deserialize, Serialize};
-use tantivy::{
-    Index, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, TantivyError,
-    directory::{Directory as _, INDEX_WRITER_LOCK},
-    indexer::{IndexWriterOptions, LogMergePolicy},
-};
+use tantivy::{IndexWriter, TantivyError};
 use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
     Entry,
-    schema::Fields,
+    index::ListIndex,
     snapshot::{Change, Snapshot, View},
 };
-use crate::{
-    Row,
-    search::embedded::directory::{self, UnsyncedDirectory},
-};
+use crate::Row;
 
 /// Brings the changes to the index once they have this weight.
 const FLUSH_AT: usize = 16_384;
@@ -27,12 +20,6 @@ const FLUSH_AT: usize = 16_384;
 /// Maximum weight of the changes in memory, of some 300 bytes each; a batch may exceed it. The writer
 /// then waits for the index.
 const MAX_PENDING: usize = 65_536;
-
-/// Bounds the memory in which the writer gathers a segment, in bytes.
-const WRITER_MEMORY_BYTES: usize = 40_000_000;
-
-/// Merges a segment to drop its replaced entries once they exceed this share.
-const MAX_REPLACED_SHARE: f32 = 0.3;
 
 /// The state of the documents that a commit of the index shows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,13 +45,6 @@ pub(crate) struct Writer {
     /// Whether the index may have changes that the newest published commit does not show, after a
     /// failure behind a commit.
     may_have_more: bool,
-}
-
-/// The index, of which there is one writer at a time.
-struct ListIndex {
-    fields: Fields,
-    index: Index,
-    reader: IndexReader,
 }
 
 /// A commit under way.
@@ -350,64 +330,4 @@ impl fmt::Debug for Writer {
         writer.field("committed", &self.committed);
         writer.field("newest", &self.newest).finish_non_exhaustive()
     }
-}
-
-impl ListIndex {
-    fn open(folder: &Path) -> tantivy::Result<(Self, State)> {
-        let directory = UnsyncedDirectory::open(folder)?;
-        // The files of a commit under way must not pass for those of a killed process.
-        drop(directory.acquire_lock(&INDEX_WRITER_LOCK)?);
-        let (fields, schema) = Fields::new();
-        let index = Index::builder()
-            .schema(schema)
-            .settings(IndexSettings {
-                // The index stores no documents, so this thread would only start and end.
-                docstore_compress_dedicated_thread: false,
-                ..IndexSettings::default()
-            })
-            .open_or_create(directory)?;
-        directory::check(folder, &index)?;
-        let payload = index.load_metas()?.payload;
-        let state = payload.map_or_else(|| Ok(State::default()), |text| decode(&text))?;
-        let reader = index
-            .reader_builder()
-            .reload_policy(ReloadPolicy::Manual)
-            .try_into()?;
-        let opened = Self {
-            fields,
-            index,
-            reader,
-        };
-        Ok((opened, state))
-    }
-
-    fn writer(&self) -> tantivy::Result<IndexWriter> {
-        let options = IndexWriterOptions::builder()
-            .num_worker_threads(1)
-            .num_merge_threads(1)
-            .memory_budget_per_thread(WRITER_MEMORY_BYTES)
-            .build();
-        let writer = self.index.writer_with_options(options)?;
-        let mut policy = LogMergePolicy::default();
-        policy.set_del_docs_ratio_before_merge(MAX_REPLACED_SHARE);
-        writer.set_merge_policy(Box::new(policy));
-        Ok(writer)
-    }
-
-    /// Commits, and reloads the reader.
-    fn commit(&self, mut writer: IndexWriter, state: &State) -> tantivy::Result<IndexWriter> {
-        let payload = serde_json::to_string(state);
-        let payload = payload.map_err(|error| TantivyError::InternalError(error.to_string()))?;
-        let mut commit = writer.prepare_commit()?;
-        commit.set_payload(&payload);
-        commit.commit()?;
-        self.reader.reload()?;
-        Ok(writer)
-    }
-}
-
-fn decode(payload: &str) -> tantivy::Result<State> {
-    serde_json::from_str(payload).map_err(|error| {
-        TantivyError::InternalError(format!("the commit's payload is no state: {error}"))
-    })
 }
