@@ -74,7 +74,7 @@ pub(crate) async fn run(orders: u64) {
 /// Prints the bytes of the log, the documents, their lists and the search index.
 fn tell_sizes(program: &Program) {
     let data = program.folder().join("data");
-    let sizes = ["events.db", "read-1.db", "read-1.db-lists", "search-1"].map(|name| {
+    let sizes = ["events.db", "read-1.db", "lists-1", "search-1"].map(|name| {
         let bytes = size(&data.join(name));
         format!("{name} {:.0} MB", bytes as f64 / 1e6)
     });

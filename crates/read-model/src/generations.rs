@@ -15,9 +15,6 @@ use std::{
 /// The suffixes of the files that SQLite keeps next to a database.
 const SQLITE_SUFFIXES: [&str; 2] = ["-wal", "-shm"];
 
-/// The suffix of the folder next to a database that has its index of lists.
-const LISTS_SUFFIX: &str = "-lists";
-
 /// The suffix of the empty file that marks an unfinished generation.
 const UNFINISHED_SUFFIX: &str = ".unfinished";
 
@@ -248,10 +245,12 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Returns the folder of the index of lists that belongs to a file of documents.
+/// Returns the folder of the index of lists that belongs to a file of documents: `lists-3` beside
+/// `read-3.db`.
 #[must_use]
 pub fn lists_folder(path: &Path) -> PathBuf {
-    with_suffix(path, LISTS_SUFFIX)
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!("lists{}", stem.trim_start_matches("read")))
 }
 
 fn unfinished_mark(path: &Path) -> PathBuf {
