@@ -247,7 +247,7 @@ type ProjectionStatus struct {
 	Lag *durationpb.Duration `protobuf:"bytes,5,opt,name=lag,proto3" json:"lag,omitempty"`
 	// The state of the projection.
 	State ProjectionState `protobuf:"varint,6,opt,name=state,proto3,enum=orders.v1.ProjectionState" json:"state,omitempty"`
-	// The number of parked orders. ListParked returns them.
+	// The number of parked orders, customers and products. ListParked returns them.
 	ParkedCount uint64 `protobuf:"varint,7,opt,name=parked_count,json=parkedCount,proto3" json:"parked_count,omitempty"`
 	// The number of the live generation: 1, and one more with each rebuild. A rollback returns to the
 	// lower number.
@@ -495,8 +495,8 @@ type VerifyRequest struct {
 	// Any of `log`, `documents` and `search`. They are verified in this order. Default: all.
 	//
 	// `log`: gapless positions and versions, readable events, and the records of request ids.
-	// `documents`: every order, name and sum, against a new projection of the log. `search`: every
-	// order in the index, against the documents.
+	// `documents`: every order, name and sum, against a new projection of the log, and everything that
+	// is parked. `search`: every order in the index, against the documents.
 	Parts         []string `protobuf:"bytes,1,rep,name=parts,proto3" json:"parts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -677,12 +677,12 @@ func (x *Difference) GetProblem() string {
 	return ""
 }
 
-// A page of the list of parked orders.
+// A page of the list of parked orders, customers and products.
 type ListParkedRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `documents` or `search`. Default: both.
 	Projection string `protobuf:"bytes,1,opt,name=projection,proto3" json:"projection,omitempty"`
-	// Maximum number of orders on the page, at most 1000. Default 0: 100.
+	// Maximum number of entries on the page, at most 1000. Default 0: 100.
 	PageSize uint32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// `next_page_token` of the previous page. Default: the first page.
 	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
@@ -741,10 +741,10 @@ func (x *ListParkedRequest) GetPageToken() string {
 	return ""
 }
 
-// A page of parked orders.
+// A page of parked orders, customers and products.
 type ListParkedResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The parked orders, sorted by projection and id.
+	// The parked orders, customers and products, sorted by projection and id.
 	Parked []*ParkedAggregate `protobuf:"bytes,1,rep,name=parked,proto3" json:"parked,omitempty"`
 	// The `page_token` of the next page; empty if there is none.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
@@ -796,20 +796,27 @@ func (x *ListParkedResponse) GetNextPageToken() string {
 	return ""
 }
 
-// A parked order.
+// A parked order, customer or product: one of the three ids is set. A parked order stays in the state
+// before the event that cannot be projected. Orders of a parked customer or product show its name
+// before that event.
 type ParkedAggregate struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The projection that parked the order: `documents` or `search`.
+	// The projection that parked it: `documents` or `search`. The latter parks orders only.
 	Projection string `protobuf:"bytes,1,opt,name=projection,proto3" json:"projection,omitempty"`
-	// The order's id.
+	// The order's id; empty if a customer or product is parked.
 	OrderId string `protobuf:"bytes,2,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
 	// `documents`: the position of the event that cannot be projected. `search`: the position of the
 	// newest event in the refused document.
 	Position uint64 `protobuf:"varint,3,opt,name=position,proto3" json:"position,omitempty"`
 	// The reason.
 	Error string `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
-	// The number of events that wait, including that one; 0 for `search`.
-	EventCount    uint64 `protobuf:"varint,5,opt,name=event_count,json=eventCount,proto3" json:"event_count,omitempty"`
+	// The number of events that wait, including that one; 0 for `search`. Always 1 for a customer or
+	// product: its next name ends the parking.
+	EventCount uint64 `protobuf:"varint,5,opt,name=event_count,json=eventCount,proto3" json:"event_count,omitempty"`
+	// The customer's id; empty unless a customer is parked.
+	CustomerId string `protobuf:"bytes,6,opt,name=customer_id,json=customerId,proto3" json:"customer_id,omitempty"`
+	// The product's id; empty unless a product is parked.
+	ProductId     string `protobuf:"bytes,7,opt,name=product_id,json=productId,proto3" json:"product_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -879,13 +886,31 @@ func (x *ParkedAggregate) GetEventCount() uint64 {
 	return 0
 }
 
-// The parked orders to retry.
+func (x *ParkedAggregate) GetCustomerId() string {
+	if x != nil {
+		return x.CustomerId
+	}
+	return ""
+}
+
+func (x *ParkedAggregate) GetProductId() string {
+	if x != nil {
+		return x.ProductId
+	}
+	return ""
+}
+
+// The parked orders, customers and products to retry. Default: all that are parked.
 type RetryParkedRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `documents` or `search`. Default: both.
 	Projection string `protobuf:"bytes,1,opt,name=projection,proto3" json:"projection,omitempty"`
-	// The orders, at most 1000. Default: all parked orders.
-	OrderIds      []string `protobuf:"bytes,2,rep,name=order_ids,json=orderIds,proto3" json:"order_ids,omitempty"`
+	// The orders, at most 1000. Default: none, if one of the other lists has an entry.
+	OrderIds []string `protobuf:"bytes,2,rep,name=order_ids,json=orderIds,proto3" json:"order_ids,omitempty"`
+	// The customers, at most 1000. Default: none, if one of the other lists has an entry.
+	CustomerIds []string `protobuf:"bytes,3,rep,name=customer_ids,json=customerIds,proto3" json:"customer_ids,omitempty"`
+	// The products, at most 1000. Default: none, if one of the other lists has an entry.
+	ProductIds    []string `protobuf:"bytes,4,rep,name=product_ids,json=productIds,proto3" json:"product_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -934,12 +959,26 @@ func (x *RetryParkedRequest) GetOrderIds() []string {
 	return nil
 }
 
+func (x *RetryParkedRequest) GetCustomerIds() []string {
+	if x != nil {
+		return x.CustomerIds
+	}
+	return nil
+}
+
+func (x *RetryParkedRequest) GetProductIds() []string {
+	if x != nil {
+		return x.ProductIds
+	}
+	return nil
+}
+
 // The result of a retry.
 type RetryParkedResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The number of orders that are projected now. Orders of `search` are queued for the index.
+	// The number of entries that are projected now. Orders of `search` are queued for the index.
 	RecoveredCount uint64 `protobuf:"varint,1,opt,name=recovered_count,json=recoveredCount,proto3" json:"recovered_count,omitempty"`
-	// The number of orders that are still parked.
+	// The number of entries that are still parked.
 	ParkedCount   uint64 `protobuf:"varint,2,opt,name=parked_count,json=parkedCount,proto3" json:"parked_count,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1045,7 +1084,7 @@ const file_orders_v1_projection_service_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\"p\n" +
 	"\x12ListParkedResponse\x122\n" +
 	"\x06parked\x18\x01 \x03(\v2\x1a.orders.v1.ParkedAggregateR\x06parked\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9f\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xdf\x01\n" +
 	"\x0fParkedAggregate\x12\x1e\n" +
 	"\n" +
 	"projection\x18\x01 \x01(\tR\n" +
@@ -1054,12 +1093,19 @@ const file_orders_v1_projection_service_proto_rawDesc = "" +
 	"\bposition\x18\x03 \x01(\x04R\bposition\x12\x14\n" +
 	"\x05error\x18\x04 \x01(\tR\x05error\x12\x1f\n" +
 	"\vevent_count\x18\x05 \x01(\x04R\n" +
-	"eventCount\"Q\n" +
+	"eventCount\x12\x1f\n" +
+	"\vcustomer_id\x18\x06 \x01(\tR\n" +
+	"customerId\x12\x1d\n" +
+	"\n" +
+	"product_id\x18\a \x01(\tR\tproductId\"\x95\x01\n" +
 	"\x12RetryParkedRequest\x12\x1e\n" +
 	"\n" +
 	"projection\x18\x01 \x01(\tR\n" +
 	"projection\x12\x1b\n" +
-	"\torder_ids\x18\x02 \x03(\tR\borderIds\"a\n" +
+	"\torder_ids\x18\x02 \x03(\tR\borderIds\x12!\n" +
+	"\fcustomer_ids\x18\x03 \x03(\tR\vcustomerIds\x12\x1f\n" +
+	"\vproduct_ids\x18\x04 \x03(\tR\n" +
+	"productIds\"a\n" +
 	"\x13RetryParkedResponse\x12'\n" +
 	"\x0frecovered_count\x18\x01 \x01(\x04R\x0erecoveredCount\x12!\n" +
 	"\fparked_count\x18\x02 \x01(\x04R\vparkedCount*\x8e\x01\n" +

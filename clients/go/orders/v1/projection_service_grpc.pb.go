@@ -63,10 +63,10 @@ type ProjectionServiceClient interface {
 	//   - UNAVAILABLE `STORE_UNAVAILABLE` or `SEARCH_UNAVAILABLE`: the log or the search engine does
 	//     not answer.
 	Verify(ctx context.Context, in *VerifyRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[VerifyResponse], error)
-	// Lists the parked orders: a projection cannot apply one of their events, or the search engine
-	// refuses their document.
+	// Lists the parked orders, customers and products: a projection cannot apply one of their events,
+	// or the search engine refuses an order's document.
 	ListParked(ctx context.Context, in *ListParkedRequest, opts ...grpc.CallOption) (*ListParkedResponse, error)
-	// Retries parked orders: reads their events from the log and projects them in order. GetOrder and
+	// Retries what is parked: reads the events from the log and projects them in order. GetOrder and
 	// lists show the result immediately, and text searches once the index has it. WatchOrders streams
 	// report an order at its next change.
 	RetryParked(ctx context.Context, in *RetryParkedRequest, opts ...grpc.CallOption) (*RetryParkedResponse, error)
@@ -185,10 +185,10 @@ type ProjectionServiceServer interface {
 	//   - UNAVAILABLE `STORE_UNAVAILABLE` or `SEARCH_UNAVAILABLE`: the log or the search engine does
 	//     not answer.
 	Verify(*VerifyRequest, grpc.ServerStreamingServer[VerifyResponse]) error
-	// Lists the parked orders: a projection cannot apply one of their events, or the search engine
-	// refuses their document.
+	// Lists the parked orders, customers and products: a projection cannot apply one of their events,
+	// or the search engine refuses an order's document.
 	ListParked(context.Context, *ListParkedRequest) (*ListParkedResponse, error)
-	// Retries parked orders: reads their events from the log and projects them in order. GetOrder and
+	// Retries what is parked: reads the events from the log and projects them in order. GetOrder and
 	// lists show the result immediately, and text searches once the index has it. WatchOrders streams
 	// report an order at its next change.
 	RetryParked(context.Context, *RetryParkedRequest) (*RetryParkedResponse, error)

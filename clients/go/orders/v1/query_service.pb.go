@@ -167,11 +167,18 @@ func (x *GetOrderResponse) GetParked() bool {
 // filter. Within one list, any entry may match.
 type SearchOrdersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Free text over order id, customer name, product names, shipping address and tracking number.
-	// The order must contain every word, as a whole word or as the beginning of one. Words of 5
-	// letters or more also match with one typo, and words of 9 or more with two. Typos do not match
-	// in ids, tracking numbers and words with a digit. Case and accents do not matter. At most 500
-	// characters and 40 words. Default empty: filters only.
+	// Free text over order id, customer name, product names, shipping address and tracking number. The
+	// order must contain every word, as a whole word or as the beginning of one. Words of 5 letters or
+	// more also match with one typo, and words of 9 or more with two. Typos do not match in ids,
+	// tracking numbers and words with a digit. Case, accents, vowel points of Hebrew and Arabic, and
+	// the width of letters do not matter in any script, and the digits of all scripts are the same. A
+	// word in Hangul, Han, Kana, Thai, Lao, Khmer or Burmese also matches as any part of a longer
+	// word, with spaces or without, and Hangul while a syllable is being typed. Its letters are those
+	// that are typed, so `김철수` has eight. An id or code matches with its separators, without them or
+	// in other groups. The order with exactly this order id or tracking number comes first.
+	// Meilisearch joins up to three groups, and may rank other orders before such an id. A text
+	// without a letter or digit finds nothing. At most 500 characters and 40 words. Default empty:
+	// filters only.
 	Query string `protobuf:"bytes,1,opt,name=query,proto3" json:"query,omitempty"`
 	// Selects orders of these customers. At most 1000.
 	CustomerIds []string `protobuf:"bytes,2,rep,name=customer_ids,json=customerIds,proto3" json:"customer_ids,omitempty"`
@@ -190,8 +197,11 @@ type SearchOrdersRequest struct {
 	MaxTotal *money.Money `protobuf:"bytes,8,opt,name=max_total,json=maxTotal,proto3" json:"max_total,omitempty"`
 	// `created_at`, `updated_at` or `total_amount`, ascending, or descending with the suffix ` desc`.
 	// Equal orders follow the order of their creation in the log, in the same direction. The default
-	// with a `query` is best matches first, equal ones newest first. The default without one is
-	// `created_at desc`.
+	// with a `query` is best matches first: by the words that match whole, then as the beginning or a
+	// part of a word, then with typos; then by the words that follow each other as in the query; then
+	// by the field: ids, customer name, product names, address; then newest first. Every node has the
+	// same order. Meilisearch weighs typos, then nearness, field and whole words. The default without
+	// a `query` is `created_at desc`.
 	OrderBy string `protobuf:"bytes,9,opt,name=order_by,json=orderBy,proto3" json:"order_by,omitempty"`
 	// Maximum number of orders on a page, at most 500. Larger values are rejected. Default 0: 50. A
 	// page may be shorter: it ends before the order with which it would exceed 1 MiB, but has at
@@ -356,8 +366,9 @@ type SearchOrdersResponse struct {
 	TotalSize uint64 `protobuf:"varint,3,opt,name=total_size,json=totalSize,proto3" json:"total_size,omitempty"`
 	// One facet for each of the request's `facets`, in that order.
 	Facets []*Facet `protobuf:"bytes,4,rep,name=facets,proto3" json:"facets,omitempty"`
-	// True if the search engine ran out of time and answered from a part of its index, or searched
-	// only some of the words.
+	// True if the search engine ran out of time, after 0.9 s of work, and answered from a part of its
+	// index, or searched only some of the words. Better or other matches may then exist, and
+	// `total_size` and `facets` are too low.
 	Degraded bool `protobuf:"varint,5,opt,name=degraded,proto3" json:"degraded,omitempty"`
 	// The log position of this answer. With a `query`, the lower of the documents' and the search
 	// index's.
@@ -1108,7 +1119,11 @@ type WatchOrdersRequest struct {
 	// Starts when the read model is at or past this log position. Default 0: no wait.
 	MinPosition uint64 `protobuf:"varint,9,opt,name=min_position,json=minPosition,proto3" json:"min_position,omitempty"`
 	// Maximum time to wait for `min_position`. Default 5 s, at most 30 s.
-	MaxWait       *durationpb.Duration `protobuf:"bytes,10,opt,name=max_wait,json=maxWait,proto3" json:"max_wait,omitempty"`
+	MaxWait *durationpb.Duration `protobuf:"bytes,10,opt,name=max_wait,json=maxWait,proto3" json:"max_wait,omitempty"`
+	// True: leaves out the orders that match now. The first response is then empty and has
+	// `caught_up`, and every later change follows. Search with its `as_of_position` as
+	// `min_position` for a list that these changes keep up to date. Default false.
+	ChangesOnly   bool `protobuf:"varint,11,opt,name=changes_only,json=changesOnly,proto3" json:"changes_only,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1211,6 +1226,13 @@ func (x *WatchOrdersRequest) GetMaxWait() *durationpb.Duration {
 		return x.MaxWait
 	}
 	return nil
+}
+
+func (x *WatchOrdersRequest) GetChangesOnly() bool {
+	if x != nil {
+		return x.ChangesOnly
+	}
+	return false
 }
 
 // Matching orders, at most 1 MiB of them unless there is one. The first responses list the orders that match now, oldest `created_at` first.
@@ -1379,7 +1401,7 @@ const file_orders_v1_query_service_proto_rawDesc = "" +
 	"\x03day\x18\x01 \x01(\tR\x03day\x12!\n" +
 	"\ftotal_orders\x18\x02 \x01(\x04R\vtotalOrders\x124\n" +
 	"\aamounts\x18\x03 \x03(\v2\x1a.orders.v1.CurrencyAmountsR\aamounts\x12@\n" +
-	"\x10orders_by_status\x18\x04 \x03(\v2\x16.orders.v1.StatusCountR\x0eordersByStatus\"\xde\x03\n" +
+	"\x10orders_by_status\x18\x04 \x03(\v2\x16.orders.v1.StatusCountR\x0eordersByStatus\"\x81\x04\n" +
 	"\x12WatchOrdersRequest\x12\x1b\n" +
 	"\torder_ids\x18\x01 \x03(\tR\borderIds\x12!\n" +
 	"\fcustomer_ids\x18\x02 \x03(\tR\vcustomerIds\x122\n" +
@@ -1393,7 +1415,8 @@ const file_orders_v1_query_service_proto_rawDesc = "" +
 	"\tmax_total\x18\b \x01(\v2\x12.google.type.MoneyR\bmaxTotal\x12!\n" +
 	"\fmin_position\x18\t \x01(\x04R\vminPosition\x124\n" +
 	"\bmax_wait\x18\n" +
-	" \x01(\v2\x19.google.protobuf.DurationR\amaxWait\"\xa8\x01\n" +
+	" \x01(\v2\x19.google.protobuf.DurationR\amaxWait\x12!\n" +
+	"\fchanges_only\x18\v \x01(\bR\vchangesOnly\"\xa8\x01\n" +
 	"\x13WatchOrdersResponse\x12(\n" +
 	"\x06orders\x18\x01 \x03(\v2\x10.orders.v1.OrderR\x06orders\x12$\n" +
 	"\x0eleft_order_ids\x18\x02 \x03(\tR\fleftOrderIds\x12$\n" +
