@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from driver import FOLDER, Driver
-from server import ROOT, Server
+from server import PROGRAM, ROOT, Server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -23,12 +23,13 @@ OPENING = """# What each client withstands
 The [conformance suite](../../clients/conformance) makes this page:
 `UPDATE_REFERENCE=1 clients/python/.venv/bin/pytest clients/conformance`. Each scenario runs against
 a real server behind a proxy that cuts, holds and delays. `yes` means that it passed, and `-` that
-the client does not offer this.
+the client does not offer this. For Rust, which has no client library, an
+[example](../../examples/conformance) runs them.
 
 """
 
 COMMANDS = {
-    name: client["command"]
+    name: [part.replace("{built}", str(PROGRAM.parent)) for part in client["command"]]
     for name, client in tomllib.loads((FOLDER / "drivers.toml").read_text()).items()
 }
 

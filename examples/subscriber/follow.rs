@@ -7,10 +7,7 @@ use tokio::time::{error::Elapsed, sleep, timeout};
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt as _;
 
-use super::{
-    source::Source,
-    warehouse::{Position, Warehouse},
-};
+use super::{position::Position, source::Source, warehouse::Warehouse};
 
 /// The server sends a heartbeat every 10 s. A stream without a message for 30 s, three heartbeats,
 /// counts as lost.

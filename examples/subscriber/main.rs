@@ -11,6 +11,7 @@
 //! file: replace the token before it expires, and the warehouse continues.
 
 mod follow;
+mod position;
 mod source;
 mod warehouse;
 

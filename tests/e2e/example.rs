@@ -3,6 +3,8 @@
 #[path = "../../examples/subscriber/follow.rs"]
 mod follow;
 mod history;
+#[path = "../../examples/subscriber/position.rs"]
+mod position;
 #[path = "../../examples/subscriber/source.rs"]
 mod source;
 #[path = "../../examples/subscriber/warehouse.rs"]

@@ -18,7 +18,8 @@ message, for example, ends with UNIMPLEMENTED.
 Which errors are worth a retry:
 
 - **Retry** UNAVAILABLE, and RESOURCE_EXHAUSTED with a `RetryInfo`, with backoff and with the same
-  `request_id`. Treat a lost connection and a timeout of your own the same way.
+  `request_id`. Treat a lost connection, a timeout of your own and the reason `DEADLINE_EXCEEDED` the
+  same way.
 - **Renew the token** after UNAUTHENTICATED, then retry.
 - **Do not retry** the others unchanged: the answer stays the same.
 

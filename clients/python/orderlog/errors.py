@@ -72,7 +72,10 @@ class OrderlogError(Exception):
 
         A timeout or a lost connection may cause these codes, in addition to UNAVAILABLE.
         """
-        return not self.reason and self.code in (
+        if self.reason:
+            # With this reason, the server noticed the timeout first.
+            return self.reason == "DEADLINE_EXCEEDED"
+        return self.code in (
             StatusCode.DEADLINE_EXCEEDED,
             StatusCode.CANCELLED,
             StatusCode.INTERNAL,

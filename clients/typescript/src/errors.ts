@@ -45,7 +45,8 @@ export class OrderlogError extends Error {
     const isAnswer = error.metadata.has("grpc-status");
     this.isUnanswered =
       this.code === Code.DeadlineExceeded
-        ? !this.reason
+        ? // With this reason, the server noticed the timeout first.
+          ["", "DEADLINE_EXCEEDED"].includes(this.reason)
         : !isAnswer && BROKEN.includes(this.code);
   }
 

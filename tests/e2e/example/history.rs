@@ -6,12 +6,8 @@ use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use test_support::postgres;
 
 use super::{
-    ended,
-    follow::Error,
-    follow_to,
-    source::Source,
-    to_pack, wait_for_position,
-    warehouse::{Position, Warehouse},
+    ended, follow::Error, follow_to, position::Position, source::Source, to_pack,
+    wait_for_position, warehouse::Warehouse,
 };
 use crate::history::{copy_log, go_back};
 

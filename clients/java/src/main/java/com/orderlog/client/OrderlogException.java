@@ -140,6 +140,7 @@ public class OrderlogException extends RuntimeException {
      * <p>A timeout or a lost connection may cause these codes, in addition to UNAVAILABLE.
      */
     public final boolean isUnanswered() {
-        return reason.isEmpty() && BROKEN.contains(code);
+        // With this reason, the server noticed the timeout first.
+        return reason.equals("DEADLINE_EXCEEDED") || (reason.isEmpty() && BROKEN.contains(code));
     }
 }

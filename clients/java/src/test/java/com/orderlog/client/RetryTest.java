@@ -99,12 +99,14 @@ class RetryTest {
                                 error(Status.Code.UNAVAILABLE, reason("STORE_UNAVAILABLE"), soon),
                                 error(Status.Code.RESOURCE_EXHAUSTED, reason("OVERLOADED"), soon),
                                 error(Status.Code.DEADLINE_EXCEEDED),
+                                // The server notices the end of the attempt before the client.
+                                error(Status.Code.DEADLINE_EXCEEDED, reason("DEADLINE_EXCEEDED")),
                                 // A connection that breaks during a reply may end with these.
                                 error(Status.Code.INTERNAL),
                                 error(Status.Code.CANCELLED));
                 Orderlog orderlog = Orderlog.connect(fake.target())) {
             assertEquals("o", create(orderlog, "o").getOrderId());
-            assertEquals(7, fake.requestIds.size());
+            assertEquals(8, fake.requestIds.size());
             assertEquals(1, fake.requestIds.stream().distinct().count());
             assertFalse(fake.requestIds.get(0).isEmpty());
         }
