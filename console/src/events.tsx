@@ -109,7 +109,7 @@ function Jump({ onJump }: { onJump: (position: string) => void }) {
   );
 }
 
-/** The newest events, as the log records them. */
+/** The newest events, and those that the log records from now on. */
 function Tail({ filter }: { filter: Filter }) {
   const text = useText();
   const [isPaused, setPaused] = useState(false);
@@ -168,7 +168,10 @@ function useTail(isPaused: boolean) {
       setState((it) => ({ ...it, events: newest, missed: 0 }));
     };
     const unfollow = onTail((message) => {
-      if (message === "gap") return setState((it) => ({ ...it, hasGap: true }));
+      if (message === "gap") {
+        [newest, waiting] = [[], []];
+        return setState({ events: [], missed: 0, hasGap: true });
+      }
       if (message.events.length === 0) return;
       waiting = [...waiting, ...message.events].slice(-MAX_EVENTS);
       timer ??= setTimeout(render, RENDER_MS);

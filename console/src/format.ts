@@ -27,14 +27,19 @@ export function count(of: bigint | number): string {
 export function time(of: Timestamp | undefined): string {
   if (!of) return "";
   const at = timestampDate(of);
-  const two = (part: number) => String(part).padStart(2, "0");
-  const day = `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
-  return `${day} ${two(at.getHours())}:${two(at.getMinutes())}`;
+  const day = `${at.getFullYear()}-${digits(at.getMonth() + 1)}-${digits(at.getDate())}`;
+  return `${day} ${digits(at.getHours())}:${digits(at.getMinutes())}`;
 }
 
-/** Formats a time to the millisecond, for the log. */
+/** Formats a time in the browser's time zone to the millisecond, for the log. */
 export function exactTime(of: Timestamp | undefined): string {
-  return of ? timestampDate(of).toISOString().replace("T", " ").replace("Z", "") : "";
+  if (!of) return "";
+  const at = timestampDate(of);
+  return `${time(of)}:${digits(at.getSeconds())}.${digits(at.getMilliseconds(), 3)}`;
+}
+
+function digits(part: number, length = 2): string {
+  return String(part).padStart(length, "0");
 }
 
 export function iso(of: Timestamp | undefined): string {

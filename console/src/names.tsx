@@ -6,6 +6,7 @@ import { errorOf, queries, WAIT } from "./api.js";
 import type { CurrencyAmounts, StatusCount } from "./client/gen/orders/v1/query_service_pb.js";
 import { confirmed, execute, isOpen, type Pending, pending } from "./commands.js";
 import { count, money } from "./format.js";
+import { Suggestions } from "./orders/create.js";
 import { Refusal, useViolations } from "./orders/refusal.js";
 import { type Kind, lookUp, names } from "./known.js";
 import { OrderTable, useOrderPages } from "./orders/table.js";
@@ -53,15 +54,17 @@ export function NamesView({ kind }: { kind: Kind }) {
             value={wanted}
             onChange={setWanted}
             placeholder="ID"
+            list={`known-${kind}`}
             isLabelHidden
           />
+          <Suggestions kind={kind} />
           <button type="submit">{text.names.find}</button>
         </form>
       </header>
       <Shown of={read}>
         {(rows) =>
           rows.length === 0 ? (
-            <Empty title={text.names.empty}>
+            <Empty title={text.names.none[kind]}>
               <p>{text.names.emptyLead}</p>
             </Empty>
           ) : (
@@ -226,11 +229,12 @@ function Rename({ kind, id, name: present, failed, onDone }: RenameProps) {
     onDone();
   };
   return (
-    <form className="panel inline" onSubmit={submit} noValidate>
+    <form className="panel inline" onSubmit={submit}>
       <Field
         label={text.names.name}
         value={name}
         maxLength={200}
+        isRequired
         autoFocus
         error={violations.name}
         onChange={setName}

@@ -75,6 +75,7 @@ interface FieldProps {
   inputMode?: "numeric" | "decimal";
   list?: string;
   isWide?: boolean;
+  isRequired?: boolean;
   autoFocus?: boolean;
   isLabelHidden?: boolean;
   rows?: number;
@@ -85,11 +86,13 @@ interface FieldProps {
 /** An input with its label, and with its error beside it. */
 export function Field(props: FieldProps) {
   const id = useId();
-  const { label, value, error, hint, rows, isWide, isLabelHidden, onChange, ...rest } = props;
+  const { label, value, error, hint, rows, isWide, isRequired, isLabelHidden, onChange, ...rest } =
+    props;
   const described = [error && `${id}-error`, hint && `${id}-hint`].filter(Boolean).join(" ");
   const shared = {
     id,
     value,
+    required: isRequired,
     "aria-invalid": error ? true : undefined,
     "aria-describedby": described || undefined,
     autoComplete: "off",

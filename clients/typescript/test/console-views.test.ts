@@ -4,8 +4,13 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { test } from "node:test";
-import { create } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { RegisterCustomerRequestSchema } from "../src/gen/orders/v1/command_service_pb.js";
+import { OrderStatus } from "../src/gen/orders/v1/order_pb.js";
+import {
+  SearchOrdersRequestSchema,
+  SearchOrdersResponseSchema,
+} from "../src/gen/orders/v1/query_service_pb.js";
 import { openBrowser, openPage } from "./browser.js";
 import { row, setUp, skip, state } from "./console.js";
 import { head, order, shipping } from "./orders.js";
@@ -65,6 +70,7 @@ test("the keyboard alone searches, opens and ships an order", skip, async (t) =>
   await page.keyboard.press("/");
   await page.keyboard.type("o-2");
   await row(page, "o-1").waitFor({ state: "detached" });
+  await row(page, "o-2").waitFor();
   await page.keyboard.press("Tab");
   await page.locator("main").press("j");
   await page.locator(".row a:focus").waitFor();
@@ -116,9 +122,13 @@ test("events are followed, paused and read from a position", skip, async (t) => 
   const { gate, browser, orderlog } = await setUp(t);
   await orderlog.execute(order("o-1"));
   const page = await openPage(t, browser, `${gate.url}/events`);
-  await page.getByText("Waiting for the next event").waitFor();
-  await until(() => (gate.calls.get("Subscribe") ?? 0) > 0);
+  await page.locator(".events").getByText("o-1").waitFor();
+  const second = await page.context().newPage();
+  await second.goto(`${gate.url}/events`);
+  await second.locator(".events").getByText("o-1").waitFor();
+  assert.equal(await second.getByText("another history", { exact: false }).count(), 0);
   await orderlog.execute(order("o-2"));
+  await second.locator(".events").getByText("o-2").waitFor();
   await page.locator(".events").getByText("o-2").waitFor();
   await page.getByRole("button", { name: "Pause" }).click();
   await orderlog.execute(order("o-3"));
@@ -179,6 +189,77 @@ test("a long list scrolls to its end and keeps few orders", skip, async (t) => {
   await rows.evaluate((it) => it.scrollTo(0, 0));
   await page.locator('[aria-rowindex="2"] a').waitFor();
 });
+
+test("a list of a million orders scrolls in bounded memory", skip, async (t) => {
+  const { gate, browser } = await setUp(t);
+  const page = await openPage(t, browser, "about:blank");
+  let answered = 0;
+  await page.route("**/SearchOrders", async (route) => {
+    const asked = fromBinary(SearchOrdersRequestSchema, route.request().postDataBuffer()!.subarray(5));
+    const start = Number(asked.pageToken);
+    answered = Math.max(answered, start + asked.pageSize);
+    const contentType = "application/grpc-web+proto";
+    await route.fulfill({ contentType, body: answerOf(start, asked.pageSize) });
+  });
+  await page.goto(gate.url);
+  await page.getByText("1,000,000 orders").waitFor();
+  const rows = page.locator(".rows");
+  while (answered < SCROLLED) {
+    const height = await rows.evaluate((it) => {
+      it.scrollTo(0, it.scrollHeight);
+      return it.scrollHeight;
+    });
+    await until(async () => (await rows.evaluate((it) => it.scrollHeight)) > height);
+  }
+  assert.ok((await page.locator(".window .row").count()) < 100);
+  const devtools = await page.context().newCDPSession(page);
+  await devtools.send("HeapProfiler.collectGarbage");
+  const { usedSize } = await devtools.send("Runtime.getHeapUsage");
+  assert.ok(usedSize < 150 * MEGABYTE, `${usedSize} bytes`);
+  await rows.evaluate((it) => it.scrollTo(0, 0));
+  await row(page, "o-0-").waitFor();
+});
+
+/** The orders that a test scrolls past. All of them would take more than the heap may. */
+const SCROLLED = 30_000;
+
+const MEGABYTE = 1024 * 1024;
+
+/** Returns the answer of gRPC-Web with a page of a million orders. */
+function answerOf(start: number, length: number): Buffer {
+  const unitPrice = { currencyCode: "EUR", units: 12n };
+  const orders = Array.from({ length }, (_, index) => ({
+    orderId: `o-${start + index}-`,
+    customerId: `customer-${start + index}`,
+    customerName: `Ann Müller ${start + index}`,
+    status: OrderStatus.SHIPPED,
+    items: Array.from({ length: 40 }, (_, item) => ({
+      productId: `product-${start + index}-${item}`,
+      productName: `Green Tea ${start + index} ${item}`,
+      quantity: 1,
+      unitPrice,
+    })),
+    totalAmount: unitPrice,
+    shippingAddress: `${start + index} Harbour Street, Münster`,
+    itemCount: 40,
+    version: 1n,
+    position: 1n,
+  }));
+  const nextPageToken = String(start + length);
+  const answer = create(SearchOrdersResponseSchema, { orders, nextPageToken, totalSize: 1_000_000n });
+  const trailers = Buffer.from("grpc-status: 0\r\n");
+  return Buffer.concat([
+    frame(0, toBinary(SearchOrdersResponseSchema, answer)),
+    frame(0x80, trailers),
+  ]);
+}
+
+function frame(flags: number, content: Uint8Array): Buffer {
+  const head = Buffer.alloc(5);
+  head.writeUInt8(flags);
+  head.writeUInt32BE(content.length, 1);
+  return Buffer.concat([head, content]);
+}
 
 test("axe finds nothing in any view, in either theme", skip, async (t) => {
   const { gate, browser, orderlog } = await setUp(t);

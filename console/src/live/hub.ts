@@ -16,6 +16,9 @@ import type { Notice, Request, Topic } from "./protocol.js";
 /** The silence after which the hub opens a new stream. A live stream has a message every 10 s. */
 const SILENCE_MS = 25_000;
 
+/** The newest events with which the log's tail begins. */
+const NEWEST = 100;
+
 type Send = (notice: Notice) => void;
 
 /** A page's end of a channel. */
@@ -55,12 +58,28 @@ export function serve(port: Port): void {
   };
 }
 
+/** Returns the position after which the newest events of a log are. */
+function beforeNewest(head: bigint): bigint {
+  return head > NEWEST ? head - BigInt(NEWEST) : 0n;
+}
+
+/** Returns what a page that joins after `notice` sees first. */
+function lastOf(last: Notice | undefined, notice: Notice): Notice | undefined {
+  // The log's stream resumes after a break, so its newest events stay the newest.
+  if (notice.kind === "broken" && notice.topic === "events") return last;
+  if (notice.kind !== "message") return undefined;
+  if (notice.topic === "orders") return notice;
+  const before = last?.kind === "message" && last.topic === "events" ? last.message.events : [];
+  const events = [...before, ...notice.message.events].slice(-NEWEST);
+  return { ...notice, message: { ...notice.message, events } };
+}
+
 /** One stream, for every page that joins. It ends with the last of them. */
 class Stream {
   readonly #stop = new AbortController();
   readonly #members = new Set<Send>();
   readonly #transport: Transport;
-  /** The last message, from which a page that joins later learns the position. */
+  /** What a page that joins later sees first: the position of the orders, or the newest events. */
   #last?: Notice;
   #resumeToken = "";
 
@@ -84,7 +103,7 @@ class Stream {
   join(send: Send): () => void {
     this.#members.add(send);
     if (this.#last) {
-      send({ topic: this.topic, kind: "gap" });
+      if (this.topic === "orders") send({ topic: this.topic, kind: "gap" });
       send(this.#last);
     }
     return () => {
@@ -99,7 +118,7 @@ class Stream {
   }
 
   #send(notice: Notice): void {
-    this.#last = notice.kind === "message" ? notice : undefined;
+    this.#last = lastOf(this.#last, notice);
     for (const send of this.#members) send(notice);
   }
 
@@ -158,7 +177,7 @@ class Stream {
     const log = createClient(EventService, this.#transport);
     const head = this.#resumeToken ? undefined : await log.getHead({}, { signal });
     const from = head
-      ? { afterPosition: head.position, logId: head.logId }
+      ? { afterPosition: beforeNewest(head.position), logId: head.logId }
       : { resumeToken: this.#resumeToken };
     for await (const message of log.subscribe({ ...from, follow: true }, { signal })) {
       this.#resumeToken = (message as SubscribeResponse).resumeToken;

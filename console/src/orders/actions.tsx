@@ -93,7 +93,7 @@ function ShipForm({ order, failed, onClose, onSent }: FormProps) {
     onSent(undefined);
   };
   return (
-    <form className="panel form" onSubmit={submit} noValidate>
+    <form className="panel form" onSubmit={submit}>
       <h2>{text.order.shipTitle}</h2>
       <Field
         label={text.order.address}
@@ -101,6 +101,7 @@ function ShipForm({ order, failed, onClose, onSent }: FormProps) {
         rows={2}
         maxLength={500}
         isWide
+        isRequired
         autoFocus
         error={violations.shipping_address}
         onChange={setAddress}
@@ -110,6 +111,7 @@ function ShipForm({ order, failed, onClose, onSent }: FormProps) {
         value={trackingNumber}
         maxLength={100}
         isWide
+        isRequired
         error={violations.tracking_number}
         onChange={setTracking}
       />
@@ -137,7 +139,7 @@ function CancelForm({ order, failed, onClose, onSent }: FormProps) {
     onSent(undefined);
   };
   return (
-    <form className="panel form" onSubmit={submit} noValidate>
+    <form className="panel form" onSubmit={submit}>
       <h2>{text.order.cancelTitle}</h2>
       <Field
         label={text.order.reason}
@@ -145,6 +147,7 @@ function CancelForm({ order, failed, onClose, onSent }: FormProps) {
         rows={2}
         maxLength={500}
         isWide
+        isRequired
         autoFocus
         error={violations.reason}
         onChange={setReason}

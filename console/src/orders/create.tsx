@@ -92,7 +92,7 @@ export function CreateOrder({ refused }: { refused?: Pending & { kind: "create" 
   };
 
   return (
-    <form className="sheet" onSubmit={submit} noValidate>
+    <form className="sheet" onSubmit={submit}>
       <h1>{text.create.title}</h1>
       <Suggestions kind="customer" />
       <Suggestions kind="product" />
@@ -101,7 +101,9 @@ export function CreateOrder({ refused }: { refused?: Pending & { kind: "create" 
         <Field
           label={text.create.customer}
           value={draft.customerId}
+          hint={text.create.customerHint}
           error={violations.customer_id}
+          isRequired
           autoFocus
           list="known-customer"
           onChange={(customerId) => change({ customerId })}
@@ -166,7 +168,7 @@ export function CreateOrder({ refused }: { refused?: Pending & { kind: "create" 
 }
 
 /** Offers the ids that the page knows. Any other id is as good. */
-function Suggestions({ kind }: { kind: Kind }) {
+export function Suggestions({ kind }: { kind: Kind }) {
   const known = useStore(names[kind]);
   return (
     <datalist id={`known-${kind}`}>
@@ -196,6 +198,7 @@ function LineFields({ line, index, violations, onChange, onRemove }: LineProps) 
         label={text.create.product}
         value={line.productId}
         error={of("product_id")}
+        isRequired
         list="known-product"
         onChange={(productId) => onChange({ productId })}
       />
@@ -211,6 +214,7 @@ function LineFields({ line, index, violations, onChange, onRemove }: LineProps) 
         value={line.price}
         inputMode="decimal"
         error={of("unit_price")}
+        isRequired
         onChange={(price) => onChange({ price })}
       />
       {onRemove && (

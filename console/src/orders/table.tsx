@@ -8,6 +8,7 @@ import { confirmed, expected, failedOf, openOf, pending } from "../commands.js";
 import { iso, money, shortId, time } from "../format.js";
 import { onChange, position } from "../live/live.js";
 import { useText } from "../preferences.js";
+import { can, session } from "../session.js";
 import { useStore } from "../store.js";
 import { Empty, Failure, Highlighted, Loading, StatusMark } from "../ui.js";
 import { OrderPages, type View } from "./pages.js";
@@ -96,10 +97,12 @@ export function OrderTable({ pages, view, query, isFiltered }: Props) {
 
 function Nothing({ isFiltered }: { isFiltered: boolean }) {
   const text = useText();
+  const isAllowed = can(useStore(session), "Command", "command");
   if (isFiltered) return <Empty title={text.list.nothing}>{<p>{text.list.nothingLead}</p>}</Empty>;
   return (
     <Empty title={text.list.empty}>
       <p>{text.list.emptyLead}</p>
+      {isAllowed && <Link href="/new">{text.list.first}</Link>}
     </Empty>
   );
 }
@@ -118,7 +121,9 @@ function useActive(
     const timer = setTimeout(() => scroller.current?.querySelector<HTMLElement>(link)?.focus());
     return () => clearTimeout(timer);
   }, [active]);
-  const move = (by: number) => setActive((it) => Math.max(0, Math.min(length - 1, it + by)));
+  const move = (by: number) => {
+    if (length > 0) setActive((it) => Math.max(0, Math.min(length - 1, it + by)));
+  };
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const by = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1 }[event.key];
@@ -168,6 +173,14 @@ function Row({ order, index, top, query, isActive }: RowProps) {
   );
 }
 
+/** Returns a text from its first match on, which a narrow cell would cut off. */
+function excerpt(text: string, query: string): string {
+  const parts = matches(text, query);
+  const before = parts.slice(0, parts.findIndex((part) => part.isMatch));
+  const at = before.reduce((length, part) => length + part.text.length, 0);
+  return at > 0 ? `…${text.slice(at)}` : text;
+}
+
 /** The cells of an order, as an open command will leave it. */
 export function OrderCells({ order, query }: { order: Order; query: string }) {
   const all = useStore(pending);
@@ -192,7 +205,7 @@ export function OrderCells({ order, query }: { order: Order; query: string }) {
         <Highlighted text={name} query={query} />
         {more[0] && (
           <span className="found">
-            <Highlighted text={more[0]} query={query} />
+            <Highlighted text={excerpt(more[0], query)} query={query} />
           </span>
         )}
       </span>

@@ -76,6 +76,7 @@ export const en = {
     end: "End of the list",
     empty: "No orders yet",
     emptyLead: "The first order appears here as soon as someone creates it.",
+    first: "Create the first order",
     nothing: "Nothing matches",
     nothingLead: "No order matches the search and the filters together.",
     degraded: "The search ran out of time: some matches may be missing.",
@@ -119,6 +120,8 @@ export const en = {
     id: "Order id",
     idHint: "Made in this browser. A retry creates one order.",
     customer: "Customer id",
+    customerHint:
+      "Letters, digits, - and _. A new id is a new customer, who can be named afterwards.",
     currency: "Currency",
     items: "Items",
     product: "Product id",
@@ -172,7 +175,7 @@ export const en = {
     save: "Save name",
     unnamed: "No name yet",
     missing: "There is no customer with this id.",
-    empty: "No orders yet",
+    none: { customer: "No customers yet", product: "No products yet" },
     emptyLead: "Customers and products appear here with their first order.",
     parked: (count: string) =>
       `${count} orders are older than this answer: an event cannot be shown.`,
@@ -187,7 +190,8 @@ export const en = {
     days: "Orders by day",
     amounts: (currency: string) => `Amount by day, ${currency}`,
     status: "By status",
-    lastDays: (count: number) => `The last ${count} days with orders, in UTC`,
+    lastDays: (count: number) =>
+      count === 1 ? "One day with orders, in UTC" : `The last ${count} days with orders, in UTC`,
     day: "Day",
     empty: "No orders yet",
     events: (count: string) => `${count} events`,
@@ -209,8 +213,7 @@ export const en = {
     version: "Version",
     json: (position: string) => `Event ${position} as JSON`,
     waiting: "Waiting for the next event",
-    waitingLead:
-      "Events appear here as they are recorded. Jump to position 1 to read from the start.",
+    waitingLead: "Events appear here as they are recorded.",
     missed: (count: string) => `${count} new events while paused`,
     from: (position: string) => `From position ${position}`,
     next: "Next events",
