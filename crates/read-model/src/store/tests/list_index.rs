@@ -7,13 +7,21 @@ const BY_CREATION: Sort = Sort {
     descending: false,
 };
 
+/// Lists all orders with their statuses, and checks that the index has the same ones.
 async fn list(reader: &Reader) -> (Vec<String>, u64) {
     let all = OrderFilter::default();
     let listing = reader
-        .list(&all, BY_CREATION, None, 500, &[])
+        .list(&all, BY_CREATION, None, 500, &[FacetField::Status])
         .await
         .unwrap();
     assert_eq!(listing.total, listing.orders.len() as u64);
+    let mut statuses = BTreeMap::<_, u64>::new();
+    for order in &listing.orders {
+        *statuses.entry(order.status().as_str_name()).or_default() += 1;
+    }
+    let facet = listing.facets[0].values.iter();
+    let counted: BTreeMap<_, _> = facet.map(|it| (it.value.as_str(), it.count)).collect();
+    assert_eq!(counted, statuses);
     let orders = listing.orders.into_iter();
     let orders = orders.map(|order| format!("{} {}", order.order_id, order.status));
     (orders.collect(), listing.as_of)
@@ -98,7 +106,9 @@ async fn an_index_of_other_documents_is_filled_again() {
     let log = log_of(30);
     for change in [
         "UPDATE checkpoint SET log_id = 'log-2'",
-        "UPDATE checkpoint SET retries = retries + 1",
+        // A retry has changed an order, and its position has not changed.
+        "UPDATE orders SET body = (SELECT body FROM orders ORDER BY row DESC LIMIT 1) WHERE row = 1;
+            UPDATE checkpoint SET retries = retries + 1",
         // The file has lost its newest events, as after a power cut.
         "DELETE FROM orders WHERE row > 20; UPDATE checkpoint SET position = 20",
     ] {
@@ -108,6 +118,10 @@ async fn an_index_of_other_documents_is_filled_again() {
         let store = reopened(store).await;
         let (mut found, as_of) = list(&store.reader).await;
         let mut wanted = expected(&log, as_of);
+        if change.contains("body") {
+            // The documents are no longer those of the log, and `list` has compared the index with them.
+            continue;
+        }
         if as_of < log.head() {
             // The states of older orders were not put back.
             found = found
