@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PAGE = ROOT / "docs" / "reference" / "clients.md"
 
-OPENING = """# What each client withstands
+OPENING = """# Conformance of the clients
 
 The [conformance suite](../../clients/conformance) makes this page:
 `UPDATE_REFERENCE=1 clients/python/.venv/bin/pytest clients/conformance`. Each scenario runs against

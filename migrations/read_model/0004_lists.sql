@@ -1,5 +1,5 @@
--- What lists filter, sort and count by is in an index of its own beside this file. Here is what is
--- read by key.
+-- The index of lists, beside this file, has the values that lists filter, sort and count by. This file
+-- has the values that are read by key.
 CREATE TABLE new_orders (
     row      INTEGER PRIMARY KEY, -- the position of the event that created it
     order_id TEXT    NOT NULL UNIQUE,

@@ -29,7 +29,7 @@ test("a project elsewhere installs the client and runs the order board", async (
   const versions = others.map((name) => `${name}@${manifest.devDependencies[name]}`);
   const install = ["install", "--prefer-offline", "--no-audit", "--no-fund"];
   await run("npm", [...install, `./${tarball}`, ...versions], { cwd });
-  // Where no binary can be downloaded, installing it would compile SQLite once more.
+  // Installing it would compile SQLite once more where no binary can be downloaded.
   symlinkSync(resolve("node_modules/better-sqlite3"), join(cwd, "node_modules/better-sqlite3"));
   copyFileSync("examples/board.ts", join(cwd, "board.ts"));
   await run(process.execPath, [resolve("node_modules/typescript/bin/tsc"), ...COMPILE, "board.ts"], {

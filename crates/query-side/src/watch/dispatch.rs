@@ -291,3 +291,25 @@ impl Drop for Registration {
         state.inboxes.remove(&self.id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn g12_a_read_that_began_before_a_restart_is_dropped() {
+        let mut state = State::default();
+        let before = state.restarts;
+        state.restart(5);
+        let read = || Changes {
+            documents: Vec::new(),
+            next: ChangeCursor::at(9),
+            as_of: 9,
+            checkpoint: None,
+        };
+        assert!(!state.hand_out(read(), before));
+        assert_eq!((state.cursor, state.complete), (ChangeCursor::at(5), 5));
+        assert!(state.hand_out(read(), state.restarts));
+        assert_eq!((state.cursor, state.complete), (ChangeCursor::at(9), 9));
+    }
+}
