@@ -1,4 +1,7 @@
 //! Writes the documents' changes to one search index, with several writes in progress.
+//!
+//! Fresh changes, which are the orders' own events, come first. New names and the reindex queue
+//! follow as the [`backfill`].
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -11,15 +14,17 @@ use read_model::{
 use telemetry::metrics;
 use tokio::time::{Instant, sleep_until};
 
+mod backfill;
 mod write;
 
+use backfill::{Backfill, BackfillWrite};
 use write::{NextWrite, WriteInFlight, parked, rows};
 
 use crate::{documents::DocumentsHandle, stream};
 
 /// Minimum interval between writes, unless a full write is ready. It bounds the engine's work under
 /// a steady trickle of changes: a write costs more than a document.
-const WRITE_INTERVAL: Duration = Duration::from_millis(40);
+pub(crate) const WRITE_INTERVAL: Duration = Duration::from_millis(40);
 
 /// Maximum number of log positions, and of changed documents, read in one call.
 const MAX_READ_CHANGES: usize = 500;
@@ -48,22 +53,21 @@ pub(crate) struct IndexUpdater {
     documents: Reader,
     pub(crate) engine: Arc<dyn Engine>,
     handle: DocumentsHandle,
-    /// Every change at or before this cursor has been submitted to the engine.
-    cursor: ChangeCursor,
+    /// Every own event of an order up to this position has been submitted to the engine.
+    position: u64,
+    backfill: Backfill,
     /// Every write up to this checkpoint has been applied, without a gap.
     applied: IndexCheckpoint,
     /// The checkpoint that the index stores. With overlapping writes it lags behind `applied`: a
     /// later write may succeed where an earlier one fails.
     stored: IndexCheckpoint,
     in_flight: VecDeque<WriteInFlight>,
-    /// The cursor of `applied`. It may lie among the orders that show one new name.
-    applied_cursor: ChangeCursor,
     /// Maximum number of documents in a write: the engine's limit, or less during the search for a
     /// refused document.
     max_documents: usize,
-    /// The refused document is at or before this cursor.
-    refused_until: ChangeCursor,
-    /// Earliest time of the next write that is not full.
+    /// The refused document is at or before this position and this cursor of the backfill.
+    refused_until: (u64, ChangeCursor),
+    /// Earliest time of the next write of fresh changes that is not full.
     next_write: Instant,
 }
 
@@ -77,15 +81,14 @@ impl IndexUpdater {
         from: IndexCheckpoint,
         found: Option<IndexCheckpoint>,
     ) -> Self {
-        let cursor = ChangeCursor::at(from.position);
         Self {
             documents,
             max_documents: engine.write_limits().documents,
             engine,
             handle,
-            cursor,
-            applied_cursor: cursor,
-            refused_until: ChangeCursor::default(),
+            position: from.position,
+            backfill: Backfill::new(from.names),
+            refused_until: (0, ChangeCursor::default()),
             stored: found.unwrap_or_else(|| from.clone()),
             applied: from,
             in_flight: VecDeque::new(),
@@ -103,23 +106,38 @@ impl IndexUpdater {
     ///
     /// After an error, or if the future is dropped, the index must be claimed again.
     pub(crate) async fn step(&mut self) -> Result<bool, Error> {
-        let position = self.documents.position();
-        let behind = position.saturating_sub(self.cursor.position);
+        let behind = self.documents.position().saturating_sub(self.position);
+        if behind == 0 {
+            self.backfill.look(&self.documents).await?;
+        }
         let is_full = behind >= self.max_documents as u64;
         let has_room = self.in_flight.len() < self.engine.write_limits().writes;
         // Changes that arrive during a write are collected, until they fill a write of their own.
-        if behind > 0 && (self.in_flight.is_empty() || has_room && is_full) {
+        let is_collecting = self.in_flight.iter().any(|write| !write.is_backfill) && !is_full;
+        let is_fresh_next = behind > 0 && has_room && !is_collecting;
+        let yields = !is_fresh_next
+            || if is_full {
+                self.backfill.is_due()
+            } else {
+                self.next_write > Instant::now()
+            };
+        if self.backfill.is_ready() && has_room && yields {
+            self.backfill().await?;
+        } else if is_fresh_next {
             if !is_full {
                 sleep_until(self.next_write).await;
             }
             self.next_write = Instant::now() + WRITE_INTERVAL;
             let write = self.read_next_write().await?;
+            // Nearly always no name is new, and the write takes the backfill's cursor along.
+            self.backfill.look(&self.documents).await?;
             self.submit(write).await?;
         } else if !self.in_flight.is_empty() {
             self.wait_for_oldest().await?;
         } else {
+            self.applied.names = self.backfill.cursor;
             if behind == 0 {
-                // The index has every change of the documents.
+                // The index has every fresh change of the documents.
                 self.applied.answers = self.applied.position;
             }
             if self.stored == self.applied {
@@ -141,9 +159,13 @@ impl IndexUpdater {
         Ok(())
     }
 
-    /// Writes until the index answers from `position`, then finishes all writes.
-    pub(crate) async fn reach(&mut self, position: u64) -> Result<(), Error> {
-        while self.applied.answers < position && self.step().await? {}
+    /// Writes until the index answers from `position` and shows the names up to `names`, then
+    /// finishes all writes.
+    pub(crate) async fn reach(&mut self, position: u64, names: u64) -> Result<(), Error> {
+        let is_behind = |applied: &IndexCheckpoint| {
+            applied.answers < position || applied.names.position < names
+        };
+        while is_behind(&self.applied) && self.step().await? {}
         self.finish_writes().await
     }
 
@@ -172,20 +194,36 @@ impl IndexUpdater {
         Ok(())
     }
 
-    /// Indexes the orders of the reindex queue, until none is left.
-    pub(crate) async fn reindex_queued(&mut self) -> Result<(), Error> {
-        self.finish_writes().await?;
-        loop {
-            let queued = self
-                .documents
-                .reindex_queue(MAX_READ_CHANGES as u32)
-                .await?;
-            if queued.entries.is_empty() {
-                return Ok(());
+    /// Records that the reindex queue may have orders.
+    pub(crate) fn queued(&mut self) {
+        self.backfill.queued();
+    }
+
+    /// Submits the next write of the backfill.
+    async fn backfill(&mut self) -> Result<(), Error> {
+        let BackfillWrite {
+            documents,
+            entries,
+            checkpoint,
+        } = self
+            .backfill
+            .read(&self.documents, self.max_documents)
+            .await?;
+        self.has_read(checkpoint)?;
+        if documents.is_empty() {
+            if !entries.is_empty() {
+                self.handle.remove_reindexed(entries).await?;
             }
-            self.index(queued.documents).await?;
-            self.handle.remove_reindexed(queued.entries).await?;
+            return Ok(());
         }
+        self.backfill.began();
+        self.submit(NextWrite {
+            documents,
+            entries,
+            is_backfill: true,
+            ..NextWrite::default()
+        })
+        .await
     }
 
     /// Indexes documents in one write. If the engine refuses it, writes them one by one and parks
@@ -251,23 +289,23 @@ impl IndexUpdater {
     }
 
     async fn read_next_write(&mut self) -> Result<NextWrite, Error> {
-        let mut write = NextWrite {
-            next: self.cursor,
-            ..NextWrite::default()
-        };
+        let mut write = NextWrite::default();
         let mut bytes = 0;
         loop {
             let step = MAX_READ_CHANGES.min(self.max_documents - write.documents.len());
-            let changes = self.documents.changed_since(write.next, step).await?;
+            let changes = self
+                .documents
+                .own_changes_since(self.position, step)
+                .await?;
             bytes += changes
                 .documents
                 .iter()
                 .map(|document| document.order.encoded_len())
                 .sum::<usize>();
             self.has_read(changes.checkpoint)?;
-            write.next = changes.next;
+            self.position = changes.next.position;
             write.documents.extend(changes.documents);
-            write.is_all = write.next.position >= changes.as_of;
+            write.is_all = self.position >= changes.as_of;
             let is_full = write.documents.len() >= self.max_documents || bytes >= MAX_WRITE_BYTES;
             // Reads on until the write is full or reaches the documents' present position. An order
             // that changed after an earlier read comes later, and until then `answers` cannot
@@ -281,13 +319,15 @@ impl IndexUpdater {
     async fn submit(&mut self, write: NextWrite) -> Result<(), Error> {
         let NextWrite {
             documents,
-            next,
             is_all,
+            entries,
+            is_backfill,
         } = write;
         let reaches = IndexCheckpoint {
-            position: next.position,
+            position: self.position,
+            names: self.backfill.cursor,
             answers: if is_all {
-                next.position
+                self.position
             } else {
                 self.applied.answers
             },
@@ -302,11 +342,11 @@ impl IndexUpdater {
         let rows = rows(&documents);
         let since = Instant::now();
         let write = self.engine.write(documents, stores.clone()).await?;
-        self.cursor = next;
         self.in_flight.push_back(WriteInFlight {
             reaches,
-            next,
             stores,
+            entries,
+            is_backfill,
             single,
             rows,
             since,
@@ -325,31 +365,44 @@ impl IndexUpdater {
         };
         match applied {
             Ok(()) => {
-                metrics::indexed(oldest.rows.len(), oldest.since.elapsed());
+                let took = oldest.since.elapsed();
+                metrics::indexed(oldest.rows.len(), took);
+                if oldest.is_backfill {
+                    self.backfill.applied(oldest.rows.len(), took);
+                }
                 self.stored = oldest.stores;
                 self.unpark(oldest.rows).await?;
-                if oldest.next >= self.refused_until {
+                let (position, names) = self.refused_until;
+                if oldest.reaches.position >= position && oldest.reaches.names >= names {
                     self.max_documents = self.engine.write_limits().documents;
                 }
             }
             Err(search::Error::Refused(error)) => match oldest.single {
-                Some(single) => self.handle.park(Parked { error, ..single }).await?,
-                None => return self.search_refused(oldest.next).await,
+                Some(single) => {
+                    if oldest.is_backfill {
+                        self.backfill.applied(1, oldest.since.elapsed());
+                    }
+                    self.handle.park(Parked { error, ..single }).await?;
+                }
+                None => return self.search_refused(&oldest.reaches).await,
             },
             Err(error) => return Err(error.into()),
         }
+        if !oldest.entries.is_empty() {
+            self.handle.remove_reindexed(oldest.entries).await?;
+        }
         self.applied = IndexCheckpoint {
             position: oldest.reaches.position,
+            names: oldest.reaches.names,
             answers: self.applied.answers.max(oldest.reaches.answers),
             ..self.applied.clone()
         };
-        self.applied_cursor = oldest.next;
         Ok(())
     }
 
     /// Halves the write size and submits all documents after `applied` once more: the engine
     /// refused one document of the oldest write, and therefore the whole write.
-    async fn search_refused(&mut self, refused: ChangeCursor) -> Result<(), Error> {
+    async fn search_refused(&mut self, refused: &IndexCheckpoint) -> Result<(), Error> {
         let mut later = std::mem::take(&mut self.in_flight);
         while let Some(write) = later.pop_front() {
             match write.write.await {
@@ -361,8 +414,9 @@ impl IndexUpdater {
             }
         }
         self.max_documents = (self.max_documents / 2).max(1);
-        self.refused_until = refused;
-        self.cursor = self.applied_cursor;
+        self.refused_until = (refused.position, refused.names);
+        self.position = self.applied.position;
+        self.backfill.restart(self.applied.names);
         Ok(())
     }
 }

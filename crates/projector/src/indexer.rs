@@ -4,9 +4,9 @@
 use std::{sync::Arc, time::Duration};
 
 use read_model::{
-    progress::{Progress, SharedHistory},
+    progress::{Progress, Reached, SharedHistory},
     search::{self, IndexCheckpoint, LiveIndex},
-    store::{self, Checkpoint, Reader},
+    store::{self, ChangeCursor, Checkpoint, Reader},
 };
 use telemetry::metrics;
 use tokio::{
@@ -165,6 +165,8 @@ impl Indexer {
                 event_id: String::new(),
                 position: 0,
                 answers: 0,
+                // Each order will be read later than now, with the names of then.
+                names: ChangeCursor::at(documents.position),
                 generation: FIRST_GENERATION,
             })
         };
@@ -233,7 +235,7 @@ impl Indexer {
             }
             if reindex.has_changed().unwrap_or(false) {
                 reindex.mark_unchanged();
-                updater.reindex_queued().await?;
+                updater.queued();
             }
             let has_more = updater.step().await?;
             self.report(updater.applied());
@@ -271,10 +273,12 @@ impl Indexer {
             switched,
         } = request;
         let result = async {
+            let mut names = 0;
             if let Some(mut live) = live {
                 live.finish_writes().await?;
+                names = live.applied().names.position;
             }
-            next.reach(self.documents.position()).await?;
+            next.reach(self.documents.position(), names).await?;
             let documents = self.documents.checkpoint().await?;
             let history = documents.map(|documents| documents.history);
             if history.as_ref() != Some(&next.applied().history) {
@@ -328,13 +332,9 @@ impl Indexer {
                 }
                 None => None,
             };
-            let (generation, position, answers) = match &verified {
-                Some(checkpoint) => (
-                    checkpoint.generation,
-                    checkpoint.position,
-                    checkpoint.answers,
-                ),
-                None => (FIRST_GENERATION, 0, 0),
+            let (generation, reached) = match &verified {
+                Some(checkpoint) => (checkpoint.generation, checkpoint.reached()),
+                None => (FIRST_GENERATION, Reached::default()),
             };
             self.progress
                 .record_shared(verified.map(|checkpoint| SharedHistory {
@@ -343,8 +343,7 @@ impl Indexer {
                 }));
             self.progress.record_generation(generation);
             let head = self.documents.position();
-            self.progress
-                .record_position(&log_id, position, answers, head);
+            self.progress.record_position(&log_id, reached, head);
             if let Some(error) = &self.superseded {
                 self.progress.record_error(error);
             }
@@ -369,12 +368,8 @@ impl Indexer {
             index: checkpoint.history.clone(),
             documents: checkpoint.history.clone(),
         }));
-        self.progress.record_position(
-            &checkpoint.log_id,
-            checkpoint.position,
-            checkpoint.answers,
-            head,
-        );
+        self.progress
+            .record_position(&checkpoint.log_id, checkpoint.reached(), head);
         self.traces.searchable(checkpoint.answers);
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use contract::orders::v1::{SearchOrdersRequest, SearchOrdersResponse};
 use read_model::{
+    progress::Reached,
     request::{Cursor, Sort, SortField},
     search::{self, SearchRequest},
     store::Reader,
@@ -122,7 +123,7 @@ impl Queries {
             facets,
         } = search;
         let request = SearchRequest {
-            query,
+            query: query.clone(),
             filter: filter.clone(),
             sort,
             after,
@@ -151,20 +152,32 @@ impl Queries {
         let is_shared = |index: &str| {
             shared.is_some_and(|it| it.index == index && it.documents == found.history)
         };
-        let answers = match &hits.checkpoint {
-            Some(checkpoint) if is_shared(&checkpoint.history) => checkpoint.answers,
-            None if hits.total == 0 => 0,
+        let index = match &hits.checkpoint {
+            Some(checkpoint) if is_shared(&checkpoint.history) => checkpoint.reached(),
+            None if hits.total == 0 => Reached::default(),
             _ => return Err(Error::SearchUnavailable),
         };
+        let mut as_of = found.as_of.min(index.answers);
+        if index.names < as_of {
+            as_of = as_of.min(self.unconcerned_until(index.names, query).await?);
+        }
         let next = hits.cursor(found.covered);
         let response = SearchOrdersResponse {
             orders: found.orders,
             total_size: hits.total,
             facets: hits.facets,
-            as_of_position: found.as_of.min(answers),
+            as_of_position: as_of,
             degraded: hits.degraded,
             ..SearchOrdersResponse::default()
         };
         Ok((response, next))
+    }
+
+    /// Returns the position up to which no new name changes what a query finds in an index that shows
+    /// the names up to a position.
+    async fn unconcerned_until(&self, shown: u64, query: String) -> Result<u64, Error> {
+        let concerns = move |name: &str| search::has_word_of(name, &query);
+        let until = self.documents.unconcerned_until(shown, concerns).await;
+        until.map_err(|error| Error::from(&error))
     }
 }

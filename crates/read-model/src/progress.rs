@@ -21,6 +21,9 @@ pub struct Report {
     /// The search index receives each order only in its newest state. While it catches up,
     /// `position` therefore passes changes that arrive later, and `answers` stays behind.
     pub answers: u64,
+    /// The position up to which orders show their new names. The search index may show a name later
+    /// than `answers` says.
+    pub names: u64,
     /// The newest log position known to the projection.
     pub head: u64,
     /// The head at the first call of [`Progress::record_position`]. Once `answers` is here, the
@@ -48,6 +51,29 @@ pub struct SharedHistory {
     pub documents: String,
 }
 
+/// The positions of [`Report`] that a projection has reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// See [`Report::position`].
+    pub position: u64,
+    /// See [`Report::answers`].
+    pub answers: u64,
+    /// See [`Report::names`].
+    pub names: u64,
+}
+
+impl Reached {
+    /// Returns the positions of a projection that has reached this one in every way.
+    #[must_use]
+    pub fn all(position: u64) -> Self {
+        Self {
+            position,
+            answers: position,
+            names: position,
+        }
+    }
+}
+
 impl Progress {
     /// Creates the progress of a projection that starts at `position`.
     #[must_use]
@@ -55,6 +81,7 @@ impl Progress {
         let report = Report {
             position,
             answers: position,
+            names: position,
             head: position,
             initial_head: None,
             at_head: Instant::now(),
@@ -87,6 +114,14 @@ impl Progress {
         let _ = report.wait_for(|report| report.answers >= position).await;
     }
 
+    /// Waits, without a timeout, until `answers` and `names` reach `position`.
+    pub async fn wait_for_names(&self, position: u64) {
+        let mut report = self.report.subscribe();
+        let reached = |report: &Report| report.answers.min(report.names) >= position;
+        // `self` holds the sender, so the channel stays open.
+        let _ = report.wait_for(reached).await;
+    }
+
     /// Waits, without a timeout, until `answers` reaches `initial_head`, and returns
     /// `initial_head`.
     pub async fn wait_until_caught_up(&self) -> u64 {
@@ -117,14 +152,16 @@ impl Progress {
         });
     }
 
-    /// Records the log, the position, the complete answers and the head, and clears the error.
-    pub fn record_position(&self, log_id: &str, position: u64, answers: u64, head: u64) {
+    /// Records the log, the positions and the head, and clears the error.
+    pub fn record_position(&self, log_id: &str, reached: Reached, head: u64) {
         self.report.send_modify(|report| {
             if report.log_id != log_id {
                 log_id.clone_into(&mut report.log_id);
             }
+            let position = reached.position;
             report.position = position;
-            report.answers = answers;
+            report.answers = reached.answers;
+            report.names = reached.names;
             report.head = head.max(position);
             report.initial_head.get_or_insert(report.head);
             if position >= head {
@@ -149,6 +186,7 @@ impl Progress {
         self.report.send_modify(|report| {
             report.position = 0;
             report.answers = 0;
+            report.names = 0;
             report.head = 0;
             report.initial_head = None;
             report.generation = generation;
@@ -185,7 +223,7 @@ mod tests {
             record_head,
             "it did not get there"
         );
-        progress.record_position("log", 8, 8, 9);
+        progress.record_position("log", Reached::all(8), 9);
         progress.record_head(9);
         assert_eq!(
             progress.report().at_head,

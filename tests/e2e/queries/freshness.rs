@@ -74,3 +74,44 @@ async fn g8_a_query_waits_for_a_version_also_of_an_order_that_does_not_exist_yet
     let behind = clients.get_order(request).await;
     assert_refused(behind, Code::DeadlineExceeded, "READ_MODEL_BEHIND");
 }
+
+/// Number of orders of the renamed customer: more than one write of the index.
+const RENAMED: usize = 1500;
+
+#[tokio::test]
+async fn g8_text_search_that_says_it_has_a_new_name_has_it_on_every_order() {
+    let server = Server::start().await;
+    let mut clients = server.clients().await;
+    let named = order::customer("ann", "Annabel");
+    clients.register_customer(named).await.unwrap();
+    for index in 0..RENAMED {
+        clients.create(&format!("o-{index}")).await;
+    }
+    let other = order::customer("bea", "Beatrix");
+    let position = clients.register_customer(other).await.unwrap().position;
+    let found = clients.search("annabel", position).await.unwrap();
+    assert_eq!(found.total_size, RENAMED as u64);
+
+    let renamed = order::customer("ann", "Zebedee");
+    let renamed = clients.register_customer(renamed).await.unwrap().position;
+    let fresh = clients.create_order(order::create("fresh", "bea")).await;
+    let fresh = fresh.unwrap().position;
+    // Neither name is in this search, so that it does not wait for them.
+    let found = clients.search("beatrix", fresh).await.unwrap();
+    assert_eq!(ids(&found), ["fresh"]);
+    // Searches that do not wait say how far they are.
+    for (query, expected) in [("zebedee", RENAMED as u64), ("annabel", 0)] {
+        let mut has_name = false;
+        while !has_name {
+            let found = clients.search(query, 0).await.unwrap();
+            has_name = found.as_of_position >= renamed;
+            assert!(
+                !has_name || found.total_size == expected,
+                "{query}: {found:?}"
+            );
+        }
+        let found = clients.search(query, renamed).await.unwrap();
+        assert_eq!(found.total_size, expected, "{query}");
+    }
+    clients.assert_verified(&[]).await;
+}

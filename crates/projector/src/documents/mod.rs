@@ -5,7 +5,7 @@ use std::{pin::pin, time::SystemTime};
 use contract::orders::v1::SubscribeResponse;
 use read_model::{
     generations::{Generation, Generations, NextGeneration},
-    progress::Progress,
+    progress::{Progress, Reached},
     store::{self, Reader, Writer},
 };
 use tokio::sync::mpsc;
@@ -199,7 +199,7 @@ impl Documents {
         writer.apply(log_id, &response.events, position).await?;
         let reached = writer.position();
         self.progress
-            .record_position(log_id, reached, reached, response.head_position);
+            .record_position(log_id, Reached::all(reached), response.head_position);
         let head = self.progress.report().initial_head;
         if head.is_some_and(|head| reached < head) {
             return Ok(());
@@ -271,7 +271,7 @@ impl Documents {
         self.traces.projected(&response.events, began);
         let reached = self.writer.position();
         self.progress
-            .record_position(log_id, reached, reached, response.head_position);
+            .record_position(log_id, Reached::all(reached), response.head_position);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use read_model::{
     AggregateId, Row,
     search::{Applied, Document, IndexCheckpoint},
-    store::{ChangeCursor, Parked},
+    store::{Parked, ReindexEntry},
 };
 use tokio::time::Instant;
 
@@ -13,13 +13,15 @@ use tokio::time::Instant;
 pub(super) struct WriteInFlight {
     /// The value of `applied` once the write is applied.
     pub(super) reaches: IndexCheckpoint,
-    pub(super) next: ChangeCursor,
     /// The checkpoint that the write stores in the index.
     pub(super) stores: IndexCheckpoint,
     /// The document of a write with exactly one document, ready to be parked.
     pub(super) single: Option<Parked>,
     /// The rows of the documents in the write.
     pub(super) rows: Vec<Row>,
+    /// The entries of the reindex queue that the write makes done.
+    pub(super) entries: Vec<ReindexEntry>,
+    pub(super) is_backfill: bool,
     pub(super) since: Instant,
     pub(super) write: Applied,
 }
@@ -36,8 +38,11 @@ impl fmt::Debug for WriteInFlight {
 #[derive(Debug, Default)]
 pub(super) struct NextWrite {
     pub(super) documents: Vec<Document>,
-    pub(super) next: ChangeCursor,
+    /// Whether the index has every fresh change of the documents after this write.
     pub(super) is_all: bool,
+    /// The entries of the reindex queue that the documents are of.
+    pub(super) entries: Vec<ReindexEntry>,
+    pub(super) is_backfill: bool,
 }
 
 pub(super) fn rows(documents: &[Document]) -> Vec<Row> {

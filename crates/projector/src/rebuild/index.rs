@@ -1,6 +1,10 @@
 //! The rebuild of the search index.
 
-use read_model::{generations::NextGeneration, search::IndexCheckpoint, store::Projection};
+use read_model::{
+    generations::NextGeneration,
+    search::IndexCheckpoint,
+    store::{ChangeCursor, Projection},
+};
 
 use super::{Error, MAX_SWITCH_LAG, RebuildProgress, Shared, Stage};
 use crate::index_updater::IndexUpdater;
@@ -69,6 +73,8 @@ impl Shared {
                 event_id: String::new(),
                 position: 0,
                 answers: 0,
+                // Each order will be read later than now, with the names of then.
+                names: ChangeCursor::at(documents.position),
                 generation: self.live.indexer.progress().report().generation + 1,
             },
         };
@@ -87,7 +93,7 @@ impl Shared {
         {
             report(Stage::Filling, updater.applied().position);
         }
-        updater.reach(reader.position()).await?;
+        updater.reach(reader.position(), 0).await?;
         self.check_index(updater, &mut |position| report(Stage::Checking, position))
             .await
     }

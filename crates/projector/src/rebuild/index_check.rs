@@ -29,7 +29,7 @@ impl Shared {
             // and the others are indexed here. It only must not fall far behind meanwhile.
             let position = self.live.reader.position();
             if updater.applied().position + MAX_SWITCH_LAG < position {
-                updater.reach(position).await?;
+                updater.reach(position, 0).await?;
             }
             let page = OrderPage::read(&self.live.reader, after).await?;
             let (is_last, last) = (page.is_last, page.last);

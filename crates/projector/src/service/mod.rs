@@ -101,6 +101,7 @@ fn status(name: &str, report: Report, head: Option<u64>) -> ProjectionStatus {
         parked_count: 0,
         generation: report.generation,
         error: error.unwrap_or_default(),
+        names_position: report.names,
     }
 }
 

@@ -91,7 +91,7 @@ impl Verifier {
             // both.
             if comparison > 1 {
                 let indexed = || index.report().position;
-                wait_while_progressing(as_of, indexed, index.wait_for(as_of)).await?;
+                wait_while_progressing(as_of, indexed, index.wait_for_names(as_of)).await?;
             }
             let orders: HashMap<_, _> = documents
                 .iter()

@@ -16,8 +16,9 @@ use wire::ResumeToken;
 use crate::{
     Row,
     generations::NextGeneration,
+    progress::Reached,
     request::{Cursor, FacetField, MAX_FACET_VALUES, OrderFilter, Sort},
-    store,
+    store::{self, ChangeCursor},
 };
 
 /// The state of an index in terms of the log. The index stores it together with its documents.
@@ -33,10 +34,15 @@ pub struct IndexCheckpoint {
     pub read_position: u64,
     /// The id of the event at `read_position`. Empty if it is unknown.
     pub event_id: String,
-    /// The log position up to which changes have been written. An order that changed later still is
-    /// written only in its later state, which then follows.
+    /// The log position up to which the orders' own events have been written. An order that changed
+    /// later still is written only in its later state, which then follows.
     pub position: u64,
-    /// The position up to which answers are complete: they include every change at or below it.
+    /// The cursor up to which every order shows its new names. An index of an older version has
+    /// none, so every name counts as new.
+    #[serde(default)]
+    pub names: ChangeCursor,
+    /// The position up to which answers are complete but for `names`: they include every own event
+    /// of an order at or below it.
     ///
     /// During catch-up `position` passes changes that follow later, so `answers` stays behind until
     /// the index has them all.
@@ -46,6 +52,16 @@ pub struct IndexCheckpoint {
 }
 
 impl IndexCheckpoint {
+    /// Returns the positions that the index has reached.
+    #[must_use]
+    pub fn reached(&self) -> Reached {
+        Reached {
+            position: self.position,
+            answers: self.answers,
+            names: self.names.position,
+        }
+    }
+
     /// Returns the token of the newest event that the index may have a change of. `None` if the id of
     /// the event is unknown.
     #[must_use]
@@ -286,6 +302,15 @@ pub trait LiveIndex: Engine {
 #[must_use]
 pub fn count_words(text: &str) -> usize {
     tokens::segments(text).len()
+}
+
+/// Returns whether a text has a word of a query, as a search would find it.
+#[must_use]
+pub fn has_word_of(text: &str, query: &str) -> bool {
+    let words = tokens::texts(query);
+    tokens::texts(text)
+        .iter()
+        .any(|text| words.iter().any(|word| text.starts_with(word.as_str())))
 }
 
 /// Builds a facet: the largest counts first, and equal counts by value.

@@ -1,12 +1,20 @@
 //! Returns the orders that changed after a position: newest states only, in steps of bounded size.
+//!
+//! An order changes by its own events, and by the new names that it shows. A watch follows both in
+//! one sequence. The indexer follows them apart, since a name may change a million orders at once.
 
 use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
 
 use super::{Checkpoint, Error, Reader, list::scan, snapshot::Snapshot};
 use crate::{Row, lists::GivenName, search::Document};
 
+/// Maximum number of names whose orders are read in one call.
+const MAX_NAMES: usize = 1000;
+
 /// A position in the sequence of changes. The default is the beginning.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ChangeCursor {
     /// Every change up to this position has been returned.
     pub position: u64,
@@ -45,12 +53,39 @@ const SELECT_CHANGES: &str = "
     UNION ALL
     SELECT position, row FROM orders WHERE position > ?1 AND position <= ?2 AND position > row";
 
-/// Selects the names that an event in (?1, ?2] gave and no later event replaced, by position.
+/// The orders that show names which are newer than they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Renamed {
+    /// The rows of the orders, each with the position of the name, sorted.
+    pub orders: Vec<(u64, Row)>,
+    /// The cursor after these orders.
+    pub next: ChangeCursor,
+}
+
+impl Renamed {
+    /// Returns the cursor after the first `count` orders.
+    #[must_use]
+    pub fn cursor(&self, count: usize) -> ChangeCursor {
+        match (
+            self.orders.get(count.wrapping_sub(1)),
+            self.orders.get(count),
+        ) {
+            (Some((position, row)), Some(_)) => ChangeCursor {
+                position: position - 1,
+                row: *row,
+            },
+            _ => self.next,
+        }
+    }
+}
+
+/// Selects the names that an event in (?1, ?2] gave and no later event replaced, by position: the
+/// first ?3 of them.
 const SELECT_NAMES: &str = "
     SELECT position, number, true FROM customers WHERE position > ?1 AND position <= ?2
     UNION ALL
     SELECT position, number, false FROM products WHERE position > ?1 AND position <= ?2
-    ORDER BY position";
+    ORDER BY position LIMIT ?3";
 
 impl Reader {
     /// Returns the next changes after a cursor: at most `limit`, or fewer if their documents reach
@@ -82,15 +117,10 @@ impl Reader {
             limit.max(1) as u64
         };
         let end = as_of.min(after.position.saturating_add(window));
-        let mut changed: Vec<(u64, Row)> = sqlx::query_as(SELECT_CHANGES)
-            .bind(after.position.cast_signed())
-            .bind(end.cast_signed())
-            .fetch_all(snapshot.connection())
-            .await?
-            .into_iter()
-            .map(|(position, row): (i64, Row)| (position.cast_unsigned(), row))
-            .collect();
-        let names = snapshot.names_given(after.position, end).await?;
+        let mut changed = snapshot.own_changes(after.position, end).await?;
+        // No event gives two names.
+        let given = (end - after.position) as usize;
+        let names = snapshot.names_given(after.position, end, given).await?;
         if !names.is_empty() {
             let limit = limit.max(1) + 1;
             let rows = scan(view, move |view, caller| {
@@ -123,12 +153,94 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// Returns the next orders of which an own event is newer than a position, as
+    /// [`Reader::changed_since`] does. A new name is no change of theirs.
+    ///
+    /// # Errors
+    /// As [`Reader::changed_since`].
+    pub async fn own_changes_since(&self, after: u64, limit: usize) -> Result<Changes, Error> {
+        let mut snapshot = self.snapshot().await?;
+        let as_of = snapshot.as_of;
+        let limit = limit.max(1);
+        let end = as_of.min(after.saturating_add(limit as u64));
+        let mut changed = snapshot.own_changes(after, end).await?;
+        changed.sort_unstable();
+        let mut next = truncate(&mut changed, limit, end.max(after));
+        let rows: Vec<_> = changed.iter().map(|(_, row)| *row).collect();
+        let (documents, covered) = snapshot.page(&rows, |_| true).await?;
+        if covered < changed.len() {
+            next = truncate(&mut changed, covered, end);
+        }
+        Ok(Changes {
+            documents,
+            next,
+            as_of,
+            checkpoint: snapshot.checkpoint.take(),
+        })
+    }
+
+    /// Returns the next orders that show a name which is newer than the cursor and than themselves:
+    /// at most `limit`, for at most 1000 names.
+    ///
+    /// An order may come once for each of its names. A caller follows the cursors until the position
+    /// is that of the documents.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`] or [`Error::Lists`]: the file or the index of lists cannot be read.
+    pub async fn renamed_since(&self, after: ChangeCursor, limit: usize) -> Result<Renamed, Error> {
+        let (mut snapshot, view) = self.snapshot_with_lists().await?;
+        let as_of = snapshot.as_of.max(after.position);
+        let names = snapshot
+            .names_given(after.position, as_of, MAX_NAMES)
+            .await?;
+        let end = match names.get(MAX_NAMES - 1) {
+            Some(last) => last.position,
+            None => as_of,
+        };
+        // A later event may have replaced the name whose orders have been returned in part.
+        let row = match names.first() {
+            Some(name) if name.position == after.position + 1 => after.row,
+            _ => Row::default(),
+        };
+        let mut orders = Vec::new();
+        if !names.is_empty() {
+            let rows = scan(view, move |view, caller| {
+                view.orders_of(&names, row, limit.max(1) + 1, caller)
+            });
+            orders = rows.await?;
+        }
+        let next = truncate(&mut orders, limit.max(1), end);
+        Ok(Renamed { orders, next })
+    }
+}
+
 impl Snapshot {
-    /// Returns the names that events in (`after`, `end`] gave, unless a later event replaced them.
-    async fn names_given(&mut self, after: u64, end: u64) -> Result<Vec<GivenName>, Error> {
+    /// Returns the orders of which an own event in (`after`, `end`] is the newest.
+    async fn own_changes(&mut self, after: u64, end: u64) -> Result<Vec<(u64, Row)>, Error> {
+        let changed: Vec<(i64, Row)> = sqlx::query_as(SELECT_CHANGES)
+            .bind(after.cast_signed())
+            .bind(end.cast_signed())
+            .fetch_all(self.connection())
+            .await?;
+        let changed = changed.into_iter();
+        Ok(changed
+            .map(|(position, row)| (position.cast_unsigned(), row))
+            .collect())
+    }
+
+    /// Returns the first `limit` names that events in (`after`, `end`] gave, unless a later event
+    /// replaced them.
+    async fn names_given(
+        &mut self,
+        after: u64,
+        end: u64,
+        limit: usize,
+    ) -> Result<Vec<GivenName>, Error> {
         let names: Vec<(i64, i64, bool)> = sqlx::query_as(SELECT_NAMES)
             .bind(after.cast_signed())
             .bind(end.cast_signed())
+            .bind((limit as u64).cast_signed())
             .fetch_all(self.connection())
             .await?;
         let names = names.into_iter();

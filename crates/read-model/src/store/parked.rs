@@ -3,7 +3,7 @@
 use contract::orders::v1::{AggregateType, RecordedEvent};
 use tokio::sync::watch;
 
-use super::{Error, Reader, Writer, batch::Batch, json, script::Script};
+use super::{Checkpoint, Error, Reader, Writer, batch::Batch, json, script::Script};
 use crate::{AggregateId, Row, search::Document};
 
 /// The projection that parked an aggregate.
@@ -44,12 +44,14 @@ pub struct Parked {
 }
 
 /// The next orders of the reindex queue.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ReindexBatch {
     /// The newest state of the orders.
     pub documents: Vec<Document>,
     /// The queue entry of each order, for [`Writer::remove_reindexed`].
     pub entries: Vec<ReindexEntry>,
+    /// The checkpoint of the snapshot; `None` before the first batch.
+    pub checkpoint: Option<Checkpoint>,
 }
 
 /// An order in the reindex queue.
@@ -122,22 +124,28 @@ impl Reader {
     }
 
     /// Returns at most `limit` orders that the search index must receive although no new event
-    /// changed them. [`Reader::changed_since`] does not return these.
+    /// changed them, or fewer if their documents reach [`MAX_PAGE_BYTES`].
+    /// [`Reader::changed_since`] does not return these.
+    ///
+    /// [`MAX_PAGE_BYTES`]: super::MAX_PAGE_BYTES
     ///
     /// # Errors
     /// - [`Error::Sqlite`]: the file cannot be read.
     /// - [`Error::Damaged`]: a stored document cannot be decoded.
     pub async fn reindex_queue(&self, limit: u32) -> Result<ReindexBatch, Error> {
         let mut snapshot = self.snapshot().await?;
-        let entries: Vec<ReindexEntry> =
+        let mut entries: Vec<ReindexEntry> =
             sqlx::query_as("SELECT row, times FROM again ORDER BY row LIMIT ?")
                 .bind(limit)
                 .fetch_all(snapshot.connection())
                 .await?;
         let rows: Vec<_> = entries.iter().map(|entry| entry.row).collect();
+        let (documents, covered) = snapshot.page(&rows, |_| true).await?;
+        entries.truncate(covered);
         Ok(ReindexBatch {
-            documents: snapshot.documents_by_rows(&rows).await?,
+            documents,
             entries,
+            checkpoint: snapshot.checkpoint.take(),
         })
     }
 

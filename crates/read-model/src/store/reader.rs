@@ -209,6 +209,24 @@ impl Reader {
         Ok((documents, snapshot.as_of))
     }
 
+    /// Returns the first documents of these distinct rows in the given sequence, up to
+    /// [`MAX_PAGE_BYTES`]. A row without an order is left out.
+    ///
+    /// [`MAX_PAGE_BYTES`]: super::MAX_PAGE_BYTES
+    ///
+    /// # Errors
+    /// - [`Error::Sqlite`]: the file cannot be read.
+    /// - [`Error::Damaged`]: a stored document cannot be decoded.
+    pub async fn documents_page(&self, rows: &[Row]) -> Result<DocumentsPage, Error> {
+        let mut snapshot = self.snapshot().await?;
+        let (documents, covered) = snapshot.page(rows, |_| true).await?;
+        Ok(DocumentsPage {
+            documents,
+            covered,
+            checkpoint: snapshot.checkpoint.take(),
+        })
+    }
+
     /// Returns at most `limit` orders after a row, sorted by row, and the position of the snapshot.
     ///
     /// # Errors
@@ -282,4 +300,15 @@ pub struct Found {
     pub as_of: u64,
     /// The name of the history that the documents are made from. Empty before the first batch.
     pub history: String,
+}
+
+/// The first documents of some rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DocumentsPage {
+    /// The documents, in the sequence of their rows.
+    pub documents: Vec<Document>,
+    /// The number of rows up to the end of the page.
+    pub covered: usize,
+    /// The checkpoint of the snapshot; `None` before the first batch.
+    pub checkpoint: Option<Checkpoint>,
 }

@@ -159,14 +159,14 @@ impl Script {
         self.upsert_orders(batch.orders)?;
         self.upsert_names(
             "INSERT INTO customers (customer_id, name, position) ",
-            " ON CONFLICT (customer_id) DO UPDATE SET name = excluded.name, \
-             position = excluded.position",
+            " ON CONFLICT (customer_id) DO UPDATE SET previous_name = name, \
+             previous_position = position, name = excluded.name, position = excluded.position",
             batch.customer_names,
         )?;
         self.upsert_names(
             "INSERT INTO products (product_id, name, position) ",
-            " ON CONFLICT (product_id) DO UPDATE SET name = excluded.name, \
-             position = excluded.position",
+            " ON CONFLICT (product_id) DO UPDATE SET previous_name = name, \
+             previous_position = position, name = excluded.name, position = excluded.position",
             batch.product_names,
         )?;
         self.add_statistics(batch.statistics)?;

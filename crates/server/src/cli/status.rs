@@ -90,10 +90,17 @@ fn projections(projections: &[ProjectionStatus]) -> String {
         Column::Number("GENERATION"),
     ];
     let table = table::of(columns, rows);
+    let with_names = projections
+        .iter()
+        .filter(|projection| projection.names_position < projection.position)
+        .fold(table, |text, projection| {
+            let position = money::count(projection.names_position);
+            format!("{text}\n{}: names up to event {position}", projection.name)
+        });
     projections
         .iter()
         .filter(|projection| !projection.error.is_empty())
-        .fold(table, |text, projection| {
+        .fold(with_names, |text, projection| {
             let error = printable(&projection.error);
             format!("{text}\n{}: {error}", projection.name)
         })

@@ -18,7 +18,7 @@ use contract::orders::v1::{Order, OrderItem, OrderStatus};
 use wire::convert;
 
 use super::{Document, Engine, Hits, IndexCheckpoint, LiveIndex, SearchRequest};
-use crate::{Row, generations::NextGeneration, request::OrderFilter};
+use crate::{Row, generations::NextGeneration, request::OrderFilter, store::ChangeCursor};
 
 /// The storage of one index, empty at first.
 #[async_trait::async_trait]
@@ -156,6 +156,7 @@ pub(crate) fn checkpoint(position: u64) -> IndexCheckpoint {
         event_id: format!("event-{position}"),
         position,
         answers: position,
+        names: ChangeCursor::at(position),
         generation: 1,
     }
 }

@@ -9,7 +9,7 @@ use super::{
     Fixture, IndexCheckpoint, checkpoint, customer, everything, filled, found, search, with_words,
     write,
 };
-use crate::Row;
+use crate::{Row, store::ChangeCursor};
 
 pub(crate) async fn a_document_replaces_the_one_of_its_row(fixture: &dyn Fixture) {
     let documents = vec![customer(1, "Berlin"), customer(2, "Berlin")];
@@ -73,6 +73,10 @@ pub(crate) async fn a_checkpoint_comes_back_as_it_was_written(fixture: &dyn Fixt
             event_id: "an event".into(),
             position,
             answers: position / 2,
+            names: ChangeCursor {
+                position: position / 3,
+                row: Row(position / 4),
+            },
             generation: 3,
         };
         let documents = vec![customer(1, "Berlin")];

@@ -12,11 +12,11 @@ use super::{
     ownership::{self, Claim, Owner},
     stored::{Entry, StoredCheckpoint, empty_checkpoint},
 };
-use crate::Row;
 use crate::search::{
     Applied, Claimed, Document, Engine, Error, Hits, IndexCheckpoint, IndexDifference,
     SearchRequest, WriteLimits, differences,
 };
+use crate::{Row, store::ChangeCursor};
 
 #[derive(Debug, Deserialize)]
 struct FetchedDocuments {
@@ -134,6 +134,7 @@ impl MeilisearchIndex {
         let checkpoint = stored.map(|stored| IndexCheckpoint {
             position: rewind.map_or(stored.position, |to| stored.position.min(to)),
             answers: rewind.map_or(stored.answers, |_| 0),
+            names: rewind.map_or(stored.names, |to| stored.names.min(ChangeCursor::at(to))),
             event_id: rewind.map_or_else(|| stored.event_id.clone(), |_| String::new()),
             ..stored
         });

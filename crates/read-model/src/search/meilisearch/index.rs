@@ -260,6 +260,8 @@ impl MeilisearchIndex {
             event_id: checkpoint.event_id.clone(),
             position: checkpoint.position.to_string(),
             answers: checkpoint.answers.to_string(),
+            names_position: checkpoint.names.position.to_string(),
+            names_row: checkpoint.names.row.to_string(),
             generation: checkpoint.generation.to_string(),
             epoch,
             owner,

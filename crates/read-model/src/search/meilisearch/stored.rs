@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::document::Indexed;
-use crate::search::{Error, IndexCheckpoint};
+use crate::{
+    Row,
+    search::{Error, IndexCheckpoint},
+    store::ChangeCursor,
+};
 
 /// The key of the checkpoint's document. The keys of orders are numbers.
 pub(super) const CHECKPOINT_KEY: &str = "checkpoint";
@@ -23,6 +27,10 @@ pub(super) struct StoredCheckpoint {
     pub(super) event_id: String,
     pub(super) position: String,
     pub(super) answers: String,
+    #[serde(default = "zero")]
+    pub(super) names_position: String,
+    #[serde(default = "zero")]
+    pub(super) names_row: String,
     pub(super) generation: String,
     /// The epoch of the writer; the highest epoch owns the index.
     pub(super) epoch: u64,
@@ -34,6 +42,11 @@ pub(super) struct StoredCheckpoint {
     /// The time at which the server created the index. Another index of the same name has another
     /// time.
     pub(super) created: String,
+}
+
+/// Older versions wrote no cursor of names.
+fn zero() -> String {
+    "0".to_owned()
 }
 
 impl StoredCheckpoint {
@@ -53,6 +66,10 @@ impl StoredCheckpoint {
             event_id: self.event_id.clone(),
             position: number(&self.position)?,
             answers: number(&self.answers)?,
+            names: ChangeCursor {
+                position: number(&self.names_position)?,
+                row: Row(number(&self.names_row)?),
+            },
             generation: number(&self.generation)?,
         }))
     }
@@ -98,6 +115,7 @@ pub(super) fn empty_checkpoint() -> IndexCheckpoint {
         event_id: String::new(),
         position: 0,
         answers: 0,
+        names: ChangeCursor::default(),
         generation: 0,
     }
 }

@@ -42,6 +42,49 @@ impl Follower {
     }
 }
 
+/// Follows the orders' own events and the new names apart, as the indexer does.
+struct Apart {
+    position: u64,
+    names: ChangeCursor,
+    orders: BTreeMap<Row, Order>,
+}
+
+impl Apart {
+    fn from_now(reader: &Reader) -> Self {
+        Self {
+            position: 0,
+            names: ChangeCursor::at(reader.position()),
+            orders: BTreeMap::new(),
+        }
+    }
+
+    fn add(&mut self, documents: Vec<Document>) {
+        let orders = documents.into_iter();
+        self.orders
+            .extend(orders.map(|document| (document.row, document.order)));
+    }
+
+    /// Takes a step of each, and returns whether more may follow.
+    async fn step(&mut self, reader: &Reader, limit: usize) -> bool {
+        let changes = reader
+            .own_changes_since(self.position, limit)
+            .await
+            .unwrap();
+        assert!(changes.documents.len() <= limit);
+        self.position = changes.next.position;
+        self.add(changes.documents);
+        let renamed = reader.renamed_since(self.names, limit).await.unwrap();
+        assert!(renamed.orders.len() <= limit);
+        // A part of them, as when a page is full.
+        let count = renamed.orders.len().div_ceil(2);
+        let rows = Vec::from_iter(renamed.orders.iter().take(count).map(|(_, row)| *row));
+        let page = reader.documents_page(&rows).await.unwrap();
+        self.names = renamed.cursor(count);
+        self.add(page.documents);
+        self.position.min(self.names.position) < changes.as_of
+    }
+}
+
 fn changed_since(documents: &[Document], position: u64) -> BTreeMap<Row, Order> {
     documents
         .iter()
@@ -113,6 +156,122 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn following_own_events_and_names_apart_ends_with_the_documents(
+        log in logs(50),
+        limit in 1_usize..6,
+        paces in proptest::collection::vec((1_usize..6, 0_usize..4), 60),
+    ) {
+        run(async {
+            let mut store = Store::new().await;
+            let mut followers = vec![Apart::from_now(&store.reader)];
+            let mut rest = log.events.as_slice();
+            for (events, steps) in paces {
+                let (batch, later) = rest.split_at(events.min(rest.len()));
+                rest = later;
+                if let Some(last) = batch.last() {
+                    store.writer.apply(LOG, batch, last.position).await.unwrap();
+                    followers.push(Apart::from_now(&store.reader));
+                }
+                for follower in &mut followers {
+                    for _ in 0..steps {
+                        follower.step(&store.reader, limit).await;
+                    }
+                }
+            }
+            let documents = log.documents(log.events.len() - rest.len());
+            let newest = changed_since(&documents, 0);
+            for mut follower in followers {
+                while follower.step(&store.reader, limit).await {}
+                prop_assert_eq!(&follower.orders, &newest);
+            }
+            Ok(())
+        })?;
+    }
+}
+
+#[tokio::test]
+async fn new_name_of_a_million_orders_is_returned_in_parts_and_replaced_in_between() {
+    let mut log = Log::default();
+    for index in 0..10 {
+        log.create(&format!("o{index}"), "c1", &["p1"], (1, "EUR"), 0);
+    }
+    log.customer("c1", "Ann");
+    let mut store = Store::holding(&log).await;
+    let first = store
+        .reader
+        .renamed_since(ChangeCursor::at(10), 4)
+        .await
+        .unwrap();
+    let orders = Vec::from_iter((1..=4).map(|row| (11, Row(row))));
+    assert_eq!(first.orders, orders);
+    let among = ChangeCursor {
+        position: 10,
+        row: Row(2),
+    };
+    assert_eq!(first.cursor(2), among);
+    assert_eq!(
+        first.cursor(4),
+        ChangeCursor {
+            position: 10,
+            row: Row(4)
+        }
+    );
+    // A later name counts for all orders, also those that have the earlier one.
+    log.customer("c1", "Anna");
+    store.follow(&log, 10).await;
+    let later = store.reader.renamed_since(among, 20).await.unwrap();
+    assert_eq!(
+        later.orders,
+        Vec::from_iter((1..=10).map(|row| (12, Row(row))))
+    );
+    assert_eq!(later.next, ChangeCursor::at(12));
+}
+
+#[tokio::test]
+async fn search_is_concerned_by_the_new_and_the_old_name_until_the_index_shows_it() {
+    let mut log = Log::default();
+    log.customer("c1", "Ann");
+    log.product("p1", "Pear");
+    let mut store = Store::holding(&log).await;
+    log.customer("c1", "Bea");
+    log.customer("c2", "Cid");
+    store.follow(&log, 10).await;
+    let until = async |shown, word: &'static str| {
+        let concerns = |name: &str| name == word;
+        store
+            .reader
+            .unconcerned_until(shown, concerns)
+            .await
+            .unwrap()
+    };
+    // The word, and the position in an index that shows the names up to event 2.
+    for (word, position) in [("Ann", 2), ("Bea", 2), ("Cid", 3), ("Pear", 4), ("Dan", 4)] {
+        assert_eq!(until(2, word).await, position, "{word}");
+    }
+    assert_eq!(until(3, "Bea").await, 4);
+    assert_eq!(until(4, "Cid").await, 4);
+    // Of two new names, the index may show a name that is no longer known.
+    assert_eq!(until(0, "Pear").await, 0);
+}
+
+#[tokio::test]
+async fn search_is_concerned_by_names_that_a_migration_found() {
+    let mut log = Log::default();
+    log.customer("c1", "Ann");
+    let mut store = Store::holding(&log).await;
+    log.customer("c1", "Bea");
+    store.follow(&log, 1).await;
+    store
+        .change("UPDATE customers SET previous_name = NULL")
+        .await;
+    let until = store.reader.unconcerned_until(1, |_| false).await;
+    assert_eq!(until.unwrap(), 1);
 }
 
 #[tokio::test]

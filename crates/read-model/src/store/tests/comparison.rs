@@ -75,7 +75,7 @@ const CHANGES: [(&str, &str, &str); 13] = [
         "is called Bob since event 4, instead of Ann since event 4",
     ),
     (
-        "INSERT INTO customers VALUES (99, 'c9', 'x', 9)",
+        "INSERT INTO customers (number, customer_id, name, position) VALUES (99, 'c9', 'x', 9)",
         "customer c9",
         "is not in the log",
     ),
@@ -85,7 +85,7 @@ const CHANGES: [(&str, &str, &str); 13] = [
         "has no name, instead of Tea since event 5",
     ),
     (
-        "INSERT INTO products VALUES (99, 'p9', 'x', 9)",
+        "INSERT INTO products (number, product_id, name, position) VALUES (99, 'p9', 'x', 9)",
         "product p9",
         "is not in the log",
     ),

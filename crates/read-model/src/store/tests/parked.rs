@@ -142,7 +142,7 @@ async fn a_retried_order_is_projected_listed_and_queued_for_reindexing() {
         .remove_reindexed(&entries.entries)
         .await
         .unwrap();
-    assert_eq!(queued(&store).await, ReindexBatch::default());
+    assert!(queued(&store).await.entries.is_empty());
 
     let honest = Store::holding(&whole).await;
     let statistics = async |store: &Store| store.reader.statistics(ALL_DAYS).await.unwrap();

@@ -76,11 +76,11 @@ async fn g9_a_generation_with_other_totals_is_switched_to_only_without_the_total
             "0 orders in state 3 with a sum of 0 USD instead of 1 with 0.0005",
         ),
         (
-            "INSERT INTO customers VALUES (99, 'c9', 'Zoe', 9)",
+            "INSERT INTO customers (number, customer_id, name, position) VALUES (99, 'c9', 'Zoe', 9)",
             "0 names of customers instead of 1",
         ),
         (
-            "INSERT INTO products VALUES (99, 'p9', 'Tea', 9)",
+            "INSERT INTO products (number, product_id, name, position) VALUES (99, 'p9', 'Tea', 9)",
             "0 names of products instead of 1",
         ),
     ] {
