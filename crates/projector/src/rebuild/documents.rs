@@ -88,10 +88,14 @@ impl Shared {
             .await?;
         report(Stage::Checking, writer.position());
         writer.finish().await?;
-        match writer.check().await? {
-            Some(problem) => Err(Error::Wrong(problem)),
-            None => Ok(()),
+        if let Some(problem) = writer.check().await? {
+            return Err(Error::Wrong(problem));
         }
+        let generations = &self.live.generations;
+        let live = blocking(generations, Generations::live).await?;
+        writer.compare_with(&live.path).await?;
+        // The check took its time. The live documents stand still while the rest is applied.
+        self.fill_documents(writer, &mut |_| {}).await
     }
 
     /// Feeds the log to a generation until it is at most [`MAX_SWITCH_LAG`] events behind the live

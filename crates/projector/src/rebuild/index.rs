@@ -9,6 +9,12 @@ use read_model::{
 use super::{Error, MAX_SWITCH_LAG, RebuildProgress, Shared, Stage};
 use crate::index_updater::IndexUpdater;
 
+/// Lag, in events, at which the next index takes over. It writes the rest in less than 100 ms.
+const MAX_INDEX_LAG: u64 = 500;
+
+/// Maximum number of attempts to come that close to documents that keep changing.
+const MAX_ROUNDS: u32 = 20;
+
 impl Shared {
     pub(super) async fn rebuild_index(
         &self,
@@ -95,6 +101,15 @@ impl Shared {
         }
         updater.reach(reader.position(), 0).await?;
         self.check_index(updater, &mut |position| report(Stage::Checking, position))
-            .await
+            .await?;
+        // The live index stands still while the rest is written.
+        for _ in 0..MAX_ROUNDS {
+            let position = reader.position();
+            updater.reach(position, 0).await?;
+            if position + MAX_INDEX_LAG >= reader.position() {
+                break;
+            }
+        }
+        Ok(())
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct ParkedChange {
 pub(super) struct Name<'a> {
     pub(super) text: &'a str,
     pub(super) position: u64,
+    /// The name before it, if the same batch gave that.
+    pub(super) previous: Option<(&'a str, u64)>,
 }
 
 /// Returns the ids of the orders among the events' aggregates.
@@ -97,8 +99,13 @@ impl<'a> Batch<'a> {
                     AggregateType::Customer => &mut self.customer_names,
                     _ => &mut self.product_names,
                 };
-                let position = event.position;
-                names.insert(&event.aggregate_id, Name { text, position });
+                let previous = names.get(event.aggregate_id.as_str());
+                let name = Name {
+                    text,
+                    position: event.position,
+                    previous: previous.map(|name| (name.text, name.position)),
+                };
+                names.insert(&event.aggregate_id, name);
                 if self.parked.remove(&aggregate).is_some() {
                     self.unparked.insert(aggregate);
                 }

@@ -9,6 +9,7 @@ use std::{
 use sqlx::AssertSqlSafe;
 
 use super::{Error, Writer};
+use crate::Row;
 
 /// Speeds up the build of a new file. No part of the file outlives a crash, so writes skip the
 /// journal and the sync.
@@ -39,20 +40,35 @@ const SELECT_TOTAL_DIFFERENCE: &str = "
         (SELECT count(name) AS products FROM old.products) o WHERE n.products <> o.products
     LIMIT 1";
 
+/// Number of orders that are compared in one statement, which reads a snapshot of the live file.
+const COMPARED_AT_ONCE: i64 = 2000;
+
+/// Queues the orders in rows (?1, ?2] whose documents differ, unless one changed after position ?3.
+const QUEUE_DIFFERENCES: &str = "
+    INSERT INTO main.again SELECT n.row, 1 FROM main.orders n LEFT JOIN old.orders o ON o.row = n.row
+        WHERE n.row > ?1 AND n.row <= ?2 AND n.position <= ?3
+            AND (o.position IS NULL OR o.position <= ?3) AND o.body IS NOT n.body
+        ON CONFLICT (row) DO UPDATE SET times = times + 1";
+
+/// Queues the orders whose documents differ, of those that changed after position ?1.
+const QUEUE_LATER_DIFFERENCES: &str = "
+    INSERT INTO main.again SELECT n.row, 1 FROM main.orders n LEFT JOIN old.orders o ON o.row = n.row
+        WHERE o.body IS NOT n.body AND n.row IN (
+            SELECT row FROM main.orders WHERE row > ?1
+            UNION SELECT row FROM main.orders WHERE position > ?1 AND position > row
+            UNION SELECT row FROM old.orders WHERE position > ?1 AND position > row)
+        ON CONFLICT (row) DO UPDATE SET times = times + 1";
+
 /// Copies the state of the search index, which only the old documents know: the queue of orders to
-/// index, and the rejected orders. Orders with a different new document join the queue. Each
-/// `times` rises: the indexer may be writing an old document, whose entry must not remove the new
-/// one. Both generations are of the same history, which the index knows by the old name.
+/// index, and the rejected orders. Each `times` rises: the indexer may be writing an old document,
+/// whose entry must not remove the new one. Both generations are of the same history, which the
+/// index knows by the old name.
 const COPY_SEARCH_STATE: &str = "
-    BEGIN IMMEDIATE;
     INSERT INTO main.again SELECT row, times + 1 FROM old.again WHERE true
-        ON CONFLICT (row) DO UPDATE SET times = max(times, excluded.times);
+        ON CONFLICT (row) DO UPDATE SET times = max(times + 1, excluded.times);
     DELETE FROM main.parked WHERE projection = 'search';
     INSERT INTO main.parked SELECT * FROM old.parked WHERE projection = 'search';
-    INSERT INTO main.again SELECT n.row, 1 FROM main.orders n LEFT JOIN old.orders o ON o.row = n.row
-        WHERE o.body IS NOT n.body ON CONFLICT (row) DO UPDATE SET times = times + 1;
-    UPDATE main.checkpoint SET history = (SELECT history FROM old.checkpoint);
-    COMMIT";
+    UPDATE main.checkpoint SET history = (SELECT history FROM old.checkpoint)";
 
 /// Restores, for a finished file, the settings of [`super::DURABILITY`].
 const LIVE_PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL";
@@ -136,7 +152,7 @@ impl Writer {
     /// this writer.
     ///
     /// `switch` makes this generation the live one on disk. Copies the reindex queue, and queues
-    /// every order whose document differs.
+    /// every order whose document differs, among those that [`Writer::compare_with`] has not compared.
     ///
     /// # Errors
     /// - [`Error::Gap`]: the two writers are at different positions.
@@ -162,19 +178,9 @@ impl Writer {
         if event_id(self) != event_id(old) {
             return Err(Error::Diverged);
         }
-        self.roll_back().await?;
-        sqlx::query("ATTACH ? AS old")
-            .bind(old.path.to_string_lossy().into_owned())
-            .execute(&mut self.connection)
-            .await?;
+        self.attach(&old.path).await?;
         let copied = self.copy_search_state(totals).await;
-        // The rollback fails unless a statement failed inside its transaction and left it open.
-        let _ = sqlx::raw_sql("ROLLBACK")
-            .execute(&mut self.connection)
-            .await;
-        sqlx::raw_sql("DETACH old")
-            .execute(&mut self.connection)
-            .await?;
+        self.detach().await?;
         copied?;
         // The copy has changed the history.
         self.load_checkpoint().await?;
@@ -219,6 +225,66 @@ impl Writer {
         Ok(())
     }
 
+    /// Compares the documents with the live ones in a file, and queues for the search index those
+    /// that differ. [`Writer::replace_live`] then compares only those that change later, and is
+    /// brief.
+    ///
+    /// # Errors
+    /// [`Error::Sqlite`]: a file cannot be read, or this one cannot be written.
+    pub async fn compare_with(&mut self, live: &Path) -> Result<(), Error> {
+        self.attach(live).await?;
+        let compared = self.queue_differences().await;
+        self.detach().await?;
+        self.compared_until = compared?;
+        Ok(())
+    }
+
+    /// Compares the documents up to this position with the attached ones. Returns the position.
+    async fn queue_differences(&mut self) -> Result<u64, Error> {
+        let position = self.position();
+        let mut after = Row::default();
+        loop {
+            let last: Option<Row> = sqlx::query_scalar(
+                "SELECT max(row) FROM (SELECT row FROM main.orders WHERE row > ? ORDER BY row LIMIT ?)",
+            )
+            .bind(after)
+            .bind(COMPARED_AT_ONCE)
+            .fetch_one(&mut self.connection)
+            .await?;
+            let Some(last) = last else {
+                return Ok(position);
+            };
+            sqlx::query(QUEUE_DIFFERENCES)
+                .bind(after)
+                .bind(last)
+                .bind(position.cast_signed())
+                .execute(&mut self.connection)
+                .await?;
+            after = last;
+        }
+    }
+
+    /// Attaches another file of documents as `old`.
+    async fn attach(&mut self, other: &Path) -> Result<(), Error> {
+        self.roll_back().await?;
+        sqlx::query("ATTACH ? AS old")
+            .bind(other.to_string_lossy().into_owned())
+            .execute(&mut self.connection)
+            .await?;
+        Ok(())
+    }
+
+    async fn detach(&mut self) -> Result<(), Error> {
+        // The rollback fails unless a statement failed inside its transaction and left it open.
+        let _ = sqlx::raw_sql("ROLLBACK")
+            .execute(&mut self.connection)
+            .await;
+        sqlx::raw_sql("DETACH old")
+            .execute(&mut self.connection)
+            .await?;
+        Ok(())
+    }
+
     /// Copies the state of the search index from the attached live documents, after the comparison
     /// of the totals.
     async fn copy_search_state(&mut self, totals: TotalsCheck) -> Result<(), Error> {
@@ -230,7 +296,17 @@ impl Writer {
                 return Err(Error::Differs(different));
             }
         }
+        sqlx::raw_sql("BEGIN IMMEDIATE")
+            .execute(&mut self.connection)
+            .await?;
+        sqlx::query(QUEUE_LATER_DIFFERENCES)
+            .bind(self.compared_until.cast_signed())
+            .execute(&mut self.connection)
+            .await?;
         sqlx::raw_sql(COPY_SEARCH_STATE)
+            .execute(&mut self.connection)
+            .await?;
+        sqlx::raw_sql("COMMIT")
             .execute(&mut self.connection)
             .await?;
         Ok(())

@@ -158,15 +158,21 @@ impl Script {
     ) -> Result<Self, BoxDynError> {
         self.upsert_orders(batch.orders)?;
         self.upsert_names(
-            "INSERT INTO customers (customer_id, name, position) ",
-            " ON CONFLICT (customer_id) DO UPDATE SET previous_name = name, \
-             previous_position = position, name = excluded.name, position = excluded.position",
+            "INSERT INTO customers \
+             (customer_id, name, position, previous_name, previous_position) ",
+            " ON CONFLICT (customer_id) DO UPDATE SET \
+             previous_name = coalesce(excluded.previous_name, name), \
+             previous_position = coalesce(excluded.previous_position, position), \
+             name = excluded.name, position = excluded.position",
             batch.customer_names,
         )?;
         self.upsert_names(
-            "INSERT INTO products (product_id, name, position) ",
-            " ON CONFLICT (product_id) DO UPDATE SET previous_name = name, \
-             previous_position = position, name = excluded.name, position = excluded.position",
+            "INSERT INTO products \
+             (product_id, name, position, previous_name, previous_position) ",
+            " ON CONFLICT (product_id) DO UPDATE SET \
+             previous_name = coalesce(excluded.previous_name, name), \
+             previous_position = coalesce(excluded.previous_position, position), \
+             name = excluded.name, position = excluded.position",
             batch.product_names,
         )?;
         self.add_statistics(batch.statistics)?;
@@ -196,10 +202,12 @@ impl Script {
         on_conflict: &'static str,
         names: BTreeMap<&str, Name<'_>>,
     ) -> Result<(), BoxDynError> {
-        self.insert(into, 3, on_conflict, names, |script, (id, name)| {
+        self.insert(into, 5, on_conflict, names, |script, (id, name)| {
             script.bind(id.to_owned())?;
             script.bind(name.text.to_owned())?;
-            script.bind(name.position.cast_signed())
+            script.bind(name.position.cast_signed())?;
+            script.bind(name.previous.map(|(text, _)| text.to_owned()))?;
+            script.bind(name.previous.map(|(_, position)| position.cast_signed()))
         })
     }
 

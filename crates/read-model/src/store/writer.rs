@@ -58,6 +58,8 @@ pub struct Writer {
     pub(super) path: PathBuf,
     /// The statements that create the indexes which an unfinished file lacks.
     pub(super) indexes: Vec<String>,
+    /// The documents have been compared with the live ones up to this position, before a switch.
+    pub(super) compared_until: u64,
     pub(super) numbers: Numbers,
     /// The index of lists; `None` for a file that is only compared.
     pub(super) lists: Option<lists::Writer>,
@@ -100,6 +102,7 @@ impl Writer {
             pools: Arc::default(),
             path: path.to_owned(),
             indexes: Vec::new(),
+            compared_until: 0,
             numbers: Numbers::new(),
             lists: None,
         };

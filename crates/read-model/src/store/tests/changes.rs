@@ -264,9 +264,8 @@ async fn search_is_concerned_by_the_new_and_the_old_name_until_the_index_shows_i
 async fn search_is_concerned_by_names_that_a_migration_found() {
     let mut log = Log::default();
     log.customer("c1", "Ann");
-    let mut store = Store::holding(&log).await;
     log.customer("c1", "Bea");
-    store.follow(&log, 1).await;
+    let store = Store::holding(&log).await;
     store
         .change("UPDATE customers SET previous_name = NULL")
         .await;

@@ -140,6 +140,40 @@ async fn g9_a_switch_keeps_the_reindex_queue() {
 }
 
 #[tokio::test]
+async fn g9_documents_that_differ_before_and_after_the_comparison_are_queued() {
+    let mut log = Log::default();
+    for index in 0..6 {
+        log.create(&format!("o{index}"), "c1", &["p1"], (100, "EUR"), 0);
+    }
+    let created = log.events.len();
+    log.ship("o1", 0);
+    log.ship("o2", 0);
+    log.create("o6", "c1", &["p1"], (100, "EUR"), 0);
+    log.create("o7", "c1", &["p1"], (100, "EUR"), 0);
+    let mut store = Store::new().await;
+    let events = &log.events[..=created];
+    store.writer.apply(LOG, events, 7).await.unwrap();
+    // A changed projection makes another document of these. `o1` differs in what comes later too.
+    let mut changed = log.clone();
+    for row in [1, 2, 9] {
+        let Some(Payload::OrderCreated(created)) = &mut changed.events[row].payload else {
+            panic!("it is created there");
+        };
+        created.items[0].quantity = 2;
+    }
+    let mut new = next_generation(&store, &changed, created).await;
+    new.compare_with(&store.writer.path).await.unwrap();
+    store.writer.apply(LOG, &log.events[7..], 10).await.unwrap();
+    new.apply(LOG, &changed.events[6..], 10).await.unwrap();
+    new.replace_live(&store.writer, TotalsCheck::Compare, || Ok(()))
+        .await
+        .unwrap();
+    let queued = store.reader.reindex_queue(10).await.unwrap().entries;
+    let rows: Vec<_> = queued.iter().map(|entry| entry.row).collect();
+    assert_eq!(rows, [2, 3, 10]);
+}
+
+#[tokio::test]
 async fn g9_indexing_an_old_document_does_not_unqueue_the_new_one() {
     let mut log = log();
     let mut store = Store::holding(&log).await;
