@@ -28,6 +28,9 @@ use crate::{
 };
 
 const CUSTOMERS: u64 = 20_000;
+
+/// The customer with a tenth of all orders.
+pub(crate) const LARGEST: &str = "customer-0";
 const PRODUCTS: u64 = 5_000;
 const REPETITIONS: usize = 40;
 
@@ -99,7 +102,7 @@ fn random(seed: u64, below: u64) -> u64 {
 
 /// Creates orders, of which the largest customer has a tenth, and ships, delivers or cancels most of
 /// them a little later.
-fn commands(orders: u64) -> impl Iterator<Item = Command> + Send {
+pub(crate) fn commands(orders: u64) -> impl Iterator<Item = Command> + Send {
     (0..orders + 1000).flat_map(move |number| {
         let later = number
             .checked_sub(1000)
@@ -157,7 +160,10 @@ fn create(number: u64) -> Command {
     })
 }
 
-async fn execute(clients: &Clients, commands: impl Iterator<Item = Command> + Send + 'static) {
+pub(crate) async fn execute(
+    clients: &Clients,
+    commands: impl Iterator<Item = Command> + Send + 'static,
+) {
     let requests = commands.map(|mut command| {
         let id = Uuid::now_v7().to_string();
         match &mut command {
@@ -217,10 +223,10 @@ fn lists() -> Vec<(&'static str, SearchOrdersRequest)> {
             by("updated_at desc", &[Delivered]),
         ),
         ("a customer", of("customer-77")),
-        ("the largest customer", of("customer-0")),
+        ("the largest customer", of(LARGEST)),
         (
             "the largest customer with product facets",
-            facets(&["product_id"], of("customer-0")),
+            facets(&["product_id"], of(LARGEST)),
         ),
         (
             "a product",
@@ -250,7 +256,7 @@ fn lists() -> Vec<(&'static str, SearchOrdersRequest)> {
 }
 
 async fn statistics(queries: &mut QueryServiceClient<Connection>) {
-    for customer in ["customer-0", "customer-77"] {
+    for customer in [LARGEST, "customer-77"] {
         let mut taken = Vec::new();
         for _ in 0..REPETITIONS {
             let request = GetCustomerStatisticsRequest {

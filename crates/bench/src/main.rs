@@ -25,6 +25,7 @@ mod search;
 mod strangers;
 mod stream;
 mod subscribers;
+mod switches;
 
 use clap::Parser;
 
@@ -104,6 +105,13 @@ enum Bench {
         #[arg(long, default_value_t = 1_000_000)]
         orders: u64,
     },
+    /// Measure how fresh answers are while the largest customer gets a new name, and while documents
+    /// and index are rebuilt
+    Switches {
+        /// Orders in the log
+        #[arg(long, default_value_t = 1_000_000)]
+        orders: u64,
+    },
     /// Compare filling and searching through orderlog with direct calls to Meilisearch, which must
     /// be on the path
     Search {
@@ -141,6 +149,7 @@ fn main() {
             Bench::Freshness { orders, seconds } => freshness::run(orders, seconds).await,
             Bench::Lists { orders } => lists::run(orders).await,
             Bench::Rebuild { orders } => rebuild::run(orders).await,
+            Bench::Switches { orders } => switches::run(orders).await,
             Bench::Search { orders } => search::run(orders).await,
             Bench::Memory { events, seconds } => memory::run(events, seconds).await,
         }
