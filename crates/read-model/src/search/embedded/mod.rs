@@ -19,7 +19,6 @@ mod terms;
 mod tests;
 mod text;
 
-use std::future::ready;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,7 +29,7 @@ use tantivy::directory::{Directory, INDEX_WRITER_LOCK};
 use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
 use tantivy::tokenizer::TokenizerManager;
 use tantivy::{IndexReader, IndexSettings, IndexWriter, ReloadPolicy, TantivyError};
-use tokio::sync::{Mutex, Semaphore, watch};
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, watch};
 use tokio::time::timeout;
 
 use self::analyzer::{Analyzer, ID_ANALYZER, TEXT_ANALYZER};
@@ -70,7 +69,7 @@ struct State {
     fields: Fields,
     index: tantivy::Index,
     reader: IndexReader,
-    writer: Mutex<WriterSlot>,
+    writer: Arc<Mutex<WriterSlot>>,
     newest: watch::Sender<Arc<IndexSnapshot>>,
 }
 
@@ -174,7 +173,7 @@ impl State {
             .try_into()?;
         Ok(Self {
             fields,
-            writer: Mutex::new(WriterSlot::Ready(Box::new(writer(&index)?))),
+            writer: Arc::new(Mutex::new(WriterSlot::Ready(Box::new(writer(&index)?)))),
             newest: watch::Sender::new(Arc::new(IndexSnapshot::take(&reader)?)),
             index,
             reader,
@@ -188,10 +187,10 @@ impl State {
     /// Commits a change together with the checkpoint, and shows both to searches.
     fn commit(
         &self,
+        mut slot: OwnedMutexGuard<WriterSlot>,
         checkpoint: Option<&IndexCheckpoint>,
         change: impl FnOnce(&IndexWriter) -> tantivy::Result<()>,
     ) -> tantivy::Result<()> {
-        let mut slot = self.writer.blocking_lock();
         let mut writer = match std::mem::replace(&mut *slot, WriterSlot::Taken) {
             WriterSlot::Ready(writer) => writer,
             WriterSlot::Taken => Box::new(writer(&self.index)?),
@@ -258,25 +257,31 @@ impl Engine for TantivyIndex {
         documents: Vec<Document>,
         checkpoint: IndexCheckpoint,
     ) -> Result<Applied, Error> {
-        self.blocking(move |state| {
-            state.commit(Some(&checkpoint), |writer| {
+        // In the order of the calls. The caller reads the next documents meanwhile.
+        let slot = Arc::clone(&self.state.writer).lock_owned().await;
+        let state = Arc::clone(&self.state);
+        let commit = tokio::task::spawn_blocking(move || {
+            state.commit(slot, Some(&checkpoint), |writer| {
                 state.replace(writer, &documents)
             })
-        })
-        .await?;
-        Ok(ready(Ok(())).boxed())
+        });
+        let applied = async { Ok(commit.await.map_err(Error::failed)??) };
+        Ok(applied.boxed())
     }
 
     fn write_limits(&self) -> WriteLimits {
         WriteLimits {
             documents: 5_000,
-            writes: 1,
+            writes: 2,
         }
     }
 
     async fn clear(&self, _: &str) -> Result<(), Error> {
+        let slot = Arc::clone(&self.state.writer).lock_owned().await;
         self.blocking(|state| {
-            state.commit(None, |writer| writer.delete_all_documents().map(|_| ()))
+            state.commit(slot, None, |writer| {
+                writer.delete_all_documents().map(|_| ())
+            })
         })
         .await
     }

@@ -9,6 +9,7 @@ use tantivy::query::Weight as _;
 use tantivy::{DocSet as _, IndexWriter, TantivyError};
 use tempfile::TempDir;
 use test_support::DEADLINE;
+use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
 use super::stop::Stop;
@@ -85,20 +86,24 @@ async fn a_crash_before_the_commit_keeps_the_previous_commit() {
     assert_eq!(content(&index).await, (vec![1], Some(1)));
 }
 
+fn slot(state: &State) -> OwnedMutexGuard<WriterSlot> {
+    Arc::clone(&state.writer).blocking_lock_owned()
+}
+
 #[tokio::test]
 async fn a_failed_write_leaves_no_changes_for_the_next_one() {
     let folder = tempfile::tempdir().unwrap();
     fill(folder.path()).await;
     let index = TantivyIndex::open(folder.path()).unwrap();
     let failing = index.blocking(|state| {
-        state.commit(Some(&checkpoint(2)), |writer| {
+        state.commit(slot(state), Some(&checkpoint(2)), |writer| {
             state.replace(writer, &[document(2)])?;
             Err(TantivyError::SystemError("the disk is full".into()))
         })
     });
     assert!(failing.await.is_err());
     let panicking = index.blocking(|state| {
-        state.commit(Some(&checkpoint(3)), |writer| {
+        state.commit(slot(state), Some(&checkpoint(3)), |writer| {
             state.replace(writer, &[document(3)])?;
             panic!("as a test")
         })
