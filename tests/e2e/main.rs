@@ -24,6 +24,7 @@ mod postgres;
 mod queries;
 mod raw;
 mod real_meilisearch;
+mod refusals;
 mod roles;
 mod stream;
 mod tls;

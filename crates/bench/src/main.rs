@@ -10,6 +10,7 @@
 //! `cargo build --release && cargo run --release -p bench -- commands`
 
 mod commands;
+mod direct;
 mod execute;
 mod figures;
 mod fill;
@@ -118,6 +119,9 @@ enum Bench {
         /// Orders in the index
         #[arg(long, default_value_t = 50_000)]
         orders: u64,
+        /// How often each side fills an empty index
+        #[arg(long, default_value_t = 3)]
+        turns: usize,
     },
     /// Measure memory and start time with a large log
     Memory {
@@ -150,7 +154,7 @@ fn main() {
             Bench::Lists { orders } => lists::run(orders).await,
             Bench::Rebuild { orders } => rebuild::run(orders).await,
             Bench::Switches { orders } => switches::run(orders).await,
-            Bench::Search { orders } => search::run(orders).await,
+            Bench::Search { orders, turns } => search::run(orders, turns).await,
             Bench::Memory { events, seconds } => memory::run(events, seconds).await,
         }
     });

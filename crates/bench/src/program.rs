@@ -51,8 +51,8 @@ impl Program {
         self.process = Some(Process::start(&binary(), &data(&self.folder)));
     }
 
-    /// Restarts the program with a Meilisearch server. Returns the time of the start.
-    pub(crate) async fn start_with(&mut self, url: &str, key: &str) -> Instant {
+    /// Restarts the program with an index of a Meilisearch server. Returns the time of the start.
+    pub(crate) async fn start_with(&mut self, url: &str, key: &str, index: &str) -> Instant {
         let process = self.process.take().unwrap();
         let ended = tokio::task::spawn_blocking(|| process.terminate()).await;
         assert_eq!(ended.unwrap(), Some(0));
@@ -60,7 +60,7 @@ impl Program {
         serve
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data(&self.folder))
-            .args(["--meilisearch-url", url])
+            .args(["--meilisearch-url", url, "--meilisearch-index", index])
             .env("ORDERLOG_MEILISEARCH_KEY", key);
         let started = Instant::now();
         self.process = Some(serve.into());

@@ -238,9 +238,10 @@ impl IndexUpdater {
             ..self.stored.clone()
         };
         self.stored = stores.clone();
-        let write = self.engine.write(documents.clone(), stores);
-        match write.await?.await {
-            Err(search::Error::Refused(_)) => {}
+        let write = self.engine.write(documents.clone(), stores).await;
+        let applied = async { write?.await };
+        match applied.await {
+            Err(search::Error::Refused(_) | search::Error::TooLarge(_)) => {}
             applied => {
                 applied?;
                 return self.unpark(rows(&documents)).await;
@@ -341,7 +342,12 @@ impl IndexUpdater {
         };
         let rows = rows(&documents);
         let since = Instant::now();
-        let write = self.engine.write(documents, stores.clone()).await?;
+        let write = match self.engine.write(documents, stores.clone()).await {
+            Err(search::Error::TooLarge(_)) if rows.len() > 1 => {
+                return self.search_refused(&reaches).await;
+            }
+            write => write?,
+        };
         self.in_flight.push_back(WriteInFlight {
             reaches,
             stores,
@@ -401,7 +407,8 @@ impl IndexUpdater {
     }
 
     /// Halves the write size and submits all documents after `applied` once more: the engine
-    /// refused one document of the oldest write, and therefore the whole write.
+    /// refused one document of the oldest write, and therefore the whole write. Or it refused the
+    /// newest write for its size.
     async fn search_refused(&mut self, refused: &IndexCheckpoint) -> Result<(), Error> {
         let mut later = std::mem::take(&mut self.in_flight);
         while let Some(write) = later.pop_front() {

@@ -39,28 +39,35 @@ impl Queries {
         };
         let reached = self.reached(Wait { position, ..wait }).await?;
         let is_text = !search.query.trim().is_empty();
-        let checkpoint = self.documents.checkpoint().await;
-        let checkpoint = checkpoint.map_err(|error| Error::from(&error))?;
-        let log_id = checkpoint.map_or_else(String::new, |checkpoint| checkpoint.log_id);
         let engine = is_text.then(|| self.engine.name());
-        let fingerprint = token::fingerprint(&log_id, engine, &request);
-        let after = token::read(fingerprint, &request.page_token)?;
-        let (mut response, next) = match is_text {
+        let fingerprint = |log_id: &str| token::fingerprint(log_id, engine, &request);
+        // Only a page token needs the log's id before the search.
+        let after = match &*request.page_token {
+            "" => None,
+            given => {
+                let checkpoint = self.documents.checkpoint().await;
+                let checkpoint = checkpoint.map_err(|error| Error::from(&error))?;
+                let log_id = checkpoint.map_or_else(String::new, |it| it.log_id);
+                token::read(fingerprint(&log_id), given)?
+            }
+        };
+        let page = match is_text {
             true => self.find_at(wait, search, after).await?,
             false => self.list(search, after).await?,
         };
+        let Page {
+            mut response,
+            next,
+            log_id,
+        } = page;
         reached.check(response.as_of_position)?;
         if let Some(cursor) = next {
-            response.next_page_token = token::write(fingerprint, cursor);
+            response.next_page_token = token::write(fingerprint(&log_id), cursor);
         }
         Ok(response)
     }
 
-    async fn list(
-        &self,
-        search: Search,
-        after: Option<Cursor>,
-    ) -> Result<(SearchOrdersResponse, Option<Cursor>), Error> {
+    async fn list(&self, search: Search, after: Option<Cursor>) -> Result<Page, Error> {
         let Search {
             filter,
             sort,
@@ -81,7 +88,11 @@ impl Queries {
             as_of_position: listing.as_of,
             ..SearchOrdersResponse::default()
         };
-        Ok((response, listing.next))
+        Ok(Page {
+            response,
+            next: listing.next,
+            log_id: listing.log_id,
+        })
     }
 
     /// Searches until the index answers from the position that the request waits for.
@@ -93,7 +104,7 @@ impl Queries {
         wait: Wait,
         search: Search,
         after: Option<Cursor>,
-    ) -> Result<(SearchOrdersResponse, Option<Cursor>), Error> {
+    ) -> Result<Page, Error> {
         loop {
             let reached = self.index.wait_for(wait.position);
             let reached = wait.until(reached, || self.index.report().answers).await;
@@ -102,7 +113,7 @@ impl Queries {
                 None => behind,
             })?;
             let found = self.find(search.clone(), after).await?;
-            let as_of = found.0.as_of_position;
+            let as_of = found.response.as_of_position;
             if as_of >= wait.position {
                 return Ok(found);
             }
@@ -110,11 +121,7 @@ impl Queries {
         }
     }
 
-    async fn find(
-        &self,
-        search: Search,
-        after: Option<Cursor>,
-    ) -> Result<(SearchOrdersResponse, Option<Cursor>), Error> {
+    async fn find(&self, search: Search, after: Option<Cursor>) -> Result<Page, Error> {
         let Search {
             query,
             filter,
@@ -170,7 +177,11 @@ impl Queries {
             degraded: hits.degraded,
             ..SearchOrdersResponse::default()
         };
-        Ok((response, next))
+        Ok(Page {
+            response,
+            next,
+            log_id: found.log_id,
+        })
     }
 
     /// Returns the position up to which no new name changes what a query finds in an index that shows
@@ -180,4 +191,13 @@ impl Queries {
         let until = self.documents.unconcerned_until(shown, concerns).await;
         until.map_err(|error| Error::from(&error))
     }
+}
+
+/// A page without its token.
+struct Page {
+    response: SearchOrdersResponse,
+    /// The end of the page, if another one follows.
+    next: Option<Cursor>,
+    /// The log of the orders.
+    log_id: String,
 }

@@ -29,9 +29,25 @@ pub(crate) struct Double {
     _stop: oneshot::Sender<()>,
 }
 
+/// A refusal of the double, with the error code of Meilisearch, which is also the message.
+#[derive(Debug, Clone)]
+pub enum Refusal {
+    /// Answers every call with this status and code.
+    Call(u16, &'static str),
+    /// Fails the tasks that change settings.
+    Settings(&'static str),
+    /// Fails the tasks that write documents.
+    Task(&'static str),
+    /// Fails the tasks that write an order with this text in its id.
+    Order(&'static str, &'static str),
+    /// Never answers a search that counts facets.
+    Facets,
+}
+
 /// All data of the double. A clone stands for a copy of the data folder.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Content {
+    refusal: Option<Refusal>,
     indexes: BTreeMap<String, Index>,
     tasks: Vec<Task>,
     /// The number of indexes created so far. Each index derives its unique creation time from it.
@@ -88,6 +104,10 @@ impl Double {
         self.content.lock().unwrap().clone()
     }
 
+    pub(crate) fn refuse(&self, refusal: Option<Refusal>) {
+        self.content.lock().unwrap().refusal = refusal;
+    }
+
     pub(crate) fn put_back(&self, content: Content) {
         *self.content.lock().unwrap() = content;
     }
@@ -102,6 +122,12 @@ async fn answer(
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let path: Vec<_> = uri.path().trim_matches('/').split('/').collect();
     let query = uri.query().unwrap_or_default();
+    if !body["federation"]["facetsByIndex"].is_null() {
+        let refuses = matches!(content.lock().unwrap().refusal, Some(Refusal::Facets));
+        if refuses {
+            std::future::pending::<()>().await;
+        }
+    }
     let mut content = content.lock().unwrap();
     content.answer(&method, &path, query, &body)
 }
@@ -117,6 +143,9 @@ fn refused(status: StatusCode, code: &str) -> Answer {
 
 impl Content {
     fn answer(&mut self, method: &Method, path: &[&str], query: &str, body: &Value) -> Answer {
+        if let Some(Refusal::Call(status, code)) = &self.refusal {
+            return refused(StatusCode::from_u16(*status).unwrap(), code);
+        }
         match (method.as_str(), path) {
             ("GET", ["health"]) => ok(json!({"status": "available"})),
             ("GET", ["tasks"]) => ok(self.tasks(query)),
@@ -145,8 +174,12 @@ impl Content {
                 self.task(Some(uid), "indexDeletion", error)
             }
             ("PATCH", ["indexes", uid, "settings"]) => {
-                self.index(uid).has_settings = true;
-                self.task(Some(uid), "settingsUpdate", None)
+                let error = match &self.refusal {
+                    Some(Refusal::Settings(code)) => Some(*code),
+                    _ => None,
+                };
+                self.index(uid).has_settings = error.is_none();
+                self.task(Some(uid), "settingsUpdate", error)
             }
             ("DELETE", ["indexes", uid, "documents"]) => {
                 self.index(uid).documents.clear();
@@ -188,6 +221,11 @@ impl Content {
     /// Adds documents if they have the primary key of the index, and returns the error of the task.
     fn add_documents(&mut self, uid: &str, query: &str, body: &Value) -> Option<&'static str> {
         let given = query.strip_prefix("primaryKey=").unwrap();
+        match &self.refusal {
+            Some(Refusal::Task(code)) => return Some(code),
+            Some(Refusal::Order(code, id)) if body.to_string().contains(id) => return Some(code),
+            _ => {}
+        }
         let index = self.index(uid);
         let primary_key = index.primary_key.get_or_insert_with(|| given.to_owned());
         if primary_key != given {
@@ -269,26 +307,32 @@ impl Content {
         self.task(None, "indexSwap", error)
     }
 
+    /// Merges the hits of several searches of one index: those of greater weight first, then the newest.
     fn multi_search(&self, body: &Value) -> Answer {
-        let mut results = Vec::new();
+        let mut hits: BTreeMap<String, (f64, Value)> = BTreeMap::new();
         for query in body["queries"].as_array().unwrap() {
-            match self.matching(query["indexUid"].as_str().unwrap(), query) {
-                Ok(mut hits) => {
-                    hits.sort_by_key(|hit| std::cmp::Reverse(hit["row"].as_u64()));
-                    let total = hits.len();
-                    let limit = query["limit"].as_u64().unwrap_or(20);
-                    hits.truncate(usize::try_from(limit).unwrap());
-                    if let Some(shown) = query["attributesToRetrieve"].as_array() {
-                        for hit in hits.iter_mut().filter_map(Value::as_object_mut) {
-                            hit.retain(|name, _| shown.iter().any(|it| it == name));
-                        }
-                    }
-                    results.push(json!({"hits": hits, "estimatedTotalHits": total}));
-                }
+            let found = match self.matching(query["indexUid"].as_str().unwrap(), query) {
+                Ok(found) => found,
                 Err(refused) => return refused,
+            };
+            let weight = query["federationOptions"]["weight"].as_f64().unwrap();
+            for hit in found {
+                let is_checkpoint = hit["row"].is_null();
+                let rank = if is_checkpoint { f64::MAX } else { weight };
+                let known = hits.entry(hit["row"].to_string()).or_insert((rank, hit));
+                known.0 = known.0.max(rank);
             }
         }
-        ok(json!({ "results": results }))
+        let mut hits: Vec<_> = hits.into_values().collect();
+        hits.sort_by(|(weight, hit), (other_weight, other)| {
+            let newest = other["row"].as_u64().cmp(&hit["row"].as_u64());
+            other_weight.total_cmp(weight).then(newest)
+        });
+        let total = hits.len();
+        let limit = body["federation"]["limit"].as_u64().unwrap();
+        hits.truncate(usize::try_from(limit).unwrap());
+        let hits: Vec<_> = hits.into_iter().map(|(_, hit)| hit).collect();
+        ok(json!({"hits": hits, "estimatedTotalHits": total, "processingTimeMs": 1}))
     }
 
     /// Returns the documents that match the query. Each word of the query must begin a word of the
@@ -305,6 +349,7 @@ impl Content {
         let has_words = |document: &&Value| {
             let mut text = String::new();
             for field in [
+                "checkpoint",
                 "order_id",
                 "customer_name",
                 "product_names",
@@ -327,8 +372,17 @@ impl Content {
             let bound = |text: &str| text.parse::<u64>().unwrap();
             match *condition.split(' ').collect::<Vec<_>>() {
                 ["row", "NOT", "EXISTS"] => found.retain(|it| it["row"].is_null()),
-                ["row", "<=", to] => found.retain(|it| it["row"].as_u64() <= Some(bound(to))),
+                ["row", "<=", to] => {
+                    found.retain(|it| it["row"].as_u64().is_some_and(|row| row <= bound(to)));
+                }
                 ["row", ">=", from] => found.retain(|it| it["row"].as_u64() >= Some(bound(from))),
+                ["order", "=", id] => found.retain(|it| it["order"].to_string() == id),
+                ["codes", "IN", ..] => found.retain(|it| {
+                    let codes = it["codes"].as_array().into_iter().flatten();
+                    codes
+                        .into_iter()
+                        .any(|code| condition.contains(&code.to_string()))
+                }),
                 _ => return Err(refused(StatusCode::NOT_IMPLEMENTED, "filter_not_known")),
             }
         }

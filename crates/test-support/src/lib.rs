@@ -27,6 +27,7 @@ mod status;
 use std::{fmt, time::Duration};
 
 pub use authority::{Authority, Issuer};
+pub use double::Refusal;
 pub use interceptor::Interceptor;
 pub use methods::methods;
 pub use path::{buf, on_path, promtool};

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     DEADLINE,
-    double::{Content, Double},
+    double::{Content, Double, Refusal},
     on_path,
 };
 
@@ -161,6 +161,17 @@ impl Losable {
         }
     }
 
+    /// Makes the double refuse something from now on, or nothing.
+    ///
+    /// # Panics
+    /// Panics if the server is a real one.
+    pub fn refuse(&self, refusal: Option<Refusal>) {
+        match &self.0 {
+            Kind::Real(_) => panic!("a real server refuses nothing on demand"),
+            Kind::Double(double) => double.refuse(refusal),
+        }
+    }
+
     /// Deletes all data.
     ///
     /// # Panics
@@ -236,12 +247,21 @@ impl Meilisearch {
     /// # Panics
     /// Panics if the server does not answer within [`DEADLINE`].
     pub fn start_again(&mut self) {
+        self.start_again_with(&[]);
+    }
+
+    /// Starts a killed server like [`Meilisearch::start_again`], with more environment variables.
+    ///
+    /// # Panics
+    /// Panics if the server does not answer within [`DEADLINE`].
+    pub fn start_again_with(&mut self, environment: &[(&str, &str)]) {
         let mut command = Command::new("sh");
         command
             .args(["-c", SERVE, "sh"])
             .arg(self.folder.path())
             .arg(&self.program)
             .args([&self.port.to_string(), KEY])
+            .envs(environment.iter().copied())
             .stdin(Stdio::piped());
         self.process = Some(command.spawn().unwrap());
         let deadline = Instant::now() + DEADLINE;

@@ -175,8 +175,7 @@ type SearchOrdersRequest struct {
 	// word in Hangul, Han, Kana, Thai, Lao, Khmer or Burmese also matches as any part of a longer
 	// word, with spaces or without, and Hangul while a syllable is being typed. Its letters are those
 	// that are typed, so `김철수` has eight. An id or code matches with its separators, without them or
-	// in other groups. The order with exactly this order id or tracking number comes first.
-	// Meilisearch joins up to three groups, and may rank other orders before such an id. A text
+	// in other groups. The order with exactly this order id or tracking number comes first. A text
 	// without a letter or digit finds nothing. At most 500 characters and 40 words. Default empty:
 	// filters only.
 	Query string `protobuf:"bytes,1,opt,name=query,proto3" json:"query,omitempty"`
@@ -356,8 +355,13 @@ type SearchOrdersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The orders, in the requested sort order.
 	Orders []*Order `protobuf:"bytes,1,rep,name=orders,proto3" json:"orders,omitempty"`
-	// The `page_token` of the next page; empty on the last page, and only there. Orders created
-	// meanwhile cause no order to be skipped or repeated.
+	// The `page_token` of the next page; empty on the last page, and only there. Orders that are
+	// created or changed meanwhile cause no other order to be skipped or repeated. An order that
+	// changed may come twice or be missing, if it now belongs to another page.
+	// Meilisearch counts the matches before a page, if they are sorted by relevance. There, each order
+	// that begins or ceases to match, or changes its rank, may move one other order over the end of a
+	// page, so that it is missing or comes twice. So does an order that the index receives meanwhile.
+	// Sort by a field where that matters.
 	// A token does not notice that the log went back (`READ_MODEL_DIVERGED`) between two pages:
 	// orders may then be missing or come twice.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
@@ -368,7 +372,9 @@ type SearchOrdersResponse struct {
 	Facets []*Facet `protobuf:"bytes,4,rep,name=facets,proto3" json:"facets,omitempty"`
 	// True if the search engine ran out of time, after 0.9 s of work, and answered from a part of its
 	// index, or searched only some of the words. Better or other matches may then exist, and
-	// `total_size` and `facets` are too low.
+	// `total_size` and `facets` are too low. Meilisearch may run out of time after 0.5 s. Then
+	// `total_size` and `facets` are those of all matches, but better ones may exist; if the facets take
+	// longer than 0.8 s, they have no values.
 	Degraded bool `protobuf:"varint,5,opt,name=degraded,proto3" json:"degraded,omitempty"`
 	// The log position of this answer. With a `query`, the lower of the documents' and the search
 	// index's.

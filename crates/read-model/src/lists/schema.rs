@@ -4,8 +4,8 @@ use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use tantivy::{
     TantivyDocument, Term,
-    query::{AllQuery, BooleanQuery, ConstScoreQuery, Query, RangeQuery, TermSetQuery},
-    schema::{FAST, Field, INDEXED, STRING, Schema},
+    query::{AllQuery, BooleanQuery, ConstScoreQuery, Query, RangeQuery, TermQuery, TermSetQuery},
+    schema::{FAST, Field, INDEXED, IndexRecordOption, STRING, Schema},
 };
 
 use super::entry::{Conditions, Entry};
@@ -128,8 +128,7 @@ impl Fields {
         }
         for bound in bounds.into_iter().flatten() {
             if let Some(currency) = &bound.currency {
-                let currency = Term::from_field_text(self.currency, currency);
-                clauses.add(TermSetQuery::new([currency]));
+                clauses.add_any(vec![Term::from_field_text(self.currency, currency)]);
             }
         }
         clauses.build()
@@ -155,9 +154,20 @@ impl Clauses {
     fn any(&mut self, field: Field, values: Option<impl IntoIterator<Item = u64>>) {
         if let Some(values) = values {
             let terms = values.into_iter();
-            self.add(TermSetQuery::new(
-                terms.map(|value| Term::from_field_u64(field, value)),
-            ));
+            self.add_any(
+                terms
+                    .map(|value| Term::from_field_u64(field, value))
+                    .collect(),
+            );
+        }
+    }
+
+    /// Requires one of these terms. A set of terms builds an automaton for each segment, which takes
+    /// longer than the search for a single term.
+    fn add_any(&mut self, mut terms: Vec<Term>) {
+        match terms.len() {
+            1 => self.add(TermQuery::new(terms.remove(0), IndexRecordOption::Basic)),
+            _ => self.add(TermSetQuery::new(terms)),
         }
     }
 

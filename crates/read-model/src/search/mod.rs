@@ -153,6 +153,10 @@ pub enum Error {
     /// The engine will never accept one of these documents, and has accepted none of them.
     #[error("the search index refuses a document: {0}")]
     Refused(String),
+    /// The documents of a write are too large together; the engine has accepted none of them. Fewer
+    /// may fit. One that does not fit alone meets a limit that operators must raise.
+    #[error("the search index refuses a write for its size: {0}")]
+    TooLarge(String),
     /// The index belongs to another log, or to another application.
     #[error(
         "the index {index} in Meilisearch belongs to {owner}: set meilisearch-index to a name of \
@@ -252,6 +256,8 @@ pub trait Engine: fmt::Debug + Send + Sync {
     /// Writes apply in the order of the calls. One write may fail and a later one succeed.
     ///
     /// # Errors
+    /// [`Error::TooLarge`]: the documents are too large for one write.
+    ///
     /// The returned future completes with [`Error::Refused`] if the engine rejects a document.
     async fn write(
         &self,

@@ -30,6 +30,8 @@ pub struct Listing {
     pub facets: Vec<Facet>,
     /// The position of the snapshot.
     pub as_of: u64,
+    /// The log that the documents are made from. Empty before the first batch.
+    pub log_id: String,
 }
 
 impl Reader {
@@ -76,6 +78,7 @@ impl Reader {
             total: found.total,
             facets: counts,
             as_of: snapshot.as_of,
+            log_id: snapshot.log_id(),
         })
     }
 }

@@ -194,6 +194,7 @@ impl Reader {
             covered,
             as_of: snapshot.as_of,
             history: snapshot.history(),
+            log_id: snapshot.log_id(),
         })
     }
 
@@ -300,6 +301,8 @@ pub struct Found {
     pub as_of: u64,
     /// The name of the history that the documents are made from. Empty before the first batch.
     pub history: String,
+    /// The log that the documents are made from. Empty before the first batch.
+    pub log_id: String,
 }
 
 /// The first documents of some rows.

@@ -57,6 +57,11 @@ impl Snapshot {
         checkpoint.map_or_else(String::new, |checkpoint| checkpoint.history.clone())
     }
 
+    pub(super) fn log_id(&self) -> String {
+        let checkpoint = self.checkpoint.as_ref();
+        checkpoint.map_or_else(String::new, |checkpoint| checkpoint.log_id.clone())
+    }
+
     pub(super) fn connection(&mut self) -> &mut SqliteConnection {
         &mut self.transaction
     }

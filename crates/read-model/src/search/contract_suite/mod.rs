@@ -49,6 +49,9 @@ macro_rules! contract_suite {
             hangul_forgives_a_wrong_letter,
             case_and_marks_do_not_matter_in_any_script,
             codes_are_found_with_separators_and_without,
+            codes_are_found_in_any_groups,
+            an_exact_id_comes_first,
+            an_exact_id_comes_first_on_the_first_page_only,
             a_word_too_long_to_be_indexed_is_not_found,
             words_are_never_operators,
             pages_of_every_order_join_to_the_whole,
@@ -56,6 +59,7 @@ macro_rules! contract_suite {
             the_last_page_may_be_full,
             pages_by_time_stay_right_while_orders_come,
             pages_by_score_stay_right_while_orders_come,
+            pages_by_time_stay_right_while_orders_change,
             g13_a_page_may_end_at_any_hit,
             each_filter_matches_exactly_its_orders,
             filters_distinguish_ids_that_differ_only_in_case,
@@ -89,10 +93,10 @@ macro_rules! spelling_suite {
         $crate::search::contract_suite::cases! { $fixture;
             every_word_matches_as_a_prefix,
             ids_and_words_with_digits_forgive_no_typo,
-            codes_are_found_in_any_groups,
-            an_exact_id_comes_first,
             matches_in_better_fields_come_first,
             the_rank_follows_the_contract,
+            a_code_after_a_word_without_spaces_is_found_while_it_is_being_typed,
+            pages_by_score_stay_right_while_orders_change,
         }
     };
 }

@@ -147,6 +147,60 @@ pub(crate) async fn pages_by_score_stay_right_while_orders_come(fixture: &dyn Fi
     pages_while_orders_come(&*engine, request).await;
 }
 
+/// Reads a page, changes names so that orders match no longer, match newly or rank elsewhere, and reads
+/// the other pages. Each order that did not change must come once, where it was.
+async fn pages_while_orders_change(engine: &dyn Engine, request: SearchRequest) {
+    let (before, _) = pages(engine, request.clone()).await;
+    let page = search(engine, request.clone()).await;
+    let (first, last) = (before[0].0, before[before.len() - 1].0);
+    let mut changed: Vec<_> = alike(1..24)
+        .into_iter()
+        .filter(|document| document.row.0 % 3 == 2 || [first, last].contains(&document.row.0))
+        .collect();
+    for document in &mut changed {
+        let name = if document.row == first {
+            "Ernst"
+        } else {
+            "Lima"
+        };
+        document.order.customer_name = name.into();
+    }
+    let rows: Vec<_> = changed.iter().map(|document| document.row).collect();
+    write(engine, changed, checkpoint(25)).await;
+    let after = SearchRequest {
+        after: page.cursor(page.hits.len()),
+        ..request
+    };
+    let (rest, _) = pages(engine, after).await;
+    let unchanged = |found: Vec<Row>| -> Vec<_> {
+        let found = found.into_iter();
+        found.filter(|row| !rows.contains(row)).collect()
+    };
+    assert_eq!(unchanged([page.rows(), rest].concat()), unchanged(before));
+}
+
+pub(crate) async fn pages_by_time_stay_right_while_orders_change(fixture: &dyn Fixture) {
+    let engine = filled(fixture, alike(1..24)).await;
+    let request = SearchRequest {
+        sort: Some(Sort {
+            field: SortField::CreatedAt,
+            descending: true,
+        }),
+        limit: 5,
+        ..with_words("lima")
+    };
+    pages_while_orders_change(&*engine, request).await;
+}
+
+pub(crate) async fn pages_by_score_stay_right_while_orders_change(fixture: &dyn Fixture) {
+    let engine = filled(fixture, alike(1..24)).await;
+    let request = SearchRequest {
+        limit: 5,
+        ..with_words("lima")
+    };
+    pages_while_orders_change(&*engine, request).await;
+}
+
 pub(crate) async fn g13_a_page_may_end_at_any_hit(fixture: &dyn Fixture) {
     let engine = filled(fixture, alike(1..24)).await;
     let by_time = Sort {

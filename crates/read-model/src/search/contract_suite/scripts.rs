@@ -1,6 +1,9 @@
 //! Scripts: texts of every script are found as people type them.
 
-use super::{Document, Fixture, customer, document, filled, found, item};
+use super::{
+    Document, Fixture, SearchRequest, customer, document, filled, found, item, search, with_words,
+};
+use crate::request::FacetField;
 
 fn address(row: u64, address: &str) -> Document {
     document(row, |order| order.shipping_address = address.into())
@@ -221,12 +224,27 @@ pub(crate) async fn codes_are_found_in_any_groups(fixture: &dyn Fixture) {
             order.tracking_number = "1Z999AA10123456785".into()
         }),
     ];
-    let cases: [(&str, &[u64]); 5] = [
+    let cases: [(&str, &[u64]); 6] = [
         ("1Z 999 AA1 01 2345 6784", &[1]),
         ("1Z 999 AA1 01 2345", &[1, 2]),
-        ("김철수 1Z 999 AA1 01 2345", &[1]),
+        ("김철수 1Z 999 AA1 01 2345 6784", &[1]),
+        ("김철수 1Z999AA10123456784", &[1]),
         ("1Z 999 AA1 01 2345 6784 김철수", &[1]),
         ("1Z 999 AA1 02", &[]),
+    ];
+    assert_found(fixture, documents, &cases).await;
+}
+
+pub(crate) async fn a_code_after_a_word_without_spaces_is_found_while_it_is_being_typed(
+    fixture: &dyn Fixture,
+) {
+    let documents = vec![document(1, |order| {
+        order.tracking_number = "1Z999AA10123456784".into();
+        order.customer_name = "김철수".into();
+    })];
+    let cases: [(&str, &[u64]); 2] = [
+        ("김철수 1Z 999 AA1 01 2345", &[1]),
+        ("김철수 1Z999AA1012345", &[1]),
     ];
     assert_found(fixture, documents, &cases).await;
 }
@@ -252,6 +270,26 @@ pub(crate) async fn an_exact_id_comes_first(fixture: &dyn Fixture) {
             "{query}: {rows:?}"
         );
     }
+}
+
+pub(crate) async fn an_exact_id_comes_first_on_the_first_page_only(fixture: &dyn Fixture) {
+    let mut documents = vec![document(1, |order| {
+        order.tracking_number = "RR 12-KR".into()
+    })];
+    documents.extend((2..=9).map(|row| customer(row, "Rr 12 Kr")));
+    let engine = filled(fixture, documents).await;
+    let request = SearchRequest {
+        limit: 4,
+        facets: vec![FacetField::CustomerId],
+        ..with_words("RR 12 KR")
+    };
+    let hits = search(&*engine, request.clone()).await;
+    assert_eq!(hits.rows(), [1, 9, 8, 7]);
+    assert_eq!((hits.total, hits.facets[0].values[0].count), (9, 9));
+    let after = hits.cursor(4);
+    let hits = search(&*engine, SearchRequest { after, ..request }).await;
+    assert_eq!(hits.rows(), [6, 5, 4, 3]);
+    assert_eq!((hits.total, hits.more), (9, true));
 }
 
 pub(crate) async fn a_text_without_letter_or_digit_finds_nothing(fixture: &dyn Fixture) {

@@ -1,7 +1,6 @@
 //! Matches the words of a query, and scores the matches.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 use std::sync::Arc;
 
 use tantivy::Term;
@@ -15,7 +14,7 @@ use super::analyzer::{WHOLE, WINDOW_CHARS};
 use super::schema::{Fields, TextField};
 use super::stop::Stop;
 use super::terms::TermsQuery;
-use crate::search::tokens::{self, Segment};
+use crate::search::tokens::{self, MAX_GROUPS, Segment, code};
 
 // The score of an order is the sum of these, so that the parts of the rank follow each other: how
 // well the words match, how many of them stand together, and in which fields they are. The scores are
@@ -38,12 +37,6 @@ const ID_SCORE: f32 = 2_097_152.0;
 /// Bounds the length, in characters, of words that are searched with typos, because the cost grows
 /// with the length.
 const MAX_TYPO_WORD_CHARS: usize = 64;
-
-/// Bounds the groups of an id or code that is written with spaces.
-const MAX_GROUPS: usize = 12;
-
-/// Bounds an id or code without its separators, in bytes.
-const MAX_CODE_BYTES: usize = 128;
 
 /// Bounds the terms that may end a phrase, so that a short beginning costs no more.
 const MAX_ENDINGS: u32 = 1_000;
@@ -154,10 +147,8 @@ impl Matching<'_> {
     /// Matches the order whose id is this text, and those whose id or tracking number is in it, however
     /// grouped.
     fn ids(&self, text: &str, words: &[Segment]) -> Scored {
-        let groups = (0..words.len())
-            .flat_map(|start| (1..=MAX_GROUPS).map(move |count| start..start + count));
-        let codes = groups.filter_map(|groups| code(words, groups));
-        let codes: BTreeSet<_> = codes.map(|code| format!("{code}{WHOLE}")).collect();
+        let codes = tokens::codes(words).into_iter();
+        let codes: Vec<_> = codes.map(|code| format!("{code}{WHOLE}")).collect();
         let fields = self.fields.texts().into_iter().filter(|field| field.is_id);
         let terms = fields.flat_map(|field| codes.iter().map(|code| term(field, code)));
         let exact = Term::from_field_text(self.fields.order_id, text.trim());
@@ -253,14 +244,6 @@ fn groups_with(words: &[Segment], index: usize) -> Vec<String> {
     groups
         .filter(|code| code.bytes().any(|byte| byte.is_ascii_digit()))
         .collect()
-}
-
-/// Returns the code that these words form without separators.
-fn code(words: &[Segment], groups: Range<usize>) -> Option<String> {
-    let groups = words.get(groups)?;
-    let code: String = groups.iter().map(|word| word.text.as_str()).collect();
-    let is_code = code.len() <= MAX_CODE_BYTES && groups.iter().all(|word| !word.is_dense);
-    is_code.then_some(code)
 }
 
 /// Splits a word between letters and digits.

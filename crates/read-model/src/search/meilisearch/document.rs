@@ -27,6 +27,8 @@ pub(super) struct Indexed {
     customer_name: String,
     product_names: Vec<String>,
     shipping_address: String,
+    /// The order id and the tracking number without their separators.
+    codes: BTreeSet<String>,
     order: String,
     customer: String,
     status: String,
@@ -57,6 +59,11 @@ impl From<&Document> for Indexed {
             customer_name: words(&order.customer_name),
             product_names: names.filter(|name| !name.is_empty()).collect(),
             shipping_address: words(&order.shipping_address),
+            codes: [&order.order_id, &order.tracking_number]
+                .map(|id| tokens::texts(id).concat())
+                .into_iter()
+                .filter(|code| !code.is_empty())
+                .collect(),
             order: key(&order.order_id),
             customer: key(&order.customer_id),
             status: order.status().as_str_name().to_owned(),

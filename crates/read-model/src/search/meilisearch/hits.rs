@@ -1,23 +1,24 @@
 //! Searches the index, and reads the checkpoint of the searched state.
 //!
 //! Only the index itself knows its checkpoint, because a moment ago it may have been wiped or
-//! restored from an older copy. So one call runs several searches, of which the first and the last
-//! read the checkpoint.
+//! restored from an older copy. So the checkpoint is a hit of the same call, whose searches the server
+//! runs on one state of the index.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use contract::orders::v1::Facet;
-use meilisearch_sdk::{
-    request::{HttpClient as _, Method},
-    search::SearchQuery,
-};
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::Value;
+use meilisearch_sdk::request::{HttpClient as _, Method};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tokio::time::timeout;
 
 use super::{
     MeilisearchIndex, document, failed,
-    http::Http,
     query::{self, Query},
+    settings::SEARCH_CUTOFF_MILLIS,
     stored::StoredCheckpoint,
 };
 use crate::{
@@ -29,179 +30,117 @@ use crate::{
 /// The number of words of a query that Meilisearch evaluates.
 const MAX_WORDS: usize = 10;
 
-/// Bounds the attempts of one request, because the index may change owner or generation during
-/// each.
-const MAX_ATTEMPTS: usize = 3;
+/// Bounds the call that counts, so that the hits of a search have an answer however long it takes.
+/// Meilisearch's cut-off does not bound facets.
+const COUNT_TIMEOUT: Duration = Duration::from_millis(800);
 
-/// Finds only the checkpoint. An index without our settings rejects this filter and so the whole
-/// call.
-const CHECKPOINT_FILTER: &str = "row NOT EXISTS";
+/// Bounds the orders before a page by relevance, because the server returns them too: some 12 MB.
+const MAX_OFFSET: usize = 100_000;
 
-/// The answers to all searches of a call.
-#[derive(Debug, Deserialize)]
-struct Answers {
-    results: Vec<Found>,
-}
-
-/// The answer to one search.
+/// The answer to a call.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Found {
-    hits: Vec<Value>,
-    estimated_total_hits: Option<u64>,
-    facet_distribution: Option<HashMap<String, BTreeMap<String, u64>>>,
+    hits: Vec<Map<String, Value>>,
+    estimated_total_hits: u64,
+    processing_time_ms: u64,
     #[serde(default)]
-    degraded: bool,
+    facets_by_index: HashMap<String, FoundFacets>,
 }
 
-impl Found {
-    fn hits<T: DeserializeOwned>(&mut self) -> Result<Vec<T>, Error> {
-        let hits = std::mem::take(&mut self.hits).into_iter();
-        let hits = hits.map(serde_json::from_value);
-        hits.collect::<Result<_, _>>().map_err(Error::failed)
-    }
-}
+/// The counts of the values of each field.
+type Distribution = HashMap<String, BTreeMap<String, u64>>;
 
-/// A hit as the server sends it.
 #[derive(Debug, Deserialize)]
-struct FoundHit {
-    row: Row,
-    /// The numbers of the sort field.
-    #[serde(flatten)]
-    numbers: HashMap<String, i64>,
+struct FoundFacets {
+    distribution: Distribution,
 }
 
-/// The answers of a call, with the checkpoint before and after them.
-struct Searched {
-    found: Vec<Found>,
-    before: Option<StoredCheckpoint>,
-    after: Option<StoredCheckpoint>,
-}
-
-impl Searched {
-    /// Returns whether the index, its owner and its epoch stayed the same during the call.
-    fn is_of_one_index(&self) -> bool {
-        let held = |stored: &Option<StoredCheckpoint>| {
-            let stored = stored.clone()?;
-            Some((stored.created, stored.epoch, stored.owner))
-        };
-        held(&self.before) == held(&self.after)
-    }
-
-    /// Returns the older of the two checkpoints; `None` if the index or its owner changed during
-    /// the call.
-    fn checkpoint(&self) -> Result<Option<IndexCheckpoint>, Error> {
-        let (Some(before), Some(after)) = (&self.before, &self.after) else {
-            return Ok(None);
-        };
-        let (Some(before), Some(after)) = (before.checkpoint()?, after.checkpoint()?) else {
-            return Ok(None);
-        };
-        // A lower `answers` afterwards means that the index was restored from an older copy.
-        let oldest = if after.answers < before.answers {
-            after
-        } else {
-            before
-        };
-        Ok(self.is_of_one_index().then_some(oldest))
-    }
+/// The orders that a call found, and their number.
+#[derive(Debug)]
+struct FoundOrders {
+    hits: Vec<(Row, Map<String, Value>)>,
+    /// The number of all matches, also of a search that was cut off.
+    total: u64,
+    distribution: Distribution,
+    /// Whether the server may have cut a search off, and returned the rest of the matches in any order.
+    /// The server does not say so, but a call without a cut ends before.
+    is_cut_off: bool,
+    checkpoint: Option<IndexCheckpoint>,
 }
 
 impl MeilisearchIndex {
     /// Answers a search.
+    ///
+    /// A second call counts in two cases: for facets, which may take longer than the hits, and for a
+    /// later page of a sort, whose filter excludes the earlier hits.
     pub(super) async fn hits(&self, request: SearchRequest) -> Result<Hits, Error> {
         let (limit, facets) = (request.limit, request.facets.clone());
-        // The filter of a later page excludes the earlier hits, so a second search counts all
-        // matches.
-        let counted = request.sort.and(request.after).map(|_| SearchRequest {
-            after: None,
-            limit: 0,
-            ..request.clone()
-        });
+        let is_later = request.sort.is_some() && request.after.is_some();
+        let counting = (is_later || !facets.is_empty()).then(|| Query::counting(request.clone()));
         let query = Query::from(request);
-        let counting = counted.map(Query::from);
-        let queries: Vec<_> = [&query].into_iter().chain(&counting).collect();
-        let mut searched = self.search_all(&queries).await?;
-        for _ in 1..MAX_ATTEMPTS {
-            if searched.is_of_one_index() {
-                break;
-            }
-            searched = self.search_all(&queries).await?;
+        if query.offset() > MAX_OFFSET {
+            return Err(Error::TooSlow);
         }
-        let checkpoint = searched.checkpoint()?;
-        let mut found = searched.found.into_iter();
-        let mut page = found.next().ok_or_else(unanswered)?;
-        let mut hits: Vec<FoundHit> = page.hits()?;
-        let degraded = page.degraded || query.words() > MAX_WORDS;
-        let counted = if counting.is_some() {
-            found.next().ok_or_else(unanswered)?
-        } else {
-            page
-        };
-        let more = hits.len() > limit;
-        hits.truncate(limit);
-        let hits = hits.iter().enumerate().map(|(index, hit)| {
-            let cursor = query.behind(index, &hit.numbers, hit.row);
-            Hit {
-                row: hit.row,
-                cursor,
+        let counted = async {
+            match &counting {
+                Some(counting) => timeout(COUNT_TIMEOUT, self.find(counting)).await.ok(),
+                None => None,
             }
+            .transpose()
+        };
+        let (page, counted) = tokio::try_join!(self.find(&query), counted)?;
+        let is_uncounted = counting.is_some() && counted.is_none();
+        let counts = counted.as_ref().unwrap_or(&page);
+        let hits = page.hits.iter().skip(query.offset()).take(limit);
+        let hits = hits.enumerate().map(|(index, (row, hit))| Hit {
+            row: *row,
+            cursor: query.behind(index, hit, *row),
         });
-        let hits = hits.collect();
-        let distribution = counted.facet_distribution.unwrap_or_default();
         Ok(Hits {
-            hits,
-            more,
-            total: counted.estimated_total_hits.unwrap_or(0),
+            hits: hits.collect(),
+            more: page.hits.len() > query.offset() + limit,
+            total: counts.total,
             facets: facets
                 .into_iter()
-                .map(|field| facet(field, &distribution))
+                .map(|field| facet(field, &counts.distribution))
                 .collect(),
-            degraded,
-            checkpoint,
+            degraded: is_uncounted || page.is_cut_off || query.words() > MAX_WORDS,
+            checkpoint: page.checkpoint,
         })
     }
 
-    /// Runs all searches in one call; the server runs them in sequence.
-    async fn search_all(&self, queries: &[&Query]) -> Result<Searched, Error> {
-        let (client, uid) = (&self.server.client, &*self.uid);
-        let index = client.index(uid);
-        let mut checkpoint = SearchQuery::new(&index);
-        checkpoint.with_filter(CHECKPOINT_FILTER).with_limit(1);
-        let checkpoint = in_index(uid, &checkpoint)?;
-        let mut all = vec![checkpoint.clone()];
-        for query in queries {
-            all.push(query.with(client, uid, |query| in_index(uid, query))?);
-        }
-        all.push(checkpoint);
+    async fn find(&self, query: &Query) -> Result<FoundOrders, Error> {
         let url = format!("{}/multi-search", self.server.url);
-        let body = serde_json::json!({ "queries": all });
+        let body = query.body(&self.uid);
         let post = Method::<(), _>::Post { query: (), body };
-        let answers = self.server.searches.request(&url, post, 200).await;
-        let Answers { results } = answers.map_err(failed)?;
-        let mut results = results.into_iter();
-        let mut before = results.next().ok_or_else(unanswered)?;
-        let mut after = results.next_back().ok_or_else(unanswered)?;
-        Ok(Searched {
-            found: results.collect(),
-            before: before.hits()?.pop(),
-            after: after.hits()?.pop(),
+        let found = self.server.searches.request(&url, post, 200).await;
+        let mut found: Found = found.map_err(failed)?;
+        let facets = found.facets_by_index.remove(&self.uid);
+        let (mut hits, mut checkpoint) = (Vec::new(), None);
+        for hit in found.hits {
+            match hit.get("row").and_then(Value::as_u64) {
+                Some(row) => hits.push((Row(row), hit)),
+                None => checkpoint = Some(hit),
+            }
+        }
+        let others = u64::from(checkpoint.is_some());
+        let total = found.estimated_total_hits.saturating_sub(others);
+        let stored: Option<StoredCheckpoint> = checkpoint
+            .map(|hit| serde_json::from_value(Value::Object(hit)))
+            .transpose()
+            .map_err(Error::failed)?;
+        Ok(FoundOrders {
+            hits,
+            total,
+            distribution: facets.map(|it| it.distribution).unwrap_or_default(),
+            is_cut_off: found.processing_time_ms >= SEARCH_CUTOFF_MILLIS,
+            checkpoint: stored.map_or(Ok(None), |stored| stored.checkpoint())?,
         })
     }
 }
 
-fn unanswered() -> Error {
-    Error::failed("the server answers fewer searches than it was asked")
-}
-
-/// Builds one search of a call of several.
-fn in_index(uid: &str, query: &SearchQuery<'_, Http>) -> Result<Value, Error> {
-    let mut query = serde_json::to_value(query).map_err(Error::failed)?;
-    query["indexUid"] = uid.into();
-    Ok(query)
-}
-
-fn facet(field: FacetField, distribution: &HashMap<String, BTreeMap<String, u64>>) -> Facet {
+fn facet(field: FacetField, distribution: &Distribution) -> Facet {
     let counts = distribution.get(query::facet(field));
     let counts = counts.into_iter().flatten().map(|(value, &count)| {
         let value = match field {
@@ -211,4 +150,26 @@ fn facet(field: FacetField, distribution: &HashMap<String, BTreeMap<String, u64>
         (value, count)
     });
     search::facet(field, counts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tasks::tests::answering;
+    use crate::search::contract_suite::everything;
+
+    async fn degraded(body: &'static str) -> bool {
+        let index = answering(body).await;
+        index.hits(everything()).await.unwrap().degraded
+    }
+
+    #[tokio::test]
+    async fn a_search_that_may_have_been_cut_off_is_degraded() {
+        let answers = [
+            r#"{"hits":[],"estimatedTotalHits":0,"processingTimeMs":499}"#,
+            r#"{"hits":[],"estimatedTotalHits":0,"processingTimeMs":500}"#,
+        ];
+        for (answer, expected) in answers.into_iter().zip([false, true]) {
+            assert_eq!(degraded(answer).await, expected, "{answer}");
+        }
+    }
 }

@@ -7,7 +7,10 @@ use meilisearch_sdk::{
     errors::Error,
     request::{HttpClient, Method, parse_response},
 };
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{
+    RequestBuilder,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue},
+};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// Bounds the time to connect, within the timeout of the whole call.
@@ -34,6 +37,29 @@ impl Http {
             .build();
         client.map(Self).map_err(other)
     }
+
+    /// Posts a body of JSON, which the SDK's own calls would copy.
+    pub(super) async fn post<Output: DeserializeOwned + 'static>(
+        &self,
+        url: &str,
+        body: Vec<u8>,
+        expected_status_code: u16,
+    ) -> Result<Output, Error> {
+        let request = self.0.post(url).header(CONTENT_TYPE, "application/json");
+        answer(request.body(body), url, expected_status_code).await
+    }
+}
+
+async fn answer<Output: DeserializeOwned + 'static>(
+    request: RequestBuilder,
+    url: &str,
+    expected_status_code: u16,
+) -> Result<Output, Error> {
+    let response = request.send().await.map_err(failed)?;
+    let status = response.status().as_u16();
+    let body = response.bytes().await.map_err(failed)?;
+    let body = String::from_utf8_lossy(&body);
+    parse_response(status, expected_status_code, &body, url.to_owned())
 }
 
 fn other(error: impl std::error::Error + Send + Sync + 'static) -> Error {
@@ -82,10 +108,6 @@ impl HttpClient for Http {
             body.read_to_end(&mut bytes).await.map_err(other)?;
             request = request.header(CONTENT_TYPE, content_type).body(bytes);
         }
-        let response = request.send().await.map_err(failed)?;
-        let status = response.status().as_u16();
-        let body = response.bytes().await.map_err(failed)?;
-        let body = String::from_utf8_lossy(&body);
-        parse_response(status, expected_status_code, &body, url.to_owned())
+        answer(request, url, expected_status_code).await
     }
 }

@@ -11,6 +11,7 @@ use meilisearch_sdk::{
     client::Client,
     errors::{Error as SdkError, ErrorCode},
     request::{HttpClient as _, Method},
+    task_info::TaskInfo,
 };
 use serde::Deserialize;
 
@@ -19,7 +20,7 @@ use super::{
     http::Http,
     ownership::Ownership,
     settings,
-    stored::{CHECKPOINT_KEY, Entry, StoredCheckpoint},
+    stored::{self, CHECKPOINT_KEY, Entry, StoredCheckpoint},
     tasks::{self, TaskFailure},
 };
 use crate::search::{Applied, Error, IndexCheckpoint};
@@ -209,11 +210,18 @@ impl MeilisearchIndex {
     /// Sends a task, which must be the first of this index after the last one of this process.
     pub(super) async fn submit(&self, entries: &[Entry], position: u64) -> Result<Applied, Error> {
         let primary_key = self.primary_key()?;
-        let documents: Vec<_> = entries.iter().map(|it| it.keyed(&primary_key)).collect();
-        let index = self.server.client.index(&self.uid);
-        let accepted = index.add_or_replace(&documents, Some(&primary_key)).await;
+        let body = stored::encode(entries, &primary_key)?;
+        let (server, uid) = (self.server.clone(), self.uid.clone());
+        let url = format!(
+            "{}/indexes/{uid}/documents?primaryKey={primary_key}",
+            server.url
+        );
+        let accepted: Result<TaskInfo, _> = server.writes.post(&url, body, 202).await;
         let task = match accepted {
             Ok(task) => task.task_uid,
+            Err(SdkError::Meilisearch(error)) if error.error_code == ErrorCode::PayloadTooLarge => {
+                return Err(Error::TooLarge(error.error_message));
+            }
             Err(error @ SdkError::Meilisearch(_)) => return Err(failed(error)),
             Err(error) => {
                 // The server may have accepted the task and may still run it.
@@ -222,7 +230,6 @@ impl MeilisearchIndex {
             }
         };
         let previous = self.ownership(|ownership| ownership.last.replace(task));
-        let (server, uid) = (self.server.clone(), self.uid.clone());
         let ownership = Arc::clone(&self.ownership);
         Ok(async move {
             let failure = match server.wait_for_write(&uid, previous, task).await {

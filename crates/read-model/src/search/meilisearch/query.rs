@@ -1,27 +1,44 @@
 //! Translates a request into a search of Meilisearch.
 
-use std::collections::HashMap;
-
-use meilisearch_sdk::{
-    client::Client,
-    search::{MatchingStrategies, SearchQuery, Selectors},
-};
+use serde_json::{Map, Value, json};
 
 use super::{
     document::{halves, key},
-    http::Http,
     settings::LOCALES,
+    stored::{CHECKPOINT_FIELD, CHECKPOINT_WORD},
 };
 use crate::{
     Row,
     request::{Bound, Cursor, FacetField, OrderFilter, Sort, SortField},
-    search::{SearchRequest, tokens},
+    search::{
+        SearchRequest,
+        tokens::{self, MAX_GROUPS, Segment},
+    },
 };
+
+/// Finds only the checkpoint. An index without our settings rejects this filter and so the whole
+/// call.
+const CHECKPOINT_FILTER: &str = "row NOT EXISTS";
+
+/// The number of words that Meilisearch itself searches as one, without the spaces between them.
+const MAX_JOINED_WORDS: usize = 3;
+
+/// Bounds a word without a digit that may be a group of a code, in characters.
+const MAX_GROUP_CHARS: usize = 3;
+
+/// The weights of an order with exactly the searched id, and of one whose id or tracking number is in
+/// the text. They multiply scores between 0 and 1, of which no match has less than 0.001.
+const ID_WEIGHT: u32 = 1_000_000;
+const CODE_WEIGHT: u32 = 1_000;
 
 /// A search in the form that the server receives.
 pub(super) struct Query {
-    words: Vec<String>,
+    /// The texts of which one must match: the words, and the words with the groups of a code joined.
+    texts: Vec<String>,
+    words: usize,
     filter: String,
+    /// Further conditions, each with the weight of the orders that meet it.
+    exact: Vec<(String, u32)>,
     sort: Option<Sort>,
     facets: Vec<&'static str>,
     offset: usize,
@@ -50,15 +67,10 @@ pub(super) fn facet(field: FacetField) -> &'static str {
 
 impl From<SearchRequest> for Query {
     fn from(request: SearchRequest) -> Self {
-        // The first page, and pages by score, count all matches. A later page of a sort excludes
-        // earlier hits, so another search counts.
-        let counts = request.after.is_none() || request.sort.is_none();
-        let words: Vec<_> = tokens::texts(&request.query);
+        let words = tokens::segments(&request.query);
         let mut conditions = conditions(&request.filter);
-        if words.is_empty() {
-            // Without words every document matches, including the checkpoint, which has no row.
-            let is_blank = request.query.trim().is_empty();
-            conditions.push(if is_blank { "row >= 0" } else { "row < 0" }.to_owned());
+        if words.is_empty() && !request.query.trim().is_empty() {
+            conditions.push("row < 0".to_owned());
         }
         let (mut offset, mut newest) = (0, request.newest);
         match (request.sort, request.after) {
@@ -69,17 +81,18 @@ impl From<SearchRequest> for Query {
             }
             (Some(sort), Some(after)) => conditions.push(behind(sort, after)),
         }
-        if newest < u64::MAX {
-            conditions.push(format!("row <= {newest}"));
-        }
+        // The checkpoint has no row.
+        conditions.push(format!("row <= {newest}"));
         Self {
-            words,
+            texts: texts(&words),
+            words: words.len(),
             filter: conditions.join(" AND "),
-            sort: request.sort,
-            facets: match counts {
-                true => request.facets.iter().map(|field| facet(*field)).collect(),
-                false => Vec::new(),
+            exact: match request.sort {
+                None => exact(&request.query, &words),
+                Some(_) => Vec::new(),
             },
+            sort: request.sort,
+            facets: Vec::new(),
             offset,
             limit: request.limit,
             newest,
@@ -87,55 +100,134 @@ impl From<SearchRequest> for Query {
     }
 }
 
+/// Returns the texts to search for these words: as they are, and if that differs, with the groups of a
+/// code joined.
+///
+/// Meilisearch splits a word that begins with a digit if a word of a dense script is before it. So the
+/// second text then has the dense words last.
+fn texts(words: &[Segment]) -> Vec<String> {
+    let has_digit = |word: &Segment| word.text.bytes().any(|byte| byte.is_ascii_digit());
+    let is_group = |word: &Segment| {
+        let is_short = word.text.chars().count() <= MAX_GROUP_CHARS;
+        !word.is_dense && (is_short || has_digit(word))
+    };
+    let mut joined: Vec<Segment> = Vec::new();
+    for run in words.chunk_by(|one, next| is_group(one) && is_group(next)) {
+        let is_code = (MAX_JOINED_WORDS + 1..=MAX_GROUPS).contains(&run.len());
+        match tokens::code(run, 0..run.len()).filter(|_| is_code && run.iter().any(has_digit)) {
+            Some(text) => joined.push(Segment {
+                text,
+                ..Segment::default()
+            }),
+            None => joined.extend_from_slice(run),
+        }
+    }
+    let is_split = |pair: &[Segment]| {
+        let begins_with_digit = pair[1]
+            .text
+            .starts_with(|first: char| first.is_ascii_digit());
+        pair[0].is_dense && !pair[1].is_dense && begins_with_digit
+    };
+    if joined.windows(2).any(is_split) {
+        joined.sort_by_key(|word| word.is_dense);
+    }
+    let mut texts = [words, &joined].map(text).to_vec();
+    texts.dedup();
+    texts
+}
+
+fn text(words: &[Segment]) -> String {
+    let texts: Vec<_> = words.iter().map(|word| &*word.text).collect();
+    texts.join(" ")
+}
+
+/// Returns the conditions of the orders that come first, with their weights.
+fn exact(text: &str, words: &[Segment]) -> Vec<(String, u32)> {
+    if words.is_empty() {
+        return Vec::new();
+    }
+    let codes: Vec<_> = tokens::codes(words).iter().map(|it| quoted(it)).collect();
+    let id = quoted(&key(text.trim()));
+    vec![
+        (format!("order = {id}"), ID_WEIGHT),
+        (format!("codes IN [{}]", codes.join(", ")), CODE_WEIGHT),
+    ]
+}
+
 impl Query {
-    /// Builds the search in an index and passes it to `ask`. The search requests one hit more than
-    /// the page holds, to know whether more follow.
-    pub(super) fn with<T>(
-        &self,
-        client: &Client<Http>,
-        uid: &str,
-        ask: impl FnOnce(&SearchQuery<'_, Http>) -> T,
-    ) -> T {
-        let index = client.index(uid);
-        let words = self.words.join(" ");
-        let sort = self.sort.map(order).unwrap_or_default();
-        let sort: Vec<_> = sort.iter().map(String::as_str).collect();
-        let numbers = self.sort.map(halves_of);
-        let shown: Vec<_> = numbers
-            .iter()
-            .flatten()
-            .map(String::as_str)
-            .chain(["row"])
-            .collect();
-        let mut query = SearchQuery::new(&index);
-        query
-            .with_query(&words)
-            .with_matching_strategy(MatchingStrategies::ALL)
-            .with_locales(&LOCALES)
-            .with_attributes_to_retrieve(Selectors::Some(&shown))
-            .with_offset(self.offset)
-            .with_limit(self.limit.saturating_add(1));
-        if !self.filter.is_empty() {
-            query.with_filter(&self.filter);
+    /// Creates the search that counts the matches of a request over all pages, and their facets.
+    pub(super) fn counting(request: SearchRequest) -> Self {
+        let facets = request.facets.iter().map(|field| facet(*field)).collect();
+        let request = SearchRequest {
+            // By relevance, the page's cursor has the newest row of the first page.
+            after: request.after.filter(|_| request.sort.is_none()),
+            limit: 0,
+            ..request
+        };
+        Self {
+            facets,
+            // The orders that come first are among the matches.
+            exact: Vec::new(),
+            offset: 0,
+            ..Self::from(request)
         }
-        if !sort.is_empty() {
-            query.with_sort(&sort);
+    }
+
+    /// Returns the body of the call. The server runs all its searches on one state of the index, and
+    /// merges their hits: first the checkpoint, then the orders, each once. The call requests one order
+    /// more than the page holds, to know whether more follow.
+    pub(super) fn body(&self, uid: &str) -> Value {
+        let mut sort = vec![format!("{CHECKPOINT_FIELD}:asc")];
+        sort.extend(self.sort.map(order).unwrap_or_default());
+        let numbers = self.sort.map(halves_of).into_iter().flatten();
+        let shown: Vec<_> = numbers.chain(["row".to_owned()]).collect();
+        let search = |text: &str, filter: &str, weight: u32| {
+            json!({
+                "indexUid": uid,
+                "q": text,
+                "filter": filter,
+                "sort": sort,
+                "matchingStrategy": "all",
+                "locales": LOCALES,
+                "attributesToRetrieve": shown,
+                "federationOptions": { "weight": weight },
+            })
+        };
+        // The server merges only searches that all have words, or all have none.
+        let word = if self.words == 0 { "" } else { CHECKPOINT_WORD };
+        let mut checkpoint = search(word, CHECKPOINT_FILTER, 1);
+        checkpoint["attributesToRetrieve"] = json!(["*"]);
+        let mut searches = vec![checkpoint];
+        for text in &self.texts {
+            for (condition, weight) in &self.exact {
+                let filter = format!("{} AND {condition}", self.filter);
+                searches.push(search(text, &filter, *weight));
+            }
+            searches.push(search(text, &self.filter, 1));
         }
+        // The checkpoint is before the first page, so each page is read from there on.
+        let limit = 1 + self.offset.saturating_add(self.limit).saturating_add(1);
+        let mut federation = json!({ "limit": limit });
         if !self.facets.is_empty() {
-            query.with_facets(Selectors::Some(&self.facets));
+            federation["facetsByIndex"] = json!({ uid: self.facets });
         }
-        ask(&query)
+        json!({ "federation": federation, "queries": searches })
     }
 
     /// Returns the number of words in the query.
     pub(super) fn words(&self) -> usize {
-        self.words.len()
+        self.words
+    }
+
+    /// Returns the number of orders before the page.
+    pub(super) fn offset(&self) -> usize {
+        self.offset
     }
 
     /// Returns the cursor of a page that ends with this hit: the order's number and row. By
     /// relevance, it is the number of hits so far and the newest row of the first page.
-    pub(super) fn behind(&self, index: usize, numbers: &HashMap<String, i64>, row: Row) -> Cursor {
-        let number = |name: &String| numbers.get(name).copied().unwrap_or(0);
+    pub(super) fn behind(&self, index: usize, hit: &Map<String, Value>, row: Row) -> Cursor {
+        let number = |name: &String| hit.get(name).and_then(Value::as_i64).unwrap_or(0);
         match self.sort.map(halves_of) {
             Some([high, low]) => Cursor {
                 key: number(&high) << 32 | number(&low),

@@ -7,34 +7,38 @@ use meilisearch_sdk::settings::{
     Settings, TypoToleranceSettings,
 };
 
+use super::stored::CHECKPOINT_FIELD;
 use crate::{digest::digest64, projection::SCHEMA, request::MAX_FACET_VALUES};
 
 /// The version of the documents in the index. Raise it with every change of [`super::document`], so
 /// that every index is rebuilt.
-const MAPPING_VERSION: u32 = 2;
+const MAPPING_VERSION: u32 = 3;
 
 /// Bounds a search in the server, in milliseconds, after which it returns a degraded result. The
 /// bound is below the timeout of a search, so that a slow search still has an answer.
-const SEARCH_CUTOFF_MILLIS: u64 = 500;
+pub(super) const SEARCH_CUTOFF_MILLIS: u64 = 500;
 
 /// Bounds the hits that pages can reach. The bound exceeds any number of orders; the server's
 /// default is 1,000.
 const MAX_TOTAL_HITS: usize = u32::MAX as usize;
 
-/// The fields that are searched by words. A match in an earlier field ranks higher.
-const SEARCHABLE_FIELDS: [&str; 5] = [
+/// The fields that are searched by words. A match in an earlier field ranks higher. Only the
+/// checkpoint has the last one.
+const SEARCHABLE_FIELDS: [&str; 6] = [
     "order_id",
     "tracking_number",
     "customer_name",
     "product_names",
     "shipping_address",
+    CHECKPOINT_FIELD,
 ];
 
 /// The fields of [`SEARCHABLE_FIELDS`] that hold ids, and so tolerate no typos.
 const ID_FIELDS: [&str; 2] = ["order_id", "tracking_number"];
 
-const FILTERABLE_FIELDS: [&str; 12] = [
+const FILTERABLE_FIELDS: [&str; 13] = [
     "row",
+    "codes",
     "order",
     "customer",
     "status",
@@ -48,7 +52,8 @@ const FILTERABLE_FIELDS: [&str; 12] = [
     "total_low",
 ];
 
-const SORTABLE_FIELDS: [&str; 7] = [
+const SORTABLE_FIELDS: [&str; 8] = [
+    CHECKPOINT_FIELD,
     "row",
     "created_high",
     "created_low",

@@ -158,7 +158,7 @@ fn ended(task: Task) -> Option<Result<(), Error>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::TcpListener,
@@ -167,7 +167,7 @@ mod tests {
     use super::{super::MeilisearchIndex, *};
 
     /// Starts a server that gives one answer to every call.
-    async fn answering(body: &'static str) -> ServerClient {
+    pub(in super::super) async fn answering(body: &'static str) -> MeilisearchIndex {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move {
@@ -182,13 +182,11 @@ mod tests {
                 let _ = stream.write_all(answer.as_bytes()).await;
             }
         });
-        MeilisearchIndex::new(&format!("http://{address}"), None, "orders")
-            .unwrap()
-            .server
+        MeilisearchIndex::new(&format!("http://{address}"), None, "orders").unwrap()
     }
 
     async fn outcome(body: &'static str) -> String {
-        let server = answering(body).await;
+        let server = answering(body).await.server;
         match server.wait_for_write("orders", Some(5), 7).await {
             Ok(()) => "done".to_owned(),
             Err(TaskFailure::Failed(error)) => error.to_string(),

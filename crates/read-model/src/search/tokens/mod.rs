@@ -8,7 +8,13 @@
 mod fold;
 mod hangul;
 
-use std::ops::Range;
+use std::{collections::BTreeSet, ops::Range};
+
+/// Bounds the groups of an id or code that is written with spaces.
+pub(super) const MAX_GROUPS: usize = 12;
+
+/// Bounds an id or code without its separators, in bytes.
+const MAX_CODE_BYTES: usize = 128;
 
 /// A part of a text in its folded form: a word, or a part of one in one kind of script.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -62,6 +68,21 @@ pub(super) fn joined(segments: &[Segment]) -> Segment {
         whole.is_dense = segment.is_dense;
     }
     whole
+}
+
+/// Returns every code that words of a text may form: each run of up to [`MAX_GROUPS`] words, joined.
+pub(super) fn codes(words: &[Segment]) -> BTreeSet<String> {
+    let groups =
+        (0..words.len()).flat_map(|start| (1..=MAX_GROUPS).map(move |count| start..start + count));
+    groups.filter_map(|groups| code(words, groups)).collect()
+}
+
+/// Returns the code that these words form without separators.
+pub(super) fn code(words: &[Segment], groups: Range<usize>) -> Option<String> {
+    let groups = words.get(groups)?;
+    let code: String = groups.iter().map(|word| word.text.as_str()).collect();
+    let is_code = code.len() <= MAX_CODE_BYTES && groups.iter().all(|word| !word.is_dense);
+    is_code.then_some(code)
 }
 
 /// A text that is being split.
