@@ -52,6 +52,9 @@ impl Queries {
         if let Some(cursor) = next {
             response.next_page_token = token::write(fingerprint, cursor);
         }
+        if request.highlights {
+            response = self.highlights.add(request.query, response).await?;
+        }
         Ok(response)
     }
 

@@ -1,8 +1,10 @@
 //! Free-text search: the [`Engine`] trait, the [`embedded`] engine, and [`meilisearch`].
+//! [`highlights()`] finds the words of a query in the orders found, for both engines.
 
 #[cfg(test)]
 mod contract_suite;
 pub mod embedded;
+mod highlights;
 pub mod meilisearch;
 mod tokens;
 
@@ -13,6 +15,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use wire::ResumeToken;
 
+pub use self::highlights::{MAX_HIGHLIGHTS, highlights};
 use crate::{
     Row,
     generations::NextGeneration,

@@ -1,7 +1,6 @@
 //! Matches the words of a query, and scores the matches.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 use std::sync::Arc;
 
 use tantivy::Term;
@@ -11,10 +10,11 @@ use tantivy::query::{
 };
 use tantivy::schema::IndexRecordOption;
 
-use super::analyzer::{WHOLE, WINDOW_CHARS};
+use super::analyzer::WHOLE;
 use super::schema::{Fields, TextField};
 use super::stop::Stop;
 use super::terms::TermsQuery;
+use crate::search::tokens::forms::{MAX_GROUPS, code, code_parts, groups_with, typos, windows};
 use crate::search::tokens::{self, Segment};
 
 // The score of an order is the sum of these, so that the parts of the rank follow each other: how
@@ -34,16 +34,6 @@ const NEIGHBOURS_SCORE: f32 = 256.0;
 /// Exceeds the score of 40 words, so that the order of an id comes first. An order has it once for a
 /// spelling of its id or tracking number, and twice for its exact order id.
 const ID_SCORE: f32 = 2_097_152.0;
-
-/// Bounds the length, in characters, of words that are searched with typos, because the cost grows
-/// with the length.
-const MAX_TYPO_WORD_CHARS: usize = 64;
-
-/// Bounds the groups of an id or code that is written with spaces.
-const MAX_GROUPS: usize = 12;
-
-/// Bounds an id or code without its separators, in bytes.
-const MAX_CODE_BYTES: usize = 128;
 
 /// Bounds the terms that may end a phrase, so that a short beginning costs no more.
 const MAX_ENDINGS: u32 = 1_000;
@@ -181,7 +171,7 @@ impl Matching<'_> {
                 }
                 [first, second] => {
                     let at = if first.is_dense {
-                        first.starts.len()
+                        first.letters.len()
                     } else {
                         1
                     };
@@ -234,57 +224,4 @@ fn all(queries: impl IntoIterator<Item = TermsQuery>) -> BooleanQuery {
         .into_iter()
         .map(|query| -> Scored { Box::new(query) });
     BooleanQuery::intersection(boxed.collect())
-}
-
-/// Returns parts of a dense word that each begin a term. The last syllable that is shown while Hangul
-/// is typed may hold the first letter of the next one, so a part has one character less than a term.
-fn windows(word: &Segment) -> impl Iterator<Item = &str> {
-    let length = WINDOW_CHARS - 1;
-    let last = word.starts.len().saturating_sub(length);
-    let starts = (0..last).step_by(length.div_ceil(2)).chain([last]);
-    starts.map(move |start| word.part(start..start + length))
-}
-
-/// Returns the beginnings of codes in which the word at `index` may be one group of several: each
-/// shortest one with this word. An order with a longer one has these too.
-fn groups_with(words: &[Segment], index: usize) -> Vec<String> {
-    let first = (index + 1).saturating_sub(MAX_GROUPS);
-    let groups = (first..=index).filter_map(|start| code(words, start..index.max(start + 1) + 1));
-    groups
-        .filter(|code| code.bytes().any(|byte| byte.is_ascii_digit()))
-        .collect()
-}
-
-/// Returns the code that these words form without separators.
-fn code(words: &[Segment], groups: Range<usize>) -> Option<String> {
-    let groups = words.get(groups)?;
-    let code: String = groups.iter().map(|word| word.text.as_str()).collect();
-    let is_code = code.len() <= MAX_CODE_BYTES && groups.iter().all(|word| !word.is_dense);
-    is_code.then_some(code)
-}
-
-/// Splits a word between letters and digits.
-fn code_parts(word: &str) -> Vec<&str> {
-    let mut parts = Vec::new();
-    let mut rest = word;
-    while let Some(first) = rest.bytes().next() {
-        let is_digit = first.is_ascii_digit();
-        let end = rest.find(|next: char| next.is_ascii_digit() != is_digit);
-        let (part, after) = rest.split_at(end.unwrap_or(rest.len()));
-        parts.push(part);
-        rest = after;
-    }
-    parts
-}
-
-/// Returns the number of tolerated typos: added, omitted, replaced or transposed letters.
-fn typos(word: &str) -> u8 {
-    if word.chars().any(char::is_numeric) {
-        return 0;
-    }
-    match word.chars().count() {
-        5..9 => 1,
-        9..=MAX_TYPO_WORD_CHARS => 2,
-        _ => 0,
-    }
 }
