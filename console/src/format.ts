@@ -14,11 +14,6 @@ export function money(of: Money | undefined): string {
   return `${sign}${digits}.${places.padEnd(2, "0")}`;
 }
 
-/** Shortens a generated id in its middle: such ids begin alike, and differ at their end. */
-export function shortId(id: string): string {
-  return id.length > 18 ? `${id.slice(0, 4)}…${id.slice(-10)}` : id;
-}
-
 export function count(of: bigint | number): string {
   return of.toLocaleString(language.get());
 }

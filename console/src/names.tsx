@@ -297,7 +297,7 @@ function OrdersOf({ kind, id }: { kind: Kind; id: string }) {
       <h2>
         {text.names.orders} <Link href={`/orders?${key}`}>{text.names.all}</Link>
       </h2>
-      <OrderTable pages={pages} view={view} query="" isFiltered />
+      <OrderTable pages={pages} view={view} isFiltered />
     </section>
   );
 }

@@ -5,7 +5,8 @@ import { errorOf, isLost, mayPass, persist } from "./api.js";
 import type { OrderlogError } from "./client/errors.js";
 import { type OrderStatus } from "./client/gen/orders/v1/order_pb.js";
 import { onChange } from "./live/live.js";
-import { matches, nameOf } from "./orders/search.js";
+import { type Span, split } from "./orders/highlights.js";
+import { nameOf } from "./orders/search.js";
 import { useText } from "./preferences.js";
 
 /** The least time between two reads of the same thing. */
@@ -21,8 +22,8 @@ export function StatusMark({ status, isPending }: { status: OrderStatus; isPendi
   );
 }
 
-export function Highlighted({ text, query }: { text: string; query: string }) {
-  return matches(text, query).map((part, index) =>
+export function Highlighted({ text, spans }: { text: string; spans: Span[] }) {
+  return split(text, spans).map((part, index) =>
     part.isMatch ? <mark key={index}>{part.text}</mark> : <span key={index}>{part.text}</span>,
   );
 }

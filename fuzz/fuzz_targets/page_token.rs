@@ -56,6 +56,7 @@ fn goes_on_and_only_there(request: &SearchOrdersRequest, cursor: Cursor) {
         page_size: request.page_size.wrapping_add(1),
         min_position: request.min_position.wrapping_add(1),
         max_wait: None,
+        highlights: !request.highlights,
         ..request.clone()
     };
     assert_eq!(

@@ -61,6 +61,34 @@ test("Korean text is found and shown, and the address bar holds the search", ski
   assert.equal(await row(page, "bob").count(), 0);
 });
 
+test("the list marks the places that the server found", skip, async (t) => {
+  const { gate, browser, orderlog } = await setUp(t);
+  for (const [customerId, name] of [
+    ["ann", "🎉 Groß & Söhne"],
+    ["bob", "Bob"],
+  ]) {
+    await orderlog.execute(create(RegisterCustomerRequestSchema, { customerId, name }));
+  }
+  await orderlog.execute(order("0190a5b2-7c1e-7000-8000-abcdef012345"));
+  await orderlog.execute(order("o-2", "bob"));
+  const shipped = shipping("o-2");
+  shipped.shippingAddress = "12 Harbour Street, Mu\u0308nster";
+  await orderlog.execute(shipped);
+  const page = await openPage(t, browser, `${gate.url}/orders`);
+  for (const [query, found, marks] of [
+    ["gross sohne", "Groß", "Groß|Söhne"],
+    ["0190a5b27c1e70008000abcdef012345", "Groß", "0190|cdef012345"],
+    ["harbor munst", "Bob", "Harbour|Mu\u0308nst"],
+  ] as const) {
+    await page.getByLabel("Search orders").fill(query);
+    await row(page, found).locator("mark").first().waitFor();
+    await until(async () => {
+      const texts = await page.locator(".window mark").allTextContents();
+      return texts.join("|") === marks;
+    });
+  }
+});
+
 test("the keyboard alone searches, opens and ships an order", skip, async (t) => {
   const { gate, browser, orderlog } = await setUp(t);
   await orderlog.execute(order("o-1"));

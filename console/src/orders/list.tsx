@@ -80,7 +80,6 @@ export function OrderList() {
           <OrderTable
             pages={pages}
             view={view}
-            query={query}
             isFiltered={query !== "" || hasFilters(params)}
           />
         </section>
@@ -148,7 +147,7 @@ function PendingOrders({ pages }: { pages: OrderPages }) {
     <div className="table creating" role="table" aria-label="pending">
       {creating.map((entry) => (
         <div key={entry.id} role="row" className="row pending">
-          <OrderCells order={created(entry)} query="" />
+          <OrderCells order={created(entry)} highlights={[]} />
         </div>
       ))}
     </div>

@@ -12,6 +12,7 @@ import type { OrderlogError } from "../client/errors.js";
 import type { Order } from "../client/gen/orders/v1/order_pb.js";
 import { learn } from "../known.js";
 import { Store } from "../store.js";
+import { type FoundOrder, renewed } from "./highlights.js";
 import type { SearchRequest } from "./search.js";
 
 const PAGE_SIZE = 100;
@@ -28,7 +29,7 @@ interface Page {
   start: number;
   length: number;
   /** `undefined` after other pages took its place. */
-  orders?: Order[];
+  orders?: FoundOrder[];
   next: string;
 }
 
@@ -71,14 +72,14 @@ export class OrderPages {
   }
 
   /** Returns the order at an index, if its page is here. */
-  at(index: number): Order | undefined {
+  at(index: number): FoundOrder | undefined {
     const page = this.#pageAt(index);
     return page?.orders?.[index - page.start];
   }
 
   /** Returns whether the order is among the rows that are here. */
   has(orderId: string): boolean {
-    return this.#pages.some((page) => page.orders?.some((order) => order.orderId === orderId));
+    return this.#pages.some((page) => page.orders?.some(({ order }) => order.orderId === orderId));
   }
 
   /** Says which rows are in view, and reads the pages that they need. */
@@ -93,10 +94,10 @@ export class OrderPages {
     const newer = new Map(orders.map((order) => [order.orderId, order]));
     let isHere = false;
     for (const page of this.#pages) {
-      page.orders = page.orders?.map((order) => {
-        const now = newer.get(order.orderId);
+      page.orders = page.orders?.map((found) => {
+        const now = newer.get(found.order.orderId);
         isHere ||= now !== undefined;
-        return now && now.position >= order.position ? now : order;
+        return now && now.position >= found.order.position ? renewed(found, now) : found;
       });
     }
     if (isHere) this.#publish({});
@@ -179,12 +180,16 @@ export class OrderPages {
         ...this.#request,
         pageSize: PAGE_SIZE,
         pageToken: page.token,
+        highlights: Boolean(this.#request.query),
         minPosition: this.#minPosition,
         maxWait: WAIT,
       },
       { signal: this.#stop.signal, timeoutMs: ANSWER_MS + 5_000 },
     );
-    page.orders = answer.orders;
+    page.orders = answer.orders.map((order, index) => ({
+      order,
+      highlights: answer.highlights[index]?.highlights ?? [],
+    }));
     learn(answer.orders);
     page.length = answer.orders.length;
     page.next = answer.nextPageToken;

@@ -84,36 +84,3 @@ function day(text: string | null, after: number) {
 function total(text: string | null) {
   return text && /^\d+(\.\d{1,4})?$/.test(text) ? money("", text) : undefined;
 }
-
-/** Finds the parts of a text that a search would match: words by their beginning. */
-export function matches(text: string, query: string): { text: string; isMatch: boolean }[] {
-  const words = fold(query)
-    .split(/[^\p{L}\p{N}]+/u)
-    .filter(Boolean)
-    .map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
-  if (words.length === 0) return [{ text, isMatch: false }];
-  const folded = fold(text);
-  // Folding must not move the characters, or the places would not fit.
-  if (folded.length !== text.length) return [{ text, isMatch: false }];
-  const isWide = /[\u3040-\u30ff\u3400-\u9fff]/;
-  const pattern = words.map((it) => (isWide.test(it) ? it : `(?<![\\p{L}\\p{N}])${it}`)).join("|");
-  const parts: { text: string; isMatch: boolean }[] = [];
-  let end = 0;
-  for (const found of folded.matchAll(new RegExp(pattern, "gu"))) {
-    if (found.index > end) parts.push({ text: text.slice(end, found.index), isMatch: false });
-    end = found.index + found[0].length;
-    parts.push({ text: text.slice(found.index, end), isMatch: true });
-  }
-  if (end < text.length) parts.push({ text: text.slice(end), isMatch: false });
-  return parts;
-}
-
-/** Removes case and accents, character by character. */
-function fold(text: string): string {
-  return Array.from(text.normalize("NFC"), (character) => {
-    const plain = /[\uac00-\ud7af]/.test(character)
-      ? character
-      : character.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
-    return plain.length === character.length ? plain : character;
-  }).join("");
-}

@@ -3,16 +3,16 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { type KeyboardEvent, type RefObject, useEffect, useMemo, useRef, useState } from "react";
 import { Link, useLocation } from "wouter";
-import type { Order } from "../client/gen/orders/v1/order_pb.js";
 import { confirmed, expected, failedOf, openOf, pending } from "../commands.js";
-import { iso, money, shortId, time } from "../format.js";
+import { iso, money, time } from "../format.js";
 import { onChange, position } from "../live/live.js";
 import { useText } from "../preferences.js";
 import { can, session } from "../session.js";
 import { useStore } from "../store.js";
 import { Empty, Failure, Highlighted, Loading, StatusMark } from "../ui.js";
+import { type FoundOrder, type Span, textOf, within } from "./highlights.js";
 import { OrderPages, type View } from "./pages.js";
-import { matches, requestOf } from "./search.js";
+import { requestOf } from "./search.js";
 
 const ROW_HEIGHT = 41;
 
@@ -37,11 +37,10 @@ export function useOrderPages(key: string): { pages: OrderPages; view: View } {
 interface Props {
   pages: OrderPages;
   view: View;
-  query: string;
   isFiltered: boolean;
 }
 
-export function OrderTable({ pages, view, query, isFiltered }: Props) {
+export function OrderTable({ pages, view, isFiltered }: Props) {
   const text = useText();
   const scroller = useRef<HTMLDivElement>(null);
   const rows = useVirtualizer({
@@ -81,10 +80,9 @@ export function OrderTable({ pages, view, query, isFiltered }: Props) {
           {items.map((item) => (
             <Row
               key={item.key}
-              order={pages.at(item.index)}
+              found={pages.at(item.index)}
               index={item.index}
               top={item.start}
-              query={query}
               isActive={item.index === active}
             />
           ))}
@@ -147,16 +145,15 @@ function useActive(
 }
 
 interface RowProps {
-  order?: Order;
+  found?: FoundOrder;
   index: number;
   top: number;
-  query: string;
   isActive?: boolean;
 }
 
-function Row({ order, index, top, query, isActive }: RowProps) {
+function Row({ found, index, top, isActive }: RowProps) {
   const style = { transform: `translateY(${top}px)`, height: ROW_HEIGHT };
-  if (!order) {
+  if (!found) {
     return <div role="row" className="row absent" aria-rowindex={index + 2} style={style} />;
   }
   return (
@@ -168,21 +165,51 @@ function Row({ order, index, top, query, isActive }: RowProps) {
       data-active={isActive || undefined}
       style={style}
     >
-      <OrderCells order={order} query={query} />
+      <OrderCells {...found} />
     </div>
   );
 }
 
-/** Returns a text from its first match on, which a narrow cell would cut off. */
-function excerpt(text: string, query: string): string {
-  const parts = matches(text, query);
-  const before = parts.slice(0, parts.findIndex((part) => part.isMatch));
-  const at = before.reduce((length, part) => length + part.text.length, 0);
-  return at > 0 ? `…${text.slice(at)}` : text;
+/** Shows a text from its first match on, which a narrow cell would cut off. */
+function Excerpt({ text, spans }: { text: string; spans: Span[] }) {
+  const start = spans[0]?.start ?? 0;
+  return (
+    <span className="found">
+      {start > 0 && "…"}
+      <Part text={text} spans={spans} start={start} />
+    </span>
+  );
 }
 
+interface PartProps {
+  text: string;
+  spans: Span[];
+  start: number;
+  end?: number;
+}
+
+/** Shows the characters of a text from `start` on, up to `end`. */
+function Part({ text, spans, start, end }: PartProps) {
+  const characters = Array.from(text).slice(start, end);
+  return <Highlighted text={characters.join("")} spans={within(spans, start, characters.length)} />;
+}
+
+/** Shortens a generated id in its middle: such ids begin alike, and differ at their end. */
+function ShortId({ id, spans }: { id: string; spans: Span[] }) {
+  if (id.length <= 18) return <Highlighted text={id} spans={spans} />;
+  return (
+    <>
+      <Part text={id} spans={spans} start={0} end={4} />…
+      <Part text={id} spans={spans} start={id.length - 10} />
+    </>
+  );
+}
+
+/** The fields that the cells of an order show. */
+const SHOWN = ["order_id", "customer_name", "items[0].product_name"];
+
 /** The cells of an order, as an open command will leave it. */
-export function OrderCells({ order, query }: { order: Order; query: string }) {
+export function OrderCells({ order, highlights }: FoundOrder) {
   const all = useStore(pending);
   const text = useText();
   const [, navigate] = useLocation();
@@ -190,24 +217,20 @@ export function OrderCells({ order, query }: { order: Order; query: string }) {
   const href = `/orders/${encodeURIComponent(order.orderId)}`;
   const isPending = openOf(all, order.orderId) !== undefined;
   const product = shown.items[0];
-  const name = shown.customerName || shown.customerId;
-  const isFound = (text: string) => matches(text, query).some((part) => part.isMatch);
-  const more = isFound(name) ? [] : [shown.shippingAddress, shown.trackingNumber].filter(isFound);
+  const of = (field: string) => highlights.filter((it) => it.field === field);
+  const more = highlights.find((it) => !SHOWN.includes(it.field))?.field;
+  const isNamed = of("customer_name").length > 0;
   const open = () => navigate(href);
   return (
     <>
       <span role="cell" className="id" onClick={open}>
         <Link href={href} title={order.orderId}>
-          <Highlighted text={shortId(order.orderId)} query={query} />
+          <ShortId id={order.orderId} spans={of("order_id")} />
         </Link>
       </span>
       <span role="cell" className="who" onClick={open}>
-        <Highlighted text={name} query={query} />
-        {more[0] && (
-          <span className="found">
-            <Highlighted text={excerpt(more[0], query)} query={query} />
-          </span>
-        )}
+        <Highlighted text={shown.customerName || shown.customerId} spans={of("customer_name")} />
+        {more && !isNamed && <Excerpt text={textOf(order, more)} spans={of(more)} />}
       </span>
       <span role="cell" onClick={open}>
         <StatusMark status={shown.status} isPending={isPending} />
@@ -215,7 +238,10 @@ export function OrderCells({ order, query }: { order: Order; query: string }) {
       </span>
       <span role="cell" className="what" onClick={open}>
         <span className="product">
-          <Highlighted text={product?.productName || product?.productId || ""} query={query} />
+          <Highlighted
+            text={product?.productName || product?.productId || ""}
+            spans={of("items[0].product_name")}
+          />
         </span>
         {shown.itemCount > 1 ? ` +${shown.itemCount - 1}` : ""}
       </span>

@@ -7,6 +7,7 @@ use contract::{
 use prost_types::Timestamp;
 use read_model::{
     request::{Bound, FacetField, OrderFilter, Sort, SortField},
+    search::MAX_HIGHLIGHTS,
     store::MAX_PAGE_BYTES,
 };
 use wire::{Limit, Violations};
@@ -20,7 +21,7 @@ const MAX_QUERY_CHARS: usize = 500;
 /// Maximum number of words of free text: the engine searches each word in every field.
 const MAX_QUERY_WORDS: usize = 40;
 
-pub(crate) const LIMITS: [Limit; 6] = [
+pub(crate) const LIMITS: [Limit; 7] = [
     Limit::new(
         "entries of each list of a query",
         MAX_ENTRIES as u64,
@@ -50,6 +51,11 @@ pub(crate) const LIMITS: [Limit; 6] = [
         "bytes of orders in a response, unless it has one order",
         MAX_PAGE_BYTES as u64,
         "the rest follows on the next page",
+    ),
+    Limit::new(
+        "highlights of an order",
+        MAX_HIGHLIGHTS as u64,
+        "the first ones",
     ),
 ];
 

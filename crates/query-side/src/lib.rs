@@ -9,11 +9,13 @@
 //! 4. The documents answer, a list within its timeout and as one of a few ([`Lists`](lists::Lists)).
 //!    With free text, the search engine first finds the orders that the
 //!    documents then return.
+//! 5. [`Highlights`](highlights::Highlights) finds the words of the text in these orders, on request.
 //!
 //! The public modules need no I/O.
 
 pub mod check;
 mod get;
+mod highlights;
 mod lists;
 mod queries;
 mod search;

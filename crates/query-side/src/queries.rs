@@ -10,7 +10,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use wire::{Error, Limit};
 
-use crate::{lists::Lists, lists::MAX_WAITING_LISTS, wait::Wait, watch::Dispatch};
+use crate::{
+    highlights::Highlights, lists::Lists, lists::MAX_WAITING_LISTS, wait::Wait, watch::Dispatch,
+};
 
 /// Maximum number of concurrent text searches. The engine runs fewer at a time, and the others
 /// wait.
@@ -100,6 +102,7 @@ pub struct Queries {
     /// Lets one stream at a time list its initial orders.
     pub(crate) initial_lists: Arc<Semaphore>,
     pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) highlights: Highlights,
     pub(crate) index: Progress,
     pub(crate) stop: CancellationToken,
     pub(crate) watchers: Arc<Semaphore>,
@@ -122,8 +125,10 @@ impl Queries {
             watchers,
             changes,
         } = readers;
+        let searches = Arc::new(Semaphore::new(MAX_SEARCHES));
         Self {
             documents: points,
+            highlights: Highlights::new(lists.timeout, Arc::clone(&searches)),
             lists,
             pages,
             watched: watchers,
@@ -133,7 +138,7 @@ impl Queries {
             index,
             stop,
             watchers: Arc::new(Semaphore::new(MAX_WATCHERS)),
-            searches: Arc::new(Semaphore::new(MAX_SEARCHES)),
+            searches,
         }
     }
 

@@ -64,6 +64,9 @@ impl Queries {
         if let Some(cursor) = next {
             response.next_page_token = token::write(fingerprint(&log_id), cursor);
         }
+        if request.highlights {
+            response = self.highlights.add(request.query, response).await?;
+        }
         Ok(response)
     }
 
@@ -187,8 +190,8 @@ impl Queries {
     /// Returns the position up to which no new name changes what a query finds in an index that shows
     /// the names up to a position.
     async fn unconcerned_until(&self, shown: u64, query: String) -> Result<u64, Error> {
-        let concerns = move |name: &str| search::has_word_of(name, &query);
-        let until = self.documents.unconcerned_until(shown, concerns).await;
+        let concern = move |names: &[&str]| search::names_with_words(&query, names);
+        let until = self.documents.unconcerned_until(shown, concern).await;
         until.map_err(|error| Error::from(&error))
     }
 }

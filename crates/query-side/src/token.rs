@@ -7,7 +7,7 @@ use read_model::{digest::digest64, request::Cursor};
 use wire::Error;
 
 /// Returns a hash of the log, of the engine that finds the text, and of the request without page
-/// size, page token, `min_position` and `max_wait`. Pages of one request share it. `engine` is `None`
+/// size, page token, `min_position`, `max_wait` and `highlights`. Pages of one request share it. `engine` is `None`
 /// for a request without text, which the documents answer.
 #[must_use]
 pub fn fingerprint(log_id: &str, engine: Option<&str>, request: &SearchOrdersRequest) -> u64 {
@@ -16,6 +16,7 @@ pub fn fingerprint(log_id: &str, engine: Option<&str>, request: &SearchOrdersReq
         page_token: String::new(),
         min_position: 0,
         max_wait: None,
+        highlights: false,
         ..request.clone()
     };
     let scope = format!("{log_id} {}\n", engine.unwrap_or_default());
@@ -117,6 +118,7 @@ mod tests {
         let larger = SearchOrdersRequest {
             page_size: 500,
             min_position: 7,
+            highlights: true,
             ..request.clone()
         };
         let of_log = |request| fingerprint("log", Some("embedded"), request);

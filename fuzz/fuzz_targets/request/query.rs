@@ -46,6 +46,7 @@ pub(crate) fn search(bytes: &[u8]) {
         facets: facets.iter().map(|facet| facet.name().into()).collect(),
         min_position: wait.position,
         max_wait: request.max_wait,
+        highlights: request.highlights,
     };
     let page_size = match request.page_size {
         0 => 50,

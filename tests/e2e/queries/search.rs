@@ -1,4 +1,4 @@
-//! Tests of the filters, facets and limits of searches.
+//! Tests of the filters, facets, highlights and limits of searches.
 
 use contract::orders::v1::*;
 use e2e::Server;
@@ -93,6 +93,87 @@ async fn facets_count_all_matches_beyond_the_page() {
         ];
         assert_eq!(facets, expected);
     }
+}
+
+#[tokio::test]
+async fn highlights_are_the_places_of_the_words_in_each_order() {
+    let server = Server::start().await;
+    let mut clients = server.clients().await;
+    create(&mut clients, 0..3).await;
+    let names = [("c-0", "Łódź & Söhne"), ("c-1", "김철수")];
+    for (id, name) in names {
+        let customer = order::customer(id, name);
+        clients.register_customer(customer).await.unwrap();
+    }
+    let tea = order::product("tea", "Grüner Tee");
+    clients.register_product(tea).await.unwrap();
+    let position = clients
+        .ship_order(order::ship("o-0"))
+        .await
+        .unwrap()
+        .position;
+    let request = |query: &str, highlights| SearchOrdersRequest {
+        highlights,
+        order_by: "created_at".into(),
+        ..search(query, position)
+    };
+    for (query, expected) in [
+        // Exactly, as a beginning, and with a typo.
+        (
+            "o lodz munster",
+            &["o-0: order_id 0+1, customer_name 0+4, shipping_address 19+7"][..],
+        ),
+        (
+            "grunar te",
+            &[
+                "o-0: items[0].product_name 0+6, items[0].product_name 7+2",
+                "o-2: items[0].product_name 0+6, items[0].product_name 7+2",
+            ],
+        ),
+        ("철ㅅ", &["o-1: customer_name 1+2"]),
+        ("", &["o-0: ", "o-1: ", "o-2: "]),
+    ] {
+        let found = clients.search_orders(request(query, true)).await.unwrap();
+        assert_eq!(highlighted(&found), expected, "{query}");
+        let plain = clients.search_orders(request(query, false)).await.unwrap();
+        assert_eq!(plain.orders, found.orders, "{query}");
+        assert_eq!(plain.highlights, [], "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_highlights_goes_on_from_one_without() {
+    let server = Server::start().await;
+    let mut clients = server.clients().await;
+    let position = create(&mut clients, 0..3).await;
+    let first = SearchOrdersRequest {
+        page_size: 1,
+        ..search("o", position)
+    };
+    let page = clients.search_orders(first.clone()).await.unwrap();
+    let second = SearchOrdersRequest {
+        page_token: page.next_page_token,
+        highlights: true,
+        ..first
+    };
+    let page = clients.search_orders(second).await.unwrap();
+    assert_eq!(highlighted(&page), ["o-1: order_id 0+1"]);
+}
+
+/// Returns the highlights of each order, as `field start+length`.
+fn highlighted(page: &SearchOrdersResponse) -> Vec<String> {
+    assert_eq!(page.orders.len(), page.highlights.len());
+    let orders = page.orders.iter().zip(&page.highlights);
+    let line = |(order, found): (&Order, &OrderHighlights)| {
+        let places = found.highlights.iter();
+        let places = places.map(|it| format!("{} {}+{}", it.field, it.start, it.length));
+        format!(
+            "{}: {}",
+            order.order_id,
+            places.collect::<Vec<_>>().join(", ")
+        )
+    };
+    orders.map(line).collect()
 }
 
 #[tokio::test]

@@ -111,26 +111,26 @@ fn searches(position: u64) -> Vec<SearchOrdersRequest> {
     searches
 }
 
-/// Reads all pages of a request. The engines sort differently without `order_by`, so the ids are
-/// sorted here.
+/// Reads all pages of a request: the ids with their highlights, and the facets. The engines sort
+/// differently without `order_by`, so the ids are sorted here.
 async fn pages(
     clients: &mut Clients,
     mut request: SearchOrdersRequest,
-) -> (Vec<String>, Vec<Facet>) {
+) -> (Vec<(String, OrderHighlights)>, Vec<Facet>) {
     let mut orders = Vec::new();
     loop {
         let page = clients.search_orders(request.clone()).await.unwrap();
         assert!(!page.degraded && page.as_of_position >= request.min_position);
-        orders.extend(page.orders);
+        assert_eq!(page.orders.len(), page.highlights.len());
+        let ids = page.orders.into_iter().map(|order| order.order_id);
+        orders.extend(ids.zip(page.highlights));
         request.page_token = page.next_page_token;
         if request.page_token.is_empty() {
             assert_eq!(orders.len() as u64, page.total_size);
-            let ids = orders.into_iter().map(|order: Order| order.order_id);
-            let mut ids: Vec<_> = ids.collect();
             if request.order_by.is_empty() {
-                ids.sort();
+                orders.sort_by(|(one, _), (other, _)| one.cmp(other));
             }
-            return (ids, page.facets);
+            return (orders, page.facets);
         }
     }
 }
@@ -148,9 +148,12 @@ async fn meilisearch_answers_like_the_embedded_engine() {
         let request = SearchOrdersRequest {
             facets: vec!["status".into(), "customer_id".into(), "product_id".into()],
             page_size: 7,
+            highlights: true,
             ..search
         };
         let of_meilisearch = pages(&mut clients, request.clone()).await;
+        let mut highlights = of_meilisearch.0.iter().map(|(_, found)| &found.highlights);
+        assert!(highlights.all(|found| !found.is_empty()), "{request:?}");
         let of_embedded = pages(&mut other, request.clone()).await;
         assert_eq!(of_meilisearch, of_embedded, "{request:?}");
     }

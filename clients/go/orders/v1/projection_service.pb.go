@@ -253,7 +253,10 @@ type ProjectionStatus struct {
 	// lower number.
 	Generation uint64 `protobuf:"varint,8,opt,name=generation,proto3" json:"generation,omitempty"`
 	// The last error; empty unless FAILING.
-	Error         string `protobuf:"bytes,9,opt,name=error,proto3" json:"error,omitempty"`
+	Error string `protobuf:"bytes,9,opt,name=error,proto3" json:"error,omitempty"`
+	// The log position up to which new names of customers and products are in the projection. In
+	// `search` it may be behind `position`, while a name that very many orders show is being written.
+	NamesPosition uint64 `protobuf:"varint,10,opt,name=names_position,json=namesPosition,proto3" json:"names_position,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -349,6 +352,13 @@ func (x *ProjectionStatus) GetError() string {
 		return x.Error
 	}
 	return ""
+}
+
+func (x *ProjectionStatus) GetNamesPosition() uint64 {
+	if x != nil {
+		return x.NamesPosition
+	}
+	return 0
 }
 
 // The read models to rebuild.
@@ -1036,7 +1046,7 @@ const file_orders_v1_projection_service_proto_rawDesc = "" +
 	"\x10GetStatusRequest\"i\n" +
 	"\x11GetStatusResponse\x12=\n" +
 	"\vprojections\x18\x01 \x03(\v2\x1b.orders.v1.ProjectionStatusR\vprojections\x12\x15\n" +
-	"\x06log_id\x18\x02 \x01(\tR\x05logId\"\xbe\x02\n" +
+	"\x06log_id\x18\x02 \x01(\tR\x05logId\"\xe5\x02\n" +
 	"\x10ProjectionStatus\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bposition\x18\x02 \x01(\x04R\bposition\x12#\n" +
@@ -1049,7 +1059,9 @@ const file_orders_v1_projection_service_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\b \x01(\x04R\n" +
 	"generation\x12\x14\n" +
-	"\x05error\x18\t \x01(\tR\x05error\"N\n" +
+	"\x05error\x18\t \x01(\tR\x05error\x12%\n" +
+	"\x0enames_position\x18\n" +
+	" \x01(\x04R\rnamesPosition\"N\n" +
 	"\x0eRebuildRequest\x12 \n" +
 	"\vprojections\x18\x01 \x03(\tR\vprojections\x12\x1a\n" +
 	"\brollback\x18\x02 \x01(\bR\brollback\"\xcc\x01\n" +

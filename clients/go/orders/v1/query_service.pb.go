@@ -207,17 +207,22 @@ type SearchOrdersRequest struct {
 	// least one. Follow `next_page_token` instead of comparing the number of orders.
 	PageSize uint32 `protobuf:"varint,10,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// The `next_page_token` of the previous page. Default empty: the first page. All fields except
-	// `page_size`, `min_position` and `max_wait` must equal those of the previous request. Every
-	// query node on the same log takes the token; with a `query`, those with the same search engine.
+	// `page_size`, `highlights`, `min_position` and `max_wait` must equal those of the previous
+	// request. Every query node on the same log takes the token; with a `query`, those with the same
+	// search engine.
 	PageToken string `protobuf:"bytes,11,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	// Counts the matching orders by the values of these fields: `status`, `customer_id`,
 	// `product_id`.
 	Facets []string `protobuf:"bytes,12,rep,name=facets,proto3" json:"facets,omitempty"`
 	// Answers from a read model at or past this log position; with a `query`, also from such a search
-	// index. Default 0: no wait.
+	// index. After a new name of a customer or product with very many orders, the index shows it on
+	// one order after the other. Only queries with a word of the new or the old name wait for that.
+	// Default 0: no wait.
 	MinPosition uint64 `protobuf:"varint,13,opt,name=min_position,json=minPosition,proto3" json:"min_position,omitempty"`
 	// Maximum time to wait for `min_position`. Default 5 s, at most 30 s.
-	MaxWait       *durationpb.Duration `protobuf:"bytes,14,opt,name=max_wait,json=maxWait,proto3" json:"max_wait,omitempty"`
+	MaxWait *durationpb.Duration `protobuf:"bytes,14,opt,name=max_wait,json=maxWait,proto3" json:"max_wait,omitempty"`
+	// True: also returns where the words of the `query` are in each order. Default false.
+	Highlights    bool `protobuf:"varint,15,opt,name=highlights,proto3" json:"highlights,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -350,6 +355,13 @@ func (x *SearchOrdersRequest) GetMaxWait() *durationpb.Duration {
 	return nil
 }
 
+func (x *SearchOrdersRequest) GetHighlights() bool {
+	if x != nil {
+		return x.Highlights
+	}
+	return false
+}
+
 // A page of orders.
 type SearchOrdersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -378,7 +390,10 @@ type SearchOrdersResponse struct {
 	Degraded bool `protobuf:"varint,5,opt,name=degraded,proto3" json:"degraded,omitempty"`
 	// The log position of this answer. With a `query`, the lower of the documents' and the search
 	// index's.
-	AsOfPosition  uint64 `protobuf:"varint,6,opt,name=as_of_position,json=asOfPosition,proto3" json:"as_of_position,omitempty"`
+	AsOfPosition uint64 `protobuf:"varint,6,opt,name=as_of_position,json=asOfPosition,proto3" json:"as_of_position,omitempty"`
+	// With `highlights`: one entry for each of `orders`, in the same sequence. Without a `query` the
+	// entries are empty.
+	Highlights    []*OrderHighlights `protobuf:"bytes,7,rep,name=highlights,proto3" json:"highlights,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -455,6 +470,134 @@ func (x *SearchOrdersResponse) GetAsOfPosition() uint64 {
 	return 0
 }
 
+func (x *SearchOrdersResponse) GetHighlights() []*OrderHighlights {
+	if x != nil {
+		return x.Highlights
+	}
+	return nil
+}
+
+// The places of the query's words in one order, by the rules of `query`, the same with both search
+// engines. The texts are those of the returned order. A word has no place if
+//
+// * the search index has an older text of the order, or
+// * Meilisearch found the word by a rule of its own, such as a typo in a word with a digit.
+type OrderHighlights struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The first 100 places: those in `order_id`, `tracking_number`, `customer_name` and
+	// `shipping_address`, then those in the product names by line. Within a text they follow its
+	// order, and do not overlap. A place is as long as the typed beginning or part of the word. Places
+	// with typos are listed only if the order has no better place of that word.
+	Highlights    []*Highlight `protobuf:"bytes,1,rep,name=highlights,proto3" json:"highlights,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OrderHighlights) Reset() {
+	*x = OrderHighlights{}
+	mi := &file_orders_v1_query_service_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OrderHighlights) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OrderHighlights) ProtoMessage() {}
+
+func (x *OrderHighlights) ProtoReflect() protoreflect.Message {
+	mi := &file_orders_v1_query_service_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OrderHighlights.ProtoReflect.Descriptor instead.
+func (*OrderHighlights) Descriptor() ([]byte, []int) {
+	return file_orders_v1_query_service_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *OrderHighlights) GetHighlights() []*Highlight {
+	if x != nil {
+		return x.Highlights
+	}
+	return nil
+}
+
+// A place in a field of an order.
+type Highlight struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The path of the field in `Order`, such as `customer_name` or `items[2].product_name`. The first
+	// item is `items[0]`.
+	Field string `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
+	// The number of characters before the place. A character is a Unicode code point: an element of a
+	// Python `str`, a Go `[]rune` or `Array.from(text)` in JavaScript. Strings in Java, C# and
+	// JavaScript have two elements for a code point above U+FFFF.
+	Start uint32 `protobuf:"varint,2,opt,name=start,proto3" json:"start,omitempty"`
+	// The number of characters of the place, at least 1. A letter includes the accents and other
+	// combining marks after it.
+	Length        uint32 `protobuf:"varint,3,opt,name=length,proto3" json:"length,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Highlight) Reset() {
+	*x = Highlight{}
+	mi := &file_orders_v1_query_service_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Highlight) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Highlight) ProtoMessage() {}
+
+func (x *Highlight) ProtoReflect() protoreflect.Message {
+	mi := &file_orders_v1_query_service_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Highlight.ProtoReflect.Descriptor instead.
+func (*Highlight) Descriptor() ([]byte, []int) {
+	return file_orders_v1_query_service_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Highlight) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *Highlight) GetStart() uint32 {
+	if x != nil {
+		return x.Start
+	}
+	return 0
+}
+
+func (x *Highlight) GetLength() uint32 {
+	if x != nil {
+		return x.Length
+	}
+	return 0
+}
+
 // The counts of the matching orders by the values of one field.
 type Facet struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -468,7 +611,7 @@ type Facet struct {
 
 func (x *Facet) Reset() {
 	*x = Facet{}
-	mi := &file_orders_v1_query_service_proto_msgTypes[4]
+	mi := &file_orders_v1_query_service_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -480,7 +623,7 @@ func (x *Facet) String() string {
 func (*Facet) ProtoMessage() {}
 
 func (x *Facet) ProtoReflect() protoreflect.Message {
-	mi := &file_orders_v1_query_service_proto_msgTypes[4]
+	mi := &file_orders_v1_query_service_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -493,7 +636,7 @@ func (x *Facet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Facet.ProtoReflect.Descriptor instead.
 func (*Facet) Descriptor() ([]byte, []int) {
-	return file_orders_v1_query_service_proto_rawDescGZIP(), []int{4}
+	return file_orders_v1_query_service_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Facet) GetField() string {
@@ -523,7 +666,7 @@ type FacetValue struct {
 
 func (x *FacetValue) Reset() {
 	*x = FacetValue{}
-	mi := &file_orders_v1_query_service_proto_msgTypes[5]
+	mi := &file_orders_v1_query_service_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -535,7 +678,7 @@ func (x *FacetValue) String() string {
 func (*FacetValue) ProtoMessage() {}
 
 func (x *FacetValue) ProtoReflect() protoreflect.Message {
-	mi := &file_orders_v1_query_service_proto_msgTypes[5]
+	mi := &file_orders_v1_query_service_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -548,7 +691,7 @@ func (x *FacetValue) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FacetValue.ProtoReflect.Descriptor instead.
 func (*FacetValue) Descriptor() ([]byte, []int) {
-	return file_orders_v1_query_service_proto_rawDescGZIP(), []int{5}
+	return file_orders_v1_query_service_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *FacetValue) GetValue() string {
@@ -580,7 +723,7 @@ type GetCustomerStatisticsRequest struct {
 
 func (x *GetCustomerStatisticsRequest) Reset() {
 	*x = GetCustomerStatisticsRequest{}
-	mi := &file_orders_v1_query_service_proto_msgTypes[6]
+	mi := &file_orders_v1_query_service_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -592,7 +735,7 @@ func (x *GetCustomerStatisticsRequest) String() string {
 func (*GetCustomerStatisticsRequest) ProtoMessage() {}
 
 func (x *GetCustomerStatisticsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orders_v1_query_service_proto_msgTypes[6]
+	mi := &file_orders_v1_query_service_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -605,7 +748,7 @@ func (x *GetCustomerStatisticsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCustomerStatisticsRequest.ProtoReflect.Descriptor instead.
 func (*GetCustomerStatisticsRequest) Descriptor() ([]byte, []int) {
-	return file_orders_v1_query_service_proto_rawDescGZIP(), []int{6}
+	return file_orders_v1_query_service_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetCustomerStatisticsRequest) GetCustomerId() string {
@@ -653,7 +796,7 @@ type GetCustomerStatisticsResponse struct {
 
 func (x *GetCustomerStatisticsResponse) Reset() {
 	*x = GetCustomerStatisticsResponse{}
-	mi := &file_orders_v1_query_service_proto_msgTypes[7]
+	mi := &file_orders_v1_query_service_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -665,7 +808,7 @@ func (x *GetCustomerStatisticsResponse) String() string {
 func (*GetCustomerStatisticsResponse) ProtoMessage() {}
 
 func (x *GetCustomerStatisticsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orders_v1_query_service_proto_msgTypes[7]
+	mi := &file_orders_v1_query_service_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -678,7 +821,7 @@ func (x *GetCustomerStatisticsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCustomerStatisticsResponse.ProtoReflect.Descriptor instead.
 func (*GetCustomerStatisticsResponse) Descriptor() ([]byte, []int) {
-	return file_orders_v1_query_service_proto_rawDescGZIP(), []int{7}
+	return file_orders_v1_query_service_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetCustomerStatisticsResponse) GetCustomerId() string {
@@ -743,7 +886,7 @@ type CurrencyAmounts struct {
 
 func (x *CurrencyAmounts) Reset() {
 	*x = CurrencyAmounts{}
-	mi := &file_orders_v1_query_service_proto_msgTypes[8]
+	mi := &file_orders_v1_query_service_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -755,7 +898,7 @@ func (x *CurrencyAmounts) String() string {
 func (*CurrencyAmounts) ProtoMessage() {}
 
 func (x *CurrencyAmounts) ProtoReflect() protoreflect.Message {
-	mi := &file_orders_v1_query_service_proto_msgTypes[8]
+	mi := &file_orders_v1_query_service_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -768,7 +911,7 @@ func (x *CurrencyAmounts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CurrencyAmounts.ProtoReflect.Descriptor instead.
 func (*CurrencyAmounts) Descriptor() ([]byte, []int) {
-	return file_orders_v1_query_service_proto_rawDescGZIP(), []int{8}
+	return file_orders_v1_query_service_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CurrencyAmounts) GetTotalAmount() *money.Money {
@@ -798,7 +941,7 @@ type StatusCount struct {
 
 func (x *StatusCount) Reset() {
 	*x = StatusCount{}
-	mi := &file_orders_v1_query_service_proto_msgTypes[9]
+	mi := &file_orders_v1_query_service_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -810,7 +953,7 @@ func (x *StatusCount) String() string {
 func (*StatusCount) ProtoMessage() {}
 
 func (x *StatusCount) ProtoReflect() protoreflect.Message {
-	mi := &file_orders_v1_query_service_proto_msgTypes[9]
+	mi := &file_orders_v1_query_service_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -823,7 +966,7 @@ func (x *StatusCount) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusCount.ProtoReflect.Descriptor instead.
 func (*StatusCount) Descriptor() ([]byte, []int) {
-	return file_orders_v1_query_service_proto_rawDescGZIP(), []int{9}
+	return file_orders_v1_query_service_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *StatusCount) GetStatus() OrderStatus {
@@ -863,7 +1006,7 @@ type GetStatisticsRequest struct {
 
 func (x *GetStatisticsRequest) Reset() {
 	*x = GetStatisticsRequest{}
-	mi := &file_orders_v1_query_service_proto_msgTypes[10]
+	mi := &file_orders_v1_query_service_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -875,7 +1018,7 @@ func (x *GetStatisticsRequest) String() string {
 func (*GetStatisticsRequest) ProtoMessage() {}
 
 func (x *GetStatisticsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orders_v1_query_service_proto_msgTypes[10]
+	mi := &file_orders_v1_query_service_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -888,7 +1031,7 @@ func (x *GetStatisticsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatisticsRequest.ProtoReflect.Descriptor instead.
 func (*GetStatisticsRequest) Descriptor() ([]byte, []int) {
-	return file_orders_v1_query_service_proto_rawDescGZIP(), []int{10}
+	return file_orders_v1_query_service_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetStatisticsRequest) GetByDay() bool {
@@ -952,7 +1095,7 @@ type GetStatisticsResponse struct {
 
 func (x *GetStatisticsResponse) Reset() {
 	*x = GetStatisticsResponse{}
-	mi := &file_orders_v1_query_service_proto_msgTypes[11]
+	mi := &file_orders_v1_query_service_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -964,7 +1107,7 @@ func (x *GetStatisticsResponse) String() string {
 func (*GetStatisticsResponse) ProtoMessage() {}
 
 func (x *GetStatisticsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orders_v1_query_service_proto_msgTypes[11]
+	mi := &file_orders_v1_query_service_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -977,7 +1120,7 @@ func (x *GetStatisticsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatisticsResponse.ProtoReflect.Descriptor instead.
 func (*GetStatisticsResponse) Descriptor() ([]byte, []int) {
-	return file_orders_v1_query_service_proto_rawDescGZIP(), []int{11}
+	return file_orders_v1_query_service_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetStatisticsResponse) GetTotalOrders() uint64 {
@@ -1046,7 +1189,7 @@ type DayStatistics struct {
 
 func (x *DayStatistics) Reset() {
 	*x = DayStatistics{}
-	mi := &file_orders_v1_query_service_proto_msgTypes[12]
+	mi := &file_orders_v1_query_service_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1058,7 +1201,7 @@ func (x *DayStatistics) String() string {
 func (*DayStatistics) ProtoMessage() {}
 
 func (x *DayStatistics) ProtoReflect() protoreflect.Message {
-	mi := &file_orders_v1_query_service_proto_msgTypes[12]
+	mi := &file_orders_v1_query_service_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1071,7 +1214,7 @@ func (x *DayStatistics) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DayStatistics.ProtoReflect.Descriptor instead.
 func (*DayStatistics) Descriptor() ([]byte, []int) {
-	return file_orders_v1_query_service_proto_rawDescGZIP(), []int{12}
+	return file_orders_v1_query_service_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DayStatistics) GetDay() string {
@@ -1136,7 +1279,7 @@ type WatchOrdersRequest struct {
 
 func (x *WatchOrdersRequest) Reset() {
 	*x = WatchOrdersRequest{}
-	mi := &file_orders_v1_query_service_proto_msgTypes[13]
+	mi := &file_orders_v1_query_service_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1148,7 +1291,7 @@ func (x *WatchOrdersRequest) String() string {
 func (*WatchOrdersRequest) ProtoMessage() {}
 
 func (x *WatchOrdersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_orders_v1_query_service_proto_msgTypes[13]
+	mi := &file_orders_v1_query_service_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1161,7 +1304,7 @@ func (x *WatchOrdersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchOrdersRequest.ProtoReflect.Descriptor instead.
 func (*WatchOrdersRequest) Descriptor() ([]byte, []int) {
-	return file_orders_v1_query_service_proto_rawDescGZIP(), []int{13}
+	return file_orders_v1_query_service_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *WatchOrdersRequest) GetOrderIds() []string {
@@ -1262,7 +1405,7 @@ type WatchOrdersResponse struct {
 
 func (x *WatchOrdersResponse) Reset() {
 	*x = WatchOrdersResponse{}
-	mi := &file_orders_v1_query_service_proto_msgTypes[14]
+	mi := &file_orders_v1_query_service_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1274,7 +1417,7 @@ func (x *WatchOrdersResponse) String() string {
 func (*WatchOrdersResponse) ProtoMessage() {}
 
 func (x *WatchOrdersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_orders_v1_query_service_proto_msgTypes[14]
+	mi := &file_orders_v1_query_service_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1287,7 +1430,7 @@ func (x *WatchOrdersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchOrdersResponse.ProtoReflect.Descriptor instead.
 func (*WatchOrdersResponse) Descriptor() ([]byte, []int) {
-	return file_orders_v1_query_service_proto_rawDescGZIP(), []int{14}
+	return file_orders_v1_query_service_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *WatchOrdersResponse) GetOrders() []*Order {
@@ -1333,7 +1476,7 @@ const file_orders_v1_query_service_proto_rawDesc = "" +
 	"\x10GetOrderResponse\x12&\n" +
 	"\x05order\x18\x01 \x01(\v2\x10.orders.v1.OrderR\x05order\x12$\n" +
 	"\x0eas_of_position\x18\x02 \x01(\x04R\fasOfPosition\x12\x16\n" +
-	"\x06parked\x18\x03 \x01(\bR\x06parked\"\xc7\x04\n" +
+	"\x06parked\x18\x03 \x01(\bR\x06parked\"\xe7\x04\n" +
 	"\x13SearchOrdersRequest\x12\x14\n" +
 	"\x05query\x18\x01 \x01(\tR\x05query\x12!\n" +
 	"\fcustomer_ids\x18\x02 \x03(\tR\vcustomerIds\x122\n" +
@@ -1352,7 +1495,10 @@ const file_orders_v1_query_service_proto_rawDesc = "" +
 	"page_token\x18\v \x01(\tR\tpageToken\x12\x16\n" +
 	"\x06facets\x18\f \x03(\tR\x06facets\x12!\n" +
 	"\fmin_position\x18\r \x01(\x04R\vminPosition\x124\n" +
-	"\bmax_wait\x18\x0e \x01(\v2\x19.google.protobuf.DurationR\amaxWait\"\xf3\x01\n" +
+	"\bmax_wait\x18\x0e \x01(\v2\x19.google.protobuf.DurationR\amaxWait\x12\x1e\n" +
+	"\n" +
+	"highlights\x18\x0f \x01(\bR\n" +
+	"highlights\"\xaf\x02\n" +
 	"\x14SearchOrdersResponse\x12(\n" +
 	"\x06orders\x18\x01 \x03(\v2\x10.orders.v1.OrderR\x06orders\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x1d\n" +
@@ -1360,7 +1506,18 @@ const file_orders_v1_query_service_proto_rawDesc = "" +
 	"total_size\x18\x03 \x01(\x04R\ttotalSize\x12(\n" +
 	"\x06facets\x18\x04 \x03(\v2\x10.orders.v1.FacetR\x06facets\x12\x1a\n" +
 	"\bdegraded\x18\x05 \x01(\bR\bdegraded\x12$\n" +
-	"\x0eas_of_position\x18\x06 \x01(\x04R\fasOfPosition\"L\n" +
+	"\x0eas_of_position\x18\x06 \x01(\x04R\fasOfPosition\x12:\n" +
+	"\n" +
+	"highlights\x18\a \x03(\v2\x1a.orders.v1.OrderHighlightsR\n" +
+	"highlights\"G\n" +
+	"\x0fOrderHighlights\x124\n" +
+	"\n" +
+	"highlights\x18\x01 \x03(\v2\x14.orders.v1.HighlightR\n" +
+	"highlights\"O\n" +
+	"\tHighlight\x12\x14\n" +
+	"\x05field\x18\x01 \x01(\tR\x05field\x12\x14\n" +
+	"\x05start\x18\x02 \x01(\rR\x05start\x12\x16\n" +
+	"\x06length\x18\x03 \x01(\rR\x06length\"L\n" +
 	"\x05Facet\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12-\n" +
 	"\x06values\x18\x02 \x03(\v2\x15.orders.v1.FacetValueR\x06values\"8\n" +
@@ -1449,75 +1606,79 @@ func file_orders_v1_query_service_proto_rawDescGZIP() []byte {
 	return file_orders_v1_query_service_proto_rawDescData
 }
 
-var file_orders_v1_query_service_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_orders_v1_query_service_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_orders_v1_query_service_proto_goTypes = []any{
 	(*GetOrderRequest)(nil),               // 0: orders.v1.GetOrderRequest
 	(*GetOrderResponse)(nil),              // 1: orders.v1.GetOrderResponse
 	(*SearchOrdersRequest)(nil),           // 2: orders.v1.SearchOrdersRequest
 	(*SearchOrdersResponse)(nil),          // 3: orders.v1.SearchOrdersResponse
-	(*Facet)(nil),                         // 4: orders.v1.Facet
-	(*FacetValue)(nil),                    // 5: orders.v1.FacetValue
-	(*GetCustomerStatisticsRequest)(nil),  // 6: orders.v1.GetCustomerStatisticsRequest
-	(*GetCustomerStatisticsResponse)(nil), // 7: orders.v1.GetCustomerStatisticsResponse
-	(*CurrencyAmounts)(nil),               // 8: orders.v1.CurrencyAmounts
-	(*StatusCount)(nil),                   // 9: orders.v1.StatusCount
-	(*GetStatisticsRequest)(nil),          // 10: orders.v1.GetStatisticsRequest
-	(*GetStatisticsResponse)(nil),         // 11: orders.v1.GetStatisticsResponse
-	(*DayStatistics)(nil),                 // 12: orders.v1.DayStatistics
-	(*WatchOrdersRequest)(nil),            // 13: orders.v1.WatchOrdersRequest
-	(*WatchOrdersResponse)(nil),           // 14: orders.v1.WatchOrdersResponse
-	(*durationpb.Duration)(nil),           // 15: google.protobuf.Duration
-	(*Order)(nil),                         // 16: orders.v1.Order
-	(OrderStatus)(0),                      // 17: orders.v1.OrderStatus
-	(*timestamppb.Timestamp)(nil),         // 18: google.protobuf.Timestamp
-	(*money.Money)(nil),                   // 19: google.type.Money
+	(*OrderHighlights)(nil),               // 4: orders.v1.OrderHighlights
+	(*Highlight)(nil),                     // 5: orders.v1.Highlight
+	(*Facet)(nil),                         // 6: orders.v1.Facet
+	(*FacetValue)(nil),                    // 7: orders.v1.FacetValue
+	(*GetCustomerStatisticsRequest)(nil),  // 8: orders.v1.GetCustomerStatisticsRequest
+	(*GetCustomerStatisticsResponse)(nil), // 9: orders.v1.GetCustomerStatisticsResponse
+	(*CurrencyAmounts)(nil),               // 10: orders.v1.CurrencyAmounts
+	(*StatusCount)(nil),                   // 11: orders.v1.StatusCount
+	(*GetStatisticsRequest)(nil),          // 12: orders.v1.GetStatisticsRequest
+	(*GetStatisticsResponse)(nil),         // 13: orders.v1.GetStatisticsResponse
+	(*DayStatistics)(nil),                 // 14: orders.v1.DayStatistics
+	(*WatchOrdersRequest)(nil),            // 15: orders.v1.WatchOrdersRequest
+	(*WatchOrdersResponse)(nil),           // 16: orders.v1.WatchOrdersResponse
+	(*durationpb.Duration)(nil),           // 17: google.protobuf.Duration
+	(*Order)(nil),                         // 18: orders.v1.Order
+	(OrderStatus)(0),                      // 19: orders.v1.OrderStatus
+	(*timestamppb.Timestamp)(nil),         // 20: google.protobuf.Timestamp
+	(*money.Money)(nil),                   // 21: google.type.Money
 }
 var file_orders_v1_query_service_proto_depIdxs = []int32{
-	15, // 0: orders.v1.GetOrderRequest.max_wait:type_name -> google.protobuf.Duration
-	16, // 1: orders.v1.GetOrderResponse.order:type_name -> orders.v1.Order
-	17, // 2: orders.v1.SearchOrdersRequest.statuses:type_name -> orders.v1.OrderStatus
-	18, // 3: orders.v1.SearchOrdersRequest.created_from:type_name -> google.protobuf.Timestamp
-	18, // 4: orders.v1.SearchOrdersRequest.created_to:type_name -> google.protobuf.Timestamp
-	19, // 5: orders.v1.SearchOrdersRequest.min_total:type_name -> google.type.Money
-	19, // 6: orders.v1.SearchOrdersRequest.max_total:type_name -> google.type.Money
-	15, // 7: orders.v1.SearchOrdersRequest.max_wait:type_name -> google.protobuf.Duration
-	16, // 8: orders.v1.SearchOrdersResponse.orders:type_name -> orders.v1.Order
-	4,  // 9: orders.v1.SearchOrdersResponse.facets:type_name -> orders.v1.Facet
-	5,  // 10: orders.v1.Facet.values:type_name -> orders.v1.FacetValue
-	15, // 11: orders.v1.GetCustomerStatisticsRequest.max_wait:type_name -> google.protobuf.Duration
-	8,  // 12: orders.v1.GetCustomerStatisticsResponse.amounts:type_name -> orders.v1.CurrencyAmounts
-	9,  // 13: orders.v1.GetCustomerStatisticsResponse.orders_by_status:type_name -> orders.v1.StatusCount
-	19, // 14: orders.v1.CurrencyAmounts.total_amount:type_name -> google.type.Money
-	19, // 15: orders.v1.CurrencyAmounts.average_order_amount:type_name -> google.type.Money
-	17, // 16: orders.v1.StatusCount.status:type_name -> orders.v1.OrderStatus
-	15, // 17: orders.v1.GetStatisticsRequest.max_wait:type_name -> google.protobuf.Duration
-	8,  // 18: orders.v1.GetStatisticsResponse.amounts:type_name -> orders.v1.CurrencyAmounts
-	9,  // 19: orders.v1.GetStatisticsResponse.orders_by_status:type_name -> orders.v1.StatusCount
-	12, // 20: orders.v1.GetStatisticsResponse.days:type_name -> orders.v1.DayStatistics
-	8,  // 21: orders.v1.DayStatistics.amounts:type_name -> orders.v1.CurrencyAmounts
-	9,  // 22: orders.v1.DayStatistics.orders_by_status:type_name -> orders.v1.StatusCount
-	17, // 23: orders.v1.WatchOrdersRequest.statuses:type_name -> orders.v1.OrderStatus
-	18, // 24: orders.v1.WatchOrdersRequest.created_from:type_name -> google.protobuf.Timestamp
-	18, // 25: orders.v1.WatchOrdersRequest.created_to:type_name -> google.protobuf.Timestamp
-	19, // 26: orders.v1.WatchOrdersRequest.min_total:type_name -> google.type.Money
-	19, // 27: orders.v1.WatchOrdersRequest.max_total:type_name -> google.type.Money
-	15, // 28: orders.v1.WatchOrdersRequest.max_wait:type_name -> google.protobuf.Duration
-	16, // 29: orders.v1.WatchOrdersResponse.orders:type_name -> orders.v1.Order
-	0,  // 30: orders.v1.QueryService.GetOrder:input_type -> orders.v1.GetOrderRequest
-	2,  // 31: orders.v1.QueryService.SearchOrders:input_type -> orders.v1.SearchOrdersRequest
-	6,  // 32: orders.v1.QueryService.GetCustomerStatistics:input_type -> orders.v1.GetCustomerStatisticsRequest
-	10, // 33: orders.v1.QueryService.GetStatistics:input_type -> orders.v1.GetStatisticsRequest
-	13, // 34: orders.v1.QueryService.WatchOrders:input_type -> orders.v1.WatchOrdersRequest
-	1,  // 35: orders.v1.QueryService.GetOrder:output_type -> orders.v1.GetOrderResponse
-	3,  // 36: orders.v1.QueryService.SearchOrders:output_type -> orders.v1.SearchOrdersResponse
-	7,  // 37: orders.v1.QueryService.GetCustomerStatistics:output_type -> orders.v1.GetCustomerStatisticsResponse
-	11, // 38: orders.v1.QueryService.GetStatistics:output_type -> orders.v1.GetStatisticsResponse
-	14, // 39: orders.v1.QueryService.WatchOrders:output_type -> orders.v1.WatchOrdersResponse
-	35, // [35:40] is the sub-list for method output_type
-	30, // [30:35] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	17, // 0: orders.v1.GetOrderRequest.max_wait:type_name -> google.protobuf.Duration
+	18, // 1: orders.v1.GetOrderResponse.order:type_name -> orders.v1.Order
+	19, // 2: orders.v1.SearchOrdersRequest.statuses:type_name -> orders.v1.OrderStatus
+	20, // 3: orders.v1.SearchOrdersRequest.created_from:type_name -> google.protobuf.Timestamp
+	20, // 4: orders.v1.SearchOrdersRequest.created_to:type_name -> google.protobuf.Timestamp
+	21, // 5: orders.v1.SearchOrdersRequest.min_total:type_name -> google.type.Money
+	21, // 6: orders.v1.SearchOrdersRequest.max_total:type_name -> google.type.Money
+	17, // 7: orders.v1.SearchOrdersRequest.max_wait:type_name -> google.protobuf.Duration
+	18, // 8: orders.v1.SearchOrdersResponse.orders:type_name -> orders.v1.Order
+	6,  // 9: orders.v1.SearchOrdersResponse.facets:type_name -> orders.v1.Facet
+	4,  // 10: orders.v1.SearchOrdersResponse.highlights:type_name -> orders.v1.OrderHighlights
+	5,  // 11: orders.v1.OrderHighlights.highlights:type_name -> orders.v1.Highlight
+	7,  // 12: orders.v1.Facet.values:type_name -> orders.v1.FacetValue
+	17, // 13: orders.v1.GetCustomerStatisticsRequest.max_wait:type_name -> google.protobuf.Duration
+	10, // 14: orders.v1.GetCustomerStatisticsResponse.amounts:type_name -> orders.v1.CurrencyAmounts
+	11, // 15: orders.v1.GetCustomerStatisticsResponse.orders_by_status:type_name -> orders.v1.StatusCount
+	21, // 16: orders.v1.CurrencyAmounts.total_amount:type_name -> google.type.Money
+	21, // 17: orders.v1.CurrencyAmounts.average_order_amount:type_name -> google.type.Money
+	19, // 18: orders.v1.StatusCount.status:type_name -> orders.v1.OrderStatus
+	17, // 19: orders.v1.GetStatisticsRequest.max_wait:type_name -> google.protobuf.Duration
+	10, // 20: orders.v1.GetStatisticsResponse.amounts:type_name -> orders.v1.CurrencyAmounts
+	11, // 21: orders.v1.GetStatisticsResponse.orders_by_status:type_name -> orders.v1.StatusCount
+	14, // 22: orders.v1.GetStatisticsResponse.days:type_name -> orders.v1.DayStatistics
+	10, // 23: orders.v1.DayStatistics.amounts:type_name -> orders.v1.CurrencyAmounts
+	11, // 24: orders.v1.DayStatistics.orders_by_status:type_name -> orders.v1.StatusCount
+	19, // 25: orders.v1.WatchOrdersRequest.statuses:type_name -> orders.v1.OrderStatus
+	20, // 26: orders.v1.WatchOrdersRequest.created_from:type_name -> google.protobuf.Timestamp
+	20, // 27: orders.v1.WatchOrdersRequest.created_to:type_name -> google.protobuf.Timestamp
+	21, // 28: orders.v1.WatchOrdersRequest.min_total:type_name -> google.type.Money
+	21, // 29: orders.v1.WatchOrdersRequest.max_total:type_name -> google.type.Money
+	17, // 30: orders.v1.WatchOrdersRequest.max_wait:type_name -> google.protobuf.Duration
+	18, // 31: orders.v1.WatchOrdersResponse.orders:type_name -> orders.v1.Order
+	0,  // 32: orders.v1.QueryService.GetOrder:input_type -> orders.v1.GetOrderRequest
+	2,  // 33: orders.v1.QueryService.SearchOrders:input_type -> orders.v1.SearchOrdersRequest
+	8,  // 34: orders.v1.QueryService.GetCustomerStatistics:input_type -> orders.v1.GetCustomerStatisticsRequest
+	12, // 35: orders.v1.QueryService.GetStatistics:input_type -> orders.v1.GetStatisticsRequest
+	15, // 36: orders.v1.QueryService.WatchOrders:input_type -> orders.v1.WatchOrdersRequest
+	1,  // 37: orders.v1.QueryService.GetOrder:output_type -> orders.v1.GetOrderResponse
+	3,  // 38: orders.v1.QueryService.SearchOrders:output_type -> orders.v1.SearchOrdersResponse
+	9,  // 39: orders.v1.QueryService.GetCustomerStatistics:output_type -> orders.v1.GetCustomerStatisticsResponse
+	13, // 40: orders.v1.QueryService.GetStatistics:output_type -> orders.v1.GetStatisticsResponse
+	16, // 41: orders.v1.QueryService.WatchOrders:output_type -> orders.v1.WatchOrdersResponse
+	37, // [37:42] is the sub-list for method output_type
+	32, // [32:37] is the sub-list for method input_type
+	32, // [32:32] is the sub-list for extension type_name
+	32, // [32:32] is the sub-list for extension extendee
+	0,  // [0:32] is the sub-list for field type_name
 }
 
 func init() { file_orders_v1_query_service_proto_init() }
@@ -1533,7 +1694,7 @@ func file_orders_v1_query_service_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_orders_v1_query_service_proto_rawDesc), len(file_orders_v1_query_service_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

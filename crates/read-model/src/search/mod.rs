@@ -1,8 +1,10 @@
 //! Free-text search: the [`Engine`] trait, the [`embedded`] engine, and [`meilisearch`].
+//! [`highlights()`] finds the words of a query in the orders found, for both engines.
 
 #[cfg(test)]
 mod contract_suite;
 pub mod embedded;
+mod highlights;
 pub mod meilisearch;
 mod tokens;
 
@@ -13,6 +15,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use wire::ResumeToken;
 
+pub use self::highlights::{MAX_HIGHLIGHTS, highlights, names_with_words};
 use crate::{
     Row,
     generations::NextGeneration,
@@ -308,15 +311,6 @@ pub trait LiveIndex: Engine {
 #[must_use]
 pub fn count_words(text: &str) -> usize {
     tokens::segments(text).len()
-}
-
-/// Returns whether a text has a word of a query, as a search would find it.
-#[must_use]
-pub fn has_word_of(text: &str, query: &str) -> bool {
-    let words = tokens::texts(query);
-    tokens::texts(text)
-        .iter()
-        .any(|text| words.iter().any(|word| text.starts_with(word.as_str())))
 }
 
 /// Builds a facet: the largest counts first, and equal counts by value.

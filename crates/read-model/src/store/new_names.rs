@@ -3,7 +3,7 @@
 use super::{Error, Reader};
 
 /// Maximum number of new names that are examined. With more, every search counts as concerned.
-const MAX_NAMES: i64 = 200;
+const MAX_NAMES: i64 = 50;
 
 const SELECT_NEW_NAMES: &str = "
     SELECT position, name, previous_position, previous_name FROM customers WHERE position > ?1
@@ -33,7 +33,7 @@ impl NewName {
 
 impl Reader {
     /// Returns the position up to which the new names do not concern a search, in an index that
-    /// shows the names up to a position. `concerns` tells whether a name does.
+    /// shows the names up to a position. `concern` tells which names do.
     ///
     /// A new name concerns a search if it, or the name that it replaced, does.
     ///
@@ -42,7 +42,7 @@ impl Reader {
     pub async fn unconcerned_until(
         &self,
         shown: u64,
-        concerns: impl Fn(&str) -> bool,
+        concern: impl FnOnce(&[&str]) -> Vec<bool>,
     ) -> Result<u64, Error> {
         let mut snapshot = self.snapshot().await?;
         let names: Vec<NewName> = sqlx::query_as(SELECT_NEW_NAMES)
@@ -54,9 +54,13 @@ impl Reader {
         if !is_all || names.iter().any(|name| name.hides_others(shown)) {
             return Ok(shown);
         }
-        let first = names.iter().find(|name| {
-            concerns(&name.name) || name.previous_name.as_deref().is_some_and(&concerns)
+        let texts = names.iter().flat_map(|name| {
+            let previous = name.previous_name.as_deref().unwrap_or_default();
+            [name.name.as_str(), previous]
         });
+        let concern = concern(&texts.collect::<Vec<_>>());
+        let first = concern.chunks(2).position(|each| each.contains(&true));
+        let first = first.and_then(|index| names.get(index));
         Ok(first.map_or(snapshot.as_of, |name| name.position - 1))
     }
 }

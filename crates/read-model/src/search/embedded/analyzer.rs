@@ -11,7 +11,7 @@ use std::vec;
 
 use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
 
-use crate::search::tokens::{self, Segment};
+use crate::search::tokens::{self, Segment, forms::WINDOW_CHARS};
 
 /// The analyzer of texts. Raise the number in its name with every change to the terms of a text, so
 /// that an index of the old analyzer has another schema.
@@ -19,9 +19,6 @@ pub(super) const TEXT_ANALYZER: &str = "words-2";
 
 /// The analyzer of ids, whose name has a number for the same reason.
 pub(super) const ID_ANALYZER: &str = "ids-2";
-
-/// The number of characters of a term of a dense script.
-pub(super) const WINDOW_CHARS: usize = 8;
 
 /// Bounds a word in the index, in bytes.
 const MAX_WORD_BYTES: usize = 255;
@@ -92,7 +89,7 @@ fn text_terms(segments: &[Segment]) -> Vec<(usize, String)> {
             }
             run => {
                 add_run(run, position, &mut terms);
-                position += run.iter().map(|word| word.starts.len()).sum::<usize>();
+                position += run.iter().map(|word| word.letters.len()).sum::<usize>();
             }
         }
     }
@@ -104,13 +101,13 @@ fn text_terms(segments: &[Segment]) -> Vec<(usize, String)> {
 fn add_run(run: &[Segment], first: usize, terms: &mut Vec<(usize, String)>) {
     let mut start = first;
     for word in run {
-        if word.starts.len() < WINDOW_CHARS {
+        if word.letters.len() < WINDOW_CHARS {
             terms.push((start, format!("{}{WHOLE}", word.text)));
         }
-        start += word.starts.len();
+        start += word.letters.len();
     }
     let whole = tokens::joined(run);
-    for start in 0..whole.starts.len() {
+    for start in 0..whole.letters.len() {
         let window = whole.part(start..start + WINDOW_CHARS);
         terms.push((first + start, window.to_owned()));
     }

@@ -10,11 +10,12 @@ use tantivy::query::{
 };
 use tantivy::schema::IndexRecordOption;
 
-use super::analyzer::{WHOLE, WINDOW_CHARS};
+use super::analyzer::WHOLE;
 use super::schema::{Fields, TextField};
 use super::stop::Stop;
 use super::terms::TermsQuery;
-use crate::search::tokens::{self, MAX_GROUPS, Segment, code};
+use crate::search::tokens::forms::{code_parts, codes, groups_with, typos, windows};
+use crate::search::tokens::{self, Segment};
 
 // The score of an order is the sum of these, so that the parts of the rank follow each other: how
 // well the words match, how many of them stand together, and in which fields they are. The scores are
@@ -33,10 +34,6 @@ const NEIGHBOURS_SCORE: f32 = 256.0;
 /// Exceeds the score of 40 words, so that the order of an id comes first. An order has it once for a
 /// spelling of its id or tracking number, and twice for its exact order id.
 const ID_SCORE: f32 = 2_097_152.0;
-
-/// Bounds the length, in characters, of words that are searched with typos, because the cost grows
-/// with the length.
-const MAX_TYPO_WORD_CHARS: usize = 64;
 
 /// Bounds the terms that may end a phrase, so that a short beginning costs no more.
 const MAX_ENDINGS: u32 = 1_000;
@@ -147,7 +144,7 @@ impl Matching<'_> {
     /// Matches the order whose id is this text, and those whose id or tracking number is in it, however
     /// grouped.
     fn ids(&self, text: &str, words: &[Segment]) -> Scored {
-        let codes = tokens::codes(words).into_iter();
+        let codes = codes(words).into_iter();
         let codes: Vec<_> = codes.map(|code| format!("{code}{WHOLE}")).collect();
         let fields = self.fields.texts().into_iter().filter(|field| field.is_id);
         let terms = fields.flat_map(|field| codes.iter().map(|code| term(field, code)));
@@ -172,7 +169,7 @@ impl Matching<'_> {
                 }
                 [first, second] => {
                     let at = if first.is_dense {
-                        first.starts.len()
+                        first.letters.len()
                     } else {
                         1
                     };
@@ -225,49 +222,4 @@ fn all(queries: impl IntoIterator<Item = TermsQuery>) -> BooleanQuery {
         .into_iter()
         .map(|query| -> Scored { Box::new(query) });
     BooleanQuery::intersection(boxed.collect())
-}
-
-/// Returns parts of a dense word that each begin a term. The last syllable that is shown while Hangul
-/// is typed may hold the first letter of the next one, so a part has one character less than a term.
-fn windows(word: &Segment) -> impl Iterator<Item = &str> {
-    let length = WINDOW_CHARS - 1;
-    let last = word.starts.len().saturating_sub(length);
-    let starts = (0..last).step_by(length.div_ceil(2)).chain([last]);
-    starts.map(move |start| word.part(start..start + length))
-}
-
-/// Returns the beginnings of codes in which the word at `index` may be one group of several: each
-/// shortest one with this word. An order with a longer one has these too.
-fn groups_with(words: &[Segment], index: usize) -> Vec<String> {
-    let first = (index + 1).saturating_sub(MAX_GROUPS);
-    let groups = (first..=index).filter_map(|start| code(words, start..index.max(start + 1) + 1));
-    groups
-        .filter(|code| code.bytes().any(|byte| byte.is_ascii_digit()))
-        .collect()
-}
-
-/// Splits a word between letters and digits.
-fn code_parts(word: &str) -> Vec<&str> {
-    let mut parts = Vec::new();
-    let mut rest = word;
-    while let Some(first) = rest.bytes().next() {
-        let is_digit = first.is_ascii_digit();
-        let end = rest.find(|next: char| next.is_ascii_digit() != is_digit);
-        let (part, after) = rest.split_at(end.unwrap_or(rest.len()));
-        parts.push(part);
-        rest = after;
-    }
-    parts
-}
-
-/// Returns the number of tolerated typos: added, omitted, replaced or transposed letters.
-fn typos(word: &str) -> u8 {
-    if word.chars().any(char::is_numeric) {
-        return 0;
-    }
-    match word.chars().count() {
-        5..9 => 1,
-        9..=MAX_TYPO_WORD_CHARS => 2,
-        _ => 0,
-    }
 }

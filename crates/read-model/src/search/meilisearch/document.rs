@@ -90,9 +90,11 @@ fn words(text: &str) -> String {
     for run in segments.chunk_by(|_, next| next.continues) {
         for (index, word) in run.iter().enumerate() {
             words.push(word.text.clone());
-            let parts =
-                (1..word.starts.len()).map(|start| word.part(start..start + MAX_PART_CHARS));
-            words.extend(parts.map(str::to_owned));
+            if word.is_dense {
+                let parts =
+                    (1..word.letters.len()).map(|start| word.part(start..start + MAX_PART_CHARS));
+                words.extend(parts.map(str::to_owned));
+            }
             if index + 1 < run.len() {
                 let joined = tokens::joined(&run[index..]);
                 words.push(joined.part(0..MAX_PART_CHARS).to_owned());

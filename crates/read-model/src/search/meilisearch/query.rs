@@ -12,7 +12,10 @@ use crate::{
     request::{Bound, Cursor, FacetField, OrderFilter, Sort, SortField},
     search::{
         SearchRequest,
-        tokens::{self, MAX_GROUPS, Segment},
+        tokens::{
+            self, Segment,
+            forms::{self, MAX_GROUPS},
+        },
     },
 };
 
@@ -114,7 +117,7 @@ fn texts(words: &[Segment]) -> Vec<String> {
     let mut joined: Vec<Segment> = Vec::new();
     for run in words.chunk_by(|one, next| is_group(one) && is_group(next)) {
         let is_code = (MAX_JOINED_WORDS + 1..=MAX_GROUPS).contains(&run.len());
-        match tokens::code(run, 0..run.len()).filter(|_| is_code && run.iter().any(has_digit)) {
+        match forms::code(run, 0..run.len()).filter(|_| is_code && run.iter().any(has_digit)) {
             Some(text) => joined.push(Segment {
                 text,
                 ..Segment::default()
@@ -146,7 +149,7 @@ fn exact(text: &str, words: &[Segment]) -> Vec<(String, u32)> {
     if words.is_empty() {
         return Vec::new();
     }
-    let codes: Vec<_> = tokens::codes(words).iter().map(|it| quoted(it)).collect();
+    let codes: Vec<_> = forms::codes(words).iter().map(|it| quoted(it)).collect();
     let id = quoted(&key(text.trim()));
     vec![
         (format!("order = {id}"), ID_WEIGHT),

@@ -67,18 +67,17 @@ pub(super) fn is_dense(character: char) -> bool {
             )
 }
 
-/// Replaces the letters of Latin that consist of no letter and accent, such as `ø`, `æ` and `đ`.
-pub(super) fn ascii(word: String) -> String {
-    if word.is_ascii() {
-        return word;
+/// Appends a letter, or the ASCII letters for one of Latin that consists of no letter and accent, such
+/// as `ø`, `æ` and `đ`.
+pub(super) fn push_ascii(letter: char, word: &mut String) {
+    if letter.is_ascii() || !matches!(SCRIPTS.get(letter), Script::Latin | Script::Common) {
+        return word.push(letter);
     }
-    let mut folded = String::new();
     TextAnalyzer::builder(RawTokenizer::default())
         .filter(AsciiFoldingFilter)
         .build()
-        .token_stream(&word)
-        .process(&mut |token| folded.push_str(&token.text));
-    folded
+        .token_stream(letter.encode_utf8(&mut [0; 4]))
+        .process(&mut |token| word.push_str(&token.text));
 }
 
 /// Returns whether a part of a decomposed character is left out: an accent, a vowel point of Hebrew

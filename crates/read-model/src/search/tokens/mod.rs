@@ -3,18 +3,13 @@
 //! [`segments`] folds a text and splits it at everything except letters and digits. It also splits
 //! between scripts that write spaces and those that write few: *dense* scripts, such as Hangul, Han
 //! and Thai. A dense word is found by any part of it, so an index holds what begins at each of its
-//! characters: [`Segment::starts`].
+//! letters: [`Segment::letters`]. [`forms`] are the forms of a query's words that a text may have.
 
 mod fold;
+pub(super) mod forms;
 mod hangul;
 
-use std::{collections::BTreeSet, ops::Range};
-
-/// Bounds the groups of an id or code that is written with spaces.
-pub(super) const MAX_GROUPS: usize = 12;
-
-/// Bounds an id or code without its separators, in bytes.
-const MAX_CODE_BYTES: usize = 128;
+use std::ops::Range;
 
 /// A part of a text in its folded form: a word, or a part of one in one kind of script.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,26 +18,52 @@ pub(super) struct Segment {
     pub(super) text: String,
     /// Whether the script is dense.
     pub(super) is_dense: bool,
-    /// The index in `text` of each character, if the script is dense. A syllable of Hangul is one
-    /// character.
-    pub(super) starts: Vec<usize>,
+    /// The letters in `text`, each with the marks on it. A syllable of Hangul is one letter.
+    pub(super) letters: Vec<Letter>,
     /// Whether this segment and the one before it are dense, and only spaces are between them.
     pub(super) continues: bool,
 }
 
+/// A letter or digit of a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Letter {
+    /// The index of its first byte in the folded text.
+    pub(super) at: usize,
+    /// Its characters in the text before it was folded.
+    pub(super) source: Range<usize>,
+}
+
 impl Segment {
-    /// Returns the characters of this range, without those past the end.
-    pub(super) fn part(&self, characters: Range<usize>) -> &str {
-        let at = |index: usize| self.starts.get(index).copied().unwrap_or(self.text.len());
-        &self.text[at(characters.start)..at(characters.end)]
+    /// Returns the letters of this range, without those past the end.
+    pub(super) fn part(&self, letters: Range<usize>) -> &str {
+        let at = |index: usize| self.letters.get(index).map_or(self.text.len(), |it| it.at);
+        &self.text[at(letters.start)..at(letters.end)]
+    }
+
+    /// Returns the characters of the unfolded text that have these bytes of the folded one. The range
+    /// ends with the letter of the last byte. Returns `None` for an empty range.
+    pub(super) fn source(&self, bytes: Range<usize>) -> Option<Range<usize>> {
+        let after = self.letters.partition_point(|letter| letter.at < bytes.end);
+        let first = self
+            .letters
+            .partition_point(|letter| letter.at <= bytes.start);
+        let first = self.letters.get(first.checked_sub(1)?)?;
+        let last = self.letters.get(after.checked_sub(1)?)?;
+        Some(first.source.start..last.source.end)
     }
 }
 
 /// Returns the segments of a text, in the order of the text.
 pub(super) fn segments(text: &str) -> Vec<Segment> {
     let mut splitting = Splitting::default();
-    for part in text.chars().flat_map(fold::fold) {
-        splitting.add(part);
+    for (index, character) in text.chars().enumerate() {
+        let mut parts = fold::fold(character).peekable();
+        if parts.peek().is_none() {
+            splitting.extend_letter(index);
+        }
+        for part in parts {
+            splitting.add(part, index);
+        }
     }
     splitting.end();
     splitting.segments
@@ -62,27 +83,15 @@ pub(super) fn joined(segments: &[Segment]) -> Segment {
     for segment in segments {
         let before = whole.text.len();
         whole
-            .starts
-            .extend(segment.starts.iter().map(|start| before + start));
+            .letters
+            .extend(segment.letters.iter().map(|letter| Letter {
+                at: before + letter.at,
+                source: letter.source.clone(),
+            }));
         whole.text.push_str(&segment.text);
         whole.is_dense = segment.is_dense;
     }
     whole
-}
-
-/// Returns every code that words of a text may form: each run of up to [`MAX_GROUPS`] words, joined.
-pub(super) fn codes(words: &[Segment]) -> BTreeSet<String> {
-    let groups =
-        (0..words.len()).flat_map(|start| (1..=MAX_GROUPS).map(move |count| start..start + count));
-    groups.filter_map(|groups| code(words, groups)).collect()
-}
-
-/// Returns the code that these words form without separators.
-pub(super) fn code(words: &[Segment], groups: Range<usize>) -> Option<String> {
-    let groups = words.get(groups)?;
-    let code: String = groups.iter().map(|word| word.text.as_str()).collect();
-    let is_code = code.len() <= MAX_CODE_BYTES && groups.iter().all(|word| !word.is_dense);
-    is_code.then_some(code)
 }
 
 /// A text that is being split.
@@ -95,7 +104,8 @@ struct Splitting {
 }
 
 impl Splitting {
-    fn add(&mut self, part: char) {
+    /// Adds a part of the character at `index`.
+    fn add(&mut self, part: char, index: usize) {
         if !fold::is_of_word(part) {
             self.end();
             self.is_apart |= !part.is_whitespace();
@@ -119,28 +129,35 @@ impl Splitting {
         let open = self.open.get_or_insert_with(|| Segment {
             text: String::new(),
             is_dense,
-            starts: Vec::new(),
+            letters: Vec::new(),
             continues: is_dense && !is_apart && segments.last().is_some_and(|last| last.is_dense),
         });
         self.is_apart = false;
-        let is_first = open.text.is_empty();
         let goes_on = is_mark || hangul.as_ref().is_some_and(|part| part.continues);
-        if is_dense && (is_first || !goes_on) {
-            open.starts.push(open.text.len());
+        match open.letters.last_mut() {
+            Some(letter) if goes_on => letter.source.end = index + 1,
+            _ => open.letters.push(Letter {
+                at: open.text.len(),
+                source: index..index + 1,
+            }),
         }
         match hangul {
             Some(part) => open.text.push_str(part.letters),
-            None => open.text.push(part),
+            None if is_dense => open.text.push(part),
+            None => fold::push_ascii(part, &mut open.text),
+        }
+    }
+
+    /// Counts a character that folding drops, such as an accent, to the letter before it.
+    fn extend_letter(&mut self, index: usize) {
+        let open = self.open.as_mut();
+        if let Some(letter) = open.and_then(|open| open.letters.last_mut()) {
+            letter.source.end = index + 1;
         }
     }
 
     fn end(&mut self) {
-        if let Some(mut segment) = self.open.take() {
-            if !segment.is_dense {
-                segment.text = fold::ascii(segment.text);
-            }
-            self.segments.push(segment);
-        }
+        self.segments.extend(self.open.take());
     }
 }
 

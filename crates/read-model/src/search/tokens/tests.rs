@@ -60,15 +60,15 @@ fn a_text_is_split_between_dense_and_other_scripts() {
 }
 
 #[test]
-fn a_dense_segment_knows_its_characters_and_whether_it_goes_on() {
+fn a_segment_knows_its_letters_and_whether_it_goes_on() {
     let segments = segments("김 철수, 港区 x 区");
     let parts: Vec<_> = segments
         .iter()
-        .map(|segment| (segment.starts.len(), segment.continues))
+        .map(|segment| (segment.letters.len(), segment.continues))
         .collect();
     assert_eq!(
         parts,
-        [(1, false), (2, true), (2, false), (0, false), (1, false)]
+        [(1, false), (2, true), (2, false), (1, false), (1, false)]
     );
     assert_eq!(segments[1].part(1..9), "ㅅㅜ");
 }

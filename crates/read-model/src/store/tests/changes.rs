@@ -243,10 +243,10 @@ async fn search_is_concerned_by_the_new_and_the_old_name_until_the_index_shows_i
     log.customer("c2", "Cid");
     store.follow(&log, 10).await;
     let until = async |shown, word: &'static str| {
-        let concerns = |name: &str| name == word;
+        let concern = |names: &[&str]| names.iter().map(|name| *name == word).collect();
         store
             .reader
-            .unconcerned_until(shown, concerns)
+            .unconcerned_until(shown, concern)
             .await
             .unwrap()
     };
@@ -269,7 +269,10 @@ async fn search_is_concerned_by_names_that_a_migration_found() {
     store
         .change("UPDATE customers SET previous_name = NULL")
         .await;
-    let until = store.reader.unconcerned_until(1, |_| false).await;
+    let until = store
+        .reader
+        .unconcerned_until(1, |_| panic!("the names are unknown"))
+        .await;
     assert_eq!(until.unwrap(), 1);
 }
 
