@@ -47,6 +47,10 @@ async fn assert_index_is_refused(clients: &mut Clients, name: &str, owner: &str)
     let reason =
         format!("the index orders in Meilisearch belongs to {owner}: set meilisearch-index");
     assert!(failing.error.starts_with(&reason), "{}", failing.error);
+    clients.order(&format!("{name}-0"), position).await;
+    let listed = clients.search("", position).await.unwrap();
+    assert_eq!(listed.total_size, position);
+    // The documents are there, so that the second search waits for nothing but the index.
     let at_once = search(name, 0);
     let waits = SearchOrdersRequest {
         max_wait: Some(prost_types::Duration {
@@ -59,9 +63,6 @@ async fn assert_index_is_refused(clients: &mut Clients, name: &str, owner: &str)
         let refused = clients.search_orders(request).await;
         assert_refused(refused, Code::Unavailable, "SEARCH_UNAVAILABLE");
     }
-    clients.order(&format!("{name}-0"), position).await;
-    let listed = clients.search("", position).await.unwrap();
-    assert_eq!(listed.total_size, position);
 }
 
 /// Returns the creation time of the index, and the owner and the epoch of its claim.
