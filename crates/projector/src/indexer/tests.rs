@@ -479,3 +479,23 @@ async fn g7_backfill_goes_on_where_the_stored_cursor_is() {
     assert_eq!(taken(&engine), Vec::from_iter(rest));
     running.stop().await;
 }
+
+#[tokio::test]
+async fn only_the_refused_order_with_a_new_name_is_parked() {
+    let folder = tempfile::tempdir().unwrap();
+    let (indexer, engine, _writer, mut parking) = renaming(folder.path()).await;
+    *engine.refuses.lock().unwrap() = Some(Row(150));
+    engine.writes.add_permits(1000);
+    let running = Running::start(indexer);
+    let named = running.progress.wait_for_names(RENAMED + 1);
+    timeout(DEADLINE, named).await.unwrap();
+    let refused = timeout(DEADLINE, parking.parked.recv()).await.unwrap();
+    assert_eq!(refused.unwrap().aggregate, AggregateId::order("o150"));
+    assert!(parking.parked.try_recv().is_err());
+    let mut rows = taken(&engine);
+    rows.sort_unstable();
+    rows.dedup();
+    let others = (1..=RENAMED).filter(|row| *row != 150).map(Row);
+    assert_eq!(rows, Vec::from_iter(others));
+    running.stop().await;
+}
