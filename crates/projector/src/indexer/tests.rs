@@ -10,6 +10,7 @@ use read_model::{
     generations::NextGeneration,
     search::{
         Applied, Claimed, Document, Engine, Hits, IndexDifference, SearchRequest, WriteLimits,
+        WronglyFound,
     },
     store::{ChangeCursor, Writer},
 };
@@ -93,6 +94,14 @@ impl Engine for Gated {
         _: Vec<Document>,
     ) -> Result<Vec<IndexDifference>, search::Error> {
         unreachable!("nobody compares")
+    }
+
+    async fn inspect(
+        &self,
+        _: &Reader,
+        _: mpsc::Sender<WronglyFound>,
+    ) -> Result<(), search::Error> {
+        unreachable!("nobody inspects")
     }
 }
 
