@@ -77,9 +77,12 @@ impl Projector {
             writes_index,
             runtimes,
         } = settings;
-        let scratch = folder.join("verify.db");
-        // A verification leaves this file behind if the process dies during it.
-        generations::remove(&scratch)?;
+        let scratch = folder.join("verify");
+        // A verification leaves this folder behind if the process dies during it, and one of an older
+        // version a file.
+        for left in [&scratch, &folder.join("verify.db")] {
+            generations::remove(left)?;
+        }
         let opened = runtimes.documents.spawn(async move {
             let generations = Generations::open(&folder, "read.db")?;
             let live = generations.live()?;

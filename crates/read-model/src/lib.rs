@@ -27,6 +27,7 @@ pub mod digest;
 mod first;
 pub mod generations;
 mod lists;
+mod postings;
 pub mod progress;
 pub mod projection;
 pub mod request;

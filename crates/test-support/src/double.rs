@@ -18,6 +18,10 @@ use axum::{
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::oneshot};
 
+mod filter;
+
+use filter::Filter;
+
 /// The status and body of an HTTP answer.
 type Answer = (StatusCode, Json<Value>);
 
@@ -362,30 +366,12 @@ impl Content {
                 .split_whitespace()
                 .all(|word| there.iter().any(|it| it.starts_with(word)))
         };
-        let mut found: Vec<_> = index
-            .documents
-            .values()
-            .filter(has_words)
-            .cloned()
-            .collect();
-        for condition in filter.split(" AND ").filter(|it| !it.is_empty()) {
-            let bound = |text: &str| text.parse::<u64>().unwrap();
-            match *condition.split(' ').collect::<Vec<_>>() {
-                ["row", "NOT", "EXISTS"] => found.retain(|it| it["row"].is_null()),
-                ["row", "<=", to] => {
-                    found.retain(|it| it["row"].as_u64().is_some_and(|row| row <= bound(to)));
-                }
-                ["row", ">=", from] => found.retain(|it| it["row"].as_u64() >= Some(bound(from))),
-                ["order", "=", id] => found.retain(|it| it["order"].to_string() == id),
-                ["codes", "IN", ..] => found.retain(|it| {
-                    let codes = it["codes"].as_array().into_iter().flatten();
-                    codes
-                        .into_iter()
-                        .any(|code| condition.contains(&code.to_string()))
-                }),
-                _ => return Err(refused(StatusCode::NOT_IMPLEMENTED, "filter_not_known")),
-            }
-        }
+        let Some(conditions) = Filter::parse(filter) else {
+            return Err(refused(StatusCode::NOT_IMPLEMENTED, "filter_not_known"));
+        };
+        let found = index.documents.values().filter(has_words);
+        let found = found.filter(|document| conditions.passes(document));
+        let found = found.cloned().collect();
         Ok(found)
     }
 }

@@ -1,8 +1,10 @@
 //! Tests of verify on corrupted and on busy systems.
 
-use std::fs;
+use std::{fs, path::Path};
 
+use contract::orders::v1::{Order, OrderStatus};
 use e2e::Server;
+use prost::Message as _;
 use sqlx::{Connection as _, PgConnection};
 use test_support::{order, postgres, request, sqlite};
 
@@ -26,8 +28,8 @@ const CORRUPTIONS: [Corruption; 9] = [
         "read.db",
         "UPDATE statistics SET orders = orders + 1 WHERE scope = 0 AND status = 1",
         &[
-            "statistics of all orders count 4 orders in state 1 and EUR, with a sum of 75.0, \
-             instead of 3 with 75.0",
+            "statistics of all orders count 4 orders of 75.00 EUR with status CREATED, instead of 3 \
+             of 75.00",
         ],
     ),
     (
@@ -112,6 +114,54 @@ async fn g10_each_corruption_is_named() {
     }
     server.start_again().await;
     server.clients().await.assert_verified(&[]).await;
+}
+
+/// Changes the stored document of an order.
+async fn edit(file: &Path, order_id: &str, edit: impl FnOnce(&mut Order)) {
+    let mut connection = sqlite::open(file).await;
+    let body: Vec<u8> = sqlx::query_scalar("SELECT body FROM orders WHERE order_id = ?")
+        .bind(order_id)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    let mut order = Order::decode(&*body).unwrap();
+    edit(&mut order);
+    sqlx::query("UPDATE orders SET body = ? WHERE order_id = ?")
+        .bind(order.encode_to_vec())
+        .bind(order_id)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn g10_a_corrupted_document_is_named_with_its_fields() {
+    let server = Server::start().await;
+    let mut clients = server.clients().await;
+    let position = fill(&mut clients, 6).await;
+    clients.search("tea", position).await.unwrap();
+    let file = server.folder().join("read.db");
+    edit(&file, "o-0", |order| order.set_status(OrderStatus::Created)).await;
+    edit(&file, "o-1", |order| {
+        order.total_amount = order::euros(10_000)
+    })
+    .await;
+    edit(&file, "o-2", |order| order.items[0].quantity = 3).await;
+    let mut found = clients.verify(&["documents"]).await.unwrap();
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            "order o-0 is wrong in status",
+            "order o-1 is wrong in total_amount",
+            "order o-2 is wrong in items",
+        ]
+    );
+    let found = clients.verify(&["search"]).await.unwrap();
+    for order in ["o-0", "o-1", "o-2"] {
+        let difference = format!("order {order} is another one in the search index");
+        assert!(found.contains(&difference), "{found:?}");
+    }
 }
 
 #[tokio::test]

@@ -505,8 +505,10 @@ type VerifyRequest struct {
 	// Any of `log`, `documents` and `search`. They are verified in this order. Default: all.
 	//
 	// `log`: gapless positions and versions, readable events, and the records of request ids.
-	// `documents`: every order, name and sum, against a new projection of the log, and everything that
-	// is parked. `search`: every order in the index, against the documents.
+	// `documents`: every order, name and sum, against the events of the log, by the rules that commands
+	// are decided by; each total, against the items; every list, against the documents; and everything
+	// that is parked, orders included. `search`: every order in the index, against the documents, with
+	// the words and values that it is found by.
 	Parts         []string `protobuf:"bytes,1,rep,name=parts,proto3" json:"parts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -11,6 +11,7 @@ use read_model::{
     generations::NextGeneration,
     search::{
         Applied, Claimed, Document, Engine, Hits, IndexDifference, SearchRequest, WriteLimits,
+        WronglyFound,
     },
     store::Writer,
 };
@@ -94,6 +95,14 @@ impl Engine for Gated {
         _: Vec<Document>,
     ) -> Result<Vec<IndexDifference>, search::Error> {
         unreachable!("nobody compares")
+    }
+
+    async fn inspect(
+        &self,
+        _: &Reader,
+        _: mpsc::Sender<WronglyFound>,
+    ) -> Result<(), search::Error> {
+        unreachable!("nobody inspects")
     }
 }
 
@@ -371,7 +380,6 @@ fn renamed(position: u64) -> RecordedEvent {
             position,
             Payload::CustomerRegistered(CustomerRegistered {
                 name: format!("Name {position}"),
-                ..CustomerRegistered::default()
             }),
         )
     }

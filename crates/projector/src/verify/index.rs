@@ -5,11 +5,13 @@ use std::{collections::HashMap, pin::pin, time::Duration};
 use contract::orders::v1::Order;
 use read_model::{
     Row,
-    search::{Document, IndexDifference},
+    search::{Document, IndexDifference, WronglyFound},
     store::{self, Difference, Projection, Reader},
 };
 
-use super::{Error, Finding, Found, Verifier, send};
+use tokio::sync::mpsc;
+
+use super::{Error, Finding, Found, Verifier, samples::samples, send};
 
 /// Maximum number of orders compared with the index in one call.
 const MAX_PAGE_ORDERS: u32 = 1000;
@@ -19,7 +21,10 @@ const MAX_PAGE_ORDERS: u32 = 1000;
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Delay before an order that differs is compared once more.
-const COMPARE_INTERVAL: Duration = Duration::from_millis(250);
+pub(super) const COMPARE_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Maximum number of findings of an inspection that wait to be sent.
+const INSPECTED_CAPACITY: usize = 100;
 
 /// Maximum number of comparisons of an order that keeps changing.
 const MAX_COMPARISONS: u32 = 6;
@@ -54,14 +59,39 @@ impl OrderPage {
 }
 
 impl Verifier {
-    /// Compares all orders with the index.
+    /// Compares all orders with the index, searches for samples, and inspects what leads to each order.
     pub(super) async fn verify_index(&self, found: &Found) -> Result<(), Error> {
+        self.compare_pages(found).await?;
+        let (sender, mut wrong) = mpsc::channel(INSPECTED_CAPACITY);
+        let inspected = self.live.engine.inspect(&self.live.reader, sender);
+        let sent = async move {
+            while let Some(WronglyFound { order_id, problem }) = wrong.recv().await {
+                let subject = format!("order {order_id}");
+                send(found, Difference { subject, problem }).await?;
+            }
+            Ok(())
+        };
+        // The inspection also ends with an error if its findings cannot be sent.
+        let (inspected, sent) = tokio::join!(inspected, sent);
+        sent.and(inspected.map_err(Error::from))
+    }
+
+    async fn compare_pages(&self, found: &Found) -> Result<(), Error> {
         let mut after = Row::default();
         loop {
             let page = OrderPage::read(&self.live.reader, after).await?;
             let (last, as_of, is_last) = (page.last, page.as_of, page.is_last);
-            for difference in self.compare_page(after.following(), page).await? {
+            let samples = samples(&page.documents);
+            let differences = self.compare_page(after.following(), page).await?;
+            let is_equal = differences.is_empty();
+            for difference in differences {
                 send(found, difference).await?;
+            }
+            // An order that differs is not found as it is either.
+            for row in samples.into_iter().filter(|_| is_equal) {
+                if let Some(difference) = self.search_sample(row).await? {
+                    send(found, difference).await?;
+                }
             }
             send(found, Finding::Progress(last.0, as_of)).await?;
             if is_last {
@@ -90,8 +120,7 @@ impl Verifier {
             // The first comparison does not wait for the index: most orders are old and equal in
             // both.
             if comparison > 1 {
-                let indexed = || index.report().position;
-                wait_while_progressing(as_of, indexed, index.wait_for_names(as_of)).await?;
+                self.wait_for_index(as_of).await?;
             }
             let orders: HashMap<_, _> = documents
                 .iter()
@@ -128,6 +157,13 @@ impl Verifier {
             suspects = Some(found.iter().map(IndexDifference::row).collect());
         }
         Ok(certain)
+    }
+
+    /// Waits until the index has all changes up to a position.
+    pub(super) async fn wait_for_index(&self, position: u64) -> Result<(), Error> {
+        let index = self.live.indexer.progress();
+        let indexed = || index.report().position;
+        wait_while_progressing(position, indexed, index.wait_for_names(position)).await
     }
 
     /// Describes each difference. Adds the error of the engine if the order is parked.

@@ -1,35 +1,40 @@
 //! Verification: compares the log, the documents and the search index, while the node runs.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use contract::orders::v1::{AggregateType, VerifyLogRequest};
+use contract::orders::v1::VerifyLogRequest;
 use read_model::{
-    AggregateId, generations, search,
-    store::{self, Checkpoint, Comparison, Difference, Parked, Projection, ReceiverClosed, Writer},
+    AggregateId, search,
+    store::{self, Difference, Projection},
 };
 use tokio::sync::{Mutex, mpsc};
 use tonic::Status;
 
+mod against_log;
+mod documents;
+mod fold;
 mod index;
+mod record;
+mod samples;
+mod spill;
+mod statistics;
 
 pub(crate) use index::OrderPage;
 
-use crate::{
-    read_models::ReadModels,
-    stream::{self, Stream},
-};
+use crate::{read_models::ReadModels, stream};
 
 /// Maximum number of parked aggregates read in one call.
 const MAX_READ_PARKED: u32 = 1000;
 
-/// Compares the log, the documents and the index. Clones share the scratch file.
+/// Compares the log, the documents and the index. Clones share the scratch folder.
 #[derive(Debug, Clone)]
 pub(crate) struct Verifier {
     live: ReadModels,
-    /// Path of the documents projected from the log, deleted after each comparison. The lock
+    /// The folder of the records that are compared, deleted after each comparison. The lock
     /// serialises the comparisons.
     scratch: Arc<Mutex<PathBuf>>,
 }
@@ -60,10 +65,10 @@ pub(crate) enum Error {
     /// The node failed to verify the log.
     #[error("the log cannot be looked at: {0}")]
     Log(Status),
-    /// The event stream failed while the log was projected to the scratch file.
+    /// The event stream failed while the log was compared with the documents.
     #[error("{0}")]
     Stream(String),
-    /// The documents could not be read, or the scratch file could not be written.
+    /// The documents could not be read, or the scratch folder could not be written.
     #[error(transparent)]
     Store(#[from] store::Error),
     /// The index failed.
@@ -89,9 +94,9 @@ impl From<stream::Error> for Error {
     }
 }
 
-impl From<ReceiverClosed> for Error {
-    fn from(_: ReceiverClosed) -> Self {
-        Self::Cancelled
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Self::Store(store::Error::Files(error))
     }
 }
 
@@ -112,7 +117,7 @@ async fn send(found: &Found, finding: impl Into<Finding>) -> Result<(), Error> {
 }
 
 impl Verifier {
-    /// Creates the verifier of the live read models. No other file may be at the path `scratch`.
+    /// Creates the verifier of the live read models. Nothing else may be at the path `scratch`.
     pub(crate) fn new(live: ReadModels, scratch: PathBuf) -> Self {
         Self {
             live,
@@ -150,12 +155,10 @@ impl Verifier {
         Ok(())
     }
 
-    /// Projects the log to the scratch file, up to the live documents' position, and compares the
-    /// two.
+    /// Compares the documents with the log, and the lists with the documents. Reports what is parked.
     async fn verify_documents(&self, found: &Found) -> Result<(), Error> {
-        let scratch = self.scratch.lock().await;
-        let live = self.live.generations.live().map_err(store::Error::Files)?;
-        if self.compare_file(&live.path, &scratch, found).await? {
+        let live = self.live.generations.live()?;
+        if self.compare_file(&live.path, found).await? {
             // Lists are compared with the documents, which must be right themselves.
             match self.live.reader.compare_lists(found).await {
                 // The receiver is gone, as the comparison of the file would say.
@@ -166,8 +169,7 @@ impl Verifier {
         self.report_parked(found).await
     }
 
-    /// Reports each parked customer and product: orders show their older names, and do not say so. A
-    /// parked order says so in every reply.
+    /// Reports each parked order, customer and product. Their documents are older than the log.
     async fn report_parked(&self, found: &Found) -> Result<(), Error> {
         let mut after = AggregateId::default();
         loop {
@@ -178,13 +180,10 @@ impl Verifier {
                 return Ok(());
             };
             after.clone_from(&last.aggregate);
-            let is_order = |parked: &Parked| parked.aggregate.kind == AggregateType::Order;
-            for parked in page.into_iter().filter(|parked| !is_order(parked)) {
-                let problem = format!(
-                    "is parked since event {}: {}",
-                    parked.position, parked.error
-                );
+            for parked in page {
+                let (position, error) = (parked.position, parked.error);
                 let subject = parked.aggregate.to_string();
+                let problem = format!("is parked since event {position}: {error}");
                 send(found, Difference { subject, problem }).await?;
             }
         }
@@ -192,7 +191,6 @@ impl Verifier {
 
     /// Returns the first difference between a documents file and the log.
     pub(crate) async fn first_difference(&self, file: &Path) -> Result<Option<Difference>, Error> {
-        let scratch = self.scratch.lock().await;
         let (sender, mut found) = mpsc::channel(1);
         let first = async move {
             while let Some(finding) = found.recv().await {
@@ -202,87 +200,14 @@ impl Verifier {
             }
             None
         };
-        let scratch = &*scratch;
-        let compared = async move { self.compare_file(file, scratch, &sender).await };
+        let compared = async move { self.compare_file(file, &sender).await };
         match tokio::join!(compared, first) {
             // The received difference ended the comparison, so its `Cancelled` is no error.
             (_, Some(difference)) => Ok(Some(difference)),
             (compared, None) => compared.map(|_| None),
         }
     }
-
-    /// Projects the log to the scratch file, and compares a file with it. Returns whether it is as it
-    /// should be.
-    async fn compare_file(
-        &self,
-        file: &Path,
-        scratch: &Path,
-        found: &Found,
-    ) -> Result<bool, Error> {
-        generations::remove(scratch).map_err(store::Error::Files)?;
-        let compared = self.compare_documents(file, scratch, found).await;
-        generations::remove(scratch).map_err(store::Error::Files)?;
-        compared
-    }
-
-    async fn compare_documents(
-        &self,
-        file: &Path,
-        scratch: &Path,
-        found: &Found,
-    ) -> Result<bool, Error> {
-        let mut truth = Writer::open_scratch(scratch).await?;
-        let comparison = Comparison::begin(file, scratch).await?;
-        let mut is_same = true;
-        if let Some(checkpoint) = comparison.checkpoint() {
-            let mut stream = Stream::open(&self.live.nodes, None, false).await?;
-            let mut reached = 0;
-            while reached < checkpoint.position {
-                let mut response = match stream.next().await {
-                    Err(stream::Error::Ended(_)) => {
-                        send(found, of_another_history(checkpoint)).await?;
-                        return Ok(false);
-                    }
-                    response => response?,
-                };
-                let behind = |position| position <= checkpoint.position;
-                response.events.retain(|event| behind(event.position));
-                reached = response.position.min(checkpoint.position);
-                let applied = truth.apply(&response.log_id, &response.events, reached);
-                match applied.await {
-                    Err(store::Error::Gap { expected, .. }) => {
-                        let problem = "is missing in the log: nothing behind it is compared";
-                        let subject = format!("event {expected}");
-                        let problem = problem.to_owned();
-                        send(found, Difference { subject, problem }).await?;
-                        return Ok(false);
-                    }
-                    applied => applied?,
-                }
-                send(found, Finding::Progress(reached, checkpoint.position)).await?;
-            }
-            let is_other = |truth: &Checkpoint| {
-                // A file of an older version does not know the event.
-                let has_id = !checkpoint.event_id.is_empty();
-                truth.log_id != checkpoint.log_id || has_id && truth.event_id != checkpoint.event_id
-            };
-            if truth.checkpoint().is_some_and(is_other) {
-                is_same = false;
-                send(found, of_another_history(checkpoint)).await?;
-            }
-        }
-        truth.close().await;
-        Ok(comparison.run(found).await? && is_same)
-    }
 }
 
-/// Returns the difference of documents that are made from another history than the log's.
-fn of_another_history(checkpoint: &Checkpoint) -> Difference {
-    let position = checkpoint.position;
-    Difference {
-        subject: "the documents".to_owned(),
-        problem: format!(
-            "are made from another history: event {position} of the log is another one, or missing"
-        ),
-    }
-}
+#[cfg(test)]
+mod tests;

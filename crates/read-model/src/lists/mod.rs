@@ -8,10 +8,12 @@
 //! - [`Writer`] publishes a snapshot for each batch. It brings the changes to the index in the
 //!   background, once there are many. The documents can fill the index again.
 //! - [`page`], [`figure`] and [`rows`] answer from a snapshot. [`scan`] shows them the matches.
+//! - [`misfiled`] compares the postings with the columns.
 
 mod entry;
 mod figure;
 mod index;
+mod misfiled;
 mod page;
 mod rows;
 mod scan;

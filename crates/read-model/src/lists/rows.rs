@@ -7,12 +7,12 @@ use std::{
 };
 
 use tantivy::{
-    DocId, SegmentReader, TantivyError,
+    DocId, SegmentReader,
     columnar::{Column, ColumnValues, StrColumn},
 };
 
 use super::{Conditions, Entry, View, scan::Visitor, schema};
-use crate::{Row, request::SortField};
+use crate::{Row, postings, request::SortField};
 
 impl View {
     /// Returns the orders that show names and are older than those, each with the position of the
@@ -62,19 +62,18 @@ impl View {
         Ok(found)
     }
 
-    /// Returns all entries of the rows from `first` to `last`, sorted by row. Blocks, as
-    /// [`View::page`].
-    pub(crate) fn entries(
-        &self,
-        first: Row,
-        last: Row,
-        caller: &Weak<()>,
-    ) -> tantivy::Result<Vec<Entry>> {
+    /// Returns all entries of the rows from `first` to `last`, sorted by row. Reads only these rows.
+    /// Blocks.
+    pub(crate) fn entries(&self, first: Row, last: Row) -> tantivy::Result<Vec<Entry>> {
         let changed = self.changed();
-        let mut scan = EntryScan::default();
-        let query = self.snapshot.fields.rows_between(first, last);
-        self.scan_query(query.as_ref(), &mut scan, caller)?;
-        let mut entries = scan.entries;
+        let mut entries = Vec::new();
+        for segment in self.snapshot.searcher.segment_readers() {
+            let columns = EntryColumns::of(segment)?;
+            let field = self.snapshot.fields.row;
+            for document in postings::of_rows(segment, field, first, last)? {
+                entries.push(columns.entry(document)?);
+            }
+        }
         entries.retain(|entry| !changed.contains_key(&entry.row));
         let between = |entry: &&&Arc<Entry>| (first..=last).contains(&entry.row);
         let changed = changed.values().filter(between);
@@ -131,18 +130,11 @@ impl Visitor for RowScan {
     }
 }
 
-/// Reads whole entries.
-#[derive(Default)]
-struct EntryScan {
-    columns: Option<EntryColumns>,
-    entries: Vec<Entry>,
-    failed: Option<TantivyError>,
-}
-
 struct EntryColumns {
     rows: Arc<dyn ColumnValues<u64>>,
     customers: Arc<dyn ColumnValues<u64>>,
-    products: Column<u64>,
+    /// `None` if no order of the segment has a product.
+    products: Option<Column<u64>>,
     statuses: Arc<dyn ColumnValues<u64>>,
     times: [Arc<dyn ColumnValues<i64>>; 2],
     totals: Arc<dyn ColumnValues<i64>>,
@@ -150,6 +142,21 @@ struct EntryColumns {
 }
 
 impl EntryColumns {
+    fn of(segment: &SegmentReader) -> tantivy::Result<Self> {
+        let columns = segment.fast_fields();
+        let numbers = |name| columns.column_first_or_default(name);
+        let time = |field| columns.column_first_or_default(schema::sort_column(field));
+        Ok(Self {
+            rows: numbers(schema::ROW)?,
+            customers: numbers(schema::CUSTOMER)?,
+            products: columns.column_opt(schema::PRODUCT)?,
+            statuses: numbers(schema::STATUS)?,
+            times: [time(SortField::CreatedAt)?, time(SortField::UpdatedAt)?],
+            totals: columns.column_first_or_default(schema::TOTAL)?,
+            currencies: columns.str(schema::CURRENCY)?,
+        })
+    }
+
     fn entry(&self, document: DocId) -> tantivy::Result<Entry> {
         let mut currency = String::new();
         if let Some(currencies) = &self.currencies
@@ -157,48 +164,18 @@ impl EntryColumns {
         {
             currencies.ord_to_str(ordinal, &mut currency)?;
         }
+        let products = self.products.iter();
+        let products = products.flat_map(|column| column.values_for_doc(document));
         let [created_at, updated_at] = &self.times;
         Ok(Entry {
             row: Row(self.rows.get_val(document)),
             customer: self.customers.get_val(document),
-            products: self.products.values_for_doc(document).collect(),
+            products: products.collect(),
             status: schema::status(self.statuses.get_val(document)),
             created_at: created_at.get_val(document),
             updated_at: updated_at.get_val(document),
             total: self.totals.get_val(document),
             currency,
         })
-    }
-}
-
-impl Visitor for EntryScan {
-    fn begin(&mut self, segment: &SegmentReader) -> tantivy::Result<()> {
-        let columns = segment.fast_fields();
-        let numbers = |name| columns.column_first_or_default(name);
-        let time = |field| columns.column_first_or_default(schema::sort_column(field));
-        self.columns = Some(EntryColumns {
-            rows: numbers(schema::ROW)?,
-            customers: numbers(schema::CUSTOMER)?,
-            products: columns.u64(schema::PRODUCT)?,
-            statuses: numbers(schema::STATUS)?,
-            times: [time(SortField::CreatedAt)?, time(SortField::UpdatedAt)?],
-            totals: columns.column_first_or_default(schema::TOTAL)?,
-            currencies: columns.str(schema::CURRENCY)?,
-        });
-        Ok(())
-    }
-
-    fn visit(&mut self, documents: &[DocId]) {
-        let Some(columns) = &self.columns else { return };
-        for &document in documents {
-            match columns.entry(document) {
-                Ok(entry) => self.entries.push(entry),
-                Err(error) => self.failed = Some(error),
-            }
-        }
-    }
-
-    fn end(&mut self) -> tantivy::Result<()> {
-        self.failed.take().map_or(Ok(()), Err)
     }
 }

@@ -3,8 +3,7 @@
 use std::sync::Weak;
 
 use tantivy::{
-    COLLECT_BLOCK_BUFFER_LEN, DocId, DocSet as _, SegmentReader, TantivyError,
-    query::{EnableScoring, Query},
+    COLLECT_BLOCK_BUFFER_LEN, DocId, DocSet as _, SegmentReader, TantivyError, query::EnableScoring,
 };
 
 use super::{Conditions, View};
@@ -21,16 +20,6 @@ impl View {
         caller: &Weak<()>,
     ) -> tantivy::Result<()> {
         let query = self.snapshot.fields.query(conditions);
-        self.scan_query(query.as_ref(), visitor, caller)
-    }
-
-    /// Shows all matches of a tantivy query in the base to a visitor.
-    pub(super) fn scan_query(
-        &self,
-        query: &dyn Query,
-        visitor: &mut impl Visitor,
-        caller: &Weak<()>,
-    ) -> tantivy::Result<()> {
         let searcher = &self.snapshot.searcher;
         let weight = query.weight(EnableScoring::disabled_from_searcher(searcher))?;
         for segment in searcher.segment_readers() {

@@ -44,7 +44,7 @@ pub(super) fn facet_column(field: FacetField) -> &'static str {
 /// The fields of the index.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fields {
-    row: Field,
+    pub(super) row: Field,
     customer: Field,
     product: Field,
     status: Field,
@@ -90,10 +90,15 @@ impl Fields {
         document
     }
 
-    /// Builds the query that the orders of the rows from `first` to `last` match.
-    pub(super) fn rows_between(&self, first: Row, last: Row) -> Box<dyn Query> {
-        let [first, last] = [first, last].map(|row| Included(self.key(row)));
-        Box::new(RangeQuery::new(first, last))
+    /// Returns the fields that conditions find orders by, each with its name in the schema.
+    pub(super) fn found_by(&self) -> [(&'static str, Field); 5] {
+        [
+            (ROW, self.row),
+            (CUSTOMER, self.customer),
+            (PRODUCT, self.product),
+            (STATUS, self.status),
+            (CURRENCY, self.currency),
+        ]
     }
 
     /// Builds the query that the orders meeting every condition match.

@@ -13,6 +13,7 @@ use std::{cmp::Reverse, collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use contract::orders::v1::{Facet, FacetValue, Order};
 use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 use wire::ResumeToken;
 
 pub use self::highlights::{MAX_HIGHLIGHTS, highlights, names_with_words};
@@ -228,6 +229,15 @@ impl IndexDifference {
     }
 }
 
+/// An order that the index finds by other words or values than those of its document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WronglyFound {
+    /// The order's id.
+    pub order_id: String,
+    /// The fault, as a predicate of the order.
+    pub problem: String,
+}
+
 /// A search engine that holds the newest state of every order.
 ///
 /// Only one process writes an index, and it begins with [`Engine::claim`]. Every method returns
@@ -285,6 +295,17 @@ pub trait Engine: fmt::Debug + Send + Sync {
         last: Row,
         documents: Vec<Document>,
     ) -> Result<Vec<IndexDifference>, Error>;
+
+    /// Sends each order that the index finds by other words or values than those of its document. An
+    /// engine that does not show what leads to a document sends none.
+    ///
+    /// Only an order that the index has as it is now can be inspected. The others differ for
+    /// [`Engine::compare`].
+    async fn inspect(
+        &self,
+        documents: &store::Reader,
+        found: mpsc::Sender<WronglyFound>,
+    ) -> Result<(), Error>;
 }
 
 /// The live generation of an index. A rebuild opens and fills the next generation, and then

@@ -7,7 +7,7 @@ use contract::orders::v1::AggregateType;
 use super::{Error, Writer, batch::Batch, list::scan, reader::PublishedLists, snapshot::decode};
 use crate::{
     AggregateId, Row,
-    lists::{self, Change, Entry, GivenName, State},
+    lists::{Change, Entry, GivenName, State},
     search::Document,
 };
 
@@ -26,15 +26,12 @@ const SELECT_CHANGED: &str = "SELECT position, row, body FROM orders
     WHERE position > ?1 AND position > row AND row <= ?3 ORDER BY position LIMIT ?2";
 
 impl Writer {
-    /// Returns the entries of documents, if this file has an index of lists.
+    /// Returns the entries of documents.
     pub(super) async fn entries<'a>(
         &mut self,
         documents: impl Iterator<Item = &'a Document> + Clone,
     ) -> Result<Vec<Entry>, Error> {
-        match self.lists {
-            Some(_) => self.numbers.entries(&mut self.connection, documents).await,
-            None => Ok(Vec::new()),
-        }
+        self.numbers.entries(&mut self.connection, documents).await
     }
 
     /// Returns what a batch changes in the lists. `old` are the entries of the documents before it.
@@ -59,32 +56,25 @@ impl Writer {
 
     /// Waits until the index of lists has room for more changes.
     pub(super) async fn make_room(&mut self) -> Result<(), Error> {
-        match &mut self.lists {
-            Some(lists) => Ok(lists.make_room().await?),
-            None => Ok(()),
-        }
+        Ok(self.lists.make_room().await?)
     }
 
     /// Shows committed changes in the lists.
     pub(super) fn publish(&mut self, changes: Vec<Change>) {
         let state = self.state();
-        if let Some(lists) = &mut self.lists {
-            lists.publish(changes, state);
-        }
+        self.lists.publish(changes, state);
     }
 
     /// Brings all changes to the index. Only an index without a retry's changes would have to be filled
     /// again after the end of the process.
     pub(super) async fn flush_lists(&mut self) {
-        if let Some(lists) = &mut self.lists
-            && let Err(error) = lists.flush().await
-        {
+        if let Err(error) = self.lists.flush().await {
             tracing::error!(%error, "the index of lists cannot be written");
         }
     }
 
     pub(super) fn published_lists(&self) -> PublishedLists {
-        self.lists.as_ref().map(|lists| lists.subscribe())
+        self.lists.subscribe()
     }
 
     /// Returns the rows of all orders that show the name of a customer or product, in parts.
@@ -100,8 +90,7 @@ impl Writer {
         .bind(&named.id)
         .fetch_optional(&mut self.connection)
         .await?;
-        let view = self.lists.as_ref().and_then(lists::Writer::view);
-        let (Some(number), Some(view)) = (number, view) else {
+        let (Some(number), Some(view)) = (number, self.lists.view()) else {
             return Ok(Vec::new());
         };
         let name = GivenName {
@@ -141,19 +130,16 @@ impl Writer {
     /// - [`Error::Lists`]: the index cannot be written.
     pub(super) async fn catch_up_lists(&mut self) -> Result<(), Error> {
         let state = self.state();
-        let Some(lists) = &mut self.lists else {
-            return Ok(());
-        };
-        if *lists.newest() == state {
+        if *self.lists.newest() == state {
             return Ok(());
         }
-        let committed = lists.committed();
+        let committed = self.lists.committed();
         let is_usable = committed.position == 0
             || committed.log_id == state.log_id
                 && committed.retries == state.retries
                 && committed.position <= state.position;
         let from = if is_usable { committed.position } else { 0 };
-        lists.rewind(is_usable).await?;
+        self.lists.rewind(is_usable).await?;
         if from == 0 && state.position > 0 {
             tracing::info!(position = state.position, "the index of lists is filled");
         }
@@ -161,9 +147,7 @@ impl Writer {
         if from > 0 {
             self.bring_to_lists(SELECT_CHANGED, from, from).await?;
         }
-        if let Some(lists) = &mut self.lists {
-            lists.commit(state).await?;
-        }
+        self.lists.commit(state).await?;
         Ok(())
     }
 
@@ -193,9 +177,7 @@ impl Writer {
             });
             let documents: Vec<_> = documents.collect();
             let entries = self.entries(documents.iter()).await?;
-            if let Some(lists) = &mut self.lists {
-                lists.write(entries).await?;
-            }
+            self.lists.write(entries).await?;
         }
     }
 }

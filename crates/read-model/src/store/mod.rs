@@ -8,6 +8,7 @@
 mod batch;
 mod changes;
 mod comparison;
+mod contents;
 mod list;
 mod list_index;
 mod new_names;
@@ -22,7 +23,8 @@ mod statistics;
 mod writer;
 
 pub use changes::{ChangeCursor, Changes, Renamed};
-pub use comparison::{Comparison, Difference, ReceiverClosed};
+pub use comparison::Difference;
+pub use contents::{Contents, StatisticsLine, StoredRow};
 pub use list::Listing;
 pub use page::MAX_PAGE_BYTES;
 pub use parked::{Parked, Projection, ReindexBatch, ReindexEntry};

@@ -18,8 +18,8 @@ use crate::{
     search::Document,
 };
 
-/// The lists of a file; `None` for one without an index of lists.
-pub(super) type PublishedLists = Option<watch::Receiver<Arc<lists::Snapshot>>>;
+/// The lists of a file.
+pub(super) type PublishedLists = watch::Receiver<Arc<lists::Snapshot>>;
 
 /// Read connections to the live file, and its lists.
 #[derive(Debug, Clone)]
@@ -254,9 +254,8 @@ impl Reader {
     /// Begins a snapshot, together with the lists at its position.
     pub(super) async fn snapshot_with_lists(&self) -> Result<(Snapshot, View), Error> {
         loop {
-            let (pool, lists) = self.pool.current();
+            let (pool, mut lists) = self.pool.current();
             let snapshot = Snapshot::begin(&pool).await?;
-            let mut lists = lists.ok_or(Error::Stopped)?;
             let retries = snapshot.checkpoint.as_ref().map_or(0, |it| it.retries);
             // The lists follow each commit of the documents at once.
             let reached = lists

@@ -94,22 +94,7 @@ impl Writer {
     /// - [`Error::Sqlite`]: the file cannot be read or changed.
     pub async fn open_new(path: &Path, generation: u64) -> Result<Self, Error> {
         let mut writer = Self::open(path, generation).await?;
-        writer.prepare_build().await?;
-        Ok(writer)
-    }
-
-    /// Opens an unfinished file that is compared and then removed. It has no index of lists.
-    ///
-    /// # Errors
-    /// As [`Writer::open_new`].
-    pub async fn open_scratch(path: &Path) -> Result<Self, Error> {
-        let mut writer = Self::open_without_lists(path, 0).await?;
-        writer.prepare_build().await?;
-        Ok(writer)
-    }
-
-    async fn prepare_build(&mut self) -> Result<(), Error> {
-        let connection = &mut self.connection;
+        let connection = &mut writer.connection;
         let indexes: Vec<(String, String)> = sqlx::query_as(
             "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL",
         )
@@ -123,9 +108,9 @@ impl Writer {
             sqlx::raw_sql(AssertSqlSafe(drop))
                 .execute(&mut *connection)
                 .await?;
-            self.indexes.push(sql);
+            writer.indexes.push(sql);
         }
-        Ok(())
+        Ok(writer)
     }
 
     /// Creates the indexes of a file from [`Writer::open_new`], and syncs the file to disk.

@@ -61,7 +61,7 @@ impl Sum {
         }
     }
 
-    fn whole(self) -> i128 {
+    pub(super) fn whole(self) -> i128 {
         (i128::from(self.high) << 32) + i128::from(self.low)
     }
 }

@@ -61,8 +61,8 @@ pub struct Writer {
     /// The documents have been compared with the live ones up to this position, before a switch.
     pub(super) compared_until: u64,
     pub(super) numbers: Numbers,
-    /// The index of lists; `None` for a file that is only compared.
-    pub(super) lists: Option<lists::Writer>,
+    /// The index of lists.
+    pub(super) lists: lists::Writer,
 }
 
 impl Writer {
@@ -76,17 +76,9 @@ impl Writer {
     /// - [`Error::Sqlite`]: the file cannot be read.
     /// - [`Error::Lists`]: the index of lists cannot be written.
     pub async fn open(path: &Path, generation: u64) -> Result<Self, Error> {
-        let mut writer = Self::open_without_lists(path, generation).await?;
-        let folder = generations::lists_folder(path);
-        let opened = tokio::task::spawn_blocking(move || lists::Writer::open(&folder)).await;
-        writer.lists = Some(opened.map_err(io::Error::other)??);
-        writer.catch_up_lists().await?;
-        Ok(writer)
-    }
-
-    /// Opens the file without an index of lists, of which its readers have none either.
-    pub(super) async fn open_without_lists(path: &Path, generation: u64) -> Result<Self, Error> {
         let connection = sqlite::writer(path, &MIGRATIONS, DURABILITY).await?;
+        let folder = generations::lists_folder(path);
+        let lists = tokio::task::spawn_blocking(move || lists::Writer::open(&folder)).await;
         let mut writer = Self {
             connection,
             wal_limit: WAL_LIMIT,
@@ -104,12 +96,13 @@ impl Writer {
             indexes: Vec::new(),
             compared_until: 0,
             numbers: Numbers::new(),
-            lists: None,
+            lists: lists.map_err(io::Error::other)??,
         };
         sqlx::raw_sql(SET_CACHE_SIZE)
             .execute(&mut writer.connection)
             .await?;
         writer.load_checkpoint().await?;
+        writer.catch_up_lists().await?;
         Ok(writer)
     }
 
@@ -243,9 +236,7 @@ impl Writer {
 
     /// Closes the file and the index of lists.
     pub async fn close(self) {
-        if let Some(lists) = self.lists
-            && let Err(error) = lists.close().await
-        {
+        if let Err(error) = self.lists.close().await {
             // The next start brings to it what it lacks.
             tracing::warn!(%error, "the index of lists is not closed");
         }

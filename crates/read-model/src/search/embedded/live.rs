@@ -4,13 +4,16 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use tokio::sync::mpsc;
+
 use super::TantivyIndex;
 use crate::Row;
 use crate::generations::{Generation, Generations, NextGeneration};
 use crate::search::{
     Applied, Claimed, Document, Engine, Error, Hits, IndexCheckpoint, IndexDifference, LiveIndex,
-    SearchRequest, WriteLimits,
+    SearchRequest, WriteLimits, WronglyFound,
 };
+use crate::store::Reader;
 
 /// The live index, and other generations of it, each in its own folder.
 #[derive(Debug)]
@@ -111,6 +114,14 @@ impl Engine for EmbeddedIndex {
         documents: Vec<Document>,
     ) -> Result<Vec<IndexDifference>, Error> {
         self.live().compare(first, last, documents).await
+    }
+
+    async fn inspect(
+        &self,
+        documents: &Reader,
+        found: mpsc::Sender<WronglyFound>,
+    ) -> Result<(), Error> {
+        self.live().inspect(documents, found).await
     }
 }
 

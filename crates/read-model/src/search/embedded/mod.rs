@@ -4,10 +4,15 @@
 //! if the process crashes. Each search answers from the state of the last commit.
 
 mod analyzer;
+mod columns;
 mod digest;
 pub(crate) mod directory;
 mod facets;
 mod filter;
+mod found_by;
+mod inspection;
+#[cfg(test)]
+mod inspection_tests;
 mod live;
 mod page;
 mod payload;
@@ -29,7 +34,7 @@ use tantivy::directory::{Directory, INDEX_WRITER_LOCK};
 use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
 use tantivy::tokenizer::TokenizerManager;
 use tantivy::{IndexReader, IndexSettings, IndexWriter, ReloadPolicy, TantivyError};
-use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, watch};
+use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, mpsc, watch};
 use tokio::time::timeout;
 
 use self::analyzer::{Analyzer, ID_ANALYZER, TEXT_ANALYZER};
@@ -40,9 +45,9 @@ use self::snapshot::IndexSnapshot;
 use self::stop::Stop;
 use super::{
     Applied, Claimed, Document, Engine, Error, Hits, IndexCheckpoint, IndexDifference,
-    SearchRequest, WriteLimits,
+    SearchRequest, WriteLimits, WronglyFound,
 };
-use crate::Row;
+use crate::{Row, store::Reader};
 
 /// Bounds the memory in which the writer gathers a segment, in bytes: the minimum of tantivy.
 const WRITER_MEMORY_BYTES: usize = 15_000_000;
@@ -319,6 +324,14 @@ impl Engine for TantivyIndex {
             Ok(digest::compare(indexed, &documents))
         })
         .await
+    }
+
+    async fn inspect(
+        &self,
+        documents: &Reader,
+        found: mpsc::Sender<WronglyFound>,
+    ) -> Result<(), Error> {
+        self.inspect_newest(documents, &found).await
     }
 }
 

@@ -33,8 +33,8 @@ pub(super) struct TextField {
 
 /// The fields of the index.
 pub(super) struct Fields {
-    row: Field,
-    digest: Field,
+    pub(super) row: Field,
+    pub(super) digest: Field,
     pub(super) order_id: Field,
     pub(super) customer_id: Field,
     pub(super) status: Field,

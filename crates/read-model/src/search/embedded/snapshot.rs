@@ -1,21 +1,20 @@
 //! One committed state of the index, ready for searches.
 
-use std::ops::Bound::Included;
 use std::sync::Arc;
 
-use tantivy::collector::DocSetCollector;
-use tantivy::query::{AllQuery, BooleanQuery, EmptyQuery, Occur, Query, RangeQuery};
-use tantivy::{IndexReader, Searcher, TantivyError};
+use tantivy::columnar::ColumnValues;
+use tantivy::query::{AllQuery, BooleanQuery, EmptyQuery, Occur, Query};
+use tantivy::{DocId, IndexReader, Searcher, SegmentReader};
 
 use super::schema::Fields;
 use super::stop::{Stop, Stoppable};
 use super::{facets, filter, page, payload, schema, text};
-use crate::Row;
 use crate::search::{Hits, IndexCheckpoint, SearchRequest};
+use crate::{Row, postings};
 
 /// The documents of a commit together with its checkpoint.
 pub(super) struct IndexSnapshot {
-    searcher: Searcher,
+    pub(super) searcher: Searcher,
     pub(super) checkpoint: Option<IndexCheckpoint>,
 }
 
@@ -60,31 +59,45 @@ impl IndexSnapshot {
         })
     }
 
-    /// Returns the rows from `first` to `last`, each with the digest of its document.
+    /// Returns the rows from `first` to `last`, each with the digest of its document. Reads only these
+    /// rows.
     pub(super) fn digests(
         &self,
         fields: &Fields,
         first: Row,
         last: Row,
     ) -> tantivy::Result<Vec<(Row, u64)>> {
-        let row = |row| Included(fields.key(row));
-        let range = RangeQuery::new(row(first), row(last));
-        let found = self.searcher.search(&range, &DocSetCollector)?;
-        let found = found.into_iter().map(|address| {
-            let columns = self
-                .searcher
-                .segment_reader(address.segment_ord)
-                .fast_fields();
-            let value = |column| {
-                let column = columns.u64(column)?;
-                Ok::<_, TantivyError>(column.first(address.doc_id).unwrap_or_default())
-            };
-            Ok((
-                Row(value(schema::ROW_COLUMN)?),
-                value(schema::DIGEST_COLUMN)?,
-            ))
-        });
-        found.collect()
+        let mut digests = Vec::new();
+        for segment in self.searcher.segment_readers() {
+            let columns = Identity::of(segment)?;
+            let documents = postings::of_rows(segment, fields.row, first, last)?;
+            digests.extend(documents.into_iter().map(|document| columns.get(document)));
+        }
+        Ok(digests)
+    }
+}
+
+/// The columns that identify the document of an order.
+pub(super) struct Identity {
+    rows: Arc<dyn ColumnValues<u64>>,
+    digests: Arc<dyn ColumnValues<u64>>,
+}
+
+impl Identity {
+    pub(super) fn of(segment: &SegmentReader) -> tantivy::Result<Self> {
+        let columns = segment.fast_fields();
+        Ok(Self {
+            rows: columns.column_first_or_default(schema::ROW_COLUMN)?,
+            digests: columns.column_first_or_default(schema::DIGEST_COLUMN)?,
+        })
+    }
+
+    /// Returns the row and the digest of a document.
+    pub(super) fn get(&self, document: DocId) -> (Row, u64) {
+        (
+            Row(self.rows.get_val(document)),
+            self.digests.get_val(document),
+        )
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use meilisearch_sdk::request::{HttpClient as _, Method};
 use serde::Deserialize;
+use tokio::sync::mpsc;
 
 use super::{
     INTERFERENCE_MESSAGE, MeilisearchIndex,
@@ -14,9 +15,12 @@ use super::{
 };
 use crate::search::{
     Applied, Claimed, Document, Engine, Error, Hits, IndexCheckpoint, IndexDifference,
-    SearchRequest, WriteLimits, differences,
+    SearchRequest, WriteLimits, WronglyFound, differences,
 };
-use crate::{Row, store::ChangeCursor};
+use crate::{
+    Row,
+    store::{ChangeCursor, Reader},
+};
 
 #[derive(Debug, Deserialize)]
 struct FetchedDocuments {
@@ -103,6 +107,11 @@ impl Engine for MeilisearchIndex {
             .collect();
         let is_equal = |indexed: &Indexed, document: &Document| *indexed == document.into();
         Ok(differences(indexed, &documents, is_equal))
+    }
+
+    /// Meilisearch does not show what it has made of a document, so that only searches can tell.
+    async fn inspect(&self, _: &Reader, _: mpsc::Sender<WronglyFound>) -> Result<(), Error> {
+        Ok(())
     }
 }
 

@@ -88,12 +88,12 @@ async fn changes_that_were_only_in_memory_are_listed_after_a_crash() {
     let mut first = log.clone();
     first.events.truncate(31);
     store.follow(&first, 4).await;
-    store.writer.lists.as_mut().unwrap().flush().await.unwrap();
+    store.writer.lists.flush().await.unwrap();
     store.follow(&log, 4).await;
-    let committed = store.writer.lists.as_ref().unwrap().committed().position;
+    let committed = store.writer.lists.committed().position;
     assert_eq!(committed, first.head());
     let store = reopened(store).await;
-    let lists = store.writer.lists.as_ref().unwrap();
+    let lists = &store.writer.lists;
     assert_eq!(lists.committed().position, log.head());
     assert_eq!(
         list(&store.reader).await,
@@ -113,7 +113,7 @@ async fn an_index_of_other_documents_is_filled_again() {
         "DELETE FROM orders WHERE row > 20; UPDATE checkpoint SET position = 20",
     ] {
         let mut store = Store::holding(&log).await;
-        store.writer.lists.as_mut().unwrap().flush().await.unwrap();
+        store.writer.lists.flush().await.unwrap();
         store.change(change).await;
         let store = reopened(store).await;
         let (mut found, as_of) = list(&store.reader).await;
@@ -142,7 +142,7 @@ async fn a_damaged_or_missing_index_is_filled_again() {
     let log = log_of(30);
     for damage in [None, Some("damaged"), Some("")] {
         let mut store = Store::holding(&log).await;
-        store.writer.lists.as_mut().unwrap().flush().await.unwrap();
+        store.writer.lists.flush().await.unwrap();
         let folder = crate::generations::lists_folder(&store.dir.path().join("read.db"));
         if damage.is_none() {
             std::fs::remove_dir_all(&folder).unwrap();
@@ -189,14 +189,14 @@ async fn a_commit_that_fails_after_it_is_written_lists_no_order_twice() {
     let mut first = log.clone();
     first.events.truncate(20);
     store.follow(&first, 3).await;
-    store.writer.lists.as_mut().unwrap().lose_a_commit().await;
+    store.writer.lists.lose_a_commit().await;
     assert_eq!(
         list(&store.reader).await,
         (expected(&log, 20), 20),
         "the changes are still in memory"
     );
     store.follow(&log, 3).await;
-    store.writer.lists.as_mut().unwrap().flush().await.unwrap();
+    store.writer.lists.flush().await.unwrap();
     let head = log.head();
     assert_eq!(list(&store.reader).await, (expected(&log, head), head));
     let store = reopened(store).await;

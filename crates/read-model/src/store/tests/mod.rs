@@ -180,7 +180,7 @@ impl Store {
 
     /// Brings changes to the index of lists whenever there are this many.
     fn flush_lists_at(&mut self, changes: usize) {
-        self.writer.lists.as_mut().unwrap().flush_at(changes);
+        self.writer.lists.flush_at(changes);
     }
 
     /// Applies the new events of a log, in batches of at most `size`.
