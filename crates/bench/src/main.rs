@@ -27,6 +27,7 @@ mod strangers;
 mod stream;
 mod subscribers;
 mod switches;
+mod watchers;
 
 use clap::Parser;
 
@@ -113,6 +114,12 @@ enum Bench {
         #[arg(long, default_value_t = 1_000_000)]
         orders: u64,
     },
+    /// Compare the processor time of new orders with one watch of another order and with many
+    Watchers {
+        /// Number of watches
+        #[arg(long, default_value_t = 1000)]
+        watchers: usize,
+    },
     /// Compare filling and searching through orderlog with direct calls to Meilisearch, which must
     /// be on the path
     Search {
@@ -154,6 +161,7 @@ fn main() {
             Bench::Lists { orders } => lists::run(orders).await,
             Bench::Rebuild { orders } => rebuild::run(orders).await,
             Bench::Switches { orders } => switches::run(orders).await,
+            Bench::Watchers { watchers } => watchers::run(watchers).await,
             Bench::Search { orders, turns } => search::run(orders, turns).await,
             Bench::Memory { events, seconds } => memory::run(events, seconds).await,
         }

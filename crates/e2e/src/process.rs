@@ -87,6 +87,21 @@ impl Process {
         self.child.id()
     }
 
+    /// Returns the processor time that the present threads of the process have taken.
+    ///
+    /// # Panics
+    /// Panics on systems without `/proc`.
+    #[must_use]
+    pub fn processor_seconds(&self) -> f64 {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.id())).unwrap();
+        let nanoseconds = tasks.filter_map(|task| {
+            // A thread may have ended meanwhile.
+            let times = fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+            times.split(' ').next()?.parse::<f64>().ok()
+        });
+        nanoseconds.sum::<f64>() / 1e9
+    }
+
     /// Returns one line of `/proc/{pid}/status` in MB: `VmRSS` is the current memory, `VmHWM` the
     /// peak.
     ///

@@ -10,7 +10,7 @@ pub(super) enum Filter {
     All(Vec<Filter>),
     Any(Vec<Filter>),
     OneOf(String, Vec<String>),
-    Compare(String, String, i64),
+    Compare(String, String, i128),
     Missing(String),
 }
 
@@ -92,7 +92,7 @@ impl Filter {
                 }
             }
             Self::Compare(field, operator, number) => {
-                let value = document[field].as_i64();
+                let value = document[field].as_i64().map(i128::from);
                 value.is_some_and(|value| match operator.as_str() {
                     "=" => value == *number,
                     "<" => value < *number,
