@@ -2,7 +2,6 @@
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
-use contract::orders::v1::GetHeadRequest;
 use read_model::{
     generations::{self, Generations, NextGeneration},
     progress::Progress,
@@ -21,9 +20,6 @@ use crate::{
     traces::Traces,
     verify::Verifier,
 };
-
-/// Maximum time for a node to return the head of the log.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Delay before another attempt to rebuild an outdated read model.
 const REBUILD_RETRY_INTERVAL: Duration = Duration::from_secs(10);
@@ -180,14 +176,6 @@ impl ProjectorHandle {
         let head = self.live.documents.progress().wait_until_caught_up().await;
         self.index_progress().wait_for(head).await;
         head
-    }
-
-    /// Returns the log's present head, since a projection that has stopped does not learn of it.
-    /// Returns `None` if the node does not answer.
-    pub(crate) async fn head(&self) -> Option<u64> {
-        let mut node = self.live.nodes.current();
-        let head = tokio::time::timeout(HEAD_TIMEOUT, node.get_head(GetHeadRequest {})).await;
-        Some(head.ok()?.ok()?.into_inner().position)
     }
 }
 

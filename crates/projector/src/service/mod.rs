@@ -43,7 +43,7 @@ impl Projections {
     /// Returns the status of both projections, and the id of their log.
     pub async fn all(&self) -> ([ProjectionStatus; 2], String) {
         let live = &self.projector.live;
-        let head = self.projector.head().await;
+        let head = live.head().await;
         let documents = live.documents.progress().report();
         let log_id = documents.log_id.clone();
         let mut search = live.indexer.progress().report();

@@ -4,6 +4,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use contract::orders::v1::VerifyLogRequest;
@@ -26,6 +27,9 @@ mod statistics;
 pub(crate) use index::OrderPage;
 
 use crate::{read_models::ReadModels, stream};
+
+/// Time in which the documents may catch up before they are compared.
+const CATCH_UP_TIME: Duration = Duration::from_secs(10);
 
 /// Maximum number of parked aggregates read in one call.
 const MAX_READ_PARKED: u32 = 1000;
@@ -157,6 +161,11 @@ impl Verifier {
 
     /// Compares the documents with the log, and the lists with the documents. Reports what is parked.
     async fn verify_documents(&self, found: &Found) -> Result<(), Error> {
+        if let Some(head) = self.live.head().await {
+            // Documents that fail do not get there. They are compared as far as they are.
+            let reached = self.live.reader.wait_for(head);
+            let _ = tokio::time::timeout(CATCH_UP_TIME, reached).await;
+        }
         let live = self.live.generations.live()?;
         if self.compare_file(&live.path, found).await? {
             // Lists are compared with the documents, which must be right themselves.
