@@ -121,12 +121,13 @@ impl Http {
         let path = format!("/batches?indexUids={index}&types={kind}&limit=1000");
         let batches = self.call(Method::GET, &path, None).await;
         let seconds = |batch: &Value| {
-            let duration = batch["duration"].as_str().unwrap();
+            // A batch that has not ended, such as that of a checkpoint, has no duration yet.
+            let duration = batch["duration"].as_str()?;
             let seconds = duration.trim_start_matches("PT").trim_end_matches('S');
-            seconds.parse::<f64>().unwrap()
+            Some(seconds.parse::<f64>().unwrap())
         };
         let batches = batches["results"].as_array().unwrap();
-        Duration::from_secs_f64(batches.iter().map(seconds).sum())
+        Duration::from_secs_f64(batches.iter().filter_map(seconds).sum())
     }
 
     /// Searches as orderlog does by default, for these fields of the hits.

@@ -74,6 +74,9 @@ pub(crate) struct IndexUpdater {
 impl IndexUpdater {
     /// Resumes at `from`: the checkpoint of the claimed index, or position 0 of an empty one. The
     /// updater first stores the checkpoint if the index has another one, `found`.
+    ///
+    /// An empty index gets every order with the names that the documents have now, so that only later
+    /// names need the backfill.
     pub(crate) fn new(
         documents: Reader,
         engine: Arc<dyn Engine>,
@@ -81,16 +84,22 @@ impl IndexUpdater {
         from: IndexCheckpoint,
         found: Option<IndexCheckpoint>,
     ) -> Self {
+        let stored = found.unwrap_or_else(|| from.clone());
+        let names = match from.position {
+            0 => ChangeCursor::at(documents.position()),
+            _ => from.names,
+        };
+        let applied = IndexCheckpoint { names, ..from };
         Self {
             documents,
             max_documents: engine.write_limits().documents,
             engine,
             handle,
-            position: from.position,
-            backfill: Backfill::new(from.names),
+            position: applied.position,
+            backfill: Backfill::new(names),
             refused_until: (0, ChangeCursor::default()),
-            stored: found.unwrap_or_else(|| from.clone()),
-            applied: from,
+            stored,
+            applied,
             in_flight: VecDeque::new(),
             next_write: Instant::now(),
         }
@@ -110,7 +119,8 @@ impl IndexUpdater {
         if behind == 0 {
             self.backfill.look(&self.documents).await?;
         }
-        let is_full = behind >= self.max_documents as u64;
+        let first = self.engine.write_limits().first.min(self.max_documents);
+        let is_full = behind >= first as u64;
         let has_room = self.in_flight.len() < self.engine.write_limits().writes;
         // Changes that arrive during a write are collected, until they fill a write of their own.
         let is_collecting = self.in_flight.iter().any(|write| !write.is_backfill) && !is_full;
@@ -292,8 +302,12 @@ impl IndexUpdater {
     async fn read_next_write(&mut self) -> Result<NextWrite, Error> {
         let mut write = NextWrite::default();
         let mut bytes = 0;
+        let limit = match self.in_flight.is_empty() {
+            true => self.engine.write_limits().first.min(self.max_documents),
+            false => self.max_documents,
+        };
         loop {
-            let step = MAX_READ_CHANGES.min(self.max_documents - write.documents.len());
+            let step = MAX_READ_CHANGES.min(limit - write.documents.len());
             let changes = self
                 .documents
                 .own_changes_since(self.position, step)
@@ -307,7 +321,7 @@ impl IndexUpdater {
             self.position = changes.next.position;
             write.documents.extend(changes.documents);
             write.is_all = self.position >= changes.as_of;
-            let is_full = write.documents.len() >= self.max_documents || bytes >= MAX_WRITE_BYTES;
+            let is_full = write.documents.len() >= limit || bytes >= MAX_WRITE_BYTES;
             // Reads on until the write is full or reaches the documents' present position. An order
             // that changed after an earlier read comes later, and until then `answers` cannot
             // advance.

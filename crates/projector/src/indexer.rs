@@ -165,8 +165,7 @@ impl Indexer {
                 event_id: String::new(),
                 position: 0,
                 answers: 0,
-                // Each order will be read later than now, with the names of then.
-                names: ChangeCursor::at(documents.position),
+                names: ChangeCursor::default(),
                 generation: FIRST_GENERATION,
             })
         };

@@ -16,7 +16,8 @@ use tokio::time::Instant;
 /// Maximum number of rows that are read at once, of orders that show new names.
 const MAX_ROWS: usize = 50_000;
 
-/// Time that a write of the backfill may take. A fresh change waits for it.
+/// Time that a write of the backfill may take. A fresh change waits for it. An engine whose shortest
+/// write takes longer gets half as much more than that.
 const WRITE_TIME: Duration = Duration::from_millis(60);
 
 /// Number of documents in the first write, and the minimum of later ones.
@@ -38,6 +39,8 @@ pub(super) struct Backfill {
     /// Whether the queue comes next, if names have orders too.
     takes_queue: bool,
     documents: usize,
+    /// The shortest time that a write took.
+    least: Duration,
     /// Whether a write is in flight.
     is_busy: bool,
     /// Before this time, fresh changes that fill a write come first.
@@ -65,6 +68,7 @@ impl Backfill {
             is_queued: false,
             takes_queue: false,
             documents: MIN_DOCUMENTS,
+            least: Duration::MAX,
             is_busy: false,
             due: Instant::now(),
         }
@@ -75,6 +79,7 @@ impl Backfill {
         *self = Self {
             is_queued: true,
             documents: self.documents,
+            least: self.least,
             ..Self::new(cursor)
         };
     }
@@ -151,11 +156,13 @@ impl Backfill {
     pub(super) fn applied(&mut self, documents: usize, took: Duration) {
         self.is_busy = false;
         self.due = Instant::now() + took * (PARTS_OF_TIME - 1);
+        self.least = self.least.min(took);
+        let limit = WRITE_TIME.max(self.least * 3 / 2);
         let is_full = documents >= self.documents;
-        if took > WRITE_TIME {
+        if took > limit {
             self.documents = (self.documents / 2).max(MIN_DOCUMENTS);
-        } else if is_full && took < WRITE_TIME / 2 {
-            self.documents *= 2;
+        } else if is_full && took < limit * 3 / 4 {
+            self.documents = self.documents * 3 / 2;
         }
     }
 }

@@ -232,7 +232,11 @@ async fn g8_an_index_that_catches_up_answers_from_position_0_until_it_is_complet
     ];
     let (documents, writes) = (2, 1);
     let folder = tempfile::tempdir().unwrap();
-    let write_limits = WriteLimits { documents, writes };
+    let write_limits = WriteLimits {
+        documents,
+        first: documents,
+        writes,
+    };
     let (indexer, engine, _writer, _) = indexer(folder.path(), &events, write_limits, None).await;
     let mut checkpoint = engine.checkpoint.subscribe();
     let running = Running::start(indexer);
@@ -263,7 +267,11 @@ async fn g7_overlapping_writes_store_only_the_checkpoint_that_has_been_applied()
         .collect();
     let (documents, writes) = (2, 3);
     let folder = tempfile::tempdir().unwrap();
-    let write_limits = WriteLimits { documents, writes };
+    let write_limits = WriteLimits {
+        documents,
+        first: documents,
+        writes,
+    };
     let (indexer, engine, _writer, _) = indexer(folder.path(), &events, write_limits, None).await;
     let mut checkpoint = engine.checkpoint.subscribe();
     let running = Running::start(indexer);
@@ -288,7 +296,11 @@ async fn only_the_document_that_the_engine_refuses_is_parked() {
         .collect();
     let folder = tempfile::tempdir().unwrap();
     let (documents, writes) = (16, 3);
-    let write_limits = WriteLimits { documents, writes };
+    let write_limits = WriteLimits {
+        documents,
+        first: documents,
+        writes,
+    };
     let (indexer, engine, _writer, mut parking) =
         indexer(folder.path(), &events, write_limits, Some(Row(23))).await;
     engine.writes.add_permits(1000);
@@ -312,7 +324,11 @@ async fn g12_index_says_that_it_may_have_the_newest_event_of_documents_indexed_o
     let created_first = event(1, "a", 1, created());
     let folder = tempfile::tempdir().unwrap();
     let (documents, writes) = (16, 3);
-    let write_limits = WriteLimits { documents, writes };
+    let write_limits = WriteLimits {
+        documents,
+        first: documents,
+        writes,
+    };
     let (indexer, engine, mut writer, _) =
         indexer(folder.path(), &[created_first], write_limits, None).await;
     let checkpoint = indexer.documents.checkpoint().await.unwrap().unwrap();
@@ -332,7 +348,11 @@ async fn g12_switch_to_an_index_of_another_history_is_refused() {
     let events = [event(1, "a", 1, created())];
     let folder = tempfile::tempdir().unwrap();
     let (documents, writes) = (16, 3);
-    let write_limits = WriteLimits { documents, writes };
+    let write_limits = WriteLimits {
+        documents,
+        first: documents,
+        writes,
+    };
     let (indexer, _engine, _writer, _) = indexer(folder.path(), &events, write_limits, None).await;
     // The updater has reached the documents' position, so that it reads no changes.
     let updater = updater(&indexer, "another history".to_owned(), 1);
@@ -350,7 +370,11 @@ async fn an_order_that_the_engine_refused_is_unparked_when_it_accepts_a_later_st
     let events = [event(1, "a", 1, created()), event(2, "b", 1, created())];
     let folder = tempfile::tempdir().unwrap();
     let (documents, writes) = (16, 3);
-    let write_limits = WriteLimits { documents, writes };
+    let write_limits = WriteLimits {
+        documents,
+        first: documents,
+        writes,
+    };
     let (indexer, engine, mut writer, mut parking) =
         indexer(folder.path(), &events, write_limits, Some(Row(1))).await;
     engine.writes.add_permits(1000);
@@ -398,6 +422,7 @@ async fn renaming(folder: &Path) -> (Indexer, Arc<Gated>, Writer, Parking) {
         (1..=RENAMED).map(|position| event(position, &format!("o{position}"), 1, created()));
     let write_limits = WriteLimits {
         documents: 5000,
+        first: 5000,
         writes: 1,
     };
     let (indexer, engine, mut writer, parking) =
@@ -453,6 +478,17 @@ async fn fresh_order_is_indexed_before_the_orders_that_show_a_new_name() {
     let all = (1..=RENAMED).chain([fresh]).map(Row);
     assert_eq!(rows, Vec::from_iter(all));
     running.stop().await;
+}
+
+#[tokio::test]
+async fn empty_index_gets_orders_with_a_new_name_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (indexer, engine, _writer, _parking) = renaming(folder.path()).await;
+    let documents = indexer.documents.checkpoint().await.unwrap().unwrap();
+    let mut updater = updater(&indexer, documents.history, 0);
+    engine.writes.add_permits(1000);
+    updater.reach(RENAMED + 1, RENAMED + 1).await.unwrap();
+    assert_eq!(taken(&engine).len() as u64, RENAMED);
 }
 
 #[tokio::test]

@@ -79,8 +79,7 @@ impl Shared {
                 event_id: String::new(),
                 position: 0,
                 answers: 0,
-                // Each order will be read later than now, with the names of then.
-                names: ChangeCursor::at(documents.position),
+                names: ChangeCursor::default(),
                 generation: self.live.indexer.progress().report().generation + 1,
             },
         };

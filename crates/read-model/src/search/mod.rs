@@ -204,6 +204,9 @@ pub type Applied = BoxFuture<'static, Result<(), Error>>;
 pub struct WriteLimits {
     /// The maximum number of documents in a write.
     pub documents: usize,
+    /// The maximum number while no write is in flight, so that the engine begins early. As many are
+    /// also enough for a write beside others.
+    pub first: usize,
     /// The maximum number of writes in flight.
     pub writes: usize,
 }

@@ -277,6 +277,7 @@ impl Engine for TantivyIndex {
     fn write_limits(&self) -> WriteLimits {
         WriteLimits {
             documents: 5_000,
+            first: 5_000,
             writes: 2,
         }
     }

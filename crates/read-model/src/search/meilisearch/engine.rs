@@ -66,6 +66,7 @@ impl Engine for MeilisearchIndex {
     fn write_limits(&self) -> WriteLimits {
         WriteLimits {
             documents: 25_000,
+            first: 2_500,
             writes: 3,
         }
     }

@@ -150,11 +150,14 @@ fn exact(text: &str, words: &[Segment]) -> Vec<(String, u32)> {
         return Vec::new();
     }
     let codes: Vec<_> = forms::codes(words).iter().map(|it| quoted(it)).collect();
-    let id = quoted(&key(text.trim()));
-    vec![
-        (format!("order = {id}"), ID_WEIGHT),
-        (format!("codes IN [{}]", codes.join(", ")), CODE_WEIGHT),
-    ]
+    let codes = (format!("codes IN [{}]", codes.join(", ")), CODE_WEIGHT);
+    let id = text.trim();
+    let is_id = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let id = id
+        .bytes()
+        .all(is_id)
+        .then(|| (format!("order = {}", quoted(&key(id))), ID_WEIGHT));
+    id.into_iter().chain([codes]).collect()
 }
 
 impl Query {
