@@ -37,7 +37,7 @@ pub(super) fn compare<E: From<io::Error>>(
         let (aggregate, content) = record?.into_aggregate();
         let compared = all.entry(aggregate).or_default();
         match content {
-            Some(Content::Event(event)) => compared.fold.add(event),
+            Some(Content::Event(event)) => compared.fold.add(*event),
             Some(Content::Document(document)) => compared.document = Some(document),
             Some(Content::Name(name)) => {
                 let (text, position) = (name.text, name.position);

@@ -37,7 +37,7 @@ pub(super) struct FoldedOrder {
     pub(super) row: u64,
     /// The state that commands are decided on.
     state: order::Order,
-    /// What events record beside it. Its status, version and customer are unset.
+    /// The values that events record beside it. Its status, version and customer are unset.
     recorded: Order,
 }
 

@@ -16,8 +16,8 @@ pub(super) struct Record {
 
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub(super) enum Content {
-    #[prost(message, tag = "3")]
-    Event(RecordedEvent),
+    #[prost(message, boxed, tag = "3")]
+    Event(Box<RecordedEvent>),
     #[prost(message, tag = "4")]
     Document(Document),
     #[prost(message, tag = "5")]
@@ -72,7 +72,7 @@ impl From<RecordedEvent> for Record {
         Self {
             kind: event.aggregate_type,
             id: event.aggregate_id.clone(),
-            content: Some(Content::Event(event)),
+            content: Some(Content::Event(Box::new(event))),
         }
     }
 }

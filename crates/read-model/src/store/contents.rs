@@ -33,7 +33,7 @@ pub enum StoredRow {
     },
     /// A parked order, customer or product.
     Parked {
-        /// What is parked.
+        /// The parked order, customer or product.
         aggregate: AggregateId,
         /// The error that parked it.
         error: String,
