@@ -146,8 +146,7 @@ async fn an_event_that_cannot_be_decoded_parks_its_order_and_is_named_by_verify(
     assert_eq!(listed.total_size, 4);
     let found = clients.verify(&["log"]).await.unwrap();
     assert!(found[0].starts_with("event 4 cannot be read"), "{found:?}");
-    let differences = clients.verify(&["documents"]).await.unwrap();
-    assert_eq!(differences, [parked_since("order o-1", 4)]);
+    clients.assert_verified(&["documents"]).await;
     store_record(&server, CREATED, &intact).await;
     let retried = clients.retry_parked(RetryParkedRequest::default()).await;
     assert_eq!(retried.unwrap().recovered_count, 1);

@@ -102,7 +102,7 @@ struct Inspected {
     document: Document,
 }
 
-/// A fault of an order.
+/// A fault of an order in the index.
 enum Wrong {
     Value(Inspected, &'static str),
     Terms(Inspected),
