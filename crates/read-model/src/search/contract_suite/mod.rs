@@ -92,6 +92,7 @@ macro_rules! spelling_suite {
     ($fixture:expr) => {
         $crate::search::contract_suite::cases! { $fixture;
             every_word_matches_as_a_prefix,
+            a_beginning_forgives_typos_wherever_they_are,
             ids_and_words_with_digits_forgive_no_typo,
             matches_in_better_fields_come_first,
             the_rank_follows_the_contract,

@@ -115,6 +115,20 @@ pub(crate) async fn two_typos_are_forgiven_from_nine_letters_on(fixture: &dyn Fi
     assert!(found(&*engine, "spezilaidaden").await.is_empty(), "three");
 }
 
+pub(crate) async fn a_beginning_forgives_typos_wherever_they_are(fixture: &dyn Fixture) {
+    let engine = filled(fixture, vec![customer(1, "Andersonville")]).await;
+    for query in [
+        "anderxxson",
+        "andersoxxn",
+        "andersonxx",
+        "andexrson",
+        "andersn",
+    ] {
+        assert_eq!(found(&*engine, query).await, [1], "{query}");
+    }
+    assert!(found(&*engine, "andersoxxxn").await.is_empty());
+}
+
 pub(crate) async fn ids_and_words_with_digits_forgive_no_typo(fixture: &dyn Fixture) {
     let texts = document(1, |order| {
         order.order_id = "alphabet".into();

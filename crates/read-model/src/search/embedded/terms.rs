@@ -11,6 +11,7 @@ use tantivy::query::{
 };
 use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::{BitSet, DocId, InvertedIndexReader, Score, SegmentReader, TantivyError, Term};
+use tantivy_fst::Automaton;
 
 /// The query for the terms of a field.
 #[derive(Clone)]
@@ -24,7 +25,43 @@ pub(super) struct TermsQuery {
 #[derive(Clone)]
 enum Accepted {
     Beginning(String),
-    Near(Arc<DfaWrapper>),
+    Near(Arc<Begins>),
+}
+
+/// Accepts the texts that begin with one that the automaton accepts. tantivy's own automaton of
+/// beginnings misses some: those after which the text might have come nearer to the word, and did
+/// not.
+struct Begins(DfaWrapper);
+
+impl Begins {
+    /// Returns the state of the automaton, or `None` if it accepts the text so far.
+    fn open(&self, state: u32) -> Option<u32> {
+        (!self.0.is_match(&state)).then_some(state)
+    }
+}
+
+impl Automaton for Begins {
+    type State = Option<u32>;
+
+    fn start(&self) -> Option<u32> {
+        self.open(self.0.start())
+    }
+
+    fn is_match(&self, state: &Option<u32>) -> bool {
+        state.is_none()
+    }
+
+    fn can_match(&self, state: &Option<u32>) -> bool {
+        state.is_none_or(|state| self.0.can_match(&state))
+    }
+
+    fn will_always_match(&self, state: &Option<u32>) -> bool {
+        state.is_none()
+    }
+
+    fn accept(&self, state: &Option<u32>, byte: u8) -> Option<u32> {
+        state.and_then(|state| self.open(self.0.accept(&state, byte)))
+    }
 }
 
 impl TermsQuery {
@@ -45,7 +82,7 @@ impl TermsQuery {
         stop: &Arc<Stop>,
     ) -> tantivy::Result<Self> {
         let term = Term::from_field_text(field, text);
-        let automaton = FuzzyTermQuery::new_prefix(term, typos, true).automaton()?;
+        let automaton = Begins(FuzzyTermQuery::new(term, typos, true).automaton()?);
         Ok(Self {
             field,
             accepted: Accepted::Near(Arc::new(automaton)),
