@@ -506,9 +506,9 @@ type VerifyRequest struct {
 	//
 	// `log`: gapless positions and versions, readable events, and the records of request ids.
 	// `documents`: every order, name and sum, against the events of the log, by the rules that commands
-	// are decided by; each total, against the items; every list, against the documents; and everything
-	// that is parked, orders included. `search`: every order in the index, against the documents, with
-	// the words and values that it is found by.
+	// are decided by; each total, against the items; every list, against the documents; and every
+	// parked customer and product. A parked order is no difference, since replies say so. `search`:
+	// every order in the index, against the documents, with the words and values that it is found by.
 	Parts         []string `protobuf:"bytes,1,rep,name=parts,proto3" json:"parts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
