@@ -129,7 +129,7 @@ impl Reader {
             changed.extend(rows.await?);
         }
         changed.sort_unstable();
-        let mut next = truncate(&mut changed, limit.max(1), end);
+        let next = truncate(&mut changed, limit.max(1), end);
         // A document comes only with the change whose position it shows. A later change returns it
         // later, so no order comes twice or in an older state.
         let newest: HashMap<Row, u64> = changed
@@ -137,23 +137,11 @@ impl Reader {
             .map(|(position, row)| (*row, *position))
             .collect();
         changed.retain(|(position, row)| newest.get(row) == Some(position));
-        let rows: Vec<_> = changed.iter().map(|(_, row)| *row).collect();
         let is_shown =
             |document: &Document| newest.get(&document.row) == Some(&document.order.position);
-        let (documents, covered) = snapshot.page(&rows, is_shown).await?;
-        if covered < changed.len() {
-            next = truncate(&mut changed, covered, end);
-        }
-        Ok(Changes {
-            documents,
-            next,
-            as_of,
-            checkpoint: snapshot.checkpoint.take(),
-        })
+        snapshot.changes(changed, next, end, is_shown).await
     }
-}
 
-impl Reader {
     /// Returns the next orders of which an own event is newer than a position, as
     /// [`Reader::changed_since`] does. A new name is no change of theirs.
     ///
@@ -161,23 +149,12 @@ impl Reader {
     /// As [`Reader::changed_since`].
     pub async fn own_changes_since(&self, after: u64, limit: usize) -> Result<Changes, Error> {
         let mut snapshot = self.snapshot().await?;
-        let as_of = snapshot.as_of;
         let limit = limit.max(1);
-        let end = as_of.min(after.saturating_add(limit as u64));
+        let end = snapshot.as_of.min(after.saturating_add(limit as u64));
         let mut changed = snapshot.own_changes(after, end).await?;
         changed.sort_unstable();
-        let mut next = truncate(&mut changed, limit, end.max(after));
-        let rows: Vec<_> = changed.iter().map(|(_, row)| *row).collect();
-        let (documents, covered) = snapshot.page(&rows, |_| true).await?;
-        if covered < changed.len() {
-            next = truncate(&mut changed, covered, end);
-        }
-        Ok(Changes {
-            documents,
-            next,
-            as_of,
-            checkpoint: snapshot.checkpoint.take(),
-        })
+        let next = truncate(&mut changed, limit, end.max(after));
+        snapshot.changes(changed, next, end, |_| true).await
     }
 
     /// Returns the next orders that show a name which is newer than the cursor and than themselves:
@@ -216,6 +193,28 @@ impl Reader {
 }
 
 impl Snapshot {
+    /// Reads the documents of changes before `next` and up to `end`, those that are shown. Ends earlier
+    /// if they fill a page.
+    async fn changes(
+        mut self,
+        mut changed: Vec<(u64, Row)>,
+        mut next: ChangeCursor,
+        end: u64,
+        is_shown: impl Fn(&Document) -> bool,
+    ) -> Result<Changes, Error> {
+        let rows: Vec<_> = changed.iter().map(|(_, row)| *row).collect();
+        let (documents, covered) = self.page(&rows, is_shown).await?;
+        if covered < changed.len() {
+            next = truncate(&mut changed, covered, end);
+        }
+        Ok(Changes {
+            documents,
+            next,
+            as_of: self.as_of,
+            checkpoint: self.checkpoint.take(),
+        })
+    }
+
     /// Returns the orders of which an own event in (`after`, `end`] is the newest.
     async fn own_changes(&mut self, after: u64, end: u64) -> Result<Vec<(u64, Row)>, Error> {
         let changed: Vec<(i64, Row)> = sqlx::query_as(SELECT_CHANGES)
