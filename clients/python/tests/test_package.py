@@ -29,7 +29,13 @@ async def test_a_project_elsewhere_installs_the_client_and_runs_the_order_board(
         await asyncio.to_thread(subprocess.run, command, check=True, cwd=project)
     for run in (1, 2):
         board = await asyncio.create_subprocess_exec(
-            python, "board.py", server.target, cwd=project, stdout=asyncio.subprocess.PIPE
+            python,
+            "-X",
+            "faulthandler",
+            "board.py",
+            server.target,
+            cwd=project,
+            stdout=asyncio.subprocess.PIPE,
         )
         try:
             async with asyncio.timeout(60):
@@ -37,7 +43,14 @@ async def test_a_project_elsewhere_installs_the_client_and_runs_the_order_board(
                 shipped = (await board.stdout.readline()).decode()
         finally:
             board.send_signal(signal.SIGINT)
-            rest = (await board.communicate())[0]
+            try:
+                async with asyncio.timeout(60):
+                    rest = (await board.communicate())[0]
+            except TimeoutError:
+                # It then prints where it stands.
+                board.send_signal(signal.SIGABRT)
+                await board.wait()
+                raise
         assert created.endswith(" created: 25 EUR\n")
         assert shipped == created.replace("created: 25 EUR", "shipped: T-4711")
         assert (rest, board.returncode) == (b"", 0), f"run {run}"
