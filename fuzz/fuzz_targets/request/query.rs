@@ -90,6 +90,7 @@ pub(crate) fn watch(bytes: &[u8]) {
         max_total: filter.max_total.map(money),
         min_position: wait.position,
         max_wait: request.max_wait,
+        changes_only: request.changes_only,
     };
     assert_eq!(understood, request);
 }
