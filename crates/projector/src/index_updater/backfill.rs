@@ -34,6 +34,9 @@ pub(super) struct Backfill {
     renamed: Renamed,
     /// The number of orders in `renamed` that have been submitted.
     submitted: usize,
+    /// Whether the reindex queue is brought to this index. An index that is being rebuilt leaves it to
+    /// the live one.
+    brings_queue: bool,
     /// Whether the reindex queue may have orders.
     is_queued: bool,
     /// Whether the queue comes next, if names have orders too.
@@ -65,6 +68,7 @@ impl Backfill {
                 next: cursor,
             },
             submitted: 0,
+            brings_queue: false,
             is_queued: false,
             takes_queue: false,
             documents: MIN_DOCUMENTS,
@@ -77,7 +81,8 @@ impl Backfill {
     /// Goes back to a cursor: what was submitted after it must be submitted once more.
     pub(super) fn restart(&mut self, cursor: ChangeCursor) {
         *self = Self {
-            is_queued: true,
+            brings_queue: self.brings_queue,
+            is_queued: self.brings_queue,
             documents: self.documents,
             least: self.least,
             ..Self::new(cursor)
@@ -86,6 +91,7 @@ impl Backfill {
 
     /// Records that the reindex queue may have orders.
     pub(super) fn queued(&mut self) {
+        self.brings_queue = true;
         self.is_queued = true;
     }
 
@@ -164,5 +170,21 @@ impl Backfill {
         } else if is_full && took < limit * 3 / 4 {
             self.documents = self.documents * 3 / 2;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_index_that_brings_the_queue_reads_it_once_more_after_a_refusal() {
+        let mut backfill = Backfill::new(ChangeCursor::at(7));
+        backfill.restart(ChangeCursor::at(7));
+        assert!(!backfill.is_ready());
+        backfill.queued();
+        backfill.is_queued = false;
+        backfill.restart(ChangeCursor::at(7));
+        assert!(backfill.is_ready());
     }
 }

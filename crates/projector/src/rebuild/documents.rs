@@ -185,7 +185,11 @@ impl Shared {
                     tracing::warn!(%error, "the new generation is compared with the log");
                     report(Stage::Checking, writer.position());
                     totals = TotalsCheck::Skip;
-                    self.compare_with_log(generation).await
+                    match self.compare_with_log(generation).await {
+                        // The comparison took its time too.
+                        Ok(()) => self.fill_documents(&mut writer, &mut |_| {}).await,
+                        wrong => wrong,
+                    }
                 }
                 error => Err(error.into()),
             };
