@@ -1,10 +1,9 @@
 //! Tests of verify on corrupted and on busy systems.
 
-use std::{cell::Cell, fs, path::Path};
+use std::{cell::Cell, fs};
 
-use contract::orders::v1::{Order, OrderStatus};
+use contract::orders::v1::OrderStatus;
 use e2e::Server;
-use prost::Message as _;
 use sqlx::{Connection as _, PgConnection};
 use test_support::{order, postgres, request, sqlite};
 
@@ -116,24 +115,6 @@ async fn g10_each_corruption_is_named() {
     server.clients().await.assert_verified(&[]).await;
 }
 
-/// Changes the stored document of an order.
-async fn edit(file: &Path, order_id: &str, edit: impl FnOnce(&mut Order)) {
-    let mut connection = sqlite::open(file).await;
-    let body: Vec<u8> = sqlx::query_scalar("SELECT body FROM orders WHERE order_id = ?")
-        .bind(order_id)
-        .fetch_one(&mut connection)
-        .await
-        .unwrap();
-    let mut order = Order::decode(&*body).unwrap();
-    edit(&mut order);
-    sqlx::query("UPDATE orders SET body = ? WHERE order_id = ?")
-        .bind(order.encode_to_vec())
-        .bind(order_id)
-        .execute(&mut connection)
-        .await
-        .unwrap();
-}
-
 #[tokio::test]
 async fn g10_a_corrupted_document_is_named_with_its_fields() {
     let server = Server::start().await;
@@ -141,12 +122,12 @@ async fn g10_a_corrupted_document_is_named_with_its_fields() {
     let position = fill(&mut clients, 6).await;
     clients.search("tea", position).await.unwrap();
     let file = server.folder().join("read.db");
-    edit(&file, "o-0", |order| order.set_status(OrderStatus::Created)).await;
-    edit(&file, "o-1", |order| {
+    sqlite::edit_order(&file, "o-0", |order| order.set_status(OrderStatus::Created)).await;
+    sqlite::edit_order(&file, "o-1", |order| {
         order.total_amount = order::euros(10_000)
     })
     .await;
-    edit(&file, "o-2", |order| order.items[0].quantity = 3).await;
+    sqlite::edit_order(&file, "o-2", |order| order.items[0].quantity = 3).await;
     let mut found = clients.verify(&["documents"]).await.unwrap();
     found.sort();
     assert_eq!(

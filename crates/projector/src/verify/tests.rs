@@ -7,7 +7,6 @@ use contract::orders::v1::{
     OrderDelivered, OrderShipped, OrderStatus, ProductRegistered, RecordedEvent,
     recorded_event::Payload,
 };
-use prost::Message as _;
 use read_model::store::{Contents, Writer};
 use tempfile::TempDir;
 use test_support::sqlite;
@@ -101,24 +100,6 @@ impl Documents {
 
     async fn change(&self, sql: &str) {
         sqlite::run(&self.0.path().join("read.db"), sql).await;
-    }
-
-    /// Changes the document of an order.
-    async fn edit(&self, order_id: &str, edit: impl FnOnce(&mut Order)) {
-        let mut connection = sqlite::open(&self.0.path().join("read.db")).await;
-        let body: Vec<u8> = sqlx::query_scalar("SELECT body FROM orders WHERE order_id = ?")
-            .bind(order_id)
-            .fetch_one(&mut connection)
-            .await
-            .unwrap();
-        let mut order = Order::decode(&*body).unwrap();
-        edit(&mut order);
-        sqlx::query("UPDATE orders SET body = ? WHERE order_id = ?")
-            .bind(order.encode_to_vec())
-            .bind(order_id)
-            .execute(&mut connection)
-            .await
-            .unwrap();
     }
 
     /// Returns the differences from the events of a log.
@@ -263,7 +244,7 @@ async fn g10_each_field_of_a_document_is_compared() {
     ];
     for (edit, field) in edits {
         let documents = Documents::of(&log()).await;
-        documents.edit("o1", edit).await;
+        sqlite::edit_order(&documents.0.path().join("read.db"), "o1", edit).await;
         let expected = format!("order o1 is wrong in {field}");
         assert_eq!(documents.differences(log()).await, [expected]);
     }
