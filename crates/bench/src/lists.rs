@@ -38,16 +38,18 @@ const REPETITIONS: usize = 40;
 const LOOPING_CLIENTS: usize = 64;
 const BESIDE: Duration = Duration::from_secs(10);
 
-pub(crate) async fn run(orders: u64) {
-    let mut program = Program::start();
-    let clients = program.process().clients().await;
-    let began = Instant::now();
-    execute(&clients, commands(orders)).await;
-    let written = began.elapsed().as_secs_f64();
-    fill::projected(program.process()).await;
-    let behind = began.elapsed().as_secs_f64() - written;
-    println!("{orders} orders written in {written:.1} s; all projections {behind:.1} s later");
-    program.start_again().await;
+pub(crate) async fn run(orders: u64, keep: Option<&Path>) {
+    let mut program = keep.map_or_else(Program::start, Program::start_in);
+    let mut clients = program.process().clients().await;
+    if clients.head().await == 0 {
+        let began = Instant::now();
+        execute(&clients, commands(orders)).await;
+        let written = began.elapsed().as_secs_f64();
+        fill::projected(program.process()).await;
+        let behind = began.elapsed().as_secs_f64() - written;
+        println!("{orders} orders written in {written:.1} s; all projections {behind:.1} s later");
+        program.start_again().await;
+    }
     tell_sizes(&program);
     let mut queries = program.process().clients().await.queries;
     for (label, request) in lists() {
@@ -63,7 +65,7 @@ pub(crate) async fn run(orders: u64) {
     }
     statistics(&mut queries).await;
     tell_memory(&program, "after that");
-    let alone = points(&mut queries, Duration::from_secs(3)).await;
+    let alone = points(&program, Duration::from_secs(3)).await;
     tell_latency("GetOrder alone", &alone);
     beside_loops(&program).await;
     let taken = rebuild(&program, "documents").await;
@@ -74,12 +76,16 @@ pub(crate) async fn run(orders: u64) {
     tell_memory(&program, "after that");
 }
 
-/// Prints the bytes of the log, the documents, their lists and the search index.
+/// Prints the bytes of the log, the live documents with their lists, and the live search index.
 fn tell_sizes(program: &Program) {
     let data = program.folder().join("data");
-    let sizes = ["events.db", "read-1.db", "lists-1", "search-1"].map(|name| {
-        let bytes = size(&data.join(name));
-        format!("{name} {:.0} MB", bytes as f64 / 1e6)
+    let live = |link: &str| std::fs::canonicalize(data.join(link)).unwrap();
+    let documents = live("read.db");
+    let name = documents.file_stem().unwrap().to_string_lossy();
+    let lists = data.join(name.replace("read", "lists"));
+    let sizes = [data.join("events.db"), documents, lists, live("search")].map(|path| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        format!("{name} {:.0} MB", size(&path) as f64 / 1e6)
     });
     println!("{}", sizes.join(", "));
 }
@@ -271,8 +277,24 @@ async fn statistics(queries: &mut QueryServiceClient<Connection>) {
     }
 }
 
-/// Measures GetOrder, one at a time.
-async fn points(queries: &mut QueryServiceClient<Connection>, duration: Duration) -> Vec<f64> {
+/// Measures GetOrder, one at a time, on a thread of its own, so that the work of other clients in this
+/// process does not count.
+async fn points(program: &Program, duration: Duration) -> Vec<f64> {
+    let url = program.process().url().to_owned();
+    let thread = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let mut clients = Clients::connect(&url).await.unwrap();
+            point_reads(&mut clients.queries, duration).await
+        })
+    });
+    thread.await.unwrap()
+}
+
+async fn point_reads(queries: &mut QueryServiceClient<Connection>, duration: Duration) -> Vec<f64> {
     let ends = Instant::now() + duration;
     let mut taken = Vec::new();
     while Instant::now() < ends {
@@ -311,8 +333,7 @@ async fn beside_loops(program: &Program) {
             [answered, overloaded, others]
         });
     }
-    let mut queries = program.process().clients().await.queries;
-    let beside = points(&mut queries, BESIDE).await;
+    let beside = points(program, BESIDE).await;
     stop.cancel();
     let counts = loops.join_all().await.into_iter();
     let [answered, overloaded, others] = counts.fold([0, 0, 0], |sum, one: [u64; 3]| {

@@ -29,6 +29,8 @@ mod subscribers;
 mod switches;
 mod watchers;
 
+use std::path::PathBuf;
+
 use clap::Parser;
 
 #[global_allocator]
@@ -100,6 +102,9 @@ enum Bench {
         /// Orders in the log
         #[arg(long, default_value_t = 1_000_000)]
         orders: u64,
+        /// Folder that keeps the data for the next run, which then writes no orders
+        #[arg(long)]
+        keep: Option<PathBuf>,
     },
     /// Compare rebuild and verify with bare inserts in events per second, and measure memory
     Rebuild {
@@ -158,7 +163,7 @@ fn main() {
             Bench::Isolation { orders, seconds } => isolation::run(orders, seconds).await,
             Bench::Postgres { seconds } => postgres::run(seconds).await,
             Bench::Freshness { orders, seconds } => freshness::run(orders, seconds).await,
-            Bench::Lists { orders } => lists::run(orders).await,
+            Bench::Lists { orders, keep } => lists::run(orders, keep.as_deref()).await,
             Bench::Rebuild { orders } => rebuild::run(orders).await,
             Bench::Switches { orders } => switches::run(orders).await,
             Bench::Watchers { watchers } => watchers::run(watchers).await,

@@ -13,27 +13,39 @@ use tempfile::TempDir;
 /// The program `orderlog` on its own data folder.
 pub(crate) struct Program {
     process: Option<Process>,
-    folder: TempDir,
+    folder: PathBuf,
+    /// Removes the folder in the end, unless it is kept.
+    _temporary: Option<TempDir>,
 }
 
 impl Program {
     /// Starts the program on an empty folder next to the binary. The folder for temporary files may
     /// be in memory, where a commit waits for no disk.
     pub(crate) fn start() -> Self {
-        let binary = binary();
-        let folder = tempfile::tempdir_in(binary.parent().unwrap()).unwrap();
-        let process = Some(Process::start(&binary, &data(&folder)));
-        Self { process, folder }
+        Self::start_with_arguments(|_| ())
+    }
+
+    /// Starts the program on the data in a folder, which stays there.
+    pub(crate) fn start_in(folder: &Path) -> Self {
+        let process = Some(Process::start(&binary(), &data(folder)));
+        Self {
+            process,
+            folder: folder.to_owned(),
+            _temporary: None,
+        }
     }
 
     /// Starts the program like [`Program::start`], with more arguments.
     pub(crate) fn start_with_arguments(add: impl FnOnce(&mut Command)) -> Self {
         let binary = binary();
         let folder = tempfile::tempdir_in(binary.parent().unwrap()).unwrap();
-        let mut serve = e2e::serve(&binary, &data(&folder));
+        let mut serve = e2e::serve(&binary, &data(folder.path()));
         add(&mut serve);
-        let process = Some(serve.into());
-        Self { process, folder }
+        Self {
+            process: Some(serve.into()),
+            folder: folder.path().to_owned(),
+            _temporary: Some(folder),
+        }
     }
 
     /// Returns the running process.
@@ -69,7 +81,7 @@ impl Program {
 
     /// Returns a folder on the same disk as the data.
     pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
+        &self.folder
     }
 
     /// Returns the listener address as `host:port`.
@@ -81,8 +93,8 @@ impl Program {
     }
 }
 
-fn data(folder: &TempDir) -> PathBuf {
-    folder.path().join("data")
+fn data(folder: &Path) -> PathBuf {
+    folder.join("data")
 }
 
 /// Returns the path of the program, next to the benchmark binary.

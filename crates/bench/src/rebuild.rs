@@ -55,13 +55,18 @@ pub(crate) async fn run(orders: u64) {
     }
 }
 
+/// Prints the resident memory. The pages of mapped files count, although the system takes them back
+/// when it needs them.
 pub(crate) fn tell_memory(program: &Program, when: &str) {
     let process = program.process();
-    let (now, most) = (process.memory("VmRSS"), process.memory("VmHWM"));
-    println!("  memory {when}: {now:.0} MB, at most {most:.0} MB");
+    let [now, most, own] = ["VmRSS", "VmHWM", "RssAnon"].map(|line| process.memory(line));
+    println!(
+        "  memory {when}: {now:.0} MB, of which {own:.0} MB are no mapped files; at most {most:.0} MB"
+    );
 }
 
-/// Rebuilds one projection and returns the seconds it took.
+/// Rebuilds one projection and returns the seconds it took. Prints the most memory at a step of it,
+/// without mapped files.
 pub(crate) async fn rebuild(program: &Program, projection: &str) -> f64 {
     let request = RebuildRequest {
         projections: vec![projection.to_owned()],
@@ -70,7 +75,13 @@ pub(crate) async fn rebuild(program: &Program, projection: &str) -> f64 {
     let started = Instant::now();
     let mut projections = program.process().clients().await.projections;
     let mut steps = projections.rebuild(request).await.unwrap().into_inner();
-    while steps.message().await.unwrap().is_some() {}
+    let mut most = 0_f64;
+    while steps.message().await.unwrap().is_some() {
+        most = most.max(program.process().memory("RssAnon"));
+    }
+    println!(
+        "  memory during the rebuild of {projection}: at most {most:.0} MB besides mapped files"
+    );
     started.elapsed().as_secs_f64()
 }
 

@@ -1,16 +1,15 @@
 //! Counts and sums of orders.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::{Arc, Weak},
-};
+use std::{collections::BTreeMap, sync::Weak};
 
-use tantivy::{
-    DocId, SegmentReader, TantivyError,
-    columnar::{ColumnValues, StrColumn},
-};
+use tantivy::{DocId, SegmentReader, TantivyError, columnar::StrColumn};
 
-use super::{Conditions, Entry, View, scan::Visitor, schema};
+use super::{
+    Conditions, Entry, View,
+    columns::{self, Values},
+    scan::Visitor,
+    schema,
+};
 
 /// The number of some orders and the sum of their totals, by currency and status.
 pub(crate) type Figure = BTreeMap<(String, i32), (u64, i128)>;
@@ -49,30 +48,35 @@ impl View {
 #[derive(Default)]
 struct FigureScan {
     columns: Option<FigureColumns>,
+    values: [Vec<u64>; 3],
     figure: Figure,
 }
 
 struct FigureColumns {
-    statuses: Arc<dyn ColumnValues<u64>>,
-    totals: Arc<dyn ColumnValues<i64>>,
-    currencies: StrColumn,
-    /// By the ordinal of the currency in the segment, and status.
-    sums: HashMap<(u64, u64), (u64, i128)>,
+    /// Currencies, statuses and totals.
+    columns: [Values; 3],
+    names: StrColumn,
+    /// The number of statuses that the segment may have.
+    statuses: usize,
+    /// By currency and status: that of status s in currency c is the one at c * `statuses` + s.
+    sums: Vec<(u64, i128)>,
 }
 
 impl Visitor for FigureScan {
     fn begin(&mut self, segment: &SegmentReader) -> tantivy::Result<()> {
-        let columns = segment.fast_fields();
-        let currencies = columns.str(schema::CURRENCY)?;
+        let names = segment.fast_fields().str(schema::CURRENCY)?;
         // Each order has a currency.
-        let currencies = currencies.ok_or(TantivyError::FieldNotFound(schema::CURRENCY.into()))?;
-        let statuses = columns.column_first_or_default(schema::STATUS)?;
-        let totals = columns.column_first_or_default(schema::TOTAL)?;
+        let names = names.ok_or(TantivyError::FieldNotFound(schema::CURRENCY.into()))?;
+        let currencies = columns::values(segment, schema::CURRENCY)?;
+        let statuses = columns::values(segment, schema::STATUS)?;
+        let totals = columns::values(segment, schema::TOTAL)?;
+        // Statuses are small numbers.
+        let count = statuses.max_value() as usize + 1;
         self.columns = Some(FigureColumns {
-            statuses,
-            totals,
-            currencies,
-            sums: HashMap::new(),
+            columns: [currencies, statuses, totals],
+            sums: vec![(0, 0); names.num_terms() * count],
+            statuses: count,
+            names,
         });
         Ok(())
     }
@@ -81,12 +85,15 @@ impl Visitor for FigureScan {
         let Some(columns) = &mut self.columns else {
             return;
         };
-        for &document in documents {
-            let currency = columns.currencies.term_ords(document).next().unwrap_or(0);
-            let status = columns.statuses.get_val(document);
-            let (orders, sum) = columns.sums.entry((currency, status)).or_default();
+        for (column, values) in columns.columns.iter().zip(&mut self.values) {
+            columns::read(column, documents, values);
+        }
+        let [currencies, statuses, totals] = &self.values;
+        for ((&currency, &status), &total) in currencies.iter().zip(statuses).zip(totals) {
+            let line = currency as usize * columns.statuses + status as usize;
+            let (orders, sum) = &mut columns.sums[line];
             *orders += 1;
-            *sum += i128::from(columns.totals.get_val(document));
+            *sum += i128::from(schema::signed(total));
         }
     }
 
@@ -94,9 +101,14 @@ impl Visitor for FigureScan {
         let Some(columns) = self.columns.take() else {
             return Ok(());
         };
-        for ((currency, status), (orders, sum)) in columns.sums {
+        for (line, (orders, sum)) in (0..).zip(columns.sums) {
+            if orders == 0 {
+                continue;
+            }
+            let statuses = columns.statuses as u64;
+            let (currency, status) = (line / statuses, line % statuses);
             let mut code = String::new();
-            columns.currencies.ord_to_str(currency, &mut code)?;
+            columns.names.ord_to_str(currency, &mut code)?;
             let key = (code, schema::status(status));
             let all = self.figure.entry(key).or_default();
             all.0 += orders;

@@ -53,18 +53,6 @@ fn sums(
         let sum: &mut u64 = &mut sums[at(document)];
         *sum = sum.wrapping_sub(hash);
     };
-    if name == schema::CURRENCY {
-        if let Some(column) = segment.fast_fields().str(name)? {
-            let hashes = postings::hashes(&column)?;
-            for document in documents.clone() {
-                for ordinal in column.term_ords(document) {
-                    // Ordinals are below the number of terms, which fits in memory.
-                    subtract(document, hashes[ordinal as usize]);
-                }
-            }
-        }
-        return Ok(sums);
-    }
     if let Some(column) = segment.fast_fields().column_opt::<u64>(name)? {
         for document in documents.clone() {
             for number in column.values_for_doc(document) {

@@ -7,9 +7,11 @@
 //!   that a list is exact at the documents' position, however rarely the index is committed.
 //! - [`Writer`] publishes a snapshot for each batch. It brings the changes to the index in the
 //!   background, once there are many. The documents can fill the index again.
-//! - [`page`], [`figure`] and [`rows`] answer from a snapshot. [`scan`] shows them the matches.
+//! - [`page`], [`figure`] and [`rows`] answer from a snapshot. [`scan`] shows them the matches, which
+//!   [`columns`] reads in blocks.
 //! - [`misfiled`] compares the postings with the columns.
 
+mod columns;
 mod entry;
 mod figure;
 mod index;
@@ -19,6 +21,8 @@ mod rows;
 mod scan;
 mod schema;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub(crate) use entry::{Conditions, Entry, sorted};

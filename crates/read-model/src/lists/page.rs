@@ -6,21 +6,19 @@ use std::{
     sync::{Arc, Weak},
 };
 
-use tantivy::{
-    COLLECT_BLOCK_BUFFER_LEN, DocId, SegmentReader,
-    columnar::{Column, ColumnIndex, ColumnValues},
-};
+use tantivy::{DocId, SegmentReader, columnar::Column};
 
-use super::{Conditions, Entry, View, scan::Visitor, schema};
+use super::{
+    Conditions, Entry, View,
+    columns::{self, Scratch, Values},
+    scan::Visitor,
+    schema,
+};
 use crate::{
     Row,
     first::{FirstMatches, SortPosition},
     request::{Cursor, FacetField, MAX_FACET_VALUES, Sort},
 };
-
-/// Reads the values of all documents between the first and the last of a block, if these are at most
-/// so many times the documents of the block.
-const MAX_READ_RATIO: usize = 4;
 
 /// The request of a page.
 #[derive(Debug, Clone)]
@@ -68,6 +66,7 @@ impl View {
             first: FirstMatches::new(request.limit),
             changed: &changed,
             columns: None,
+            keys: Vec::new(),
             total: 0,
             facets: facets.collect(),
         };
@@ -117,23 +116,46 @@ struct PageScan<'a> {
     first: FirstMatches,
     /// Orders of which the base has an older state: they are counted here, and found elsewhere.
     changed: &'a HashMap<Row, &'a Arc<Entry>>,
-    columns: Option<PageColumns>,
+    /// The columns of keys and rows; `None` if no order of the segment can be on the page.
+    columns: Option<[Values; 2]>,
+    keys: Vec<u64>,
     total: u64,
     facets: Vec<FacetScan>,
 }
 
-struct PageColumns {
-    keys: Arc<dyn ColumnValues<i64>>,
-    rows: Arc<dyn ColumnValues<u64>>,
+impl PageScan<'_> {
+    /// Returns whether an order can be on the page if its key is between two.
+    fn may_take(&self, least: u64, most: u64) -> bool {
+        let [least, most] = [least, most].map(schema::signed);
+        let descending = self.sort.descending;
+        let (begins, ends) = if descending {
+            (most, least)
+        } else {
+            (least, most)
+        };
+        let [earliest, _] = SortPosition::of_key(descending, begins);
+        let [_, latest] = SortPosition::of_key(descending, ends);
+        self.after.is_none_or(|after| latest > after) && self.first.may_take(earliest)
+    }
 }
 
 impl Visitor for PageScan<'_> {
+    /// The segment with the first key in the sort order comes first: it is likely to fill the page, so
+    /// that the keys of others need not be read.
+    fn rank(&self, segment: &SegmentReader) -> tantivy::Result<u64> {
+        let keys = columns::values(segment, schema::sort_column(self.sort.field))?;
+        Ok(match self.sort.descending {
+            true => !keys.max_value(),
+            false => keys.min_value(),
+        })
+    }
+
     fn begin(&mut self, segment: &SegmentReader) -> tantivy::Result<()> {
-        let columns = segment.fast_fields();
-        self.columns = Some(PageColumns {
-            keys: columns.column_first_or_default(schema::sort_column(self.sort.field))?,
-            rows: columns.column_first_or_default(schema::ROW)?,
-        });
+        let keys = columns::values(segment, schema::sort_column(self.sort.field))?;
+        self.columns = None;
+        if self.may_take(keys.min_value(), keys.max_value()) {
+            self.columns = Some([keys, columns::values(segment, schema::ROW)?]);
+        }
         for facet in &mut self.facets {
             facet.begin(segment)?;
         }
@@ -145,20 +167,18 @@ impl Visitor for PageScan<'_> {
         for facet in &mut self.facets {
             facet.visit(documents);
         }
-        let Some(columns) = &self.columns else { return };
-        let mut keys = [0; COLLECT_BLOCK_BUFFER_LEN];
-        let keys = &mut keys[..documents.len()];
-        columns.keys.get_vals(documents, keys);
-        let descending = self.sort.descending;
-        for (&document, &mut key) in documents.iter().zip(keys) {
+        let Some([keys, rows]) = &self.columns else {
+            return;
+        };
+        columns::read(keys, documents, &mut self.keys);
+        for (&document, &key) in documents.iter().zip(&self.keys) {
             // The row is read only if it can matter.
-            let [earliest, latest] = SortPosition::of_key(descending, key);
-            let is_seen = self.after.is_some_and(|after| latest <= after);
-            if is_seen || !self.first.may_take(earliest) {
+            if !self.may_take(key, key) {
                 continue;
             }
-            let row = columns.rows.get_val(document);
-            let position = SortPosition::new(descending, Cursor { key, row });
+            let key = schema::signed(key);
+            let row = rows.get_val(document);
+            let position = SortPosition::new(self.sort.descending, Cursor { key, row });
             let is_beyond = self.after.is_none_or(|after| position > after);
             if is_beyond && !self.changed.contains_key(&Row(row)) {
                 self.first.add(position);
@@ -171,6 +191,7 @@ impl Visitor for PageScan<'_> {
 struct FacetScan {
     field: FacetField,
     column: Option<Column<u64>>,
+    scratch: Scratch,
     values: Vec<u64>,
     /// The count of each number. Numbers are dense.
     counts: Vec<i64>,
@@ -181,6 +202,7 @@ impl FacetScan {
         Self {
             field,
             column: None,
+            scratch: Scratch::default(),
             values: Vec::new(),
             counts: Vec::new(),
         }
@@ -197,7 +219,7 @@ impl FacetScan {
 
     fn visit(&mut self, documents: &[DocId]) {
         let Some(column) = &self.column else { return };
-        read_values(column, documents, &mut self.values);
+        columns::read_all(column, documents, &mut self.scratch, &mut self.values);
         for &number in &self.values {
             // `begin` has made room for the largest number of the segment.
             self.counts[number as usize] += 1;
@@ -249,37 +271,5 @@ impl FacetScan {
             largest: counts,
             next: (least, next),
         }
-    }
-}
-
-/// Reads the values of a block of documents into `values`. Reading many at a time is several times
-/// faster than one by one.
-fn read_values(column: &Column<u64>, documents: &[DocId], values: &mut Vec<u64>) {
-    values.clear();
-    let (Some(&first), Some(&last)) = (documents.first(), documents.last()) else {
-        return;
-    };
-    let between = (last - first) as usize + 1;
-    if matches!(column.index, ColumnIndex::Full) {
-        values.resize(documents.len(), 0);
-        column.values.get_vals(documents, values);
-    } else if between <= documents.len() * MAX_READ_RATIO {
-        let rows = column.index.docid_range_to_rowids(first..last + 1);
-        values.resize(rows.len(), 0);
-        column.values.get_range(u64::from(rows.start), values);
-        if between > documents.len() {
-            let mut kept = 0;
-            for &document in documents {
-                let of_document = column.index.value_row_ids(document);
-                for row in of_document {
-                    values[kept] = values[(row - rows.start) as usize];
-                    kept += 1;
-                }
-            }
-            values.truncate(kept);
-        }
-    } else {
-        let of_documents = documents.iter().map(|one| column.values_for_doc(*one));
-        values.extend(of_documents.flatten());
     }
 }

@@ -2,16 +2,22 @@
 
 use std::{
     collections::BTreeSet,
+    mem,
     ops::Range,
     sync::{Arc, Weak},
 };
 
 use tantivy::{
     DocId, SegmentReader,
-    columnar::{Column, ColumnValues, StrColumn},
+    columnar::{Column, StrColumn},
 };
 
-use super::{Conditions, Entry, View, scan::Visitor, schema};
+use super::{
+    Conditions, Entry, View,
+    columns::{self, Values},
+    scan::Visitor,
+    schema,
+};
 use crate::{Row, postings, request::SortField};
 
 impl View {
@@ -44,6 +50,7 @@ impl View {
                 between: after..Row(name.position),
                 limit: limit.saturating_sub(found.len()),
                 column: None,
+                rows: Vec::new(),
                 first: BTreeSet::new(),
             };
             self.scan(&conditions, &mut scan, caller)?;
@@ -98,7 +105,8 @@ struct RowScan {
     /// Without its ends.
     between: Range<Row>,
     limit: usize,
-    column: Option<Arc<dyn ColumnValues<u64>>>,
+    column: Option<Values>,
+    rows: Vec<u64>,
     first: BTreeSet<Row>,
 }
 
@@ -115,44 +123,44 @@ impl RowScan {
 
 impl Visitor for RowScan {
     fn begin(&mut self, segment: &SegmentReader) -> tantivy::Result<()> {
-        let column = segment.fast_fields().column_first_or_default(schema::ROW)?;
-        self.column = Some(column);
+        self.column = Some(columns::values(segment, schema::ROW)?);
         Ok(())
     }
 
     fn visit(&mut self, documents: &[DocId]) {
-        let Some(column) = self.column.clone() else {
-            return;
-        };
-        for &document in documents {
-            self.add(Row(column.get_val(document)));
+        let Some(column) = &self.column else { return };
+        let mut rows = mem::take(&mut self.rows);
+        columns::read(column, documents, &mut rows);
+        for &row in &rows {
+            self.add(Row(row));
         }
+        self.rows = rows;
     }
 }
 
 struct EntryColumns {
-    rows: Arc<dyn ColumnValues<u64>>,
-    customers: Arc<dyn ColumnValues<u64>>,
+    rows: Values,
+    customers: Values,
     /// `None` if no order of the segment has a product.
     products: Option<Column<u64>>,
-    statuses: Arc<dyn ColumnValues<u64>>,
-    times: [Arc<dyn ColumnValues<i64>>; 2],
-    totals: Arc<dyn ColumnValues<i64>>,
+    statuses: Values,
+    times: [Values; 2],
+    totals: Values,
     currencies: Option<StrColumn>,
 }
 
 impl EntryColumns {
     fn of(segment: &SegmentReader) -> tantivy::Result<Self> {
         let columns = segment.fast_fields();
-        let numbers = |name| columns.column_first_or_default(name);
-        let time = |field| columns.column_first_or_default(schema::sort_column(field));
+        let numbers = |name| columns::values(segment, name);
+        let time = |field| numbers(schema::sort_column(field));
         Ok(Self {
             rows: numbers(schema::ROW)?,
             customers: numbers(schema::CUSTOMER)?,
             products: columns.column_opt(schema::PRODUCT)?,
             statuses: numbers(schema::STATUS)?,
             times: [time(SortField::CreatedAt)?, time(SortField::UpdatedAt)?],
-            totals: columns.column_first_or_default(schema::TOTAL)?,
+            totals: numbers(schema::TOTAL)?,
             currencies: columns.str(schema::CURRENCY)?,
         })
     }
@@ -172,9 +180,9 @@ impl EntryColumns {
             customer: self.customers.get_val(document),
             products: products.collect(),
             status: schema::status(self.statuses.get_val(document)),
-            created_at: created_at.get_val(document),
-            updated_at: updated_at.get_val(document),
-            total: self.totals.get_val(document),
+            created_at: schema::signed(created_at.get_val(document)),
+            updated_at: schema::signed(updated_at.get_val(document)),
+            total: schema::signed(self.totals.get_val(document)),
             currency,
         })
     }

@@ -1,14 +1,18 @@
-//! The fields of the index of lists, and the tantivy queries of conditions.
-
-use std::ops::Bound::{Excluded, Included, Unbounded};
+//! The fields of the index of lists, and what conditions mean for them.
+//!
+//! Postings find the orders of a customer, a product or a row. Every value has a column. Times and
+//! totals are stored [`ordered`].
 
 use tantivy::{
-    TantivyDocument, Term,
-    query::{AllQuery, BooleanQuery, ConstScoreQuery, Query, RangeQuery, TermQuery, TermSetQuery},
-    schema::{FAST, Field, INDEXED, IndexRecordOption, STRING, Schema},
+    SegmentReader, TantivyDocument, Term,
+    query::{AllQuery, BooleanQuery, ConstScoreQuery, Query, TermQuery, TermSetQuery},
+    schema::{FAST, Field, INDEXED, IndexRecordOption, Schema},
 };
 
-use super::entry::{Conditions, Entry};
+use super::{
+    columns::{self, Predicate, Predicates},
+    entry::{Conditions, Entry},
+};
 use crate::{
     Row,
     request::{FacetField, SortField},
@@ -61,11 +65,11 @@ impl Fields {
             row: schema.add_u64_field(ROW, FAST | INDEXED),
             customer: schema.add_u64_field(CUSTOMER, FAST | INDEXED),
             product: schema.add_u64_field(PRODUCT, FAST | INDEXED),
-            status: schema.add_u64_field(STATUS, FAST | INDEXED),
-            created_at: schema.add_i64_field(CREATED_AT, FAST),
-            updated_at: schema.add_i64_field(UPDATED_AT, FAST),
-            total: schema.add_i64_field(TOTAL, FAST),
-            currency: schema.add_text_field(CURRENCY, STRING | FAST),
+            status: schema.add_u64_field(STATUS, FAST),
+            created_at: schema.add_u64_field(CREATED_AT, FAST),
+            updated_at: schema.add_u64_field(UPDATED_AT, FAST),
+            total: schema.add_u64_field(TOTAL, FAST),
+            currency: schema.add_text_field(CURRENCY, FAST),
         };
         (fields, schema.build())
     }
@@ -83,61 +87,109 @@ impl Fields {
             document.add_u64(self.product, *product);
         }
         document.add_u64(self.status, number(entry.status));
-        document.add_i64(self.created_at, entry.created_at);
-        document.add_i64(self.updated_at, entry.updated_at);
-        document.add_i64(self.total, entry.total);
+        document.add_u64(self.created_at, ordered(entry.created_at));
+        document.add_u64(self.updated_at, ordered(entry.updated_at));
+        document.add_u64(self.total, ordered(entry.total));
         document.add_text(self.currency, &entry.currency);
         document
     }
 
     /// Returns the fields that conditions find orders by, each with its name in the schema.
-    pub(super) fn found_by(&self) -> [(&'static str, Field); 5] {
+    pub(super) fn found_by(&self) -> [(&'static str, Field); 3] {
         [
             (ROW, self.row),
             (CUSTOMER, self.customer),
             (PRODUCT, self.product),
-            (STATUS, self.status),
-            (CURRENCY, self.currency),
         ]
     }
 
-    /// Builds the query that the orders meeting every condition match.
+    /// Builds the query that the orders with the rows, customers and products of the conditions match.
     pub(super) fn query(&self, conditions: &Conditions) -> Box<dyn Query> {
-        let mut clauses = Clauses::default();
         let rows = conditions.rows.as_ref();
-        clauses.any(self.row, rows.map(|rows| rows.iter().map(|row| row.0)));
-        let numbers = |list: &'_ Option<Vec<u64>>| list.clone();
-        clauses.any(self.customer, numbers(&conditions.customers));
-        clauses.any(self.product, numbers(&conditions.products));
-        let statuses = conditions.statuses.as_ref();
-        clauses.any(
-            self.status,
-            statuses.map(|list| list.iter().map(|status| number(*status))),
-        );
-        let created = |time| Term::from_field_i64(self.created_at, time);
-        if let Some(from) = conditions.created_from {
-            clauses.add(RangeQuery::new(Included(created(from)), Unbounded));
+        let rows: Option<Vec<_>> = rows.map(|rows| rows.iter().map(|row| row.0).collect());
+        let numbers = [
+            (self.row, rows.as_ref()),
+            (self.customer, conditions.customers.as_ref()),
+            (self.product, conditions.products.as_ref()),
+        ];
+        let clauses = numbers
+            .into_iter()
+            .filter_map(|(field, numbers)| Some(any(field, numbers?)));
+        let mut clauses: Vec<_> = clauses.collect();
+        match clauses.len() {
+            0 => Box::new(AllQuery),
+            1 => clauses.remove(0),
+            _ => Box::new(BooleanQuery::intersection(clauses)),
         }
-        if let Some(to) = conditions.created_to {
-            clauses.add(RangeQuery::new(Unbounded, Excluded(created(to))));
-        }
-        let bounds = [&conditions.min_total, &conditions.max_total];
-        let totals = bounds.map(|bound| {
-            bound.as_ref().map_or(Unbounded, |bound| {
-                Included(Term::from_field_i64(self.total, bound.amount))
-            })
-        });
-        if bounds.iter().any(|bound| bound.is_some()) {
-            let [min, max] = totals;
-            clauses.add(RangeQuery::new(min, max));
-        }
-        for bound in bounds.into_iter().flatten() {
-            if let Some(currency) = &bound.currency {
-                clauses.add_any(vec![Term::from_field_text(self.currency, currency)]);
-            }
-        }
-        clauses.build()
     }
+}
+
+/// Builds the query that the orders with one of these numbers match. A set of terms builds an automaton
+/// for each segment, which takes longer than the search for a single term.
+fn any(field: Field, numbers: &[u64]) -> Box<dyn Query> {
+    let terms = numbers.iter().map(|&it| Term::from_field_u64(field, it));
+    let mut terms: Vec<_> = terms.collect();
+    let query: Box<dyn Query> = match terms.len() {
+        1 => Box::new(TermQuery::new(terms.remove(0), IndexRecordOption::Basic)),
+        _ => Box::new(TermSetQuery::new(terms)),
+    };
+    Box::new(ConstScoreQuery::new(query, 0.0))
+}
+
+/// Returns the conditions that the columns of a segment decide; `None` if no order there meets them.
+pub(super) fn predicates(
+    conditions: &Conditions,
+    segment: &SegmentReader,
+) -> tantivy::Result<Option<Predicates>> {
+    let mut predicates = Predicates::default();
+    let column = |name| columns::values(segment, name);
+    if let Some(statuses) = &conditions.statuses {
+        let statuses = statuses.iter().map(|status| number(*status));
+        let column = column(STATUS)?;
+        let wanted = Predicate::any(statuses, &column);
+        if !predicates.add(column, wanted) {
+            return Ok(None);
+        }
+    }
+    let last = conditions.created_to.map(|to| to.checked_sub(1));
+    if last == Some(None) {
+        return Ok(None);
+    }
+    let bounds = [&conditions.min_total, &conditions.max_total].map(Option::as_ref);
+    let [min, max] = bounds.map(|bound| bound.map(|bound| bound.amount));
+    for (name, least, most) in [
+        (CREATED_AT, conditions.created_from, last.flatten()),
+        (TOTAL, min, max),
+    ] {
+        let range = least.map_or(0, ordered)..=most.map_or(u64::MAX, ordered);
+        if range != (0..=u64::MAX) && !predicates.add(column(name)?, Predicate::Between(range)) {
+            return Ok(None);
+        }
+    }
+    for currency in bounds
+        .into_iter()
+        .flatten()
+        .filter_map(|it| it.currency.as_ref())
+    {
+        let names = segment.fast_fields().str(CURRENCY)?;
+        let ordinal = names.map(|names| names.dictionary().term_ord(currency.as_bytes()));
+        let column = column(CURRENCY)?;
+        let wanted = Predicate::any(ordinal.transpose()?.flatten(), &column);
+        if !predicates.add(column, wanted) {
+            return Ok(None);
+        }
+    }
+    Ok(Some(predicates))
+}
+
+/// Converts a number to one without a sign that has the same place among others.
+pub(super) fn ordered(number: i64) -> u64 {
+    number.cast_unsigned() ^ (1 << 63)
+}
+
+/// Returns the number of which [`ordered`] was made.
+pub(super) fn signed(number: u64) -> i64 {
+    (number ^ (1 << 63)).cast_signed()
 }
 
 /// The number of a status in the index. A status of a newer contract is a positive number too.
@@ -149,43 +201,4 @@ pub(super) fn number(status: i32) -> u64 {
 pub(super) fn status(number: u64) -> i32 {
     // The index has only numbers of statuses, which have 32 bits.
     (number as u32).cast_signed()
-}
-
-#[derive(Default)]
-struct Clauses(Vec<Box<dyn Query>>);
-
-impl Clauses {
-    /// Requires one of these values; `None` is no condition.
-    fn any(&mut self, field: Field, values: Option<impl IntoIterator<Item = u64>>) {
-        if let Some(values) = values {
-            let terms = values.into_iter();
-            self.add_any(
-                terms
-                    .map(|value| Term::from_field_u64(field, value))
-                    .collect(),
-            );
-        }
-    }
-
-    /// Requires one of these terms. A set of terms builds an automaton for each segment, which takes
-    /// longer than the search for a single term.
-    fn add_any(&mut self, mut terms: Vec<Term>) {
-        match terms.len() {
-            1 => self.add(TermQuery::new(terms.remove(0), IndexRecordOption::Basic)),
-            _ => self.add(TermSetQuery::new(terms)),
-        }
-    }
-
-    fn add(&mut self, query: impl Query) {
-        let unscored = ConstScoreQuery::new(Box::new(query), 0.0);
-        self.0.push(Box::new(unscored));
-    }
-
-    fn build(mut self) -> Box<dyn Query> {
-        match self.0.len() {
-            0 => Box::new(AllQuery),
-            1 => self.0.remove(0),
-            _ => Box::new(BooleanQuery::intersection(self.0)),
-        }
-    }
 }

@@ -1,0 +1,210 @@
+//! Reads the columns of a segment for a block of its orders, and keeps those that meet conditions.
+
+use std::{ops::RangeInclusive, sync::Arc};
+
+use tantivy::{
+    DocId, SegmentReader, TantivyError,
+    columnar::{Column, ColumnIndex, ColumnValues},
+};
+
+use super::schema;
+
+/// Reads the values of all orders between the first and the last of a block, if these are at most so
+/// many times the orders of the block. Reading one value after the other is several times faster than
+/// reading them one by one.
+const MAX_READ_RATIO: usize = 3;
+
+/// Copies so many values of an order at once, whether it has them or not: a processor could not predict
+/// how many they are.
+const COPIED_AT_ONCE: usize = 4;
+
+/// A column with one value for each order.
+pub(super) type Values = Arc<dyn ColumnValues<u64>>;
+
+/// Opens a column that has one value for each order.
+///
+/// # Errors
+/// The segment cannot be read, or an order has no value or several.
+pub(super) fn values(segment: &SegmentReader, name: &str) -> tantivy::Result<Values> {
+    let column = match name {
+        schema::CURRENCY => segment.fast_fields().str(name)?.map(|it| it.ords().clone()),
+        _ => segment.fast_fields().column_opt(name)?,
+    };
+    match column {
+        Some(column) if matches!(column.index, ColumnIndex::Full) => Ok(column.values),
+        _ => Err(TantivyError::SchemaError(format!(
+            "an order has not one value of {name}"
+        ))),
+    }
+}
+
+/// Reads the values of a block of orders, whose documents are sorted.
+pub(super) fn read(column: &Values, documents: &[DocId], values: &mut Vec<u64>) {
+    values.clear();
+    let (first, between) = span(documents);
+    if between > documents.len() * MAX_READ_RATIO {
+        values.resize(documents.len(), 0);
+        column.get_vals(documents, values);
+        return;
+    }
+    values.resize(between, 0);
+    column.get_range(u64::from(first), values);
+    if between > documents.len() {
+        for (index, &document) in documents.iter().enumerate() {
+            values[index] = values[(document - first) as usize];
+        }
+        values.truncate(documents.len());
+    }
+}
+
+/// The space of [`read_all`].
+#[derive(Default)]
+pub(super) struct Scratch {
+    starts: Vec<u32>,
+    values: Vec<u64>,
+}
+
+/// Reads the values of a block of orders from a column with several values for an order.
+pub(super) fn read_all(
+    column: &Column<u64>,
+    documents: &[DocId],
+    scratch: &mut Scratch,
+    kept: &mut Vec<u64>,
+) {
+    kept.clear();
+    let (first, between) = span(documents);
+    let index = match &column.index {
+        ColumnIndex::Full => return read(&column.values, documents, kept),
+        ColumnIndex::Multivalued(index) => index.get_start_index_column(),
+        ColumnIndex::Optional(_) | ColumnIndex::Empty { .. } => {
+            return read_each(column, documents, kept);
+        }
+    };
+    // Only if each order has a value, the starts are those of the orders one after the other.
+    let is_of_all = index.num_vals() == column.num_docs() + 1;
+    if !is_of_all || between > documents.len() * MAX_READ_RATIO {
+        return read_each(column, documents, kept);
+    }
+    let Scratch { starts, values } = scratch;
+    starts.clear();
+    starts.resize(between + 1, 0);
+    index.get_range(u64::from(first), starts);
+    let (start, end) = (starts[0], starts[between]);
+    let count = (end - start) as usize;
+    if between == documents.len() {
+        kept.resize(count, 0);
+        return column.values.get_range(u64::from(start), kept);
+    }
+    values.clear();
+    values.resize(count + COPIED_AT_ONCE, 0);
+    column
+        .values
+        .get_range(u64::from(start), &mut values[..count]);
+    kept.resize(count + COPIED_AT_ONCE, 0);
+    let mut to = 0;
+    for &document in documents {
+        let order = (document - first) as usize;
+        let [mut from, end] = [starts[order], starts[order + 1]].map(|at| (at - start) as usize);
+        loop {
+            kept[to..to + COPIED_AT_ONCE].copy_from_slice(&values[from..from + COPIED_AT_ONCE]);
+            let copied = (end - from).min(COPIED_AT_ONCE);
+            (from, to) = (from + copied, to + copied);
+            if from == end {
+                break;
+            }
+        }
+    }
+    kept.truncate(to);
+}
+
+fn read_each(column: &Column<u64>, documents: &[DocId], values: &mut Vec<u64>) {
+    let of_documents = documents.iter().map(|one| column.values_for_doc(*one));
+    values.extend(of_documents.flatten());
+}
+
+/// Returns the first of some sorted documents, and the number of documents from it to the last one.
+fn span(documents: &[DocId]) -> (DocId, usize) {
+    match documents {
+        [] => (0, 0),
+        [first, .., last] => (*first, (last - first) as usize + 1),
+        [only] => (*only, 1),
+    }
+}
+
+/// The conditions that hold for some orders of a segment, and not for others.
+#[derive(Default)]
+pub(super) struct Predicates(Vec<(Values, Predicate)>);
+
+/// A condition on a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Predicate {
+    /// One of these values, which are small: true at each of them.
+    Any(Vec<bool>),
+    Between(RangeInclusive<u64>),
+}
+
+impl Predicate {
+    /// Requires one of these values. Ignores those that the column does not reach.
+    pub(super) fn any(wanted: impl IntoIterator<Item = u64>, column: &Values) -> Self {
+        let mut at = vec![false; column.max_value() as usize + 1];
+        for value in wanted {
+            if let Some(is_wanted) = at.get_mut(value as usize) {
+                *is_wanted = true;
+            }
+        }
+        Self::Any(at)
+    }
+
+    /// Returns whether the condition holds for all values between two, or for none of them; `None` if
+    /// that depends on the value.
+    fn holds_between(&self, least: u64, most: u64) -> Option<bool> {
+        match self {
+            Self::Any(wanted) => {
+                let wanted = &wanted[least as usize..=most as usize];
+                let first = wanted[0];
+                wanted.iter().all(|it| *it == first).then_some(first)
+            }
+            Self::Between(wanted) => {
+                let is_outside = *wanted.end() < least || *wanted.start() > most;
+                let is_inside = wanted.contains(&least) && wanted.contains(&most);
+                (is_outside || is_inside).then_some(is_inside)
+            }
+        }
+    }
+}
+
+impl Predicates {
+    /// Adds a condition. Returns whether an order of the segment can meet it.
+    pub(super) fn add(&mut self, column: Values, predicate: Predicate) -> bool {
+        let holds = predicate.holds_between(column.min_value(), column.max_value());
+        if holds.is_none() {
+            self.0.push((column, predicate));
+        }
+        holds != Some(false)
+    }
+
+    /// Keeps the documents whose values meet every condition. `values` is scratch space.
+    pub(super) fn retain(&self, documents: &mut Vec<DocId>, values: &mut Vec<u64>) {
+        for (column, predicate) in &self.0 {
+            read(column, documents, values);
+            match predicate {
+                Predicate::Any(wanted) => retain(documents, |at, _| wanted[values[at] as usize]),
+                Predicate::Between(wanted) => {
+                    retain(documents, |at, _| wanted.contains(&values[at]))
+                }
+            }
+        }
+    }
+}
+
+/// Keeps the wanted documents, by index and document. Does not branch, because a processor could not
+/// predict which ones they are.
+pub(super) fn retain(documents: &mut Vec<DocId>, is_wanted: impl Fn(usize, DocId) -> bool) {
+    let mut kept = 0;
+    for index in 0..documents.len() {
+        let document = documents[index];
+        documents[kept] = document;
+        kept += usize::from(is_wanted(index, document));
+    }
+    documents.truncate(kept);
+}
