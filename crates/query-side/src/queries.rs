@@ -86,6 +86,12 @@ impl Readers {
     pub fn consistent(&self) -> watch::Receiver<bool> {
         self.points.consistent()
     }
+
+    /// Returns a receiver that is false while the index of lists is filled, and lists fail.
+    #[must_use]
+    pub fn listed(&self) -> watch::Receiver<bool> {
+        self.points.listed()
+    }
 }
 
 /// Implements QueryService from the documents and the search engine.

@@ -80,6 +80,7 @@ pub fn catalogue() -> Vec<Explained> {
         Error::DeadlineExceeded,
         Error::QueryTooSlow(Duration::from_secs(2)),
         Error::StoreUnavailable,
+        Error::ListsUnavailable,
         Error::SearchUnavailable,
         Error::ShuttingDown,
         Error::Overloaded("too many commands wait"),
@@ -168,6 +169,9 @@ fn case(error: &Error) -> &'static str {
         Error::StoreUnavailable => {
             "The log or the documents cannot be read or written. The outcome of a command is unknown."
         }
+        Error::ListsUnavailable => {
+            "The node fills its index of lists, which it does after a power cut and for some new versions."
+        }
         Error::SearchUnavailable => {
             "The search engine does not answer, its index is not of this log, or it lost the swap of \
              a rebuild."
@@ -233,6 +237,7 @@ fn next_step(error: &Error) -> &'static str {
         Error::QueryTooSlow(_) => {
             "Narrow the filters, leave out facets, or ask the operator for a longer `query-timeout`."
         }
+        Error::ListsUnavailable => "Retry, or ask another node. `GetOrder` is answered meanwhile.",
         Error::SearchUnavailable => "Retry. Queries without text are answered meanwhile.",
         Error::ShuttingDown => "Retry at another node, or at this one after its restart.",
         Error::Overloaded(_) => {

@@ -137,6 +137,9 @@ pub enum Error {
         "the store does not answer; the outcome of a command is unknown then: send it again with its request_id"
     )]
     StoreUnavailable,
+    /// The index of lists is incomplete.
+    #[error("the index of lists is being filled; orders can be read by their ids")]
+    ListsUnavailable,
     /// The search engine does not answer.
     #[error("the search engine does not answer")]
     SearchUnavailable,

@@ -43,7 +43,7 @@ impl Error {
             Self::Unauthenticated => "UNAUTHENTICATED",
             Self::DeadlineExceeded => "DEADLINE_EXCEEDED",
             Self::QueryTooSlow(_) => "QUERY_TOO_SLOW",
-            Self::StoreUnavailable => "STORE_UNAVAILABLE",
+            Self::StoreUnavailable | Self::ListsUnavailable => "STORE_UNAVAILABLE",
             Self::SearchUnavailable => "SEARCH_UNAVAILABLE",
             Self::Overloaded(_) => "OVERLOADED",
             Self::ShuttingDown => "SHUTTING_DOWN",
@@ -72,6 +72,7 @@ impl Error {
             Self::OriginNotAllowed | Self::PermissionDenied(_) => Code::PermissionDenied,
             Self::Unauthenticated => Code::Unauthenticated,
             Self::StoreUnavailable
+            | Self::ListsUnavailable
             | Self::SearchUnavailable
             | Self::ReadModelDiverged
             | Self::ShuttingDown => Code::Unavailable,

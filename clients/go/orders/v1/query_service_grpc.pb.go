@@ -45,7 +45,9 @@ const (
 //   - UNAVAILABLE `READ_MODEL_DIVERGED` with a `google.rpc.RetryInfo`: the log went back, as after a
 //     failover or restore that lost events. The read model is made again, and answers afterwards.
 //   - UNAVAILABLE `STORE_UNAVAILABLE` with a `google.rpc.RetryInfo`: the read model cannot be read, or
-//     could not be compared with the log within `max_wait` after the node's start.
+//     could not be compared with the log within `max_wait` after the node's start. While a node fills
+//     its index of lists, which it does after a power cut and some upgrades, this holds for
+//     SearchOrders without a text, GetCustomerStatistics and the start of WatchOrders.
 //
 // Lists and searches have few places, so that they delay no other query: others wait, and too many
 // fail with `OVERLOADED`. The server stops each one that works for longer than its `query-timeout`,
@@ -172,7 +174,9 @@ type QueryService_WatchOrdersClient = grpc.ServerStreamingClient[WatchOrdersResp
 //   - UNAVAILABLE `READ_MODEL_DIVERGED` with a `google.rpc.RetryInfo`: the log went back, as after a
 //     failover or restore that lost events. The read model is made again, and answers afterwards.
 //   - UNAVAILABLE `STORE_UNAVAILABLE` with a `google.rpc.RetryInfo`: the read model cannot be read, or
-//     could not be compared with the log within `max_wait` after the node's start.
+//     could not be compared with the log within `max_wait` after the node's start. While a node fills
+//     its index of lists, which it does after a power cut and some upgrades, this holds for
+//     SearchOrders without a text, GetCustomerStatistics and the start of WatchOrders.
 //
 // Lists and searches have few places, so that they delay no other query: others wait, and too many
 // fail with `OVERLOADED`. The server stops each one that works for longer than its `query-timeout`,

@@ -1,6 +1,9 @@
 //! The documents: follows the log through EventService and applies its events.
 
-use std::{pin::pin, time::SystemTime};
+use std::{
+    pin::pin,
+    time::{Duration, SystemTime},
+};
 
 use contract::orders::v1::SubscribeResponse;
 use read_model::{
@@ -8,7 +11,10 @@ use read_model::{
     progress::{Progress, Reached},
     store::{self, Reader, Writer},
 };
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -25,6 +31,9 @@ mod retry;
 pub(crate) use handle::Parking;
 pub(crate) use handle::{DocumentsHandle, DocumentsSwitch, RetryError};
 use handle::{Switched, WriterRequest};
+
+/// Time until the index of lists is filled once more after a failure.
+const FILL_RETRY_INTERVAL: Duration = Duration::from_secs(2);
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
@@ -55,6 +64,8 @@ pub(crate) struct Documents {
     replacement: Option<Replacement>,
     /// A switch that happens as soon as both generations are at the same position.
     pending: Option<(DocumentsSwitch, Switched)>,
+    /// The earliest time of the next step that fills the index of lists.
+    next_fill: Instant,
 }
 
 impl Documents {
@@ -81,6 +92,7 @@ impl Documents {
             generations,
             replacement: None,
             pending: None,
+            next_fill: Instant::now(),
         };
         (documents, handle)
     }
@@ -164,6 +176,10 @@ impl Documents {
                     backoff.reset();
                     continue;
                 }
+                () = sleep_until(self.next_fill), if self.writer.is_filling_lists() => {
+                    self.fill_lists().await;
+                    continue;
+                }
             };
             self.answer(request).await;
         }
@@ -232,15 +248,28 @@ impl Documents {
         }
     }
 
-    /// Answers requests until `work` completes.
+    /// Answers requests and fills the index of lists until `work` completes.
     async fn answer_while<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         loop {
             let request = tokio::select! {
                 worked = &mut work => return worked,
                 Some(request) = self.requests.recv() => request,
+                () = sleep_until(self.next_fill), if self.writer.is_filling_lists() => {
+                    self.fill_lists().await;
+                    continue;
+                }
             };
             self.answer(request).await;
+        }
+    }
+
+    /// Brings some orders to an index of lists that has to be filled. Documents go on if it cannot be
+    /// written.
+    async fn fill_lists(&mut self) {
+        if let Err(error) = self.writer.fill_lists().await {
+            tracing::error!(%error, "the index of lists cannot be filled");
+            self.next_fill = Instant::now() + FILL_RETRY_INTERVAL;
         }
     }
 

@@ -44,6 +44,8 @@ pub(crate) struct Snapshot {
     pub(crate) position: u64,
     /// How often an order of the documents had changed without a new event.
     pub(crate) retries: u64,
+    /// False while the index is filled: it then has only some of the orders.
+    pub(crate) is_complete: bool,
 }
 
 impl fmt::Debug for Snapshot {
@@ -69,6 +71,7 @@ impl Snapshot {
             weight: 0,
             position,
             retries,
+            is_complete: true,
         }
     }
 
@@ -91,6 +94,7 @@ impl Snapshot {
         let mut next = Self::new(self.fields, searcher, base);
         next.position = self.position;
         next.retries = self.retries;
+        next.is_complete = self.is_complete;
         let rest: Vec<_> = self.changes().skip(covered).cloned().collect();
         for chunk in rest.chunks(CHUNK) {
             next.push(chunk.to_vec());

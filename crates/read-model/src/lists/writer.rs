@@ -234,37 +234,50 @@ impl Writer {
     }
 
     /// Drops the published changes, so that [`Writer::write`] can bring all that the documents have
-    /// past the newest commit. Empties the index unless that commit is of these documents.
-    ///
-    /// # Errors
-    /// The index cannot be written.
-    pub(crate) async fn rewind(&mut self, keep_commit: bool) -> tantivy::Result<()> {
+    /// past the newest commit. Unless it `is_complete`, the index then has to be filled, from
+    /// [`Writer::clear`] to [`Writer::commit`].
+    pub(crate) async fn rewind(&mut self, is_complete: bool) {
         if let Err(error) = self.finish_flush().await {
             tracing::error!(%error, "the index of lists cannot be written");
         }
         // A writer that is dropped takes its uncommitted changes with it.
         self.writer = None;
-        if !keep_commit {
-            self.with_writer(|index, writer| {
-                writer.delete_all_documents()?;
-                index.commit(writer, &State::default())
-            })
-            .await?;
-            self.committed = State::default();
-        }
         self.newest = self.committed.clone();
-        self.publish_commit();
-        Ok(())
+        self.publish_commit(is_complete);
     }
 
-    /// Writes the present entries of orders, without a commit.
+    /// Empties the index, to fill it.
     ///
     /// # Errors
     /// The index cannot be written.
-    pub(crate) async fn write(&mut self, entries: Vec<Entry>) -> tantivy::Result<()> {
+    pub(crate) async fn clear(&mut self) -> tantivy::Result<()> {
+        self.rewind(false).await;
+        self.with_writer(|index, writer| {
+            writer.delete_all_documents()?;
+            index.commit(writer, &State::default())
+        })
+        .await?;
+        self.committed = State::default();
+        self.newest = State::default();
+        self.publish_commit(false);
+        Ok(())
+    }
+
+    /// Writes the present entries of orders, without a commit. `are_listed` if the index may
+    /// have older entries of them.
+    ///
+    /// # Errors
+    /// The index cannot be written.
+    pub(crate) async fn write(
+        &mut self,
+        entries: Vec<Entry>,
+        are_listed: bool,
+    ) -> tantivy::Result<()> {
         self.with_writer(move |index, writer| {
             for entry in &entries {
-                writer.delete_term(index.fields.key(entry.row));
+                if are_listed {
+                    writer.delete_term(index.fields.key(entry.row));
+                }
                 writer.add_document(index.fields.document(entry))?;
             }
             Ok(writer)
@@ -282,13 +295,14 @@ impl Writer {
             .await?;
         self.newest = state.clone();
         self.committed = state;
-        self.publish_commit();
+        self.publish_commit(true);
         Ok(())
     }
 
-    fn publish_commit(&self) {
+    fn publish_commit(&self, is_complete: bool) {
         let searcher = self.index.reader.searcher();
-        let snapshot = Snapshot::new(self.index.fields, searcher, &self.committed);
+        let mut snapshot = Snapshot::new(self.index.fields, searcher, &self.committed);
+        snapshot.is_complete = is_complete;
         self.published.send_replace(Arc::new(snapshot));
     }
 

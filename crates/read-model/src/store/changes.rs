@@ -8,7 +8,11 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::{Checkpoint, Error, Reader, list::scan, snapshot::Snapshot};
-use crate::{Row, lists::GivenName, search::Document};
+use crate::{
+    Row,
+    lists::{GivenName, View},
+    search::Document,
+};
 
 /// Maximum number of names whose orders are read in one call.
 const MAX_NAMES: usize = 1000;
@@ -98,10 +102,11 @@ impl Reader {
     /// `after`, in its state at `as_of`. A new customer or product name also counts as a change.
     ///
     /// # Errors
-    /// - [`Error::Sqlite`]: the file cannot be read.
+    /// - [`Error::Sqlite`] or [`Error::Lists`]: the file or the index of lists cannot be read.
     /// - [`Error::Damaged`]: a stored document cannot be decoded.
+    /// - [`Error::Stopped`]: the writer is gone.
     pub async fn changed_since(&self, after: ChangeCursor, limit: usize) -> Result<Changes, Error> {
-        let (mut snapshot, view) = self.snapshot_with_lists().await?;
+        let (mut snapshot, view) = self.snapshot_for_names(after.position).await?;
         let as_of = snapshot.as_of;
         if after.position >= as_of {
             return Ok(Changes {
@@ -121,7 +126,9 @@ impl Reader {
         // No event gives two names.
         let given = (end - after.position) as usize;
         let names = snapshot.names_given(after.position, end, given).await?;
-        if !names.is_empty() {
+        if let Some(view) = view
+            && !names.is_empty()
+        {
             let limit = limit.max(1) + 1;
             let rows = scan(view, move |view, caller| {
                 view.orders_of(&names, after.row, limit, caller)
@@ -164,9 +171,10 @@ impl Reader {
     /// is that of the documents.
     ///
     /// # Errors
-    /// [`Error::Sqlite`] or [`Error::Lists`]: the file or the index of lists cannot be read.
+    /// - [`Error::Sqlite`] or [`Error::Lists`]: the file or the index of lists cannot be read.
+    /// - [`Error::Stopped`]: the writer is gone.
     pub async fn renamed_since(&self, after: ChangeCursor, limit: usize) -> Result<Renamed, Error> {
-        let (mut snapshot, view) = self.snapshot_with_lists().await?;
+        let (mut snapshot, view) = self.snapshot_for_names(after.position).await?;
         let as_of = snapshot.as_of.max(after.position);
         let names = snapshot
             .names_given(after.position, as_of, MAX_NAMES)
@@ -181,7 +189,9 @@ impl Reader {
             _ => Row::default(),
         };
         let mut orders = Vec::new();
-        if !names.is_empty() {
+        if let Some(view) = view
+            && !names.is_empty()
+        {
             let rows = scan(view, move |view, caller| {
                 view.orders_of(&names, row, limit.max(1) + 1, caller)
             });
@@ -189,6 +199,19 @@ impl Reader {
         }
         let next = truncate(&mut orders, limit.max(1), end);
         Ok(Renamed { orders, next })
+    }
+
+    /// Begins a snapshot, together with the lists if an event after a position has given a name. Only
+    /// then it waits for an index of lists that is filled.
+    async fn snapshot_for_names(&self, after: u64) -> Result<(Snapshot, Option<View>), Error> {
+        let mut snapshot = self.snapshot().await?;
+        let end = snapshot.as_of;
+        if snapshot.names_given(after, end, 1).await?.is_empty() {
+            return Ok((snapshot, None));
+        }
+        drop(snapshot);
+        let (snapshot, view) = self.snapshot_when_listed().await?;
+        Ok((snapshot, Some(view)))
     }
 }
 

@@ -46,7 +46,7 @@ impl Reader {
         self.compare_postings(found).await?;
         let mut after = Row::default();
         loop {
-            let (mut snapshot, view) = self.snapshot_with_lists().await?;
+            let (mut snapshot, view) = self.snapshot_when_listed().await?;
             let (documents, is_last) = snapshot.stored_after(after).await?;
             let last = match documents.last() {
                 Some(last) if !is_last => last.row,
@@ -77,7 +77,7 @@ impl Reader {
         &self,
         found: &mpsc::Sender<T>,
     ) -> Result<(), Error> {
-        let (snapshot, view) = self.snapshot_with_lists().await?;
+        let (snapshot, view) = self.snapshot_when_listed().await?;
         drop(snapshot);
         for window in view.windows() {
             let misfiled = scan(view.clone(), move |view, _| view.misfiled(&window)).await?;

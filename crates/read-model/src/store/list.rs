@@ -43,6 +43,7 @@ impl Reader {
     /// # Errors
     /// - [`Error::Sqlite`] or [`Error::Lists`]: the file or the index of lists cannot be read.
     /// - [`Error::Damaged`]: a stored document cannot be decoded.
+    /// - [`Error::Unlisted`]: the index of lists is being filled.
     pub async fn list(
         &self,
         filter: &OrderFilter,
@@ -88,7 +89,8 @@ impl Reader {
     /// `limit`. Returns the position of the snapshot too.
     ///
     /// # Errors
-    /// [`Error::Sqlite`] or [`Error::Lists`]: the file or the index of lists cannot be read.
+    /// - [`Error::Sqlite`] or [`Error::Lists`]: the file or the index of lists cannot be read.
+    /// - [`Error::Unlisted`]: the index of lists is being filled.
     pub async fn find(
         &self,
         filter: &OrderFilter,

@@ -88,6 +88,9 @@ pub enum Error {
     /// The index of lists cannot be read or written.
     #[error("the index of lists: {0}")]
     Lists(#[from] TantivyError),
+    /// The index of lists is being filled, after a power cut or for a new version.
+    #[error("the index of lists is being filled")]
+    Unlisted,
     /// A stored document cannot be decoded.
     #[error("the document in row {row} is damaged: {error}")]
     Damaged {
@@ -108,6 +111,9 @@ pub enum Error {
 impl From<&Error> for wire::Error {
     /// Logs the error. The client learns only that the read model failed.
     fn from(error: &Error) -> Self {
+        if let Error::Unlisted = error {
+            return Self::ListsUnavailable;
+        }
         tracing::error!(%error, "the read model failed");
         Self::StoreUnavailable
     }

@@ -205,7 +205,7 @@ impl Writer {
             }
         }
         let script = script.with(batch, None).map_err(sqlx::Error::Encode)?;
-        self.make_room().await?;
+        self.make_room().await;
         self.run(script).await?;
         if has_changes && let Some(checkpoint) = &mut self.checkpoint {
             checkpoint.retries += 1;

@@ -72,6 +72,7 @@ pub struct Reader {
     pool: Pool,
     position: watch::Receiver<u64>,
     pub(super) reindex: watch::Receiver<()>,
+    listed: watch::Receiver<bool>,
     history: History,
 }
 
@@ -89,12 +90,14 @@ impl Reader {
         pool: Pool,
         position: watch::Receiver<u64>,
         reindex: watch::Receiver<()>,
+        listed: watch::Receiver<bool>,
         history: History,
     ) -> Self {
         Self {
             pool,
             position,
             reindex,
+            listed,
             history,
         }
     }
@@ -121,6 +124,12 @@ impl Reader {
     #[must_use]
     pub fn consistent(&self) -> watch::Receiver<bool> {
         self.history.consistent.clone()
+    }
+
+    /// Returns a receiver that is false while the index of lists is filled, and lists fail.
+    #[must_use]
+    pub fn listed(&self) -> watch::Receiver<bool> {
+        self.listed.clone()
     }
 
     /// Waits, without a timeout, until the documents have been compared with the log, so that
@@ -252,20 +261,64 @@ impl Reader {
     }
 
     /// Begins a snapshot, together with the lists at its position.
+    ///
+    /// # Errors
+    /// - [`Error::Sqlite`]: the file cannot be read.
+    /// - [`Error::Unlisted`]: the index of lists is being filled.
+    /// - [`Error::Stopped`]: the writer is gone.
     pub(super) async fn snapshot_with_lists(&self) -> Result<(Snapshot, View), Error> {
         loop {
             let (pool, mut lists) = self.pool.current();
+            if !lists.borrow().is_complete {
+                return Err(Error::Unlisted);
+            }
             let snapshot = Snapshot::begin(&pool).await?;
             let retries = snapshot.checkpoint.as_ref().map_or(0, |it| it.retries);
             // The lists follow each commit of the documents at once.
-            let reached = lists
-                .wait_for(|lists| lists.position >= snapshot.as_of && lists.retries >= retries);
-            let reached = Arc::clone(&*reached.await.map_err(|_| Error::Stopped)?);
-            if reached.retries == retries
+            let reached = lists.wait_for(|lists| {
+                !lists.is_complete || lists.position >= snapshot.as_of && lists.retries >= retries
+            });
+            let Ok(reached) = reached.await.map(|reached| Arc::clone(&reached)) else {
+                self.check_replaced(&lists)?;
+                continue;
+            };
+            if reached.is_complete
+                && reached.retries == retries
                 && let Some(view) = reached.at(snapshot.as_of)
             {
                 return Ok((snapshot, view));
             }
+        }
+    }
+
+    /// Waits, without a timeout, until the index of lists is complete, and then begins a snapshot like
+    /// [`Reader::snapshot_with_lists`].
+    ///
+    /// # Errors
+    /// - [`Error::Sqlite`]: the file cannot be read.
+    /// - [`Error::Stopped`]: the writer is gone.
+    pub(super) async fn snapshot_when_listed(&self) -> Result<(Snapshot, View), Error> {
+        loop {
+            let (_, mut lists) = self.pool.current();
+            if lists.wait_for(|lists| lists.is_complete).await.is_err() {
+                self.check_replaced(&lists)?;
+                continue;
+            }
+            match self.snapshot_with_lists().await {
+                Err(Error::Unlisted) => {}
+                begun => return begun,
+            }
+        }
+    }
+
+    /// Checks that lists whose writer is gone have been replaced by those of another generation.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`]: they are the newest ones.
+    fn check_replaced(&self, lists: &PublishedLists) -> Result<(), Error> {
+        match self.pool.current().1.same_channel(lists) {
+            true => Err(Error::Stopped),
+            false => Ok(()),
         }
     }
 }

@@ -202,6 +202,8 @@ impl Writer {
         self.reindex = old.reindex.clone();
         self.consistent = old.consistent.clone();
         self.compared = old.compared.clone();
+        self.listed = old.listed.clone();
+        self.listed.send_replace(self.filling.is_none());
         for (pool, opened) in pools.iter().zip(opened) {
             pool.replace(opened, self.published_lists());
         }

@@ -280,6 +280,7 @@ impl Reader {
     ///
     /// # Errors
     /// - [`Error::Sqlite`] or [`Error::Lists`]: the file or the index of lists cannot be read.
+    /// - [`Error::Unlisted`]: the index of lists is being filled.
     /// - [`Error::TooLarge`]: a sum exceeds the contract's money type.
     pub async fn customer_statistics(
         &self,

@@ -18,6 +18,7 @@ use super::{
     Checkpoint, DURABILITY, Error, MIGRATIONS, Projection, Reader,
     batch::{Batch, order_ids},
     json,
+    list_index::Filling,
     numbers::Numbers,
     reader::{History, Pool},
     script::Script,
@@ -53,6 +54,8 @@ pub struct Writer {
     pub(super) consistent: watch::Sender<bool>,
     /// False until the documents have been compared with the log, and `consistent` is known.
     pub(super) compared: watch::Sender<bool>,
+    /// False while the index of lists is filled.
+    pub(super) listed: watch::Sender<bool>,
     /// The readers' connections. A switch replaces them by connections to the next generation.
     pub(super) pools: Arc<Mutex<Vec<Pool>>>,
     pub(super) path: PathBuf,
@@ -63,6 +66,8 @@ pub struct Writer {
     pub(super) numbers: Numbers,
     /// The index of lists.
     pub(super) lists: lists::Writer,
+    /// Until the index of lists is complete, how far it is filled.
+    pub(super) filling: Option<Filling>,
 }
 
 impl Writer {
@@ -91,12 +96,14 @@ impl Writer {
             reindex: watch::Sender::new(()),
             consistent: watch::Sender::new(true),
             compared: watch::Sender::new(false),
+            listed: watch::Sender::new(true),
             pools: Arc::default(),
             path: path.to_owned(),
             indexes: Vec::new(),
             compared_until: 0,
             numbers: Numbers::new(),
             lists: lists.map_err(io::Error::other)??,
+            filling: None,
         };
         sqlx::raw_sql(SET_CACHE_SIZE)
             .execute(&mut writer.connection)
@@ -115,6 +122,7 @@ impl Writer {
         let path = self.path.clone();
         let (position, reindex) = (self.position.subscribe(), self.reindex.subscribe());
         let (consistent, compared) = (self.consistent.subscribe(), self.compared.subscribe());
+        let listed = self.listed.subscribe();
         let pools = Arc::clone(&self.pools);
         let lists = self.published_lists();
         async move {
@@ -125,7 +133,7 @@ impl Writer {
                 consistent,
                 compared,
             };
-            Ok(Reader::new(pool, position, reindex, history))
+            Ok(Reader::new(pool, position, reindex, listed, history))
         }
     }
 
@@ -159,7 +167,6 @@ impl Writer {
     /// - [`Error::Gap`]: the batch lacks an event between the checkpoint and `position`.
     /// - [`Error::Damaged`]: a stored document cannot be decoded.
     /// - [`Error::Sqlite`]: the file cannot be written.
-    /// - [`Error::Lists`]: the index of lists cannot be written, and too many changes wait for it.
     ///
     /// Nothing that a reader sees changes on an error.
     pub async fn apply(
@@ -200,7 +207,7 @@ impl Writer {
         let script = Script::begin()
             .with(batch, Some(&checkpoint))
             .map_err(sqlx::Error::Encode)?;
-        self.make_room().await?;
+        self.make_room().await;
         self.run(script).await?;
         self.checkpoint = Some(checkpoint);
         self.position.send_replace(position);

@@ -22,6 +22,8 @@ pub(crate) struct ReadSide {
     pub(super) ready: watch::Receiver<bool>,
     /// False while the documents have events that the log no longer has.
     pub(super) consistent: watch::Receiver<bool>,
+    /// False while the index of lists is filled, and lists fail.
+    pub(super) listed: watch::Receiver<bool>,
     _threads: [Threads; 2],
 }
 
@@ -71,11 +73,12 @@ impl ReadSide {
         let handle = projector.handle();
         tasks.spawn_on(projector.run(stop.clone()), documents_thread.handle());
         let index_progress = handle.index_progress().clone();
-        let consistent = readers.consistent();
+        let (consistent, listed) = (readers.consistent(), readers.listed());
         let queries = Queries::new(readers, index, index_progress, streams.clone());
         tasks.spawn(queries.dispatch(stop.clone()));
         Ok(Self {
             consistent,
+            listed,
             queries,
             ready: readiness(handle.clone(), stop.clone(), tasks),
             projections: Projections::new(handle, streams.clone()),

@@ -74,7 +74,11 @@ impl Sides<'_> {
         if let Some(side) = self.read {
             needs.push((
                 query_service_server::SERVICE_NAME,
-                vec![side.ready.clone(), side.consistent.clone()],
+                vec![
+                    side.ready.clone(),
+                    side.consistent.clone(),
+                    side.listed.clone(),
+                ],
             ));
             needs.push((projection_service_server::SERVICE_NAME, Vec::new()));
         }

@@ -1,5 +1,7 @@
 //! Tests of the index of lists as it follows the documents.
 
+use tokio::sync::mpsc;
+
 use super::*;
 
 const BY_CREATION: Sort = Sort {
@@ -68,17 +70,64 @@ async fn lists_are_exact_at_the_position_of_each_answer_while_documents_change()
     assert!(reading.await.unwrap() > 1);
 }
 
-/// Opens the documents of a store once more, as after the end of the process.
-async fn reopened(store: Store) -> Store {
-    let Store { dir, writer, .. } = store;
-    drop(writer);
-    let writer = Writer::open(&dir.path().join("read.db"), 1).await.unwrap();
-    let reader = writer.reader(2).await.unwrap();
-    Store {
-        dir,
-        writer,
-        reader,
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn lists_that_are_lost_are_unavailable_until_they_are_filled_while_documents_go_on(
+        log in logs(60),
+        (before, batch) in (1_usize..40, 1_usize..5),
+        steps in proptest::collection::vec(any::<bool>(), 0..30),
+    ) {
+        run(async {
+            let mut store = Store::new().await;
+            let mut known = log.clone();
+            known.events.truncate(before);
+            store.follow(&known, 5).await;
+            let mut store = store.reopened_without_lists().await;
+            prop_assert_eq!(store.writer.is_filling_lists(), known.head() > 1);
+            for is_applied in steps {
+                if is_applied {
+                    let end = log.events.len().min(known.events.len() + batch);
+                    known.events = log.events[..end].to_vec();
+                    store.follow(&known, batch).await;
+                } else {
+                    store.writer.fill_lists().await.unwrap();
+                }
+                let documents = log.documents(known.events.len());
+                if let Some(first) = documents.first() {
+                    let found = store.order(&first.order.order_id).await;
+                    prop_assert_eq!(&found, &first.order);
+                }
+                if store.writer.is_filling_lists() {
+                    let all = OrderFilter::default();
+                    let listed = store.reader.list(&all, BY_CREATION, None, 500, &[]).await;
+                    prop_assert!(matches!(listed, Err(Error::Unlisted)), "{:?}", listed);
+                    continue;
+                }
+                let expected = matching_all(&documents);
+                prop_assert_eq!(list(&store.reader).await, (expected, known.head()));
+            }
+            store.fill_lists().await;
+            store.follow(&log, batch).await;
+            let expected = matching_all(&log.documents(log.events.len()));
+            prop_assert_eq!(list(&store.reader).await, (expected, log.head()));
+            Ok(())
+        })?;
     }
+}
+
+/// Lists documents with their statuses, by creation.
+fn matching_all(documents: &[Document]) -> Vec<String> {
+    let mut sorted: Vec<_> = documents.iter().collect();
+    sorted.sort_by_key(|it| {
+        let created = it.order.created_at.as_ref().unwrap();
+        (convert::nanoseconds(created), it.row)
+    });
+    let orders = sorted.into_iter().map(|it| &it.order);
+    orders
+        .map(|order| format!("{} {}", order.order_id, order.status))
+        .collect()
 }
 
 #[tokio::test]
@@ -92,7 +141,7 @@ async fn changes_that_were_only_in_memory_are_listed_after_a_crash() {
     store.follow(&log, 4).await;
     let committed = store.writer.lists.committed().position;
     assert_eq!(committed, first.head());
-    let store = reopened(store).await;
+    let store = store.reopened().await;
     let lists = &store.writer.lists;
     assert_eq!(lists.committed().position, log.head());
     assert_eq!(
@@ -115,7 +164,8 @@ async fn an_index_of_other_documents_is_filled_again() {
         let mut store = Store::holding(&log).await;
         store.writer.lists.flush().await.unwrap();
         store.change(change).await;
-        let store = reopened(store).await;
+        let mut store = store.reopened().await;
+        store.fill_lists().await;
         let (mut found, as_of) = list(&store.reader).await;
         let mut wanted = expected(&log, as_of);
         if change.contains("body") {
@@ -155,7 +205,8 @@ async fn a_damaged_or_missing_index_is_filled_again() {
                 }
             }
         }
-        let store = reopened(store).await;
+        let mut store = store.reopened().await;
+        store.fill_lists().await;
         assert_eq!(list(&store.reader).await.0, expected(&log, log.head()));
     }
 }
@@ -199,7 +250,7 @@ async fn a_commit_that_fails_after_it_is_written_lists_no_order_twice() {
     store.writer.lists.flush().await.unwrap();
     let head = log.head();
     assert_eq!(list(&store.reader).await, (expected(&log, head), head));
-    let store = reopened(store).await;
+    let store = store.reopened().await;
     assert_eq!(list(&store.reader).await, (expected(&log, head), head));
 }
 
@@ -220,4 +271,52 @@ async fn a_facet_with_many_equal_counts_has_the_first_by_value() {
     let mut wanted = vec![("c1999".to_owned(), 2)];
     wanted.extend((0..99).map(|index| (format!("c{index:04}"), 1)));
     assert_eq!(values, wanted);
+}
+
+#[tokio::test]
+async fn documents_go_on_without_lists_while_their_index_cannot_be_written() {
+    let log = log_of(60);
+    let mut store = Store::new().await;
+    store.flush_lists_at(3);
+    let folder = crate::generations::lists_folder(&store.dir.path().join("read.db"));
+    let away = store.dir.path().join("away");
+    std::fs::rename(&folder, &away).unwrap();
+    store.follow(&log, 1).await;
+    assert_eq!(store.reader.position(), log.head());
+    assert!(store.writer.is_filling_lists());
+    assert!(!*store.reader.listed().borrow());
+    let all = OrderFilter::default();
+    let listed = store.reader.list(&all, BY_CREATION, None, 500, &[]).await;
+    assert!(matches!(listed, Err(Error::Unlisted)), "{listed:?}");
+    store.writer.fill_lists().await.unwrap_err();
+    store.order("o0").await;
+
+    std::fs::rename(&away, &folder).unwrap();
+    store.fill_lists().await;
+    assert!(*store.reader.listed().borrow());
+    assert_eq!(
+        list(&store.reader).await,
+        (expected(&log, log.head()), log.head())
+    );
+}
+
+#[tokio::test]
+async fn readers_that_wait_for_lists_go_on_with_those_of_another_generation() {
+    let log = log_of(20);
+    let mut store = Store::holding(&log).await.reopened_without_lists().await;
+    let reader = store.reader.clone();
+    let (found, mut differences) = mpsc::channel::<Difference>(10);
+    let comparing = tokio::spawn(async move { reader.compare_lists(&found).await });
+    let mut next = Writer::open_new(&store.dir.path().join("read-2.db"), 2)
+        .await
+        .unwrap();
+    next.apply(LOG, &log.events, log.head()).await.unwrap();
+    next.finish().await.unwrap();
+    next.replace_live(&store.writer, TotalsCheck::Compare, || Ok(()))
+        .await
+        .unwrap();
+    store.writer = next;
+    comparing.await.unwrap().unwrap();
+    assert!(differences.try_recv().is_err());
+    assert!(*store.reader.listed().borrow());
 }

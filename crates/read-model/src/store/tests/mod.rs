@@ -178,6 +178,33 @@ impl Store {
         }
     }
 
+    /// Opens the documents once more, as after the end of the process.
+    async fn reopened(self) -> Self {
+        let Self { dir, writer, .. } = self;
+        drop(writer);
+        let writer = Writer::open(&dir.path().join("read.db"), 1).await.unwrap();
+        let reader = writer.reader(2).await.unwrap();
+        Self {
+            dir,
+            writer,
+            reader,
+        }
+    }
+
+    /// Opens the documents once more, as after the loss of their lists.
+    async fn reopened_without_lists(self) -> Self {
+        let folder = crate::generations::lists_folder(&self.dir.path().join("read.db"));
+        std::fs::remove_dir_all(folder).unwrap();
+        self.reopened().await
+    }
+
+    /// Brings to the lists what they lack.
+    async fn fill_lists(&mut self) {
+        while self.writer.is_filling_lists() {
+            self.writer.fill_lists().await.unwrap();
+        }
+    }
+
     /// Brings changes to the index of lists whenever there are this many.
     fn flush_lists_at(&mut self, changes: usize) {
         self.writer.lists.flush_at(changes);

@@ -99,6 +99,19 @@ async fn queued(store: &Store) -> ReindexBatch {
 }
 
 #[tokio::test]
+async fn an_order_that_is_retried_while_the_lists_are_filled_is_in_them() {
+    let (whole, gap) = with_a_gap();
+    let mut store = Store::holding(&gap).await.reopened_without_lists().await;
+    store.writer.fill_lists().await.unwrap();
+    assert!(store.writer.is_filling_lists());
+    assert!(retried(&mut store, &whole).await);
+    store.fill_lists().await;
+    let (found, mut differences) = mpsc::channel::<Difference>(10);
+    store.reader.compare_lists(&found).await.unwrap();
+    differences.try_recv().unwrap_err();
+}
+
+#[tokio::test]
 async fn a_retried_order_is_projected_listed_and_queued_for_reindexing() {
     let (whole, gap) = with_a_gap();
     let mut store = Store::holding(&gap).await;
