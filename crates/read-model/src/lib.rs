@@ -27,6 +27,7 @@ pub mod digest;
 mod first;
 pub mod generations;
 mod lists;
+mod merges;
 mod postings;
 pub mod progress;
 pub mod projection;

@@ -15,7 +15,7 @@ use tantivy::{
 use crate::Row;
 
 /// Maximum number of documents whose terms are gathered at once, in 32 MiB. A segment of more has its
-/// terms read once for each so many documents. tantivy merges no segment of 10 million.
+/// terms read once for each so many documents, but no merge makes one.
 const MAX_WINDOW_DOCUMENTS: u32 = 4 << 20;
 
 /// Some documents of a segment that follow each other.

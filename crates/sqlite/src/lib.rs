@@ -105,6 +105,14 @@ pub async fn keep_temporary_files_in(folder: &Path) -> Result<(), Error> {
         .map_err(failed)
 }
 
+/// Makes the sorts of a connection use temporary files, so that the index of a large table, when it is
+/// created, takes no memory in proportion.
+pub const SORT_IN_FILES: &str = "PRAGMA temp_store = FILE";
+
+/// Makes a connection use memory for what is temporary, which is faster in small statements. This is
+/// the setting of a new connection.
+pub const SORT_IN_MEMORY: &str = "PRAGMA temp_store = MEMORY";
+
 /// Opens `path` for writing, creates it if it is missing, and migrates its schema.
 ///
 /// # Errors
@@ -146,8 +154,10 @@ pub async fn writer(
             .await
             .map_err(failed)?;
     }
-    sqlx::raw_sql("PRAGMA journal_mode = WAL")
-        .execute(&mut connection)
+    run_pragma(&mut connection, "PRAGMA journal_mode = WAL")
+        .await
+        .map_err(failed)?;
+    run_pragma(&mut connection, SORT_IN_FILES)
         .await
         .map_err(failed)?;
     // The future of `run` cannot be spawned.
@@ -161,7 +171,17 @@ pub async fn writer(
             }
             other => failed(sqlx::Error::Migrate(Box::new(other))),
         })?;
+    run_pragma(&mut connection, SORT_IN_MEMORY)
+        .await
+        .map_err(failed)?;
     Ok(connection)
+}
+
+async fn run_pragma(
+    connection: &mut SqliteConnection,
+    pragma: &'static str,
+) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(pragma).execute(connection).await.map(|_| ())
 }
 
 /// Opens a file read-only, also while another process writes it.

@@ -173,6 +173,29 @@ async fn temporary_files_are_in_the_given_folder() {
         .unwrap_err();
 }
 
+#[tokio::test]
+async fn g11_a_migration_sorts_in_files_and_later_statements_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let of_migration = "CREATE TABLE used (store INTEGER);
+        INSERT INTO used SELECT temp_store FROM pragma_temp_store";
+    let migration = Migration::new(
+        1,
+        "used".into(),
+        MigrationType::Simple,
+        sqlx::SqlSafeStr::into_sql_str(of_migration),
+        false,
+    );
+    let migrations = Migrator::with_migrations(vec![migration]);
+    let path = dir.path().join("used.db");
+    let mut connection = writer(&path, &migrations, DURABILITY).await.unwrap();
+    let used: (i64, i64) = sqlx::query_as("SELECT store, temp_store FROM used, pragma_temp_store")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    // 1 is a file, and 2 is memory.
+    assert_eq!(used, (1, 2));
+}
+
 /// Writes 128 MiB in batches beside two reads that overlap, and returns the largest size of the
 /// write-ahead log.
 async fn largest_wal(path: &Path, mut limit: Option<WalLimit>) -> u64 {

@@ -5,17 +5,20 @@ use std::path::Path;
 use tantivy::{
     Index, IndexReader, IndexSettings, IndexWriter, ReloadPolicy, TantivyError,
     directory::{Directory as _, INDEX_WRITER_LOCK},
-    indexer::{IndexWriterOptions, LogMergePolicy},
+    indexer::IndexWriterOptions,
 };
 
 use super::{schema::Fields, writer::State};
-use crate::search::embedded::directory::{self, UnsyncedDirectory};
+use crate::{
+    merges::BoundedMerges,
+    search::embedded::directory::{self, UnsyncedDirectory},
+};
 
 /// Bounds the memory in which the writer gathers a segment, in bytes.
 const WRITER_MEMORY_BYTES: usize = 40_000_000;
 
-/// Merges a segment to drop its replaced entries once they exceed this share.
-const MAX_REPLACED_SHARE: f32 = 0.3;
+/// Segments of up to so many orders are merged as if they were of the same size.
+const SMALL_SEGMENT: u32 = 10_000;
 
 /// The index, of which there is one writer at a time.
 pub(super) struct ListIndex {
@@ -60,9 +63,7 @@ impl ListIndex {
             .memory_budget_per_thread(WRITER_MEMORY_BYTES)
             .build();
         let writer = self.index.writer_with_options(options)?;
-        let mut policy = LogMergePolicy::default();
-        policy.set_del_docs_ratio_before_merge(MAX_REPLACED_SHARE);
-        writer.set_merge_policy(Box::new(policy));
+        writer.set_merge_policy(Box::new(BoundedMerges::new(SMALL_SEGMENT)));
         Ok(writer)
     }
 

@@ -119,11 +119,17 @@ impl Writer {
     /// - [`Error::Sqlite`]: an index or a setting cannot be written.
     /// - [`Error::Files`]: the file cannot be synced.
     pub async fn finish(&mut self) -> Result<(), Error> {
+        sqlx::raw_sql(sqlite::SORT_IN_FILES)
+            .execute(&mut self.connection)
+            .await?;
         for sql in std::mem::take(&mut self.indexes) {
             sqlx::raw_sql(AssertSqlSafe(sql))
                 .execute(&mut self.connection)
                 .await?;
         }
+        sqlx::raw_sql(sqlite::SORT_IN_MEMORY)
+            .execute(&mut self.connection)
+            .await?;
         let path = self.path.clone();
         let synced = tokio::task::spawn_blocking(move || fs::File::open(path)?.sync_all());
         synced.await.map_err(io::Error::other)??;

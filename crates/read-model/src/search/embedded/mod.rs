@@ -31,7 +31,7 @@ use std::{fmt, fs, io, thread};
 
 use futures_util::FutureExt as _;
 use tantivy::directory::{Directory, INDEX_WRITER_LOCK};
-use tantivy::indexer::{IndexWriterOptions, LogMergePolicy};
+use tantivy::indexer::IndexWriterOptions;
 use tantivy::tokenizer::TokenizerManager;
 use tantivy::{IndexReader, IndexSettings, IndexWriter, ReloadPolicy, TantivyError};
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore, mpsc, watch};
@@ -47,16 +47,13 @@ use super::{
     Applied, Claimed, Document, Engine, Error, Hits, IndexCheckpoint, IndexDifference,
     SearchRequest, WriteLimits, WronglyFound,
 };
-use crate::{Row, store::Reader};
+use crate::{Row, merges::BoundedMerges, store::Reader};
 
 /// Bounds the memory in which the writer gathers a segment, in bytes: the minimum of tantivy.
 const WRITER_MEMORY_BYTES: usize = 15_000_000;
 
 /// Merges smaller segments as if each had this many documents.
 const MIN_SEGMENT_DOCUMENTS: u32 = 1_000;
-
-/// Merges a segment to drop its replaced documents once they exceed this share.
-const MAX_REPLACED_SHARE: f32 = 0.3;
 
 /// Bounds the work of a search, which then answers from what it has found. The bound is that of a
 /// search with Meilisearch.
@@ -232,10 +229,7 @@ fn writer(index: &tantivy::Index) -> tantivy::Result<IndexWriter> {
         .memory_budget_per_thread(WRITER_MEMORY_BYTES)
         .build();
     let writer = index.writer_with_options(options)?;
-    let mut policy = LogMergePolicy::default();
-    policy.set_min_layer_size(MIN_SEGMENT_DOCUMENTS);
-    policy.set_del_docs_ratio_before_merge(MAX_REPLACED_SHARE);
-    writer.set_merge_policy(Box::new(policy));
+    writer.set_merge_policy(Box::new(BoundedMerges::new(MIN_SEGMENT_DOCUMENTS)));
     Ok(writer)
 }
 

@@ -168,7 +168,10 @@ struct Store {
 
 impl Store {
     async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::open(tempfile::tempdir().unwrap()).await
+    }
+
+    async fn open(dir: TempDir) -> Self {
         let writer = Writer::open(&dir.path().join("read.db"), 1).await.unwrap();
         let reader = writer.reader(2).await.unwrap();
         Self {
@@ -182,13 +185,7 @@ impl Store {
     async fn reopened(self) -> Self {
         let Self { dir, writer, .. } = self;
         drop(writer);
-        let writer = Writer::open(&dir.path().join("read.db"), 1).await.unwrap();
-        let reader = writer.reader(2).await.unwrap();
-        Self {
-            dir,
-            writer,
-            reader,
-        }
+        Self::open(dir).await
     }
 
     /// Opens the documents once more, as after the loss of their lists.
