@@ -13,6 +13,9 @@ use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::{BitSet, DocId, InvertedIndexReader, Score, SegmentReader, TantivyError, Term};
 use tantivy_fst::Automaton;
 
+/// Terms between two checks of whether the search goes on. The check costs as much as a term.
+const TERMS_BETWEEN_CHECKS: usize = 64;
+
 /// The query for the terms of a field.
 #[derive(Clone)]
 pub(super) struct TermsQuery {
@@ -99,21 +102,30 @@ impl TermsQuery {
         match &self.accepted {
             Accepted::Beginning(text) => {
                 let mut terms = index.terms().range().ge(text).into_stream()?;
-                while terms.advance() && terms.key().starts_with(text.as_bytes()) {
-                    if self.stop.is_over()? {
-                        break;
-                    }
+                let mut read = 0;
+                while self.goes_on(&mut read)?
+                    && terms.advance()
+                    && terms.key().starts_with(text.as_bytes())
+                {
                     add(terms.value())?;
                 }
             }
             Accepted::Near(automaton) => {
                 let mut terms = index.terms().search(&**automaton).into_stream()?;
-                while !self.stop.is_over()? && terms.advance() {
+                let mut read = 0;
+                while self.goes_on(&mut read)? && terms.advance() {
                     add(terms.value())?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Counts a term, and returns whether the search goes on.
+    fn goes_on(&self, read: &mut usize) -> tantivy::Result<bool> {
+        let is_checked = read.is_multiple_of(TERMS_BETWEEN_CHECKS);
+        *read += 1;
+        Ok(!is_checked || !self.stop.is_over()?)
     }
 }
 
@@ -134,10 +146,20 @@ impl Weight for TermsQuery {
         let index = segment.inverted_index(self.field)?;
         // Most words match no term of most fields, and then need no memory for each order.
         let mut found: Option<BitSet> = None;
+        // A beginning may have millions of terms: opening the postings of each anew takes most of the
+        // time.
+        let mut opened = None;
         self.for_each(&index, |term| {
             let found = found.get_or_insert_with(|| BitSet::with_max_value(segment.max_doc()));
-            let mut postings =
-                index.read_block_postings_from_terminfo(term, IndexRecordOption::Basic)?;
+            if let Some(postings) = &mut opened {
+                index.reset_block_postings_from_terminfo(term, postings)?;
+            } else {
+                let basic = IndexRecordOption::Basic;
+                opened = Some(index.read_block_postings_from_terminfo(term, basic)?);
+            }
+            let Some(postings) = &mut opened else {
+                return Ok(());
+            };
             while !postings.docs().is_empty() {
                 for &document in postings.docs() {
                     found.insert(document);
