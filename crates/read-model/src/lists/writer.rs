@@ -263,8 +263,8 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes the present entries of orders, without a commit. `are_listed` if the index may
-    /// have older entries of them.
+    /// Writes the present entries of orders, without a commit. The index may have older entries of them
+    /// if they `are_listed`.
     ///
     /// # Errors
     /// The index cannot be written.

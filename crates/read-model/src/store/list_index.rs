@@ -79,7 +79,10 @@ impl Writer {
             } if retries == state.retries => (row, position, retries),
             // A retry changes an order without a new event, so that no position shows the change.
             Filling::At { .. } | Filling::ToBegin => {
-                tracing::info!(position = state.position, "the index of lists is filled");
+                tracing::info!(
+                    position = state.position,
+                    "the index of lists is being filled"
+                );
                 self.lists.clear().await?;
                 (0, state.position, state.retries)
             }
@@ -89,10 +92,12 @@ impl Writer {
             position,
             retries,
         };
-        if let Some(row) = self.bring_to_lists(SELECT_CREATED, row, row).await? {
+        let created = self.bring_to_lists(SELECT_CREATED, row, row, false);
+        if let Some(row) = created.await? {
             return Ok(Some(at(row, position)));
         }
-        if let Some(position) = self.bring_to_lists(SELECT_CHANGED, position, row).await? {
+        let changed = self.bring_to_lists(SELECT_CHANGED, position, row, true);
+        if let Some(position) = changed.await? {
             return Ok(Some(at(row, position)));
         }
         self.lists.commit(state).await?;
@@ -246,20 +251,22 @@ impl Writer {
         for select in [SELECT_CREATED, SELECT_CHANGED] {
             let mut after = Some(from);
             while let Some(reached) = after {
-                after = self.bring_to_lists(select, reached, from).await?;
+                // After a commit that failed once it was written, the index has some of them.
+                after = self.bring_to_lists(select, reached, from, true).await?;
             }
         }
         self.lists.commit(state).await?;
         Ok(())
     }
 
-    /// Brings the first selected orders after a row or position to the index. Returns the last one's;
-    /// `None` if there are no more.
+    /// Brings the first selected orders after a row or position to the index, which may have older
+    /// entries of them if they `are_listed`. Returns the last one's; `None` if there are no more.
     async fn bring_to_lists(
         &mut self,
         select: &'static str,
         after: u64,
         oldest: u64,
+        are_listed: bool,
     ) -> Result<Option<u64>, Error> {
         let found: Vec<(i64, Row, Vec<u8>)> = sqlx::query_as(select)
             .bind(after.cast_signed())
@@ -276,8 +283,6 @@ impl Writer {
         });
         let documents: Vec<_> = documents.collect();
         let entries = self.entries(documents.iter()).await?;
-        // Orders after a row are new to the index.
-        let are_listed = select != SELECT_CREATED;
         self.lists.write(entries, are_listed).await?;
         Ok(found.last().map(|(last, ..)| last.cast_unsigned()))
     }

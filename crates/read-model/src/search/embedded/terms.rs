@@ -151,14 +151,15 @@ impl Weight for TermsQuery {
         let mut opened = None;
         self.for_each(&index, |term| {
             let found = found.get_or_insert_with(|| BitSet::with_max_value(segment.max_doc()));
-            if let Some(postings) = &mut opened {
-                index.reset_block_postings_from_terminfo(term, postings)?;
-            } else {
-                let basic = IndexRecordOption::Basic;
-                opened = Some(index.read_block_postings_from_terminfo(term, basic)?);
-            }
-            let Some(postings) = &mut opened else {
-                return Ok(());
+            let postings = match &mut opened {
+                Some(postings) => {
+                    index.reset_block_postings_from_terminfo(term, postings)?;
+                    postings
+                }
+                none => {
+                    let basic = IndexRecordOption::Basic;
+                    none.insert(index.read_block_postings_from_terminfo(term, basic)?)
+                }
             };
             while !postings.docs().is_empty() {
                 for &document in postings.docs() {

@@ -320,3 +320,21 @@ async fn readers_that_wait_for_lists_go_on_with_those_of_another_generation() {
     assert!(differences.try_recv().is_err());
     assert!(*store.reader.listed().borrow());
 }
+
+#[tokio::test]
+async fn orders_of_a_commit_that_failed_after_it_was_written_are_brought_once() {
+    let log = log_of(30);
+    let mut store = Store::new().await;
+    let mut first = log.clone();
+    first.events.truncate(20);
+    store.follow(&first, 20).await;
+    store.writer.lists.flush().await.unwrap();
+    store.follow(&log, 20).await;
+    store.writer.lists.lose_a_commit().await;
+    store.writer.lists.rewind(true).await;
+    store.writer.catch_up_lists().await.unwrap();
+    assert_eq!(
+        list(&store.reader).await,
+        (expected(&log, log.head()), log.head())
+    );
+}
