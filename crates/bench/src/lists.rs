@@ -24,6 +24,7 @@ use crate::{
     figures::{milliseconds, tell_latency},
     fill,
     program::Program,
+    random::random,
     rebuild::{rebuild, tell_memory},
 };
 
@@ -97,13 +98,6 @@ fn size(path: &Path) -> u64 {
     }
     let entries = std::fs::read_dir(path).unwrap();
     entries.map(|entry| size(&entry.unwrap().path())).sum()
-}
-
-/// Returns a number below `below` that looks random.
-fn random(seed: u64, below: u64) -> u64 {
-    let mut mixed = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    (mixed ^ (mixed >> 29)) % below
 }
 
 /// Creates orders, of which the largest customer has a tenth, and ships, delivers or cancels most of

@@ -1,6 +1,6 @@
 //! Benchmarks of orderlog.
 //!
-//! Each benchmark starts the program `orderlog` as a child process on a new data folder
+//! Each benchmark but [`texts`] starts the program `orderlog` as a child process on a new data folder
 //! ([`program`]). One run measures all variants in turns and compares them. Machines are shared and
 //! noisy, so a ratio says more than a figure.
 //!
@@ -21,12 +21,14 @@ mod load;
 mod memory;
 mod postgres;
 mod program;
+mod random;
 mod rebuild;
 mod search;
 mod strangers;
 mod stream;
 mod subscribers;
 mod switches;
+mod texts;
 mod watchers;
 
 use std::path::PathBuf;
@@ -135,6 +137,15 @@ enum Bench {
         #[arg(long, default_value_t = 3)]
         turns: usize,
     },
+    /// Measure searches by text in an embedded index, without a server
+    Texts {
+        /// Orders in the index
+        #[arg(long, default_value_t = 1_000_000)]
+        orders: u64,
+        /// Folder that keeps the index for the next run, which then writes no orders
+        #[arg(long)]
+        keep: Option<PathBuf>,
+    },
     /// Measure memory and start time with a large log
     Memory {
         /// Events in the log
@@ -168,6 +179,7 @@ fn main() {
             Bench::Switches { orders } => switches::run(orders).await,
             Bench::Watchers { watchers } => watchers::run(watchers).await,
             Bench::Search { orders, turns } => search::run(orders, turns).await,
+            Bench::Texts { orders, keep } => texts::run(orders, keep).await,
             Bench::Memory { events, seconds } => memory::run(events, seconds).await,
         }
     });

@@ -54,8 +54,13 @@ impl FirstMatches {
 
     /// Returns whether a match at or before this position would be kept.
     pub(crate) fn may_take(&self, position: SortPosition) -> bool {
+        self.last().is_none_or(|last| position <= last)
+    }
+
+    /// Returns the last match if there are as many as the limit: others must come before it.
+    pub(crate) fn last(&self) -> Option<SortPosition> {
         let is_full = self.positions.len() >= self.limit;
-        !is_full || self.positions.peek().is_some_and(|last| position <= *last)
+        self.positions.peek().filter(|_| is_full).copied()
     }
 
     pub(crate) fn add(&mut self, position: SortPosition) {
@@ -65,12 +70,6 @@ impl FirstMatches {
             && position < *last
         {
             *last = position;
-        }
-    }
-
-    pub(crate) fn extend(&mut self, other: Self) {
-        for position in other.positions {
-            self.add(position);
         }
     }
 

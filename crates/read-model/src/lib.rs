@@ -23,6 +23,7 @@
 //! This crate knows events only through the contract, never the log that stores them.
 
 mod aggregate;
+mod columns;
 pub mod digest;
 mod first;
 pub mod generations;
@@ -34,6 +35,7 @@ pub mod projection;
 pub mod request;
 mod row;
 pub mod search;
+mod sorted_page;
 pub mod store;
 
 pub use aggregate::AggregateId;

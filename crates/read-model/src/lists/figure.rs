@@ -4,12 +4,8 @@ use std::{collections::BTreeMap, sync::Weak};
 
 use tantivy::{DocId, SegmentReader, TantivyError, columnar::StrColumn};
 
-use super::{
-    Conditions, Entry, View,
-    columns::{self, Values},
-    scan::Visitor,
-    schema,
-};
+use super::{Conditions, Entry, View, scan::Visitor, schema};
+use crate::columns::{self, Values};
 
 /// The number of some orders and the sum of their totals, by currency and status.
 pub(crate) type Figure = BTreeMap<(String, i32), (u64, i128)>;
@@ -67,7 +63,7 @@ impl Visitor for FigureScan {
         let names = segment.fast_fields().str(schema::CURRENCY)?;
         // Each order has a currency.
         let names = names.ok_or(TantivyError::FieldNotFound(schema::CURRENCY.into()))?;
-        let currencies = columns::values(segment, schema::CURRENCY)?;
+        let currencies = columns::ordinals(segment, schema::CURRENCY)?;
         let statuses = columns::values(segment, schema::STATUS)?;
         let totals = columns::values(segment, schema::TOTAL)?;
         // Statuses are small numbers.
@@ -93,7 +89,7 @@ impl Visitor for FigureScan {
             let line = currency as usize * columns.statuses + status as usize;
             let (orders, sum) = &mut columns.sums[line];
             *orders += 1;
-            *sum += i128::from(schema::signed(total));
+            *sum += i128::from(columns::signed(total));
         }
     }
 

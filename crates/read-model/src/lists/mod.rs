@@ -8,10 +8,9 @@
 //! - [`Writer`] publishes a snapshot for each batch. It brings the changes to the index in the
 //!   background, once there are many. The documents can fill the index again.
 //! - [`page`], [`figure`] and [`rows`] answer from a snapshot. [`scan`] shows them the matches, which
-//!   [`columns`] reads in blocks.
+//!   [`crate::columns`] reads in blocks.
 //! - [`misfiled`] compares the postings with the columns.
 
-mod columns;
 mod entry;
 mod figure;
 mod index;

@@ -8,16 +8,12 @@ use std::{
 
 use tantivy::{DocId, SegmentReader, columnar::Column};
 
-use super::{
-    Conditions, Entry, View,
-    columns::{self, Scratch, Values},
-    scan::Visitor,
-    schema,
-};
+use super::{Conditions, Entry, View, scan::Visitor, schema};
 use crate::{
     Row,
-    first::{FirstMatches, SortPosition},
+    columns::{self, Scratch},
     request::{Cursor, FacetField, MAX_FACET_VALUES, Sort},
+    sorted_page::SortedPage,
 };
 
 /// The request of a page.
@@ -56,24 +52,21 @@ impl View {
     /// strong reference of `caller` is gone.
     pub(crate) fn page(&self, request: PageRequest, caller: &Weak<()>) -> tantivy::Result<Found> {
         let changed = self.changed();
-        let descending = request.sort.descending;
         let facets = request.facets.iter().map(|&field| FacetScan::new(field));
         let mut scan = PageScan {
-            sort: request.sort,
-            after: request
-                .after
-                .map(|after| SortPosition::new(descending, after)),
-            first: FirstMatches::new(request.limit),
+            page: SortedPage::new(
+                [schema::sort_column(request.sort.field), schema::ROW],
+                request.sort.descending,
+                request.after,
+                request.limit,
+            ),
             changed: &changed,
-            columns: None,
-            keys: Vec::new(),
             total: 0,
             facets: facets.collect(),
         };
         self.scan(&request.conditions, &mut scan, caller)?;
         let PageScan {
-            after,
-            mut first,
+            mut page,
             total,
             mut facets,
             ..
@@ -93,17 +86,15 @@ impl View {
             change += count(&one.new, 1);
         }
         for entry in changed.values() {
-            let cursor = Cursor {
-                key: entry.sort_value(request.sort.field),
-                row: entry.row.0,
-            };
-            let position = SortPosition::new(descending, cursor);
-            if after.is_none_or(|after| position > after) && request.conditions.match_entry(entry) {
-                first.add(position);
+            if request.conditions.match_entry(entry) {
+                page.add(Cursor {
+                    key: entry.sort_value(request.sort.field),
+                    row: entry.row.0,
+                });
             }
         }
         Ok(Found {
-            orders: first.into_cursors(descending).collect(),
+            orders: page.into_cursors().collect(),
             total: total.saturating_add_signed(change),
             facets: facets.into_iter().map(FacetScan::counts).collect(),
         })
@@ -111,51 +102,20 @@ impl View {
 }
 
 struct PageScan<'a> {
-    sort: Sort,
-    after: Option<SortPosition>,
-    first: FirstMatches,
+    page: SortedPage,
     /// Orders of which the base has an older state: they are counted here, and found elsewhere.
     changed: &'a HashMap<Row, &'a Arc<Entry>>,
-    /// The columns of keys and rows; `None` if no order of the segment can be on the page.
-    columns: Option<[Values; 2]>,
-    keys: Vec<u64>,
     total: u64,
     facets: Vec<FacetScan>,
 }
 
-impl PageScan<'_> {
-    /// Returns whether an order can be on the page if its key is between two.
-    fn may_take(&self, least: u64, most: u64) -> bool {
-        let [least, most] = [least, most].map(schema::signed);
-        let descending = self.sort.descending;
-        let (begins, ends) = if descending {
-            (most, least)
-        } else {
-            (least, most)
-        };
-        let [earliest, _] = SortPosition::of_key(descending, begins);
-        let [_, latest] = SortPosition::of_key(descending, ends);
-        self.after.is_none_or(|after| latest > after) && self.first.may_take(earliest)
-    }
-}
-
 impl Visitor for PageScan<'_> {
-    /// The segment with the first key in the sort order comes first: it is likely to fill the page, so
-    /// that the keys of others need not be read.
     fn rank(&self, segment: &SegmentReader) -> tantivy::Result<u64> {
-        let keys = columns::values(segment, schema::sort_column(self.sort.field))?;
-        Ok(match self.sort.descending {
-            true => !keys.max_value(),
-            false => keys.min_value(),
-        })
+        self.page.rank(segment)
     }
 
     fn begin(&mut self, segment: &SegmentReader) -> tantivy::Result<()> {
-        let keys = columns::values(segment, schema::sort_column(self.sort.field))?;
-        self.columns = None;
-        if self.may_take(keys.min_value(), keys.max_value()) {
-            self.columns = Some([keys, columns::values(segment, schema::ROW)?]);
-        }
+        self.page.begin(segment)?;
         for facet in &mut self.facets {
             facet.begin(segment)?;
         }
@@ -167,23 +127,8 @@ impl Visitor for PageScan<'_> {
         for facet in &mut self.facets {
             facet.visit(documents);
         }
-        let Some([keys, rows]) = &self.columns else {
-            return;
-        };
-        columns::read(keys, documents, &mut self.keys);
-        for (&document, &key) in documents.iter().zip(&self.keys) {
-            // The row is read only if it can matter.
-            if !self.may_take(key, key) {
-                continue;
-            }
-            let key = schema::signed(key);
-            let row = rows.get_val(document);
-            let position = SortPosition::new(self.sort.descending, Cursor { key, row });
-            let is_beyond = self.after.is_none_or(|after| position > after);
-            if is_beyond && !self.changed.contains_key(&Row(row)) {
-                self.first.add(position);
-            }
-        }
+        let is_changed = |row| self.changed.contains_key(&Row(row));
+        self.page.visit(documents, is_changed);
     }
 }
 

@@ -12,13 +12,13 @@ use tantivy::{
     columnar::{Column, StrColumn},
 };
 
-use super::{
-    Conditions, Entry, View,
+use super::{Conditions, Entry, View, scan::Visitor, schema};
+use crate::{
+    Row,
     columns::{self, Values},
-    scan::Visitor,
-    schema,
+    postings,
+    request::SortField,
 };
-use crate::{Row, postings, request::SortField};
 
 impl View {
     /// Returns the orders that show names and are older than those, each with the position of the
@@ -180,9 +180,9 @@ impl EntryColumns {
             customer: self.customers.get_val(document),
             products: products.collect(),
             status: schema::status(self.statuses.get_val(document)),
-            created_at: schema::signed(created_at.get_val(document)),
-            updated_at: schema::signed(updated_at.get_val(document)),
-            total: schema::signed(self.totals.get_val(document)),
+            created_at: columns::signed(created_at.get_val(document)),
+            updated_at: columns::signed(updated_at.get_val(document)),
+            total: columns::signed(self.totals.get_val(document)),
             currency,
         })
     }

@@ -6,7 +6,8 @@ use tantivy::{
     COLLECT_BLOCK_BUFFER_LEN, DocId, DocSet as _, SegmentReader, TantivyError, query::EnableScoring,
 };
 
-use super::{Conditions, View, columns, schema};
+use super::{Conditions, View, schema};
+use crate::columns;
 
 /// Documents that are read at once. Before each block, a scan checks that the caller still waits.
 const BLOCK: usize = 16 * COLLECT_BLOCK_BUFFER_LEN;

@@ -9,12 +9,10 @@ use tantivy::{
     schema::{FAST, Field, INDEXED, IndexRecordOption, Schema},
 };
 
-use super::{
-    columns::{self, Predicate, Predicates},
-    entry::{Conditions, Entry},
-};
+use super::entry::{Conditions, Entry};
 use crate::{
     Row,
+    columns::{self, Predicate, Predicates, ordered},
     request::{FacetField, SortField},
 };
 
@@ -173,23 +171,13 @@ pub(super) fn predicates(
     {
         let names = segment.fast_fields().str(CURRENCY)?;
         let ordinal = names.map(|names| names.dictionary().term_ord(currency.as_bytes()));
-        let column = column(CURRENCY)?;
+        let column = columns::ordinals(segment, CURRENCY)?;
         let wanted = Predicate::any(ordinal.transpose()?.flatten(), &column);
         if !predicates.add(column, wanted) {
             return Ok(None);
         }
     }
     Ok(Some(predicates))
-}
-
-/// Converts a number to one without a sign that has the same place among others.
-pub(super) fn ordered(number: i64) -> u64 {
-    number.cast_unsigned() ^ (1 << 63)
-}
-
-/// Returns the number of which [`ordered`] was made.
-pub(super) fn signed(number: u64) -> i64 {
-    (number ^ (1 << 63)).cast_signed()
 }
 
 /// The number of a status in the index. A status of a newer contract is a positive number too.

@@ -338,16 +338,28 @@ pub fn count_words(text: &str) -> usize {
 }
 
 /// Builds a facet: the largest counts first, and equal counts by value.
-fn facet(field: FacetField, counts: impl IntoIterator<Item = (String, u64)>) -> Facet {
-    let values = counts.into_iter();
-    let mut values: Vec<_> = values
-        .map(|(value, count)| FacetValue { value, count })
+fn facet<V: Ord>(
+    field: FacetField,
+    counts: impl IntoIterator<Item = (V, u64)>,
+    name: impl Fn(V) -> String,
+) -> Facet {
+    let counts = counts.into_iter();
+    let mut counts: Vec<_> = counts
+        .map(|(value, count)| (Reverse(count), value))
         .collect();
-    values.sort_unstable_by(|a, b| (Reverse(a.count), &a.value).cmp(&(Reverse(b.count), &b.value)));
-    values.truncate(MAX_FACET_VALUES);
+    // There may be a million values.
+    if counts.len() > MAX_FACET_VALUES {
+        counts.select_nth_unstable(MAX_FACET_VALUES);
+        counts.truncate(MAX_FACET_VALUES);
+    }
+    counts.sort_unstable();
+    let values = counts.into_iter().map(|(count, value)| FacetValue {
+        value: name(value),
+        count: count.0,
+    });
     Facet {
         field: field.name().to_owned(),
-        values,
+        values: values.collect(),
     }
 }
 

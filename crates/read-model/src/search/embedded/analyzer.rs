@@ -18,7 +18,7 @@ use crate::search::tokens::{self, Segment, forms::WINDOW_CHARS};
 pub(super) const TEXT_ANALYZER: &str = "words-2";
 
 /// The analyzer of ids, whose name has a number for the same reason.
-pub(super) const ID_ANALYZER: &str = "ids-2";
+pub(super) const ID_ANALYZER: &str = "ids-3";
 
 /// Bounds a word in the index, in bytes.
 const MAX_WORD_BYTES: usize = 255;
@@ -37,10 +37,9 @@ impl Tokenizer for Analyzer {
     type TokenStream<'a> = Terms;
 
     fn token_stream<'a>(&'a mut self, text: &'a str) -> Terms {
-        let segments = tokens::segments(text);
         let terms = match self {
-            Self::Text => text_terms(&segments),
-            Self::Id => id_terms(&segments),
+            Self::Text => text_terms(&tokens::segments(text)),
+            Self::Id => id_words(text).into_iter().map(|word| (0, word)).collect(),
         };
         Terms {
             following: terms.into_iter(),
@@ -113,15 +112,21 @@ fn add_run(run: &[Segment], first: usize, terms: &mut Vec<(usize, String)>) {
     }
 }
 
-/// Returns the words of an id, and the id without separators.
-fn id_terms(segments: &[Segment]) -> Vec<(usize, String)> {
-    let whole: String = segments.iter().map(|word| word.text.as_str()).collect();
-    let words = match segments {
-        [_] => &[],
-        words => words,
-    };
-    let words = words.iter().map(|word| word.text.clone());
-    let terms = words.chain((!whole.is_empty()).then(|| format!("{whole}{WHOLE}")));
-    let short = terms.filter(|term| term.len() <= MAX_WORD_BYTES);
-    short.map(|term| (0, term)).collect()
+/// Returns the words of an id, if there are several.
+pub(super) fn id_words(id: &str) -> Vec<String> {
+    let words = tokens::texts(id);
+    let is_short = |word: &String| word.len() <= MAX_WORD_BYTES;
+    match words.len() {
+        1 => Vec::new(),
+        _ => words.into_iter().filter(is_short).collect(),
+    }
+}
+
+/// Returns an id without its separators. Empty if it is too long to be searched.
+pub(super) fn code(id: &str) -> String {
+    let code = tokens::texts(id).concat();
+    match code.len() <= MAX_WORD_BYTES {
+        true => code,
+        false => String::new(),
+    }
 }

@@ -3,113 +3,89 @@
 use std::collections::HashMap;
 
 use contract::orders::v1::Facet;
-use tantivy::collector::{Collector, SegmentCollector};
 use tantivy::columnar::StrColumn;
-use tantivy::{DocId, Score, SegmentOrdinal, SegmentReader};
+use tantivy::{DocId, SegmentReader};
 
+use super::stop::Stop;
+use crate::columns::{self, Scratch};
 use crate::{request::FacetField, search};
 
-/// The collector of the counts.
-pub(super) struct FacetCollector {
-    pub(super) fields: Vec<FacetField>,
-}
+/// Values between two checks of whether the search goes on.
+const VALUES_BETWEEN_CHECKS: usize = 4096;
 
-/// The number of matches with each value of a field.
-type Counts = HashMap<String, u64>;
-
-impl Collector for FacetCollector {
-    type Fruit = Vec<Facet>;
-    type Child = SegmentCount;
-
-    fn for_segment(
-        &self,
-        _: SegmentOrdinal,
-        segment: &SegmentReader,
-    ) -> tantivy::Result<SegmentCount> {
-        let columns = self.fields.iter().map(|field| {
-            let column = segment.fast_fields().str(field.name())?;
-            Ok(column.map(ColumnCount::new))
-        });
-        Ok(SegmentCount {
-            columns: columns.collect::<tantivy::Result<_>>()?,
-        })
-    }
-
-    fn requires_scoring(&self) -> bool {
-        false
-    }
-
-    fn merge_fruits(
-        &self,
-        segments: Vec<tantivy::Result<Vec<Counts>>>,
-    ) -> tantivy::Result<Vec<Facet>> {
-        let mut sums = vec![Counts::new(); self.fields.len()];
-        for segment in segments {
-            for (sum, counts) in sums.iter_mut().zip(segment?) {
-                for (value, count) in counts {
-                    *sum.entry(value).or_default() += count;
-                }
-            }
-        }
-        let facets = self.fields.iter().zip(sums);
-        Ok(facets
-            .map(|(field, counts)| search::facet(*field, counts))
-            .collect())
-    }
-}
-
-/// The counts of one segment. A field without a value in the segment has no column.
-pub(super) struct SegmentCount {
-    columns: Vec<Option<ColumnCount>>,
-}
-
-impl SegmentCollector for SegmentCount {
-    type Fruit = tantivy::Result<Vec<Counts>>;
-
-    fn collect(&mut self, document: DocId, _: Score) {
-        for column in self.columns.iter_mut().flatten() {
-            column.collect(document);
-        }
-    }
-
-    fn harvest(self) -> tantivy::Result<Vec<Counts>> {
-        let counts = |column: Option<ColumnCount>| column.map_or(Ok(Counts::new()), |c| c.counts());
-        self.columns.into_iter().map(counts).collect()
-    }
-}
-
-/// Counts by ordinal, which is a value's index in the segment's dictionary of the field.
-struct ColumnCount {
-    column: StrColumn,
+/// The matches of a segment by the values of a field, and the sums of the segments before.
+pub(super) struct FacetCount {
+    field: FacetField,
+    sums: HashMap<Vec<u8>, u64>,
+    /// `None` if no order of the segment has a value.
+    column: Option<StrColumn>,
+    /// By ordinal, which is a value's index in the segment's dictionary of the field.
     counts: Vec<u64>,
+    scratch: Scratch,
+    ordinals: Vec<u64>,
 }
 
-impl ColumnCount {
-    fn new(column: StrColumn) -> Self {
-        let counts = vec![0; column.num_terms()];
-        Self { column, counts }
+impl FacetCount {
+    pub(super) fn new(field: FacetField) -> Self {
+        Self {
+            field,
+            sums: HashMap::new(),
+            column: None,
+            counts: Vec::new(),
+            scratch: Scratch::default(),
+            ordinals: Vec::new(),
+        }
     }
 
-    fn collect(&mut self, document: DocId) {
-        for ordinal in self.column.term_ords(document) {
-            // Ordinals are below the number of terms, which fits in memory.
+    pub(super) fn begin(&mut self, segment: &SegmentReader) -> tantivy::Result<()> {
+        self.column = segment.fast_fields().str(self.field.name())?;
+        self.counts.clear();
+        let values = self.column.as_ref().map_or(0, |column| column.num_terms());
+        self.counts.resize(values, 0);
+        Ok(())
+    }
+
+    pub(super) fn visit(&mut self, documents: &[DocId]) {
+        let Some(column) = &self.column else { return };
+        let (scratch, ordinals) = (&mut self.scratch, &mut self.ordinals);
+        columns::read_all(column.ords(), documents, scratch, ordinals);
+        for &ordinal in &self.ordinals {
+            // Ordinals are below the number of values, which fits in memory.
             self.counts[ordinal as usize] += 1;
         }
     }
 
-    fn counts(self) -> tantivy::Result<Counts> {
-        let (ordinals, counted): (Vec<u64>, Vec<u64>) = (0..)
-            .zip(self.counts)
-            .filter(|(_, count)| *count > 0)
-            .unzip();
-        let mut counted = counted.into_iter();
-        let mut counts = Counts::with_capacity(ordinals.len());
-        self.column
-            .dictionary()
-            .sorted_ords_to_term_cb(&ordinals, |value| {
-                let value = String::from_utf8_lossy(value).into_owned();
-                counts.extend(counted.next().map(|count| (value, count)));
+    /// Adds the counts of the segment to the sums, until the search must stop.
+    pub(super) fn end(&mut self, stop: &Stop) -> tantivy::Result<()> {
+        let Some(column) = &self.column else {
+            return Ok(());
+        };
+        let counts = (0..).zip(&self.counts).filter(|(_, count)| **count > 0);
+        let (ordinals, counts): (Vec<u64>, Vec<u64>) = counts.unzip();
+        let dictionary = column.dictionary();
+        let ordinals = ordinals.chunks(VALUES_BETWEEN_CHECKS);
+        for (ordinals, counts) in ordinals.zip(counts.chunks(VALUES_BETWEEN_CHECKS)) {
+            if stop.is_over()? {
+                break;
+            }
+            let mut counts = counts.iter();
+            dictionary.sorted_ords_to_term_cb(ordinals, |value| {
+                let count = counts.next().unwrap_or(&0);
+                // Most values are in other segments too.
+                match self.sums.get_mut(value) {
+                    Some(sum) => *sum += count,
+                    None => {
+                        self.sums.insert(value.to_owned(), *count);
+                    }
+                }
             })?;
-        Ok(counts)
+        }
+        Ok(())
+    }
+
+    pub(super) fn into_facet(self) -> Facet {
+        // The values of the column are texts.
+        let name = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
+        search::facet(self.field, self.sums, name)
     }
 }

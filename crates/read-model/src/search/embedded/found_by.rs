@@ -6,7 +6,7 @@ use tantivy::schema::Field;
 use tantivy::tokenizer::{TokenStream as _, Tokenizer as _};
 use tantivy::{DocId, SegmentReader, Term};
 
-use super::analyzer::Analyzer;
+use super::analyzer::{Analyzer, code};
 use super::schema::Fields;
 use crate::postings::{self, Window};
 use crate::search::Document;
@@ -28,15 +28,19 @@ impl Fields {
     /// Returns the fields that lead to documents.
     pub(super) fn found_by(&self) -> Vec<FoundField> {
         let [
-            order_id,
-            tracking_number,
+            order_id_words,
+            order_id_code,
+            tracking_words,
+            tracking_code,
             customer_name,
             product_name,
             shipping_address,
         ] = self.texts().map(|text| text.field);
         let fields = [
-            ("order_id", order_id),
-            ("tracking_number", tracking_number),
+            ("order_id", order_id_words),
+            ("order_id", order_id_code),
+            ("tracking_number", tracking_words),
+            ("tracking_number", tracking_code),
             ("customer_name", customer_name),
             ("product_name", product_name),
             ("shipping_address", shipping_address),
@@ -52,22 +56,20 @@ impl Fields {
     }
 
     /// Returns the terms that must lead to an order.
-    fn terms(&self, Document { row, order }: &Document) -> BTreeSet<FoundBy> {
+    pub(super) fn terms(&self, Document { row, order }: &Document) -> BTreeSet<FoundBy> {
         let mut terms = BTreeSet::new();
         let products = order.items.iter().map(|item| item.product_name.as_str());
-        for (index, value) in [&order.order_id, &order.tracking_number]
-            .into_iter()
-            .enumerate()
-        {
+        for (words, codes, id) in [(0, 1, &order.order_id), (2, 3, &order.tracking_number)] {
             // The fields of ids have no positions.
-            analyze(Analyzer::Id, [value.as_str()], |term, _| {
-                terms.insert((index, term, 0));
+            analyze(Analyzer::Id, [id.as_str()], |term, _| {
+                terms.insert((words, term, 0));
             });
+            terms.insert((codes, code(id).into_bytes(), 0));
         }
         let texts: [(usize, Vec<&str>); 3] = [
-            (2, vec![&order.customer_name]),
-            (3, products.collect()),
-            (4, vec![&order.shipping_address]),
+            (4, vec![&order.customer_name]),
+            (5, products.collect()),
+            (6, vec![&order.shipping_address]),
         ];
         for (index, values) in texts {
             analyze(Analyzer::Text, values, |term, position| {
@@ -77,16 +79,19 @@ impl Fields {
         let currency = order.total_amount.as_ref();
         let currency = currency.map_or("", |total| &total.currency_code);
         let values = [
-            (5, order.order_id.as_str()),
-            (6, &order.customer_id),
-            (7, order.status().as_str_name()),
-            (9, currency),
+            (7, order.order_id.as_str()),
+            (8, &order.customer_id),
+            (9, order.status().as_str_name()),
+            (11, currency),
         ];
-        let products = order.items.iter().map(|item| (8, item.product_id.as_str()));
+        let products = order
+            .items
+            .iter()
+            .map(|item| (10, item.product_id.as_str()));
         let values = values.into_iter().chain(products);
         terms.extend(values.map(|(index, value)| (index, value.as_bytes().to_vec(), 0)));
         let row = Term::from_field_u64(self.row, row.0);
-        terms.insert((10, row.serialized_value_bytes().to_vec(), 0));
+        terms.insert((12, row.serialized_value_bytes().to_vec(), 0));
         terms
     }
 

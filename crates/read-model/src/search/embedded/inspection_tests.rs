@@ -232,7 +232,7 @@ async fn g10_an_order_that_the_index_has_in_another_state_is_not_inspected() {
 #[tokio::test]
 async fn g10_an_order_with_another_value_in_a_column_is_named() {
     type Edit = fn(&mut Order);
-    let edits: [(Edit, &str); 6] = [
+    let edits: [(Edit, &str); 9] = [
         (
             |order| order.created_at = Some(convert::timestamp(8)),
             "created_at",
@@ -248,6 +248,12 @@ async fn g10_an_order_with_another_value_in_a_column_is_named() {
         (|order| order.set_status(OrderStatus::Created), "status"),
         (|order| order.customer_id = "bob".into(), "customer_id"),
         (|order| order.items.truncate(1), "product_id"),
+        (|order| order.order_id = "o-2".into(), "order_id"),
+        (|order| order.order_id = "o1".into(), "order_id"),
+        (
+            |order| order.tracking_number = "TRACK-4712".into(),
+            "tracking_number",
+        ),
     ];
     let orders = Orders::new().await;
     for (edit, field) in edits {

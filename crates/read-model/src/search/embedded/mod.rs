@@ -1,9 +1,18 @@
 //! The embedded search engine: a tantivy index in its own folder.
 //!
 //! A commit of the index includes the checkpoint, so documents and checkpoint change together even
-//! if the process crashes. Each search answers from the state of the last commit.
+//! if the process crashes. Each search answers from the state of the last commit (`snapshot`):
+//!
+//! - `schema` has the fields, whose texts the `analyzer` splits into terms.
+//! - `text` and `filter` say what a request asks of orders, in `clauses`.
+//! - `sources` is what leads to the orders of a segment that meet a clause: terms (`terms`), columns
+//!   and queries of tantivy.
+//! - `scan` brings the matches of a segment, window by window, to the `page` and the `facets`.
+//!
+//! `inspection` compares all that leads to an order with its document.
 
 mod analyzer;
+mod clauses;
 mod columns;
 mod digest;
 pub(crate) mod directory;
@@ -14,10 +23,14 @@ mod inspection;
 #[cfg(test)]
 mod inspection_tests;
 mod live;
+#[cfg(test)]
+mod model_tests;
 mod page;
 mod payload;
+mod scan;
 mod schema;
 mod snapshot;
+mod sources;
 mod stop;
 mod terms;
 #[cfg(test)]
@@ -49,8 +62,9 @@ use super::{
 };
 use crate::{Row, merges::BoundedMerges, store::Reader};
 
-/// Bounds the memory in which the writer gathers a segment, in bytes: the minimum of tantivy.
-const WRITER_MEMORY_BYTES: usize = 15_000_000;
+/// Bounds the memory in which the writer gathers a segment, in bytes. The largest write fits, so that it
+/// makes one segment: each one more is merged once more.
+const WRITER_MEMORY_BYTES: usize = 40_000_000;
 
 /// Merges smaller segments as if each had this many documents.
 const MIN_SEGMENT_DOCUMENTS: u32 = 1_000;
@@ -159,15 +173,17 @@ impl State {
         let tokenizers = TokenizerManager::default();
         tokenizers.register(TEXT_ANALYZER, Analyzer::Text);
         tokenizers.register(ID_ANALYZER, Analyzer::Id);
-        let index = tantivy::Index::builder()
+        let mut index = tantivy::Index::builder()
             .schema(schema)
-            .tokenizers(tokenizers)
+            .tokenizers(tokenizers.clone())
             .settings(IndexSettings {
                 // The index stores no documents, so this thread would only start and end.
                 docstore_compress_dedicated_thread: false,
                 ..IndexSettings::default()
             })
             .open_or_create(directory)?;
+        // An index that exists already would not get them from the builder.
+        index.set_fast_field_tokenizers(tokenizers);
         directory::check(folder, &index)?;
         let reader = index
             .reader_builder()
@@ -270,7 +286,7 @@ impl Engine for TantivyIndex {
 
     fn write_limits(&self) -> WriteLimits {
         WriteLimits {
-            documents: 5_000,
+            documents: 10_000,
             first: 5_000,
             writes: 2,
         }

@@ -1,129 +1,141 @@
 //! Collects one page: the first matches after a cursor, in the requested order.
 
-use std::sync::Arc;
+use tantivy::SegmentReader;
 
-use tantivy::collector::{Collector, SegmentCollector};
-use tantivy::columnar::ColumnValues;
-use tantivy::{DocId, Score, SegmentOrdinal, SegmentReader};
-
-use super::schema;
-use crate::Row;
+use super::scan::Scan;
+use super::schema::{self, ROW_COLUMN};
+use crate::columns::{self, Values};
 use crate::first::{FirstMatches, SortPosition};
-use crate::request::{Cursor, Sort};
-use crate::search::{Hit, SearchRequest};
+use crate::request::Cursor;
+use crate::search::SearchRequest;
+use crate::sorted_page::SortedPage;
 
-/// The collector of a page.
-pub(super) struct PageCollector {
-    sort: Option<Sort>,
-    after: Option<SortPosition>,
-    limit: usize,
+/// A page that is being collected.
+pub(super) enum Page {
+    ByScore(RankedPage),
+    ByColumn(SortedPage),
 }
 
-/// The collected page.
-pub(super) struct Page {
-    pub(super) hits: Vec<Hit>,
-    pub(super) more: bool,
-    pub(super) total: u64,
-}
-
-impl PageCollector {
-    pub(super) fn new(request: &SearchRequest) -> Self {
-        let sort = request.sort;
-        Self {
-            sort,
-            after: request
-                .after
-                .map(|cursor| SortPosition::new(is_descending(sort), cursor)),
-            limit: request.limit,
-        }
-    }
-
+impl Page {
     /// Collects one match more than the page holds, to know whether more follow.
-    fn first(&self) -> FirstMatches {
-        FirstMatches::new(self.limit.saturating_add(1))
-    }
-}
-
-/// Returns whether the largest key comes first: without a sort field it is the best score.
-fn is_descending(sort: Option<Sort>) -> bool {
-    sort.is_none_or(|sort| sort.descending)
-}
-
-impl Collector for PageCollector {
-    type Fruit = Page;
-    type Child = SegmentPage;
-
-    fn for_segment(
-        &self,
-        _: SegmentOrdinal,
-        segment: &SegmentReader,
-    ) -> tantivy::Result<SegmentPage> {
-        let columns = segment.fast_fields();
-        let keys = match self.sort {
-            Some(sort) => Some(columns.column_first_or_default(schema::column(sort.field))?),
-            None => None,
-        };
-        Ok(SegmentPage {
-            sort: self.sort,
-            after: self.after,
-            keys,
-            rows: columns.column_first_or_default(schema::ROW_COLUMN)?,
-            first: self.first(),
-            total: 0,
-        })
-    }
-
-    fn requires_scoring(&self) -> bool {
-        self.sort.is_none()
-    }
-
-    fn merge_fruits(&self, segments: Vec<(FirstMatches, u64)>) -> tantivy::Result<Page> {
-        let (mut first, mut total) = (self.first(), 0);
-        for (of_segment, count) in segments {
-            first.extend(of_segment);
-            total += count;
+    pub(super) fn new(request: &SearchRequest) -> Self {
+        let limit = request.limit.saturating_add(1);
+        match request.sort {
+            None => Self::ByScore(RankedPage {
+                after: request.after.map(position),
+                first: FirstMatches::new(limit),
+                rows: None,
+                values: Vec::new(),
+                candidates: Vec::new(),
+            }),
+            Some(sort) => Self::ByColumn(SortedPage::new(
+                [schema::column(sort.field), ROW_COLUMN],
+                sort.descending,
+                request.after,
+                limit,
+            )),
         }
-        let cursors = first.into_cursors(is_descending(self.sort));
-        let hits = cursors.map(|cursor| {
-            let row = Row(cursor.row);
-            Hit { row, cursor }
-        });
-        let mut hits: Vec<_> = hits.collect();
-        let more = hits.len() > self.limit;
-        hits.truncate(self.limit);
-        Ok(Page { hits, more, total })
+    }
+
+    /// Returns the place of a segment in the order in which segments are best read.
+    pub(super) fn rank(&self, segment: &SegmentReader) -> tantivy::Result<u64> {
+        match self {
+            Self::ByScore(_) => Ok(!columns::values(segment, ROW_COLUMN)?.max_value()),
+            Self::ByColumn(page) => page.rank(segment),
+        }
+    }
+
+    pub(super) fn begin(&mut self, segment: &SegmentReader) -> tantivy::Result<()> {
+        match self {
+            Self::ByScore(page) => page.rows = Some(columns::values(segment, ROW_COLUMN)?),
+            Self::ByColumn(page) => page.begin(segment)?,
+        }
+        Ok(())
+    }
+
+    /// Takes the matches of a window.
+    pub(super) fn visit(&mut self, scan: &mut Scan<'_>) -> tantivy::Result<()> {
+        match self {
+            Self::ByScore(page) => page.visit(scan)?,
+            Self::ByColumn(page) => page.visit(&scan.documents, |_| false),
+        }
+        Ok(())
+    }
+
+    /// Returns the cursors of the matches, in their order.
+    pub(super) fn into_cursors(self) -> Vec<Cursor> {
+        match self {
+            Self::ByScore(page) => page.first.into_cursors(true).collect(),
+            Self::ByColumn(page) => page.into_cursors().collect(),
+        }
     }
 }
 
-/// The page of one segment.
-pub(super) struct SegmentPage {
-    sort: Option<Sort>,
+/// The best matches, and the newest of equally good ones.
+pub(super) struct RankedPage {
     after: Option<SortPosition>,
-    /// The column of the sort field; `None` sorts by score.
-    keys: Option<Arc<dyn ColumnValues<i64>>>,
-    rows: Arc<dyn ColumnValues<u64>>,
     first: FirstMatches,
-    total: u64,
+    rows: Option<Values>,
+    values: Vec<u64>,
+    /// Indexes of matches in a window.
+    candidates: Vec<usize>,
 }
 
-impl SegmentCollector for SegmentPage {
-    type Fruit = (FirstMatches, u64);
-
-    fn collect(&mut self, document: DocId, score: Score) {
-        self.total += 1;
-        let key = match &self.keys {
-            Some(keys) => keys.get_val(document),
-            // Scores are sums of integers, so the conversion is exact.
-            None => score as i64,
+impl RankedPage {
+    /// Whether words follow each other is examined only where it decides: it takes the longest.
+    fn visit(&mut self, scan: &mut Scan<'_>) -> tantivy::Result<()> {
+        let Some(rows) = &self.rows else {
+            return Ok(());
         };
-        let row = self.rows.get_val(document);
-        let position = SortPosition::new(is_descending(self.sort), Cursor { key, row });
-        if self.after.is_none_or(|after| position > after) {
-            self.first.add(position);
+        let most = scan.most_for_neighbours();
+        let best = scan.scores.iter().max().map_or(0, |score| score + most);
+        if !self.first.may_take(scored(best, u64::MAX)) {
+            return Ok(());
         }
+        columns::read(rows, &scan.documents, &mut self.values);
+        self.find_candidates(&scan.scores, most);
+        for index in 0..self.candidates.len() {
+            let at = self.candidates[index];
+            let (score, row) = (scan.scores[at], self.values[at]);
+            let is_late = |after| scored(score, row) > after;
+            if !self.first.may_take(scored(score + most, row)) || !self.after.is_none_or(is_late) {
+                continue;
+            }
+            let neighbours = match most {
+                0 => 0,
+                _ => scan.for_neighbours(scan.documents[at])?,
+            };
+            let position = scored(score + neighbours, row);
+            if self.after.is_none_or(|after| position > after) {
+                self.first.add(position);
+            }
+        }
+        Ok(())
     }
 
-    fn harvest(self) -> (FirstMatches, u64) {
-        (self.first, self.total)
+    /// Finds the matches of a window that may be better than the last one of the page. Does not branch:
+    /// among equally good ones, each may be newer.
+    fn find_candidates(&mut self, scores: &[u32], most: u32) {
+        let last = self.first.last().map(|last| last.cursor(true));
+        let (score, row) = last.map_or((i64::MIN, 0), |last| (last.key, last.row));
+        self.candidates.resize(scores.len(), 0);
+        let mut found = 0;
+        for (at, (&of, &of_row)) in scores.iter().zip(&self.values).enumerate() {
+            let best = i64::from(of + most);
+            self.candidates[found] = at;
+            found += usize::from((best > score) | ((best == score) & (of_row >= row)));
+        }
+        self.candidates.truncate(found);
     }
+}
+
+fn scored(score: u32, row: u64) -> SortPosition {
+    position(Cursor {
+        key: score.into(),
+        row,
+    })
+}
+
+fn position(cursor: Cursor) -> SortPosition {
+    SortPosition::new(true, cursor)
 }

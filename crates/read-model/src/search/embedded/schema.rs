@@ -10,9 +10,10 @@ use tantivy::schema::{
 use tantivy::{TantivyDocument, Term};
 use wire::convert;
 
-use super::analyzer::{ID_ANALYZER, TEXT_ANALYZER};
+use super::analyzer::{ID_ANALYZER, TEXT_ANALYZER, code};
 use super::digest::digest;
 use crate::Row;
+use crate::columns::ordered;
 use crate::request::{FacetField, SortField};
 use crate::search::Document;
 
@@ -22,13 +23,36 @@ pub(super) const ROW_COLUMN: &str = "row";
 /// The column of the digests.
 pub(super) const DIGEST_COLUMN: &str = "digest";
 
+/// The columns of ids: of their words, and without separators.
+pub(super) const ORDER_ID: [&str; 2] = ["order_id_words", "order_id_code"];
+pub(super) const TRACKING_NUMBER: [&str; 2] = ["tracking_words", "tracking_code"];
+
 /// A field that is searched by words.
 pub(super) struct TextField {
     pub(super) field: Field,
     /// The weight of a match in this field, relative to the other fields.
-    pub(super) weight: u16,
-    /// Whether the field holds ids, which tolerate no typos.
-    pub(super) is_id: bool,
+    pub(super) weight: u8,
+    pub(super) kind: TextKind,
+    name: &'static str,
+}
+
+impl TextField {
+    /// Returns the column of the field's terms. Only ids have one: almost each order has another one,
+    /// and so many terms take long to be read one after the other.
+    pub(super) fn column(&self) -> Option<&'static str> {
+        (self.kind != TextKind::Words).then_some(self.name)
+    }
+}
+
+/// A kind of field, by its terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TextKind {
+    /// Words of a text.
+    Words,
+    /// Words of an id, which tolerate no typos.
+    IdWords,
+    /// An id without separators, which tolerates no typos either.
+    Code,
 }
 
 /// The fields of the index.
@@ -43,8 +67,10 @@ pub(super) struct Fields {
     pub(super) created_at: Field,
     updated_at: Field,
     pub(super) total_amount: Field,
-    order_id_text: TextField,
-    tracking_number: TextField,
+    order_id_words: TextField,
+    order_id_code: TextField,
+    tracking_words: TextField,
+    tracking_code: TextField,
     customer_name: TextField,
     product_name: TextField,
     shipping_address: TextField,
@@ -70,19 +96,29 @@ impl Fields {
             TextOptions::default().set_indexing_options(indexing)
         };
         let words = indexing(TEXT_ANALYZER, IndexRecordOption::WithFreqsAndPositions);
-        let ids = indexing(ID_ANALYZER, IndexRecordOption::Basic);
+        let id_words = indexing(ID_ANALYZER, IndexRecordOption::Basic).set_fast(ID_ANALYZER);
         let mut schema = Schema::builder();
-        let mut text = |name, weight, is_id| TextField {
-            field: schema.add_text_field(name, if is_id { ids.clone() } else { words.clone() }),
-            weight,
-            is_id,
+        let mut text = |name, weight, kind| {
+            let options = match kind {
+                TextKind::Words => words.clone(),
+                TextKind::IdWords => id_words.clone(),
+                TextKind::Code => STRING | FAST,
+            };
+            TextField {
+                field: schema.add_text_field(name, options),
+                weight,
+                kind,
+                name,
+            }
         };
         let fields = Self {
-            order_id_text: text("order_id_text", 4, true),
-            tracking_number: text("tracking_number", 4, true),
-            customer_name: text("customer_name", 3, false),
-            product_name: text("product_name", 2, false),
-            shipping_address: text("shipping_address", 1, false),
+            order_id_words: text(ORDER_ID[0], 4, TextKind::IdWords),
+            order_id_code: text(ORDER_ID[1], 4, TextKind::Code),
+            tracking_words: text(TRACKING_NUMBER[0], 4, TextKind::IdWords),
+            tracking_code: text(TRACKING_NUMBER[1], 4, TextKind::Code),
+            customer_name: text("customer_name", 3, TextKind::Words),
+            product_name: text("product_name", 2, TextKind::Words),
+            shipping_address: text("shipping_address", 1, TextKind::Words),
             row: schema.add_u64_field(ROW_COLUMN, FAST | INDEXED),
             digest: schema.add_u64_field(DIGEST_COLUMN, FAST),
             order_id: schema.add_text_field("order_id", STRING),
@@ -90,18 +126,20 @@ impl Fields {
             customer_id: schema.add_text_field(FacetField::CustomerId.name(), STRING | FAST),
             status: schema.add_text_field(FacetField::Status.name(), STRING | FAST),
             product_id: schema.add_text_field(FacetField::ProductId.name(), STRING | FAST),
-            created_at: schema.add_i64_field(column(SortField::CreatedAt), FAST),
-            updated_at: schema.add_i64_field(column(SortField::UpdatedAt), FAST),
-            total_amount: schema.add_i64_field(column(SortField::TotalAmount), FAST),
+            created_at: schema.add_u64_field(column(SortField::CreatedAt), FAST),
+            updated_at: schema.add_u64_field(column(SortField::UpdatedAt), FAST),
+            total_amount: schema.add_u64_field(column(SortField::TotalAmount), FAST),
         };
         (fields, schema.build())
     }
 
     /// Returns the fields that are searched by words.
-    pub(super) fn texts(&self) -> [&TextField; 5] {
+    pub(super) fn texts(&self) -> [&TextField; 7] {
         [
-            &self.order_id_text,
-            &self.tracking_number,
+            &self.order_id_words,
+            &self.order_id_code,
+            &self.tracking_words,
+            &self.tracking_code,
             &self.customer_name,
             &self.product_name,
             &self.shipping_address,
@@ -130,9 +168,12 @@ impl Fields {
         document.add_text(self.customer_id, &order.customer_id);
         document.add_text(self.status, order.status().as_str_name());
         document.add_text(self.currency, &total.currency_code);
-        document.add_i64(self.total_amount, convert::amount(&total).unwrap_or(0));
-        document.add_i64(self.created_at, time(&order.created_at));
-        document.add_i64(self.updated_at, time(&order.updated_at));
+        document.add_u64(
+            self.total_amount,
+            ordered(convert::amount(&total).unwrap_or(0)),
+        );
+        document.add_u64(self.created_at, ordered(time(&order.created_at)));
+        document.add_u64(self.updated_at, ordered(time(&order.updated_at)));
         // Each product is added once, even if several items have it, because the facet counts
         // orders.
         let products: BTreeSet<_> = order.items.iter().map(|item| &item.product_id).collect();
@@ -143,8 +184,10 @@ impl Fields {
 
     fn add_texts(&self, document: &mut TantivyDocument, order: &Order) {
         let mut add = |text: &TextField, value: &str| document.add_text(text.field, value);
-        add(&self.order_id_text, &order.order_id);
-        add(&self.tracking_number, &order.tracking_number);
+        add(&self.order_id_words, &order.order_id);
+        add(&self.order_id_code, &code(&order.order_id));
+        add(&self.tracking_words, &order.tracking_number);
+        add(&self.tracking_code, &code(&order.tracking_number));
         add(&self.customer_name, &order.customer_name);
         add(&self.shipping_address, &order.shipping_address);
         for item in &order.items {

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use tantivy::columnar::ColumnValues;
-use tantivy::query::{AllQuery, BooleanQuery, EmptyQuery, Occur, Query};
 use tantivy::{DocId, IndexReader, Searcher, SegmentReader};
 
+use super::facets::FacetCount;
+use super::page::Page;
+use super::scan::{Criteria, Scan};
 use super::schema::Fields;
-use super::stop::{Stop, Stoppable};
-use super::{facets, filter, page, payload, schema, text};
-use crate::search::{Hits, IndexCheckpoint, SearchRequest};
+use super::stop::Stop;
+use super::{filter, payload, schema, text};
+use crate::search::{Hit, Hits, IndexCheckpoint, SearchRequest};
 use crate::{Row, postings};
 
 /// The documents of a commit together with its checkpoint.
@@ -39,24 +41,53 @@ impl IndexSnapshot {
         stop: Stop,
     ) -> tantivy::Result<Hits> {
         let stop = Arc::new(stop);
-        let query = query(fields, &request, &stop)?;
-        let page = page::PageCollector::new(&request);
-        let facets = facets::FacetCollector {
-            fields: request.facets,
-        };
-        let collector = Stoppable {
-            collector: (page, facets),
-            stop: Arc::clone(&stop),
-        };
-        let (page, facets) = self.searcher.search(&query, &collector)?;
+        let mut page = Page::new(&request);
+        let facets = request.facets.iter();
+        let mut facets: Vec<_> = facets.map(|&field| FacetCount::new(field)).collect();
+        let mut total = 0;
+        if let Some(criteria) = criteria(fields, &request, &stop)? {
+            for segment in self.ranked(&page)? {
+                page.begin(segment)?;
+                for facet in &mut facets {
+                    facet.begin(segment)?;
+                }
+                let mut scan = Scan::new(&criteria, &self.searcher, segment, &stop)?;
+                while scan.advance()? {
+                    total += scan.documents.len() as u64;
+                    page.visit(&mut scan)?;
+                    for facet in &mut facets {
+                        facet.visit(&scan.documents);
+                    }
+                }
+                for facet in &mut facets {
+                    facet.end(&stop)?;
+                }
+            }
+        }
+        let mut cursors = page.into_cursors();
+        let more = cursors.len() > request.limit;
+        cursors.truncate(request.limit);
+        let hits = cursors.into_iter().map(|cursor| Hit {
+            row: Row(cursor.row),
+            cursor,
+        });
         Ok(Hits {
-            hits: page.hits,
-            more: page.more,
-            total: page.total,
-            facets,
+            hits: hits.collect(),
+            more,
+            total,
+            facets: facets.into_iter().map(FacetCount::into_facet).collect(),
             degraded: stop.is_cut(),
             checkpoint: self.checkpoint.clone(),
         })
+    }
+
+    /// Returns the segments in the order in which they are best read.
+    fn ranked(&self, page: &Page) -> tantivy::Result<Vec<&SegmentReader>> {
+        let segments = self.searcher.segment_readers().iter();
+        let ranked = segments.map(|segment| Ok((page.rank(segment)?, segment)));
+        let mut ranked = ranked.collect::<tantivy::Result<Vec<_>>>()?;
+        ranked.sort_by_key(|(rank, _)| *rank);
+        Ok(ranked.into_iter().map(|(_, segment)| segment).collect())
     }
 
     /// Returns the rows from `first` to `last`, each with the digest of its document. Reads only these
@@ -101,26 +132,23 @@ impl Identity {
     }
 }
 
-/// Builds a query that requires every word and every condition.
-fn query(
+/// Says what a request asks of orders. Returns `None` for a text without words, which nothing matches.
+fn criteria(
     fields: &Fields,
     request: &SearchRequest,
     stop: &Arc<Stop>,
-) -> tantivy::Result<Box<dyn Query>> {
-    let conditions = filter::conditions(fields, &request.filter).into_iter();
-    let mut clauses: Vec<_> = conditions
-        .map(|condition| (Occur::Must, condition))
-        .collect();
-    if !request.query.trim().is_empty() {
-        let Some(matches) = text::matches(fields, &request.query, stop)? else {
-            return Ok(Box::new(EmptyQuery));
-        };
-        let optional = matches.optional.into_iter();
-        clauses.extend(matches.required.into_iter().map(|word| (Occur::Must, word)));
-        clauses.extend(optional.map(|part| (Occur::Should, part)));
-    }
-    Ok(match clauses.is_empty() {
-        true => Box::new(AllQuery),
-        false => Box::new(BooleanQuery::new(clauses)),
-    })
+) -> tantivy::Result<Option<Criteria>> {
+    let criteria = match request.query.trim() {
+        "" => Some(Criteria::default()),
+        text => text::criteria(fields, text, stop)?,
+    };
+    Ok(criteria.map(|mut criteria| {
+        let conditions = filter::conditions(fields, &request.filter);
+        criteria.required.extend(conditions);
+        if request.sort.is_some() {
+            // These only raise a score.
+            criteria.ids.clear();
+        }
+        criteria
+    }))
 }

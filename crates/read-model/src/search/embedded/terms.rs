@@ -3,8 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::clauses::Match;
 use super::stop::Stop;
-use tantivy::postings::TermInfo;
+use tantivy::postings::{BlockSegmentPostings, TermInfo};
 use tantivy::query::{
     BitSetDocSet, ConstScorer, DfaWrapper, EmptyScorer, EnableScoring, Explanation, FuzzyTermQuery,
     Query, Scorer, Weight,
@@ -20,15 +21,13 @@ const TERMS_BETWEEN_CHECKS: usize = 64;
 #[derive(Clone)]
 pub(super) struct TermsQuery {
     field: Field,
-    accepted: Accepted,
+    /// The beginning of the terms.
+    text: String,
+    /// The term that is the whole word.
+    whole: String,
+    /// Also accepts the terms that begin with the text after typos.
+    near: Option<Arc<Begins>>,
     stop: Arc<Stop>,
-}
-
-/// The terms that match.
-#[derive(Clone)]
-enum Accepted {
-    Beginning(String),
-    Near(Arc<Begins>),
 }
 
 /// Accepts the texts that begin with one that the automaton accepts. tantivy's own automaton of
@@ -72,7 +71,9 @@ impl TermsQuery {
     pub(super) fn beginning(field: Field, text: &str, stop: &Arc<Stop>) -> Self {
         Self {
             field,
-            accepted: Accepted::Beginning(text.to_owned()),
+            text: text.to_owned(),
+            whole: text.to_owned(),
+            near: None,
             stop: Arc::clone(stop),
         }
     }
@@ -87,38 +88,68 @@ impl TermsQuery {
         let term = Term::from_field_text(field, text);
         let automaton = Begins(FuzzyTermQuery::new(term, typos, true).automaton()?);
         Ok(Self {
-            field,
-            accepted: Accepted::Near(Arc::new(automaton)),
-            stop: Arc::clone(stop),
+            near: Some(Arc::new(automaton)),
+            ..Self::beginning(field, text, stop)
         })
     }
 
+    /// Takes `whole` for the term of the whole word.
+    pub(super) fn with_whole(self, whole: String) -> Self {
+        Self { whole, ..self }
+    }
+
+    pub(super) fn field(&self) -> Field {
+        self.field
+    }
+
+    /// Returns the term that is the whole word.
+    pub(super) fn whole(&self) -> Term {
+        Term::from_field_text(self.field, &self.whole)
+    }
+
+    /// Returns the bytes that begin the terms without typos, and the first that come after all of
+    /// these.
+    pub(super) fn bounds(&self) -> [Vec<u8>; 2] {
+        let first = self.text.clone().into_bytes();
+        let mut end = first.clone();
+        // A word is not empty, and UTF-8 has no byte that is the largest one.
+        if let Some(last) = end.last_mut() {
+            *last = last.saturating_add(1);
+        }
+        [first, end]
+    }
+
     /// Calls `add` with each term that matches, until the search must stop.
-    fn for_each(
+    pub(super) fn for_each(
         &self,
         index: &InvertedIndexReader,
-        mut add: impl FnMut(&TermInfo) -> tantivy::Result<()>,
+        mut add: impl FnMut(Match, &TermInfo) -> tantivy::Result<()>,
     ) -> tantivy::Result<()> {
-        match &self.accepted {
-            Accepted::Beginning(text) => {
-                let mut terms = index.terms().range().ge(text).into_stream()?;
-                let mut read = 0;
-                while self.goes_on(&mut read)?
-                    && terms.advance()
-                    && terms.key().starts_with(text.as_bytes())
-                {
-                    add(terms.value())?;
-                }
+        let mut read = 0;
+        let Some(automaton) = &self.near else {
+            let [first, end] = self.bounds();
+            let mut terms = index.terms().range().ge(first).lt(end).into_stream()?;
+            while self.goes_on(&mut read)? && terms.advance() {
+                add(self.kind(terms.key()), terms.value())?;
             }
-            Accepted::Near(automaton) => {
-                let mut terms = index.terms().search(&**automaton).into_stream()?;
-                let mut read = 0;
-                while self.goes_on(&mut read)? && terms.advance() {
-                    add(terms.value())?;
-                }
-            }
+            return Ok(());
+        };
+        let mut terms = index.terms().search(&**automaton).into_stream()?;
+        while self.goes_on(&mut read)? && terms.advance() {
+            add(self.kind(terms.key()), terms.value())?;
         }
         Ok(())
+    }
+
+    /// Returns how an accepted term matches.
+    fn kind(&self, term: &[u8]) -> Match {
+        if term == self.whole.as_bytes() {
+            Match::Exact
+        } else if term.starts_with(self.text.as_bytes()) {
+            Match::Part
+        } else {
+            Match::Typo
+        }
     }
 
     /// Counts a term, and returns whether the search goes on.
@@ -146,28 +177,10 @@ impl Weight for TermsQuery {
         let index = segment.inverted_index(self.field)?;
         // Most words match no term of most fields, and then need no memory for each order.
         let mut found: Option<BitSet> = None;
-        // A beginning may have millions of terms: opening the postings of each anew takes most of the
-        // time.
-        let mut opened = None;
-        self.for_each(&index, |term| {
+        let mut postings = None;
+        self.for_each(&index, |_, term| {
             let found = found.get_or_insert_with(|| BitSet::with_max_value(segment.max_doc()));
-            let postings = match &mut opened {
-                Some(postings) => {
-                    index.reset_block_postings_from_terminfo(term, postings)?;
-                    postings
-                }
-                none => {
-                    let basic = IndexRecordOption::Basic;
-                    none.insert(index.read_block_postings_from_terminfo(term, basic)?)
-                }
-            };
-            while !postings.docs().is_empty() {
-                for &document in postings.docs() {
-                    found.insert(document);
-                }
-                postings.advance();
-            }
-            Ok(())
+            gather(&index, term, &mut postings, found)
         })?;
         Ok(match found {
             Some(found) => Box::new(ConstScorer::new(BitSetDocSet::from(found), boost)),
@@ -178,4 +191,32 @@ impl Weight for TermsQuery {
     fn explain(&self, _: &SegmentReader, _: DocId) -> tantivy::Result<Explanation> {
         Err(TantivyError::InvalidArgument("scores are constant".into()))
     }
+}
+
+/// Adds the documents of a term. `opened` are the postings of another term of the field, to be used
+/// again: a beginning may have millions of terms, and opening the postings of each anew takes most of
+/// the time.
+pub(super) fn gather(
+    index: &InvertedIndexReader,
+    term: &TermInfo,
+    opened: &mut Option<BlockSegmentPostings>,
+    documents: &mut BitSet,
+) -> tantivy::Result<()> {
+    let postings = match opened {
+        Some(postings) => {
+            index.reset_block_postings_from_terminfo(term, postings)?;
+            postings
+        }
+        none => {
+            let basic = IndexRecordOption::Basic;
+            none.insert(index.read_block_postings_from_terminfo(term, basic)?)
+        }
+    };
+    while !postings.docs().is_empty() {
+        for &document in postings.docs() {
+            documents.insert(document);
+        }
+        postings.advance();
+    }
+    Ok(())
 }

@@ -294,7 +294,7 @@ async fn the_terms_of_a_word_are_read_until_the_search_must_stop() {
     write(&index, vec![document(1), document(2)], checkpoint(1)).await;
     let searcher = index.state.reader.searcher();
     let segment = searcher.segment_reader(0);
-    let field = index.state.fields.texts()[0].field;
+    let field = index.state.fields.texts()[1].field;
     let caller = Arc::new(());
     let found = |stop| {
         let stop = Arc::new(stop);

@@ -149,7 +149,7 @@ fn facet(field: FacetField, distribution: &Distribution) -> Facet {
         };
         (value, count)
     });
-    search::facet(field, counts)
+    search::facet(field, counts, |value| value)
 }
 
 #[cfg(test)]

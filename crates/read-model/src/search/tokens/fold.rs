@@ -1,6 +1,6 @@
 //! Folds letters: forms of a letter that readers take for the same one become the same.
 
-use std::iter::once;
+use std::{iter::once, ops::RangeInclusive};
 
 use icu_properties::{
     CodePointMapData, CodePointSetData,
@@ -22,14 +22,26 @@ const VOICE_MARKS: [char; 2] = ['\u{3099}', '\u{309a}'];
 /// Lengthens a word in Arabic type, and is no letter of it.
 const TATWEEL: char = '\u{640}';
 
-/// Returns a character in its folded form, without case, accent and width (Unicode NFKD and full case
-/// folding). Marks that tell words apart stay, such as the vowels of Devanagari and Thai.
-pub(super) fn fold(character: char) -> impl Iterator<Item = char> {
-    once(character)
-        .nfkd()
+/// Syllables of Hangul, which have neither case nor accents.
+const SYLLABLES: RangeInclusive<char> = '\u{ac00}'..='\u{d7a3}';
+
+/// Calls `add` with each character of another one's folded form, without case, accent and width
+/// (Unicode NFKD and full case folding). Marks that tell words apart stay, such as the vowels of
+/// Devanagari and Thai.
+pub(super) fn fold(character: char, mut add: impl FnMut(char)) {
+    if character.is_ascii() {
+        return add(character.to_ascii_lowercase());
+    }
+    let parts = once(character).nfkd();
+    // The next steps would not change a syllable, and take longer than all other work on a text.
+    if SYLLABLES.contains(&character) {
+        return parts.for_each(add);
+    }
+    parts
         .filter(|part| !is_dropped(*part))
         .flat_map(without_case)
         .map(|part| usual_form(digit(part)))
+        .for_each(add);
 }
 
 /// Returns whether the character is of a word: a letter, a digit, or a mark on one.

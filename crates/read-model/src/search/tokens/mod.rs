@@ -57,12 +57,13 @@ impl Segment {
 pub(super) fn segments(text: &str) -> Vec<Segment> {
     let mut splitting = Splitting::default();
     for (index, character) in text.chars().enumerate() {
-        let mut parts = fold::fold(character).peekable();
-        if parts.peek().is_none() {
-            splitting.extend_letter(index);
-        }
-        for part in parts {
+        let mut is_dropped = true;
+        fold::fold(character, |part| {
+            is_dropped = false;
             splitting.add(part, index);
+        });
+        if is_dropped {
+            splitting.extend_letter(index);
         }
     }
     splitting.end();
@@ -106,13 +107,13 @@ struct Splitting {
 impl Splitting {
     /// Adds a part of the character at `index`.
     fn add(&mut self, part: char, index: usize) {
-        if !fold::is_of_word(part) {
+        let hangul = hangul::part(part);
+        if hangul.is_none() && !fold::is_of_word(part) {
             self.end();
             self.is_apart |= !part.is_whitespace();
             return;
         }
-        let hangul = hangul::part(part);
-        let is_mark = fold::is_mark(part);
+        let is_mark = hangul.is_none() && fold::is_mark(part);
         let is_dense = match &self.open {
             Some(open) if is_mark => open.is_dense,
             None if is_mark => return,

@@ -1,13 +1,14 @@
 //! Reads the columns of a segment for a block of its orders, and keeps those that meet conditions.
 
-use std::{ops::RangeInclusive, sync::Arc};
+use std::{
+    ops::{Range, RangeInclusive},
+    sync::Arc,
+};
 
 use tantivy::{
     DocId, SegmentReader, TantivyError,
     columnar::{Column, ColumnIndex, ColumnValues},
 };
-
-use super::schema;
 
 /// Reads the values of all orders between the first and the last of a block, if these are at most so
 /// many times the orders of the block. Reading one value after the other is several times faster than
@@ -19,17 +20,26 @@ const MAX_READ_RATIO: usize = 3;
 const COPIED_AT_ONCE: usize = 4;
 
 /// A column with one value for each order.
-pub(super) type Values = Arc<dyn ColumnValues<u64>>;
+pub(crate) type Values = Arc<dyn ColumnValues<u64>>;
 
-/// Opens a column that has one value for each order.
+/// Opens a column of numbers that has one value for each order.
 ///
 /// # Errors
 /// The segment cannot be read, or an order has no value or several.
-pub(super) fn values(segment: &SegmentReader, name: &str) -> tantivy::Result<Values> {
-    let column = match name {
-        schema::CURRENCY => segment.fast_fields().str(name)?.map(|it| it.ords().clone()),
-        _ => segment.fast_fields().column_opt(name)?,
-    };
+pub(crate) fn values(segment: &SegmentReader, name: &str) -> tantivy::Result<Values> {
+    full(segment.fast_fields().column_opt(name)?, name)
+}
+
+/// Opens the ordinals of a column of texts that has one value for each order.
+///
+/// # Errors
+/// As [`values`].
+pub(crate) fn ordinals(segment: &SegmentReader, name: &str) -> tantivy::Result<Values> {
+    let column = segment.fast_fields().str(name)?;
+    full(column.map(|column| column.ords().clone()), name)
+}
+
+fn full(column: Option<Column<u64>>, name: &str) -> tantivy::Result<Values> {
     match column {
         Some(column) if matches!(column.index, ColumnIndex::Full) => Ok(column.values),
         _ => Err(TantivyError::SchemaError(format!(
@@ -38,8 +48,19 @@ pub(super) fn values(segment: &SegmentReader, name: &str) -> tantivy::Result<Val
     }
 }
 
+/// Converts a number to one without a sign that has the same place among others: columns of numbers
+/// with a sign are read one value at a time.
+pub(crate) fn ordered(number: i64) -> u64 {
+    number.cast_unsigned() ^ (1 << 63)
+}
+
+/// Returns the number of which [`ordered`] was made.
+pub(crate) fn signed(number: u64) -> i64 {
+    (number ^ (1 << 63)).cast_signed()
+}
+
 /// Reads the values of a block of orders, whose documents are sorted.
-pub(super) fn read(column: &Values, documents: &[DocId], values: &mut Vec<u64>) {
+pub(crate) fn read(column: &Values, documents: &[DocId], values: &mut Vec<u64>) {
     values.clear();
     let (first, between) = span(documents);
     if between > documents.len() * MAX_READ_RATIO {
@@ -59,13 +80,13 @@ pub(super) fn read(column: &Values, documents: &[DocId], values: &mut Vec<u64>) 
 
 /// The space of [`read_all`].
 #[derive(Default)]
-pub(super) struct Scratch {
+pub(crate) struct Scratch {
     starts: Vec<u32>,
     values: Vec<u64>,
 }
 
 /// Reads the values of a block of orders from a column with several values for an order.
-pub(super) fn read_all(
+pub(crate) fn read_all(
     column: &Column<u64>,
     documents: &[DocId],
     scratch: &mut Scratch,
@@ -117,6 +138,47 @@ pub(super) fn read_all(
     kept.truncate(to);
 }
 
+/// Finds the orders between two that have a value in a range.
+pub(crate) fn find(
+    column: &Column<u64>,
+    documents: &Range<DocId>,
+    wanted: &RangeInclusive<u64>,
+    scratch: &mut Scratch,
+    found: &mut Vec<DocId>,
+) {
+    found.clear();
+    let index = match &column.index {
+        ColumnIndex::Multivalued(index) => index.get_start_index_column(),
+        _ => {
+            return column.get_docids_for_value_range(wanted.clone(), documents.clone(), found);
+        }
+    };
+    // As in `read_all`.
+    if index.num_vals() != column.num_docs() + 1 {
+        return column.get_docids_for_value_range(wanted.clone(), documents.clone(), found);
+    }
+    let Scratch { starts, values } = scratch;
+    starts.clear();
+    starts.resize(documents.len() + 1, 0);
+    index.get_range(u64::from(documents.start), starts);
+    let (start, end) = (starts[0], starts[documents.len()]);
+    values.clear();
+    values.resize((end - start) as usize, 0);
+    column.values.get_range(u64::from(start), values);
+    found.resize(documents.len(), 0);
+    let mut kept = 0;
+    for (document, bounds) in documents.clone().zip(starts.windows(2)) {
+        let values = &values[(bounds[0] - start) as usize..(bounds[1] - start) as usize];
+        found[kept] = document;
+        kept += usize::from(
+            values
+                .iter()
+                .fold(false, |is_found, value| is_found | wanted.contains(value)),
+        );
+    }
+    found.truncate(kept);
+}
+
 fn read_each(column: &Column<u64>, documents: &[DocId], values: &mut Vec<u64>) {
     let of_documents = documents.iter().map(|one| column.values_for_doc(*one));
     values.extend(of_documents.flatten());
@@ -133,11 +195,11 @@ fn span(documents: &[DocId]) -> (DocId, usize) {
 
 /// The conditions that hold for some orders of a segment, and not for others.
 #[derive(Default)]
-pub(super) struct Predicates(Vec<(Values, Predicate)>);
+pub(crate) struct Predicates(Vec<(Values, Predicate)>);
 
 /// A condition on a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Predicate {
+pub(crate) enum Predicate {
     /// One of these values, which are small: true at each of them.
     Any(Vec<bool>),
     Between(RangeInclusive<u64>),
@@ -145,7 +207,7 @@ pub(super) enum Predicate {
 
 impl Predicate {
     /// Requires one of these values. Ignores those that the column does not reach.
-    pub(super) fn any(wanted: impl IntoIterator<Item = u64>, column: &Values) -> Self {
+    pub(crate) fn any(wanted: impl IntoIterator<Item = u64>, column: &Values) -> Self {
         let mut at = vec![false; column.max_value() as usize + 1];
         for value in wanted {
             if let Some(is_wanted) = at.get_mut(value as usize) {
@@ -175,7 +237,7 @@ impl Predicate {
 
 impl Predicates {
     /// Adds a condition. Returns whether an order of the segment can meet it.
-    pub(super) fn add(&mut self, column: Values, predicate: Predicate) -> bool {
+    pub(crate) fn add(&mut self, column: Values, predicate: Predicate) -> bool {
         let holds = predicate.holds_between(column.min_value(), column.max_value());
         if holds.is_none() {
             self.0.push((column, predicate));
@@ -184,7 +246,7 @@ impl Predicates {
     }
 
     /// Keeps the documents whose values meet every condition. `values` is scratch space.
-    pub(super) fn retain(&self, documents: &mut Vec<DocId>, values: &mut Vec<u64>) {
+    pub(crate) fn retain(&self, documents: &mut Vec<DocId>, values: &mut Vec<u64>) {
         for (column, predicate) in &self.0 {
             read(column, documents, values);
             match predicate {
@@ -199,7 +261,7 @@ impl Predicates {
 
 /// Keeps the wanted documents, by index and document. Does not branch, because a processor could not
 /// predict which ones they are.
-pub(super) fn retain(documents: &mut Vec<DocId>, is_wanted: impl Fn(usize, DocId) -> bool) {
+pub(crate) fn retain(documents: &mut Vec<DocId>, is_wanted: impl Fn(usize, DocId) -> bool) {
     let mut kept = 0;
     for index in 0..documents.len() {
         let document = documents[index];
