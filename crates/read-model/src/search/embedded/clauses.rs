@@ -54,7 +54,7 @@ pub(super) enum Alternative {
     Term(Level, Term),
     /// A term that begins as a word does.
     Beginning(Beginning),
-    /// What a query of tantivy says.
+    /// A match of a query of tantivy.
     Query(Level, Box<dyn Query>),
 }
 
