@@ -8,7 +8,7 @@
 //! - [`Writer`] publishes a snapshot for each batch. It brings the changes to the index in the
 //!   background, once there are many. The documents can fill the index again.
 //! - [`page`], [`figure`] and [`rows`] answer from a snapshot. [`scan`] shows them the matches, which
-//!   [`crate::columns`] reads in blocks.
+//!   [`predicates`] and [`crate::columns`] read in blocks.
 //! - [`misfiled`] compares the postings with the columns.
 
 mod entry;
@@ -16,6 +16,7 @@ mod figure;
 mod index;
 mod misfiled;
 mod page;
+mod predicates;
 mod rows;
 mod scan;
 mod schema;

@@ -6,8 +6,7 @@ use tantivy::{
     COLLECT_BLOCK_BUFFER_LEN, DocId, DocSet as _, SegmentReader, TantivyError, query::EnableScoring,
 };
 
-use super::{Conditions, View, schema};
-use crate::columns;
+use super::{Conditions, View, predicates, schema};
 
 /// Documents that are read at once. Before each block, a scan checks that the caller still waits.
 const BLOCK: usize = 16 * COLLECT_BLOCK_BUFFER_LEN;
@@ -55,7 +54,7 @@ impl View {
                 }
                 documents.truncate(count);
                 if let Some(alive) = segment.alive_bitset() {
-                    columns::retain(&mut documents, |_, document| alive.is_alive(document));
+                    predicates::retain(&mut documents, |_, document| alive.is_alive(document));
                 }
                 predicates.retain(&mut documents, &mut values);
                 visitor.visit(&documents);

@@ -9,10 +9,13 @@ use tantivy::{
     schema::{FAST, Field, INDEXED, IndexRecordOption, Schema},
 };
 
-use super::entry::{Conditions, Entry};
+use super::{
+    entry::{Conditions, Entry},
+    predicates::{Predicate, Predicates},
+};
 use crate::{
     Row,
-    columns::{self, Predicate, Predicates, ordered},
+    columns::{self, ordered},
     request::{FacetField, SortField},
 };
 

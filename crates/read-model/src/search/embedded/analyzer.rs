@@ -5,7 +5,7 @@
 //! beginning of a term, while it is being typed and with typos too. Spaces do not end a run: `김 철수`
 //! is found as `김철수`, and the other way round.
 //!
-//! A term with a space at its end is a whole one: a dense word, or an id without its separators.
+//! A term with a space at its end is a whole dense word.
 
 use std::vec;
 

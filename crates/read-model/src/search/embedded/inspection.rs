@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tantivy::{DocId, SegmentReader};
 use tokio::sync::mpsc;
 
-use super::columns::Columns;
+use super::column_inspection::Columns;
 use super::digest::digest;
 use super::found_by::{sums, terms_of};
 use super::snapshot::{Identity, IndexSnapshot};

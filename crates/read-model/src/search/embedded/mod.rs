@@ -13,7 +13,7 @@
 
 mod analyzer;
 mod clauses;
-mod columns;
+mod column_inspection;
 mod digest;
 pub(crate) mod directory;
 mod facets;
@@ -62,8 +62,8 @@ use super::{
 };
 use crate::{Row, merges::BoundedMerges, store::Reader};
 
-/// Bounds the memory in which the writer gathers a segment, in bytes. The largest write fits, so that it
-/// makes one segment: each one more is merged once more.
+/// Bounds the memory in which the writer gathers a segment, in bytes. A write of orders of usual size
+/// fits, so that it makes one segment: each one more is merged once more.
 const WRITER_MEMORY_BYTES: usize = 40_000_000;
 
 /// Merges smaller segments as if each had this many documents.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use contract::orders::v1::{OrderItem, OrderStatus};
 
 use super::TantivyIndex;
-use super::schema::Fields;
+use super::schema::{Fields, TextKind};
 use super::sources::WINDOW;
 use crate::Row;
 use crate::request::{Cursor, FacetField, OrderFilter, Sort, SortField};
@@ -22,15 +22,15 @@ const WORDS: [&str; 9] = [
     "alfa", "alto", "al", "beta", "bell", "gama", "zoo", "za", "철수",
 ];
 
-/// Weights of the fields by their index in [`Fields::texts`], and whether they are texts.
-const FIELDS: [(u32, bool); 7] = [
-    (4, false),
-    (4, false),
-    (4, false),
-    (4, false),
-    (3, true),
-    (2, true),
-    (1, true),
+/// The weights and kinds of the fields, by their index in [`Fields::texts`].
+const FIELDS: [(u32, TextKind); 7] = [
+    (4, TextKind::IdWords),
+    (4, TextKind::Code),
+    (4, TextKind::IdWords),
+    (4, TextKind::Code),
+    (3, TextKind::Words),
+    (2, TextKind::Words),
+    (1, TextKind::Words),
 ];
 
 fn random(seed: u64, below: usize) -> usize {
@@ -39,14 +39,13 @@ fn random(seed: u64, below: usize) -> usize {
     ((mixed ^ (mixed >> 29)) % below as u64) as usize
 }
 
-/// The first words are in many orders, the last ones in few. In the first window is one that the others
-/// lack.
+/// The first words are in many orders, the last ones in few.
 fn word(seed: u64) -> &'static str {
     let last = 1 + random(seed, WORDS.len());
     WORDS[random(seed + 5, last)]
 }
 
-/// The order in a row. `version` changes its texts.
+/// The order in a row. `version` changes its texts. Some words are in a single window.
 fn document(row: u64, version: u64) -> Document {
     let seed = row * 100 + version * 10_000_000;
     contract_suite::document(row, |order| {
@@ -61,7 +60,9 @@ fn document(row: u64, version: u64) -> Document {
             _ => format!("{} {}", word(seed), word(seed + 1)),
         };
         order.shipping_address = format!("{} {} {}", word(seed + 2), row % 300, word(seed + 3));
-        if row.is_multiple_of(3) {
+        if row.is_multiple_of(1000) {
+            order.tracking_number = "철수".into();
+        } else if row.is_multiple_of(3) {
             order.tracking_number = format!("1Z {} {row}", row % 7);
         }
         order.items = vec![OrderItem {
@@ -79,7 +80,7 @@ fn document(row: u64, version: u64) -> Document {
 /// The terms of a document, by field: each with its positions.
 type Terms = Vec<BTreeMap<String, BTreeSet<u32>>>;
 
-/// The orders of the model, the best first.
+/// Orders with their terms, by row.
 struct Model(Vec<(Document, Terms)>);
 
 impl Model {
@@ -120,36 +121,36 @@ impl Model {
     }
 }
 
-/// Scores an order by the contract's rule. Returns `None` if a word is missing.
+/// Scores an order by its terms. Returns `None` if a word is missing.
 fn score(text: &str, document: &Document, terms: &Terms) -> Option<u32> {
     let words = segments(text);
     let mut score = 0;
     for (index, word) in words.iter().enumerate() {
-        let whole = match word.is_dense {
-            true => format!("{} ", word.text),
-            false => word.text.clone(),
-        };
-        let groups = forms::groups_with(&words, index).into_iter();
-        let wanted: Vec<_> = groups
-            .map(|group| (group.clone(), group))
-            .chain([(word.text.clone(), whole)])
-            .collect();
-        let matches = terms.iter().zip(FIELDS).flat_map(|(terms, (weight, _))| {
-            let wanted = &wanted;
-            terms.keys().filter_map(move |term| {
-                let kinds = wanted.iter().filter_map(|(begin, whole)| {
-                    let is_part = term.starts_with(&**begin);
-                    is_part.then_some(if term == whole { 32_768 } else { 16_384 })
-                });
-                Some(kinds.max()? + weight)
-            })
-        });
+        let groups = forms::groups_with(&words, index);
+        let matches = terms
+            .iter()
+            .zip(FIELDS)
+            .flat_map(|(terms, (weight, kind))| {
+                let whole = match word.is_dense && kind != TextKind::Code {
+                    true => format!("{} ", word.text),
+                    false => word.text.clone(),
+                };
+                let groups = groups.iter().map(|group| (group.clone(), group.clone()));
+                let wanted: Vec<_> = groups.chain([(word.text.clone(), whole)]).collect();
+                terms.keys().filter_map(move |term| {
+                    let kinds = wanted.iter().filter_map(|(begin, whole)| {
+                        let is_part = term.starts_with(&**begin);
+                        is_part.then_some(if term == whole { 32_768 } else { 16_384 })
+                    });
+                    Some(kinds.max()? + weight)
+                })
+            });
         let parts = forms::code_parts(&word.text);
         let as_parts = terms
             .iter()
             .zip(FIELDS)
-            .filter_map(|(terms, (weight, is_text))| {
-                let is_code = is_text && !word.is_dense && parts.len() > 1;
+            .filter_map(|(terms, (weight, kind))| {
+                let is_code = kind == TextKind::Words && !word.is_dense && parts.len() > 1;
                 (is_code && follow(terms, &parts, true)).then_some(16_384 + weight)
             });
         score += matches.chain(as_parts).max()?;
@@ -159,7 +160,7 @@ fn score(text: &str, document: &Document, terms: &Terms) -> Option<u32> {
         let texts = terms
             .iter()
             .zip(FIELDS)
-            .filter(|(_, (_, is_text))| *is_text);
+            .filter(|(_, (_, kind))| *kind == TextKind::Words);
         texts
             .into_iter()
             .any(|(terms, _)| follow(terms, &pair, second + 1 == words.len()))

@@ -87,23 +87,29 @@ impl RankedPage {
         let Some(rows) = &self.rows else {
             return Ok(());
         };
-        let most = scan.most_for_neighbours();
-        let best = scan.scores.iter().max().map_or(0, |score| score + most);
+        let max_neighbours = scan.max_neighbours_score();
+        let best = scan
+            .scores
+            .iter()
+            .max()
+            .map_or(0, |score| score + max_neighbours);
         if !self.first.may_take(scored(best, u64::MAX)) {
             return Ok(());
         }
         columns::read(rows, &scan.documents, &mut self.values);
-        self.find_candidates(&scan.scores, most);
+        self.find_candidates(&scan.scores, max_neighbours);
         for index in 0..self.candidates.len() {
             let at = self.candidates[index];
             let (score, row) = (scan.scores[at], self.values[at]);
             let is_late = |after| scored(score, row) > after;
-            if !self.first.may_take(scored(score + most, row)) || !self.after.is_none_or(is_late) {
+            if !self.first.may_take(scored(score + max_neighbours, row))
+                || !self.after.is_none_or(is_late)
+            {
                 continue;
             }
-            let neighbours = match most {
+            let neighbours = match max_neighbours {
                 0 => 0,
-                _ => scan.for_neighbours(scan.documents[at])?,
+                _ => scan.neighbours_score(scan.documents[at])?,
             };
             let position = scored(score + neighbours, row);
             if self.after.is_none_or(|after| position > after) {
@@ -115,13 +121,13 @@ impl RankedPage {
 
     /// Finds the matches of a window that may be better than the last one of the page. Does not branch:
     /// among equally good ones, each may be newer.
-    fn find_candidates(&mut self, scores: &[u32], most: u32) {
+    fn find_candidates(&mut self, scores: &[u32], max_neighbours: u32) {
         let last = self.first.last().map(|last| last.cursor(true));
         let (score, row) = last.map_or((i64::MIN, 0), |last| (last.key, last.row));
         self.candidates.resize(scores.len(), 0);
         let mut found = 0;
         for (at, (&of, &of_row)) in scores.iter().zip(&self.values).enumerate() {
-            let best = i64::from(of + most);
+            let best = i64::from(of + max_neighbours);
             self.candidates[found] = at;
             found += usize::from((best > score) | ((best == score) & (of_row >= row)));
         }

@@ -1,8 +1,8 @@
 //! Finds the orders that a search matches, segment by segment, in windows.
 //!
-//! Each clause marks the documents of a window that meet it, one clause after the other, as in Lucene's
-//! `BooleanScorer`. What leads to very many orders is so read at the speed of memory, and in windows
-//! without a match of the rarest clause nothing else is read.
+//! The clauses set the levels of the documents of a window, one clause after the other, as in Lucene's
+//! `BooleanScorer`. Sources with very many orders are therefore read at the speed of memory, and in
+//! windows without a match of the rarest clause nothing else is read.
 //!
 //! The score of an order is a sum, so that the parts of the rank follow each other: how well the words
 //! match and in which fields ([`super::clauses`]), and how many of them stand together. The parts are
@@ -15,7 +15,7 @@ use tantivy::query::{EnableScoring, Query, Scorer};
 use tantivy::{DocId, Searcher, SegmentReader};
 
 use super::clauses::{Clause, Level, SCORES};
-use super::sources::{Marks, Sources, WINDOW};
+use super::sources::{Sources, WINDOW, WindowLevels};
 use super::stop::Stop;
 
 /// The score of two words that follow each other in a field as they do in the query. It exceeds the
@@ -26,7 +26,7 @@ const NEIGHBOURS_SCORE: u32 = 256;
 /// spelling of its id or tracking number, and twice for its exact order id.
 const ID_SCORE: u32 = 2_097_152;
 
-/// Levels that are looked at together: often none of them has a mark.
+/// Levels that are read together: often all of them are 0.
 const LEVELS_AT_ONCE: usize = 16;
 
 /// The demands of a search on orders.
@@ -53,7 +53,7 @@ pub(super) struct Scan<'a> {
     neighbours: Vec<Vec<Box<dyn Scorer>>>,
     /// The first document of the next window.
     next: DocId,
-    marks: Marks,
+    levels: WindowLevels,
     /// The matches of a window, and their scores without neighbours.
     pub(super) documents: Vec<DocId>,
     pub(super) scores: Vec<u32>,
@@ -82,7 +82,7 @@ impl<'a> Scan<'a> {
             ids: open(&criteria.ids)?,
             neighbours: Vec::new(),
             next: 0,
-            marks: Marks::new(),
+            levels: WindowLevels::new(),
             documents: Vec::with_capacity(WINDOW as usize),
             scores: Vec::with_capacity(WINDOW as usize),
         })
@@ -106,14 +106,14 @@ impl<'a> Scan<'a> {
 
     fn window(&mut self, start: DocId, end: DocId) {
         let (documents, scores) = (&mut self.documents, &mut self.scores);
-        let marks = &mut self.marks;
+        let levels = &mut self.levels;
         documents.clear();
         scores.clear();
         let mut required = self.required.iter_mut();
         match required.next() {
             Some(rarest) => {
-                rarest.mark(&(start..end), None, marks);
-                collect(marks, documents, scores);
+                rarest.set_levels(&(start..end), None, levels);
+                collect(levels, documents, scores);
             }
             None => {
                 documents.extend(start..end);
@@ -124,8 +124,8 @@ impl<'a> Scan<'a> {
             let (Some(first), Some(last)) = (documents.first(), documents.last()) else {
                 return;
             };
-            sources.mark(&(*first..*last + 1), Some(documents), marks);
-            retain(documents, scores, |document| marks.level(document));
+            sources.set_levels(&(*first..*last + 1), Some(documents), levels);
+            retain(documents, scores, |document| levels.level(document));
         }
         if let Some(alive) = self.segment.alive_bitset() {
             retain(documents, scores, |document| {
@@ -136,25 +136,25 @@ impl<'a> Scan<'a> {
             let (Some(first), Some(last)) = (documents.first(), documents.last()) else {
                 return;
             };
-            ids.mark(&(*first..*last + 1), Some(documents), marks);
-            if marks.is_empty() {
+            ids.set_levels(&(*first..*last + 1), Some(documents), levels);
+            if levels.is_empty() {
                 continue;
             }
             for (document, score) in documents.iter().zip(&mut *scores) {
-                *score += u32::from(marks.level(*document) > 0) * ID_SCORE;
+                *score += u32::from(levels.level(*document) > 0) * ID_SCORE;
             }
         }
     }
 
     /// Returns the most that neighbours can add to the score of an order.
-    pub(super) fn most_for_neighbours(&self) -> u32 {
+    pub(super) fn max_neighbours_score(&self) -> u32 {
         // A text has at most 40 words.
         self.criteria.neighbours.len() as u32 * NEIGHBOURS_SCORE
     }
 
     /// Returns what neighbours add to the score of a match, or less if the search must stop. Matches come
     /// in their order.
-    pub(super) fn for_neighbours(&mut self, document: DocId) -> tantivy::Result<u32> {
+    pub(super) fn neighbours_score(&mut self, document: DocId) -> tantivy::Result<u32> {
         let mut score = 0;
         for (pair, queries) in self.criteria.neighbours.iter().enumerate() {
             // Finding the next place of two words can take long.
@@ -183,10 +183,10 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Collects the documents that are marked, with the scores of their levels. Does not branch on a
+/// Collects the documents that have a level, with its score. Does not branch on a
 /// single document, because a processor could not predict which ones they are.
-fn collect(marks: &Marks, documents: &mut Vec<DocId>, scores: &mut Vec<u32>) {
-    let (first, levels) = marks.marked();
+fn collect(window: &WindowLevels, documents: &mut Vec<DocId>, scores: &mut Vec<u32>) {
+    let (first, levels) = window.reached();
     documents.resize(levels.len(), 0);
     scores.resize(levels.len(), 0);
     let (mut document, mut kept) = (first, 0);

@@ -37,7 +37,7 @@ pub(super) struct TextField {
 }
 
 impl TextField {
-    /// Returns the column of the field's terms. Only ids have one: almost each order has another one,
+    /// Returns the column of the field's terms. Only ids have one: almost every order has its own,
     /// and so many terms take long to be read one after the other.
     pub(super) fn column(&self) -> Option<&'static str> {
         (self.kind != TextKind::Words).then_some(self.name)

@@ -47,6 +47,9 @@ impl IndexSnapshot {
         let mut total = 0;
         if let Some(criteria) = criteria(fields, &request, &stop)? {
             for segment in self.ranked(&page)? {
+                if stop.is_over()? {
+                    break;
+                }
                 page.begin(segment)?;
                 for facet in &mut facets {
                     facet.begin(segment)?;

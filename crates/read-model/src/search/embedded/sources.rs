@@ -4,11 +4,12 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::mem;
 use std::ops::{Range, RangeInclusive};
+use std::sync::Arc;
 
 use tantivy::columnar::{Column, TermOrdHit};
 use tantivy::postings::{BlockSegmentPostings, TermInfo};
 use tantivy::query::{EnableScoring, Scorer};
-use tantivy::schema::IndexRecordOption;
+use tantivy::schema::{Field, IndexRecordOption};
 use tantivy::{BitSet, DocId, InvertedIndexReader, Searcher, SegmentReader};
 
 use super::clauses::{Alternative, Beginning, Clause, Level, Match};
@@ -19,62 +20,64 @@ use crate::columns::{self, Scratch};
 /// nearest cache of a processor.
 pub(super) const WINDOW: DocId = 4096;
 
-/// A term leads to at least one document in so many if its postings are read window by window. Those
-/// of rarer terms are gathered at once, so that few are read at a time.
+/// A term that is in more than one of so many documents of a segment, and in more than
+/// [`RARE_DOCUMENTS`], is read window by window. The documents of rarer terms are collected in one
+/// set, so that few postings are open at a time.
 const FREQUENT: u32 = 64;
+const RARE_DOCUMENTS: u32 = 128;
 
-/// The terms of a beginning are looked up in a column if they are at least one for so many documents:
-/// reading a column takes no longer than reading the terms and their postings then.
+/// If a beginning has more than one term for so many documents, it is looked up in a column: that
+/// takes no longer than reading the terms and their postings.
 const DOCUMENTS_A_TERM: u64 = 64;
 
 /// The levels at which the documents of a window meet a clause; 0 for those that do not.
-pub(super) struct Marks {
+pub(super) struct WindowLevels {
     start: DocId,
     /// The number of documents of the window.
     length: usize,
     levels: Vec<u8>,
-    /// All marks are in this range.
-    marked: Range<usize>,
+    /// The range of all levels above 0.
+    reached: Range<usize>,
     found: Vec<DocId>,
 }
 
-impl Marks {
+impl WindowLevels {
     pub(super) fn new() -> Self {
         Self {
             start: 0,
             length: 0,
             levels: vec![0; WINDOW as usize],
-            marked: 0..0,
+            reached: 0..0,
             found: Vec::new(),
         }
     }
 
     /// Begins a window of at most [`WINDOW`] documents.
     fn begin(&mut self, window: &Range<DocId>) {
-        self.levels[self.marked.clone()].fill(0);
-        self.marked = 0..0;
+        self.levels[self.reached.clone()].fill(0);
+        self.reached = 0..0;
         self.start = window.start;
         self.length = window.len();
     }
 
     /// Returns whether all documents of the window, or the candidates, have this level or a better one.
-    fn reach(&self, level: Level, candidates: Option<&[DocId]>) -> bool {
+    fn all_reach(&self, level: Level, candidates: Option<&[DocId]>) -> bool {
         match candidates {
             Some(candidates) => candidates.iter().all(|&it| self.level(it) >= level.0),
             None => self.levels[..self.length].iter().all(|it| *it >= level.0),
         }
     }
 
-    /// Marks some documents of the window, which are sorted.
-    fn mark(&mut self, documents: &[DocId], level: Level) {
+    /// Raises the levels of some documents of the window, which are sorted.
+    fn raise(&mut self, documents: &[DocId], level: Level) {
         let (Some(first), Some(last)) = (documents.first(), documents.last()) else {
             return;
         };
         let at = |document: DocId| (document - self.start) as usize;
         let (first, end) = (at(*first), at(*last) + 1);
-        self.marked = match self.marked.is_empty() {
+        self.reached = match self.reached.is_empty() {
             true => first..end,
-            false => self.marked.start.min(first)..self.marked.end.max(end),
+            false => self.reached.start.min(first)..self.reached.end.max(end),
         };
         for document in documents {
             let best = &mut self.levels[(document - self.start) as usize];
@@ -83,14 +86,14 @@ impl Marks {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.marked.is_empty()
+        self.reached.is_empty()
     }
 
-    /// Returns the first document that may be marked, and the levels from it on.
-    pub(super) fn marked(&self) -> (DocId, &[u8]) {
+    /// Returns the first document with a level, and the levels from it on.
+    pub(super) fn reached(&self) -> (DocId, &[u8]) {
         // A window has at most 4096 documents.
-        let first = self.start + self.marked.start as DocId;
-        (first, &self.levels[self.marked.clone()])
+        let first = self.start + self.reached.start as DocId;
+        (first, &self.levels[self.reached.clone()])
     }
 
     /// Returns the level of a document of the window.
@@ -117,17 +120,17 @@ impl Sources {
             segment,
             sources: Vec::new(),
             rare: BTreeMap::new(),
+            index: None,
             postings: None,
             cost: 0,
         };
         for alternative in &clause.0 {
             match alternative {
                 Alternative::Term(level, term) => {
-                    let index = segment.inverted_index(term.field())?;
+                    let index = opening.index(term.field())?;
                     if let Some(info) = index.get_term_info(term)? {
                         opening.add(*level, &index, &info)?;
                     }
-                    opening.postings = None;
                 }
                 Alternative::Beginning(beginning) => opening.beginning(beginning)?,
                 Alternative::Query(level, query) => {
@@ -146,25 +149,25 @@ impl Sources {
         } = opening;
         let rare = rare.into_iter();
         sources.extend(rare.map(|(level, documents)| (level, Source::Set(documents))));
-        sources.sort_by_key(|(level, source)| (Reverse(*level), source.place()));
+        sources.sort_by_key(|(level, source)| (Reverse(*level), source.order()));
         Ok(Self { sources, cost })
     }
 
-    /// Marks the documents of a window that meet the clause. Windows come in the order of their
-    /// documents. If there are `candidates`, only their marks matter.
-    pub(super) fn mark(
+    /// Sets the levels of a window to those of this clause. Windows come in the order of their
+    /// documents. If there are `candidates`, only their levels matter.
+    pub(super) fn set_levels(
         &mut self,
         window: &Range<DocId>,
         candidates: Option<&[DocId]>,
-        marks: &mut Marks,
+        levels: &mut WindowLevels,
     ) {
-        marks.begin(window);
+        levels.begin(window);
         for (level, source) in &mut self.sources {
             // Later ones are worse.
-            if marks.reach(*level, candidates) {
+            if levels.all_reach(*level, candidates) {
                 return;
             }
-            source.mark(window, *level, marks);
+            source.raise(window, *level, levels);
         }
     }
 }
@@ -173,16 +176,30 @@ struct Opening<'a> {
     segment: &'a SegmentReader,
     sources: Vec<(Level, Source)>,
     rare: BTreeMap<Level, BitSet>,
-    /// Postings of a term of the same field, to be used again.
+    /// The field whose terms were read last.
+    index: Option<(Field, Arc<InvertedIndexReader>)>,
+    /// Postings of a term of this field, to be used again.
     postings: Option<BlockSegmentPostings>,
     cost: u64,
 }
 
 impl Opening<'_> {
+    fn index(&mut self, field: Field) -> tantivy::Result<Arc<InvertedIndexReader>> {
+        match &self.index {
+            Some((last, index)) if *last == field => Ok(Arc::clone(index)),
+            _ => {
+                let index = self.segment.inverted_index(field)?;
+                self.index = Some((field, Arc::clone(&index)));
+                self.postings = None;
+                Ok(index)
+            }
+        }
+    }
+
     fn beginning(&mut self, beginning: &Beginning) -> tantivy::Result<()> {
-        let index = self.segment.inverted_index(beginning.terms.field())?;
+        let index = self.index(beginning.terms.field())?;
         let level = |kind| Level::new(kind, beginning.weight);
-        if let Some(terms) = self.many(beginning)? {
+        if let Some(terms) = self.column_terms(beginning)? {
             if let Some(info) = index.get_term_info(&beginning.terms.whole())? {
                 self.add(level(Match::Exact), &index, &info)?;
             }
@@ -194,12 +211,11 @@ impl Opening<'_> {
                 .terms
                 .for_each(&index, |kind, info| self.add(level(kind), &index, info))?;
         }
-        self.postings = None;
         Ok(())
     }
 
     /// Returns the terms of a beginning in the column, if there are many.
-    fn many(&self, beginning: &Beginning) -> tantivy::Result<Option<ColumnTerms>> {
+    fn column_terms(&self, beginning: &Beginning) -> tantivy::Result<Option<ColumnTerms>> {
         let Some(name) = beginning.column else {
             return Ok(None);
         };
@@ -232,10 +248,10 @@ impl Opening<'_> {
         info: &TermInfo,
     ) -> tantivy::Result<()> {
         self.cost += u64::from(info.doc_freq);
-        if info.doc_freq > self.segment.max_doc() / FREQUENT {
+        if info.doc_freq > RARE_DOCUMENTS.max(self.segment.max_doc() / FREQUENT) {
             let basic = IndexRecordOption::Basic;
             let postings = index.read_block_postings_from_terminfo(info, basic)?;
-            let frequent = Source::Postings(Box::new(Cursor { postings, at: 0 }));
+            let frequent = Source::Postings(Box::new(PostingsCursor { postings, at: 0 }));
             self.sources.push((level, frequent));
             return Ok(());
         }
@@ -249,7 +265,7 @@ impl Opening<'_> {
 /// Leads to documents of a segment.
 enum Source {
     /// The postings of a frequent term.
-    Postings(Box<Cursor>),
+    Postings(Box<PostingsCursor>),
     /// The documents of rare terms.
     Set(BitSet),
     Column(ColumnTerms),
@@ -257,7 +273,7 @@ enum Source {
 }
 
 /// Postings, with the index of the next document in their block.
-struct Cursor {
+struct PostingsCursor {
     postings: BlockSegmentPostings,
     at: usize,
 }
@@ -270,9 +286,9 @@ struct ColumnTerms {
 }
 
 impl Source {
-    /// Returns the place of a source among those of the same level. What is fast comes first, and so
-    /// does a column with more terms: it is more likely to make the others needless.
-    fn place(&self) -> (u8, Reverse<u64>) {
+    /// Returns the order of a source among those of the same level. Fast sources come first, then columns
+    /// by their number of terms, because a larger one more often makes the others needless.
+    fn order(&self) -> (u8, Reverse<u64>) {
         match self {
             Self::Postings(_) | Self::Set(_) => (0, Reverse(0)),
             Self::Column(ColumnTerms { terms, .. }) => (1, Reverse(terms.end() - terms.start())),
@@ -280,11 +296,11 @@ impl Source {
         }
     }
 
-    fn mark(&mut self, window: &Range<DocId>, level: Level, marks: &mut Marks) {
-        let mut found = mem::take(&mut marks.found);
+    fn raise(&mut self, window: &Range<DocId>, level: Level, levels: &mut WindowLevels) {
+        let mut found = mem::take(&mut levels.found);
         found.clear();
         match self {
-            Self::Postings(cursor) => cursor.mark(window, level, marks),
+            Self::Postings(cursor) => cursor.raise(window, level, levels),
             Self::Set(documents) => {
                 for bucket in window.start / 64..=(window.end - 1) / 64 {
                     let bits = documents.tinyset(bucket).into_iter();
@@ -308,13 +324,13 @@ impl Source {
                 }
             }
         }
-        marks.mark(&found, level);
-        marks.found = found;
+        levels.raise(&found, level);
+        levels.found = found;
     }
 }
 
-impl Cursor {
-    fn mark(&mut self, window: &Range<DocId>, level: Level, marks: &mut Marks) {
+impl PostingsCursor {
+    fn raise(&mut self, window: &Range<DocId>, level: Level, levels: &mut WindowLevels) {
         let Self { postings, at } = self;
         match postings.docs().last() {
             Some(last) if *last < window.start => *at = postings.seek(window.start),
@@ -324,7 +340,7 @@ impl Cursor {
             let documents = postings.docs().get(*at..).unwrap_or_default();
             let before = documents.partition_point(|document| *document < window.start);
             let until = documents.partition_point(|document| *document < window.end);
-            marks.mark(&documents[before..until], level);
+            levels.raise(&documents[before..until], level);
             if until < documents.len() || postings.docs().is_empty() {
                 *at += until;
                 return;

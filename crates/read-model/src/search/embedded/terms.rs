@@ -112,7 +112,7 @@ impl TermsQuery {
     pub(super) fn bounds(&self) -> [Vec<u8>; 2] {
         let first = self.text.clone().into_bytes();
         let mut end = first.clone();
-        // A word is not empty, and UTF-8 has no byte that is the largest one.
+        // A word is not empty, and UTF-8 has no byte 0xff.
         if let Some(last) = end.last_mut() {
             *last = last.saturating_add(1);
         }

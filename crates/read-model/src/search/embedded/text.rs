@@ -37,10 +37,9 @@ pub(super) fn criteria(
             required.push(matching.word(word, &groups)?);
         }
     }
-    let pairs = words.windows(2).enumerate();
-    let neighbours = pairs.map(|(first, pair)| match pair {
-        [one, two] => matching.neighbours(one, two, first + 2 == words.len()),
-        _ => Vec::new(),
+    let pairs = words.iter().zip(words.iter().skip(1)).enumerate();
+    let neighbours = pairs.map(|(index, (first, second))| {
+        matching.neighbours(first, second, index + 2 == words.len())
     });
     Ok(Some(Criteria {
         required,
@@ -113,7 +112,11 @@ impl Matching<'_> {
     ) -> tantivy::Result<()> {
         let parts: Vec<_> = windows(word).collect();
         if let [part] = parts[..] {
-            let terms = self.terms(field, part)?.with_whole(whole(word));
+            let terms = self.terms(field, part)?;
+            let terms = match field.kind {
+                TextKind::Code => terms,
+                TextKind::Words | TextKind::IdWords => terms.with_whole(whole(word)),
+            };
             matches.push(begins(field, terms));
             return Ok(());
         }

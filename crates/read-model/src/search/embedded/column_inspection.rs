@@ -51,7 +51,7 @@ pub(super) struct Columns {
     texts: Vec<(&'static str, Texts, Option<TextColumn>)>,
 }
 
-/// A column of texts, with the hash of each text in it.
+/// A column of texts, with the hash of each text in it: 8 bytes for each.
 struct TextColumn {
     column: StrColumn,
     hashes: Vec<u64>,
