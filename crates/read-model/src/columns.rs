@@ -1,4 +1,4 @@
-//! Reads the columns of a segment for a block of its orders, and keeps those that meet conditions.
+//! Reads the columns of a segment for a block of its orders.
 
 use std::{
     ops::{Range, RangeInclusive},
@@ -78,7 +78,7 @@ pub(crate) fn read(column: &Values, documents: &[DocId], values: &mut Vec<u64>) 
     }
 }
 
-/// The space of [`read_all`].
+/// The space of [`read_all`] and [`find`].
 #[derive(Default)]
 pub(crate) struct Scratch {
     starts: Vec<u32>,
@@ -94,18 +94,13 @@ pub(crate) fn read_all(
 ) {
     kept.clear();
     let (first, between) = span(documents);
-    let index = match &column.index {
-        ColumnIndex::Full => return read(&column.values, documents, kept),
-        ColumnIndex::Multivalued(index) => index.get_start_index_column(),
-        ColumnIndex::Optional(_) | ColumnIndex::Empty { .. } => {
-            return read_each(column, documents, kept);
-        }
-    };
-    // Only if each order has a value, the starts are those of the orders one after the other.
-    let is_of_all = index.num_vals() == column.num_docs() + 1;
-    if !is_of_all || between > documents.len() * MAX_READ_RATIO {
-        return read_each(column, documents, kept);
+    if matches!(column.index, ColumnIndex::Full) {
+        return read(&column.values, documents, kept);
     }
+    let is_near = between <= documents.len() * MAX_READ_RATIO;
+    let Some(index) = starts_of_all(column).filter(|_| is_near) else {
+        return read_each(column, documents, kept);
+    };
     let Scratch { starts, values } = scratch;
     starts.clear();
     starts.resize(between + 1, 0);
@@ -147,16 +142,9 @@ pub(crate) fn find(
     found: &mut Vec<DocId>,
 ) {
     found.clear();
-    let index = match &column.index {
-        ColumnIndex::Multivalued(index) => index.get_start_index_column(),
-        _ => {
-            return column.get_docids_for_value_range(wanted.clone(), documents.clone(), found);
-        }
-    };
-    // As in `read_all`.
-    if index.num_vals() != column.num_docs() + 1 {
+    let Some(index) = starts_of_all(column) else {
         return column.get_docids_for_value_range(wanted.clone(), documents.clone(), found);
-    }
+    };
     let Scratch { starts, values } = scratch;
     starts.clear();
     starts.resize(documents.len() + 1, 0);
@@ -177,6 +165,18 @@ pub(crate) fn find(
         );
     }
     found.truncate(kept);
+}
+
+/// Returns where the values of each order start, if the column has several for an order and at least
+/// one for each: only then the starts are those of the orders one after the other.
+fn starts_of_all(column: &Column<u64>) -> Option<&Arc<dyn ColumnValues<u32>>> {
+    match &column.index {
+        ColumnIndex::Multivalued(index) => {
+            let starts = index.get_start_index_column();
+            (starts.num_vals() == column.num_docs() + 1).then_some(starts)
+        }
+        _ => None,
+    }
 }
 
 fn read_each(column: &Column<u64>, documents: &[DocId], values: &mut Vec<u64>) {

@@ -12,11 +12,13 @@ use test_support::DEADLINE;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::timeout;
 
+use super::facets::FacetCount;
 use super::stop::Stop;
 use super::terms::TermsQuery;
 use super::{EmbeddedIndex, State, TantivyIndex, WriterSlot};
 use crate::Row;
 use crate::generations::NextGeneration;
+use crate::request::FacetField;
 use crate::search::contract_suite::{
     self, Fixture, checkpoint, contract_suite, everything, spelling_suite, write,
 };
@@ -285,6 +287,22 @@ async fn a_search_past_its_cutoff_answers_degraded() {
         assert_eq!((hits.total, hits.degraded), expected);
         assert_eq!(hits.checkpoint, Some(checkpoint(1)));
     }
+}
+
+#[tokio::test]
+async fn a_search_that_is_cut_keeps_the_counts_of_what_it_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let index = TantivyIndex::open(folder.path()).unwrap();
+    write(&index, vec![document(1), document(2)], checkpoint(1)).await;
+    let snapshot = index.state.newest();
+    let mut count = FacetCount::new(FacetField::Status);
+    count.begin(snapshot.searcher.segment_reader(0)).unwrap();
+    count.visit(&[0, 1]);
+    let caller = Arc::new(());
+    let cut = Stop::new(Arc::downgrade(&caller), Instant::now());
+    count.end(&cut).unwrap();
+    let counts = count.into_facet().values;
+    assert_eq!(counts.iter().map(|value| value.count).sum::<u64>(), 2);
 }
 
 #[tokio::test]

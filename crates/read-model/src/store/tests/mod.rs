@@ -8,6 +8,7 @@ mod list_index;
 mod names;
 mod page;
 mod parked;
+mod parked_names;
 mod rebuild;
 mod snapshot;
 mod statistics;
