@@ -40,7 +40,9 @@ pub(crate) async fn run(orders: u64, seconds: u64) {
         let probes = std::thread::spawn(move || probe(&url, duration));
         let rate = load.await;
         println!("at {rate:.0} commands a second, 1/{share} of {full:.0}");
-        tell_latency("  a document is behind its reply", &probes.join().unwrap());
+        let [replied, behind] = probes.join().unwrap();
+        tell_latency("  a command has its reply", &replied);
+        tell_latency("  a document is behind its reply", &behind);
         fill::projected(program.process()).await;
     }
 
@@ -50,9 +52,10 @@ pub(crate) async fn run(orders: u64, seconds: u64) {
     println!("  documents have caught up after {caught_up:.1} s more");
 }
 
-/// Measures how long after its reply an order can be read, in milliseconds. The caller runs this on
-/// its own thread, so that the work of the load generator does not count.
-fn probe(url: &str, duration: Duration) -> Vec<f64> {
+/// Measures how long a command takes, and how long after its reply the order can be read, in
+/// milliseconds. The caller runs this on its own thread, so that the work of the load generator does
+/// not count.
+fn probe(url: &str, duration: Duration) -> [Vec<f64>; 2] {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -60,10 +63,12 @@ fn probe(url: &str, duration: Duration) -> Vec<f64> {
     runtime.block_on(async {
         let mut clients = Clients::connect(url).await.unwrap();
         let ends = Instant::now() + duration;
-        let mut behind = Vec::new();
+        let (mut taken, mut behind) = (Vec::new(), Vec::new());
         while Instant::now() < ends {
+            let began = Instant::now();
             let reply = clients.commands.create_order(load::create(1)).await;
             let reply = reply.unwrap().into_inner();
+            taken.push(milliseconds(began.elapsed()));
             let replied = Instant::now();
             let get = GetOrderRequest {
                 order_id: reply.order_id,
@@ -79,7 +84,7 @@ fn probe(url: &str, duration: Duration) -> Vec<f64> {
             behind.push(milliseconds(replied.elapsed()));
             tokio::time::sleep(PAUSE).await;
         }
-        behind
+        [taken, behind]
     })
 }
 

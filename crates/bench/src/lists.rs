@@ -35,6 +35,9 @@ pub(crate) const LARGEST: &str = "customer-0";
 const PRODUCTS: u64 = 5_000;
 const REPETITIONS: usize = 40;
 
+/// A later page comes after this many pages of 500 orders.
+const PAGES_BEFORE: usize = 100;
+
 /// Clients that loop lists beside GetOrder.
 const LOOPING_CLIENTS: usize = 64;
 const BESIDE: Duration = Duration::from_secs(10);
@@ -54,15 +57,12 @@ pub(crate) async fn run(orders: u64, keep: Option<&Path>) {
     tell_sizes(&program);
     let mut queries = program.process().clients().await.queries;
     for (label, request) in lists() {
-        let mut taken = Vec::new();
-        let mut total = 0;
-        for _ in 0..REPETITIONS {
-            let began = Instant::now();
-            let found = queries.search_orders(request.clone()).await.unwrap();
-            taken.push(milliseconds(began.elapsed()));
-            total = found.into_inner().total_size;
+        let (first, total) = list(&mut queries, &request).await;
+        tell_latency(&format!("{label}: {total} orders"), &first);
+        if let Some(later) = later_page(&mut queries, &request).await {
+            let (later, _) = list(&mut queries, &later).await;
+            tell_latency("  a later page", &later);
         }
-        tell_latency(&format!("{label}: {total} orders"), &taken);
     }
     statistics(&mut queries).await;
     tell_memory(&program, "after that");
@@ -75,6 +75,43 @@ pub(crate) async fn run(orders: u64, keep: Option<&Path>) {
         orders as f64 / taken
     );
     tell_memory(&program, "after that");
+}
+
+/// Measures one list. Returns its times, in milliseconds, and the number of matches.
+async fn list(
+    queries: &mut QueryServiceClient<Connection>,
+    request: &SearchOrdersRequest,
+) -> (Vec<f64>, u64) {
+    let mut taken = Vec::new();
+    let mut total = 0;
+    for _ in 0..REPETITIONS {
+        let began = Instant::now();
+        let found = queries.search_orders(request.clone()).await.unwrap();
+        taken.push(milliseconds(began.elapsed()));
+        total = found.into_inner().total_size;
+    }
+    (taken, total)
+}
+
+/// Returns the request of a page of usual size after [`PAGES_BEFORE`] of the largest size; `None` if
+/// there are fewer.
+async fn later_page(
+    queries: &mut QueryServiceClient<Connection>,
+    request: &SearchOrdersRequest,
+) -> Option<SearchOrdersRequest> {
+    let mut page = SearchOrdersRequest {
+        page_size: 500,
+        ..request.clone()
+    };
+    for _ in 0..PAGES_BEFORE {
+        let found = queries.search_orders(page.clone()).await.unwrap();
+        page.page_token = found.into_inner().next_page_token;
+        if page.page_token.is_empty() {
+            return None;
+        }
+    }
+    page.page_size = request.page_size;
+    Some(page)
 }
 
 /// Prints the bytes of the log, the live documents with their lists, and the live search index.

@@ -76,16 +76,6 @@ pub enum Error {
     Sqlite(PathBuf, #[source] sqlx::Error),
 }
 
-/// The durability of a commit, and the size at which the write-ahead log is checkpointed.
-#[derive(Debug, Clone, Copy)]
-pub struct Durability {
-    /// True: a commit is on the disk when it returns. False: a power loss may undo the last
-    /// commits, but does not damage the file.
-    pub every_commit: bool,
-    /// The pages in the write-ahead log at which SQLite moves them to the main file.
-    pub checkpoint_pages: u32,
-}
-
 /// Makes SQLite put its temporary files into `folder`, for the whole process. It would use the system's
 /// folder otherwise, which a container may not have.
 ///
@@ -115,6 +105,9 @@ pub const SORT_IN_MEMORY: &str = "PRAGMA temp_store = MEMORY";
 
 /// Opens `path` for writing, creates it if it is missing, and migrates its schema.
 ///
+/// With [`SqliteSynchronous::Full`], a commit is on the disk when it returns. With
+/// [`SqliteSynchronous::Normal`], a power loss may undo the last commits, but does not damage the file.
+///
 /// # Errors
 /// - [`Error::NotADatabase`] and [`Error::Foreign`] when the file is not orderlog's.
 /// - [`Error::Newer`] when a newer version of orderlog has migrated the file.
@@ -125,22 +118,14 @@ pub const SORT_IN_MEMORY: &str = "PRAGMA temp_store = MEMORY";
 pub async fn writer(
     path: &Path,
     migrations: &Migrator,
-    durability: Durability,
+    synchronous: SqliteSynchronous,
 ) -> Result<SqliteConnection, Error> {
     let failed = |error| sqlite_error(path, error);
     let mut connection = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
         .busy_timeout(BUSY_TIMEOUT)
-        .synchronous(if durability.every_commit {
-            SqliteSynchronous::Full
-        } else {
-            SqliteSynchronous::Normal
-        })
-        .pragma(
-            "wal_autocheckpoint",
-            durability.checkpoint_pages.to_string(),
-        )
+        .synchronous(synchronous)
         .pragma("journal_size_limit", KEPT_WAL_BYTES.to_string())
         .disable_statement_logging()
         .connect()
@@ -221,17 +206,20 @@ fn read_only(path: &Path) -> SqliteConnectOptions {
 /// # Errors
 /// [`Error::Sqlite`] or [`Error::NotADatabase`] when the file cannot be opened.
 pub async fn readers(path: &Path, connections: u32) -> Result<SqlitePool, Error> {
+    // Opens all connections now, so that their threads run at the priority of the caller's thread. A
+    // connection opened later would run at another thread's priority.
+    let pool = pool(connections).min_connections(connections);
+    let pool = pool.connect_with(read_only(path)).await;
+    pool.map_err(|error| sqlite_error(path, error))
+}
+
+/// Returns the options of a pool that keeps its connections open.
+fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
-        // Opens all connections now and keeps them open, so that their threads run at the priority
-        // of the caller's thread. A connection opened later would run at another thread's priority.
-        .min_connections(connections)
         .max_connections(connections)
         .idle_timeout(None)
         .max_lifetime(None)
         .test_before_acquire(false)
-        .connect_with(read_only(path))
-        .await
-        .map_err(|error| sqlite_error(path, error))
 }
 
 /// Returns the path of the write-ahead log of a file.

@@ -1,13 +1,12 @@
 //! Tests that files are owned, checked, opened and closed safely.
 
+use std::time::Instant;
+
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 
 use super::*;
 
-const DURABILITY: Durability = Durability {
-    every_commit: true,
-    checkpoint_pages: 1000,
-};
+const SYNCHRONOUS: SqliteSynchronous = SqliteSynchronous::Full;
 
 fn migrations(versions: &[i64]) -> Migrator {
     Migrator::with_migrations(
@@ -42,7 +41,7 @@ async fn writer_rejects_a_file_that_is_no_database_and_leaves_it_unchanged() {
     let path = dir.path().join("events.db");
     let text = "a letter, not a database, and long enough to be read as a header. ".repeat(20);
     std::fs::write(&path, &text).unwrap();
-    let refused = writer(&path, &migrations(&[1]), DURABILITY).await;
+    let refused = writer(&path, &migrations(&[1]), SYNCHRONOUS).await;
     assert!(
         matches!(refused, Err(Error::NotADatabase(_))),
         "{refused:?}"
@@ -66,7 +65,7 @@ async fn writer_rejects_a_database_of_another_program_and_leaves_it_unchanged() 
         .unwrap();
     close(other).await;
     let before = std::fs::read(&path).unwrap();
-    let refused = writer(&path, &migrations(&[1]), DURABILITY).await;
+    let refused = writer(&path, &migrations(&[1]), SYNCHRONOUS).await;
     assert!(matches!(refused, Err(Error::Foreign(_))), "{refused:?}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
@@ -76,12 +75,12 @@ async fn writer_rejects_a_file_of_a_newer_version() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("events.db");
     close(
-        writer(&path, &migrations(&[1, 2]), DURABILITY)
+        writer(&path, &migrations(&[1, 2]), SYNCHRONOUS)
             .await
             .unwrap(),
     )
     .await;
-    let refused = writer(&path, &migrations(&[1]), DURABILITY).await;
+    let refused = writer(&path, &migrations(&[1]), SYNCHRONOUS).await;
     assert!(matches!(refused, Err(Error::Newer(_))), "{refused:?}");
 }
 
@@ -89,7 +88,7 @@ async fn writer_rejects_a_file_of_a_newer_version() {
 async fn readers_cannot_write() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("events.db");
-    let writer = writer(&path, &migrations(&[1]), DURABILITY).await.unwrap();
+    let writer = writer(&path, &migrations(&[1]), SYNCHRONOUS).await.unwrap();
     let readers = readers(&path, 1).await.unwrap();
     sqlx::raw_sql("SELECT * FROM t1")
         .execute(&readers)
@@ -110,7 +109,7 @@ async fn reader_checks_a_file_and_leaves_it_unchanged() {
     let refused = reader(&path, &migrations(&[1])).await;
     assert!(matches!(refused, Err(Error::Foreign(_))), "{refused:?}");
     assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
-    let mut writing = writer(&path, &migrations(&[1, 2]), DURABILITY)
+    let mut writing = writer(&path, &migrations(&[1, 2]), SYNCHRONOUS)
         .await
         .unwrap();
     let refused = reader(&path, &migrations(&[1])).await;
@@ -131,7 +130,7 @@ async fn reader_checks_a_file_and_leaves_it_unchanged() {
 async fn file_closed_as_one_file_has_all_rows_and_no_other_file_beside_it() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("events.db");
-    let mut writing = writer(&path, &migrations(&[1]), DURABILITY).await.unwrap();
+    let mut writing = writer(&path, &migrations(&[1]), SYNCHRONOUS).await.unwrap();
     sqlx::raw_sql("INSERT INTO t1 VALUES (1)")
         .execute(&mut writing)
         .await
@@ -187,7 +186,7 @@ async fn g11_a_migration_sorts_in_files_and_later_statements_in_memory() {
     );
     let migrations = Migrator::with_migrations(vec![migration]);
     let path = dir.path().join("used.db");
-    let mut connection = writer(&path, &migrations, DURABILITY).await.unwrap();
+    let mut connection = writer(&path, &migrations, SYNCHRONOUS).await.unwrap();
     let used: (i64, i64) = sqlx::query_as("SELECT store, temp_store FROM used, pragma_temp_store")
         .fetch_one(&mut connection)
         .await
@@ -196,10 +195,17 @@ async fn g11_a_migration_sorts_in_files_and_later_statements_in_memory() {
     assert_eq!(used, (1, 2));
 }
 
-/// Writes 128 MiB in batches beside two reads that overlap, and returns the largest size of the
+/// Writes 256 MiB in batches beside two reads that overlap, and returns the largest size of the
 /// write-ahead log.
-async fn largest_wal(path: &Path, mut limit: Option<WalLimit>) -> u64 {
-    let mut connection = writer(path, &migrations(&[1]), DURABILITY).await.unwrap();
+async fn largest_wal(path: &Path, is_limited: bool) -> u64 {
+    let mut connection = writer(path, &migrations(&[1]), SYNCHRONOUS).await.unwrap();
+    let mut limit = None;
+    if is_limited {
+        // After one reset that gives up, the log would grow until the end.
+        let (wait, interval) = (Duration::from_secs(10), Duration::from_secs(3600));
+        let new = WalLimit::new(path, &mut connection, wait, interval);
+        limit = Some(new.await.unwrap());
+    }
     let pool = readers(path, 2).await.unwrap();
     let overlapping = |delay: u64| {
         let pool = pool.clone();
@@ -215,7 +221,7 @@ async fn largest_wal(path: &Path, mut limit: Option<WalLimit>) -> u64 {
     };
     let reads = [overlapping(0), overlapping(20)];
     let mut largest = 0;
-    for _ in 0..128 {
+    for _ in 0..256 {
         sqlx::query("INSERT INTO t1 VALUES (zeroblob(1048576))")
             .execute(&mut connection)
             .await
@@ -234,10 +240,9 @@ async fn largest_wal(path: &Path, mut limit: Option<WalLimit>) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_write_ahead_log_stays_small_beside_overlapping_reads() {
     let dir = tempfile::tempdir().unwrap();
-    let limit = WalLimit::new(Duration::from_secs(10), Duration::ZERO);
-    let limited = largest_wal(&dir.path().join("limited.db"), Some(limit)).await;
+    let limited = largest_wal(&dir.path().join("limited.db"), true).await;
     assert!(limited < 64 << 20, "{limited}");
-    let unlimited = largest_wal(&dir.path().join("unlimited.db"), None).await;
+    let unlimited = largest_wal(&dir.path().join("unlimited.db"), false).await;
     assert!(
         unlimited > 64 << 20,
         "the reads do not overlap: {unlimited}"
@@ -248,21 +253,55 @@ async fn the_write_ahead_log_stays_small_beside_overlapping_reads() {
 async fn a_reset_gives_up_beside_a_long_read_and_the_log_shrinks_after_it() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("events.db");
-    let mut connection = writer(&path, &migrations(&[1]), DURABILITY).await.unwrap();
+    let mut connection = writer(&path, &migrations(&[1]), SYNCHRONOUS).await.unwrap();
     let pool = readers(&path, 1).await.unwrap();
     let mut read = pool.begin().await.unwrap();
     let count = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM t1");
     count.fetch_one(&mut *read).await.unwrap();
-    let mut limit = WalLimit::new(Duration::from_millis(1), Duration::ZERO);
+    let wait = Duration::from_millis(1);
+    let limit = WalLimit::new(&path, &mut connection, wait, Duration::ZERO);
+    let mut limit = limit.await.unwrap();
     let mut write = async || {
-        let insert = sqlx::query("INSERT INTO t1 VALUES (zeroblob(41943040))");
+        let insert = sqlx::query("INSERT INTO t1 VALUES (zeroblob(1048576))");
         insert.execute(&mut connection).await.unwrap();
         limit.enforce(&mut connection).await.unwrap();
         std::fs::metadata(wal_path(&path)).unwrap().len()
     };
-    assert!(write().await > 40 << 20);
-    assert!(write().await > 80 << 20);
+    for _ in 0..100 {
+        write().await;
+    }
+    assert!(write().await > 100 << 20, "the read uses all of it");
     read.rollback().await.unwrap();
-    write().await;
-    assert!(write().await < 64 << 20, "it begins anew");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while write().await >= 64 << 20 {
+        assert!(Instant::now() < deadline, "it does not begin anew");
+    }
+    limit.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_reach_the_main_file_while_the_writer_is_in_a_transaction() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.db");
+    let mut connection = writer(&path, &migrations(&[1]), SYNCHRONOUS).await.unwrap();
+    let limit = WalLimit::new(&path, &mut connection, Duration::ZERO, Duration::ZERO);
+    let mut limit = limit.await.unwrap();
+    let insert = "INSERT INTO t1 VALUES (zeroblob(9437184))";
+    sqlx::raw_sql(insert)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    let before = std::fs::metadata(&path).unwrap().len();
+    assert!(before < 9 << 20, "no commit moves pages: {before}");
+    limit.enforce(&mut connection).await.unwrap();
+    let mut open = connection.begin().await.unwrap();
+    sqlx::raw_sql(insert).execute(&mut *open).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while std::fs::metadata(&path).unwrap().len() < 9 << 20 {
+        assert!(Instant::now() < deadline, "the pages are not moved");
+        tokio::task::yield_now().await;
+    }
+    open.commit().await.unwrap();
+    limit.close().await;
+    close(connection).await;
 }

@@ -1,65 +1,139 @@
 //! Keeps the write-ahead log of a writer small, although reads overlap.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use sqlx::SqliteConnection;
+use sqlx::{
+    ConnectOptions as _, SqliteConnection, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteSynchronous},
+};
+use tokio::task::JoinSet;
 
-use crate::BUSY_TIMEOUT;
+use crate::{BUSY_TIMEOUT, pool, run_pragma};
 
-/// The pages in the write-ahead log at which a writer waits for the reads that use it: 32 MiB. Before,
-/// SQLite begins the log anew only if no read happens to use it.
+/// The pages that are only in the write-ahead log at which they are moved to the main file: 8 MiB. Many
+/// batches change the same page, which is moved once for all of them.
+const CHECKPOINT_PAGES: i64 = 2048;
+
+/// The pages in the write-ahead log at which it is begun anew: 32 MiB.
 const RESET_PAGES: i64 = 8192;
 
-/// Begins the write-ahead log of a writer anew when it has grown, so that it stays under 64 MiB.
+/// The pages in the write-ahead log at which the writer waits for a running checkpoint: 48 MiB.
+const WAIT_PAGES: i64 = 12_288;
+
+/// The time for which one attempt of a reset waits. SQLite waits for the reads of an old state until
+/// their place is free, also when reads of the newest state have taken it over. Those may overlap and
+/// hold it for ever. The next attempt does not wait for them.
+const ATTEMPT: Duration = Duration::from_millis(50);
+
+/// Keeps the write-ahead log of a writer small, so that it stays under 64 MiB.
 ///
-/// SQLite appends to the log while any read uses it. Reads that overlap would make it grow without
-/// end. The reset stops the writes and waits for the reads that use the log. Reads that begin
-/// meanwhile use the main file, and do not delay the reset.
+/// Another connection moves the pages to the main file while the writer goes on, because a checkpoint
+/// takes many times as long as a commit. Then the log is begun anew. SQLite appends to it while any read
+/// uses it, and reads that overlap would make it grow without end. So a reset stops the writes and waits
+/// for the reads that use the log. Reads that begin meanwhile use the main file, and do not delay it.
 #[derive(Debug)]
 pub struct WalLimit {
+    checkpointer: SqlitePool,
+    /// The checkpoint that runs.
+    checkpoint: JoinSet<Result<(), sqlx::Error>>,
     wait: Duration,
     interval: Duration,
     failed: Option<Instant>,
 }
 
 impl WalLimit {
-    /// Creates a limit. `wait` bounds the time for which a reset stops the writes. `interval` is the
-    /// time until the next attempt after a longer read has prevented a reset.
-    #[must_use]
-    pub const fn new(wait: Duration, interval: Duration) -> Self {
-        Self {
+    /// Takes over the checkpoints of the writer of the file at `path`. `wait` bounds the time for which
+    /// a reset stops the writes. `interval` is the time until the next attempt after a longer read has
+    /// prevented a reset.
+    ///
+    /// # Errors
+    /// SQLite fails the statement.
+    pub async fn new(
+        path: &Path,
+        writer: &mut SqliteConnection,
+        wait: Duration,
+        interval: Duration,
+    ) -> Result<Self, sqlx::Error> {
+        run_pragma(writer, "PRAGMA wal_autocheckpoint = 0").await?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .synchronous(SqliteSynchronous::Normal)
+            .disable_statement_logging();
+        Ok(Self {
+            // Connects at the first checkpoint: until then, the writer may change the journal mode.
+            checkpointer: pool(1).connect_lazy_with(options),
+            checkpoint: JoinSet::new(),
             wait,
             interval,
             failed: None,
-        }
+        })
     }
 
-    /// Resets the log if it has grown too large. Call it between transactions.
+    /// Begins a checkpoint, or begins the log anew, if it is time. Call it between transactions.
     ///
     /// # Errors
     /// SQLite cannot read or write one of the files. A read that lasts too long is no error.
     pub async fn enforce(&mut self, writer: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        let has_waited = |failed: Instant| failed.elapsed() >= self.interval;
-        if !self.failed.is_none_or(has_waited) {
-            return Ok(());
-        }
-        self.failed = None;
-        let (_, pages, _): Checkpointed = sqlx::query_as("PRAGMA wal_checkpoint(NOOP)")
+        let (_, pages, moved): Checkpointed = sqlx::query_as("PRAGMA wal_checkpoint(NOOP)")
             .fetch_one(&mut *writer)
             .await?;
-        if pages < RESET_PAGES {
+        let ended = if pages < WAIT_PAGES {
+            self.checkpoint.try_join_next()
+        } else {
+            self.checkpoint.join_next().await
+        };
+        let has_ended = ended.is_some();
+        if let Some(ended) = ended {
+            ended.map_err(|panic| sqlx::Error::Io(panic.into()))??;
+        }
+        if !self.checkpoint.is_empty() {
             return Ok(());
         }
-        set_busy_timeout(writer, self.wait).await?;
-        let reset: Result<Checkpointed, _> = sqlx::query_as("PRAGMA wal_checkpoint(RESTART)")
-            .fetch_one(&mut *writer)
-            .await;
-        set_busy_timeout(writer, BUSY_TIMEOUT).await?;
-        let (is_busy, ..) = reset?;
-        if is_busy {
-            self.failed = Some(Instant::now());
+        let has_waited = |failed: Instant| failed.elapsed() >= self.interval;
+        let may_reset = pages >= RESET_PAGES && self.failed.is_none_or(has_waited);
+        if may_reset && has_ended {
+            // The checkpoint has left few pages to move.
+            return self.reset(writer).await;
+        }
+        if may_reset || pages - moved >= CHECKPOINT_PAGES {
+            let checkpointer = self.checkpointer.clone();
+            self.checkpoint.spawn(async move {
+                let pragma = sqlx::raw_sql("PRAGMA wal_checkpoint(PASSIVE)");
+                pragma.execute(&checkpointer).await.map(|_| ())
+            });
         }
         Ok(())
+    }
+
+    async fn reset(&mut self, writer: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        set_busy_timeout(writer, self.wait.min(ATTEMPT)).await?;
+        let reset = reset_within(writer, self.wait).await;
+        set_busy_timeout(writer, BUSY_TIMEOUT).await?;
+        self.failed = (!reset?).then(Instant::now);
+        Ok(())
+    }
+
+    /// Waits for the running checkpoint, and closes its connection. Close the writer after it.
+    pub async fn close(mut self) {
+        // The writer's close moves all pages, so that an error here is of no matter.
+        while self.checkpoint.join_next().await.is_some() {}
+        self.checkpointer.close().await;
+    }
+}
+
+/// Returns whether the log begins anew with the next write.
+async fn reset_within(writer: &mut SqliteConnection, wait: Duration) -> Result<bool, sqlx::Error> {
+    let began = Instant::now();
+    loop {
+        let (is_busy, ..): Checkpointed = sqlx::query_as("PRAGMA wal_checkpoint(RESTART)")
+            .fetch_one(&mut *writer)
+            .await?;
+        if !is_busy || began.elapsed() >= wait {
+            return Ok(!is_busy);
+        }
     }
 }
 

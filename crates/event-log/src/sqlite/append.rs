@@ -1,6 +1,6 @@
 //! The appender of a log in SQLite, which sends each batch as one text of statements.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use ::sqlite::WalLimit;
 use async_trait::async_trait;
@@ -16,9 +16,12 @@ use crate::{
 /// only when the disk has room for a batch.
 const PROBE_BYTES: usize = 256 << 10;
 
-/// Keeps the write-ahead log small. A reset stops appends for at most 20 ms, which outlasts the reads
-/// of subscribers: each reads one page.
-const WAL_LIMIT: WalLimit = WalLimit::new(Duration::from_millis(20), Duration::from_millis(250));
+/// The time for which a reset of the write-ahead log may stop appends. It outlasts the reads of
+/// subscribers: each reads one page.
+const WAL_RESET_WAIT: Duration = Duration::from_millis(20);
+
+/// The time until the next attempt after a read has prevented a reset.
+const WAL_RESET_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Appended rows after which the size of the write-ahead log is checked, so that a lone command rarely
 /// pays for the check. A row changes about five pages, so these grow the log by 5 MB.
@@ -53,12 +56,18 @@ const EVENT_COLUMNS: usize = 7;
 const REQUEST_COLUMNS: usize = 5;
 
 impl SqliteAppender {
-    pub(super) async fn new(connection: SqliteConnection, schema: Schema) -> Result<Self, Error> {
+    pub(super) async fn new(
+        path: &Path,
+        mut connection: SqliteConnection,
+        schema: Schema,
+    ) -> Result<Self, Error> {
+        let wal_limit =
+            WalLimit::new(path, &mut connection, WAL_RESET_WAIT, WAL_RESET_INTERVAL).await?;
         let mut appender = Self {
             connection,
             schema,
             head: None,
-            wal_limit: WAL_LIMIT,
+            wal_limit,
             unchecked_rows: 0,
         };
         appender.newest().await?;
@@ -220,6 +229,7 @@ impl Appender for SqliteAppender {
     }
 
     async fn close(self: Box<Self>) {
+        self.wal_limit.close().await;
         ::sqlite::close(self.connection).await;
     }
 }

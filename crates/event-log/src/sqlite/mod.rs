@@ -5,23 +5,17 @@ mod read;
 
 use std::{path::Path, sync::Arc};
 
-use ::sqlite::Durability;
 use append::SqliteAppender;
 use read::SqliteReader;
-use sqlx::{SqliteConnection, migrate::Migrator};
+use sqlx::{SqliteConnection, migrate::Migrator, sqlite::SqliteSynchronous};
 use uuid::Uuid;
 
 use crate::{Appender, Error, Log, Notifications, Reader, Schema};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/sqlite");
 
-/// Every commit reaches the disk, so that an acknowledged command survives power loss (guarantee
-/// G1). More pages in the write-ahead log append no faster, but delay some commits by a longer
-/// checkpoint.
-const DURABILITY: Durability = Durability {
-    every_commit: true,
-    checkpoint_pages: 1000,
-};
+/// An acknowledged command survives power loss (guarantee G1).
+const SYNCHRONOUS: SqliteSynchronous = SqliteSynchronous::Full;
 
 /// Two for [`LongReads`](crate::long_reads::LongReads), and one for short reads. More connections
 /// would only compete for two cores.
@@ -47,7 +41,7 @@ pub async fn open(path: &Path, schema: Schema) -> Result<Log, Error> {
     if !whole {
         return Err(Error::NotWhole);
     }
-    let appender = SqliteAppender::new(connection, schema).await?;
+    let appender = SqliteAppender::new(path, connection, schema).await?;
     let reader = SqliteReader::new(
         ::sqlite::readers(path, READ_CONNECTIONS).await?,
         log_id,
@@ -90,13 +84,13 @@ pub(crate) async fn connect_to_read(path: &Path) -> Result<SqliteConnection, Err
 
 /// Opens a connection for writing, and creates the file if it is missing.
 pub(crate) async fn connect(path: &Path) -> Result<SqliteConnection, Error> {
-    Ok(::sqlite::writer(path, &MIGRATIONS, DURABILITY).await?)
+    Ok(::sqlite::writer(path, &MIGRATIONS, SYNCHRONOUS).await?)
 }
 
 /// Opens an appender to a log, whole or not.
 pub(crate) async fn appender(path: &Path, schema: Schema) -> Result<Box<dyn Appender>, Error> {
     Ok(Box::new(
-        SqliteAppender::new(connect(path).await?, schema).await?,
+        SqliteAppender::new(path, connect(path).await?, schema).await?,
     ))
 }
 

@@ -30,8 +30,7 @@ pub use page::MAX_PAGE_BYTES;
 pub use parked::{Parked, Projection, ReindexBatch, ReindexEntry};
 pub use reader::{DocumentsPage, Found, FoundOrder, Reader};
 pub use rebuild::TotalsCheck;
-use sqlite::Durability;
-use sqlx::{SqliteConnection, migrate::Migrator};
+use sqlx::{SqliteConnection, migrate::Migrator, sqlite::SqliteSynchronous};
 pub use statistics::DayPage;
 pub use writer::Writer;
 
@@ -43,12 +42,8 @@ use crate::Row;
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations/read_model");
 
-/// Commits without a sync, because the log can rebuild the documents. Many batches change the same
-/// page, so SQLite moves it to the main file only after 5,000 pages (20 MB), once for all of them.
-const DURABILITY: Durability = Durability {
-    every_commit: false,
-    checkpoint_pages: 5_000,
-};
+/// Commits without a sync, because the log can rebuild the documents.
+const SYNCHRONOUS: SqliteSynchronous = SqliteSynchronous::Normal;
 
 /// A reason why the store failed.
 #[derive(Debug, thiserror::Error)]

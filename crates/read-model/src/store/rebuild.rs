@@ -70,7 +70,7 @@ const COPY_SEARCH_STATE: &str = "
     INSERT INTO main.parked SELECT * FROM old.parked WHERE projection = 'search';
     UPDATE main.checkpoint SET history = (SELECT history FROM old.checkpoint)";
 
-/// Restores, for a finished file, the settings of [`super::DURABILITY`].
+/// Restores, for a finished file, the settings of a live one, see [`super::SYNCHRONOUS`].
 const LIVE_PRAGMAS: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL";
 
 /// Decides whether a switch compares the counts and sums of both generations.

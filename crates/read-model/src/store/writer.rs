@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    Checkpoint, DURABILITY, Error, MIGRATIONS, Projection, Reader,
+    Checkpoint, Error, MIGRATIONS, Projection, Reader, SYNCHRONOUS,
     batch::{Batch, order_ids},
     json,
     list_index::Filling,
@@ -30,9 +30,14 @@ use crate::{AggregateId, Row, generations, lists, projection::SCHEMA, search::Do
 /// they are ordered by time, and a page of documents for each other one.
 const SET_CACHE_SIZE: &str = "PRAGMA cache_size = -32768";
 
-/// Keeps the write-ahead log small. A reset outlasts the lists and searches of queries, which end after
-/// 2 s by default, and is shorter than most queries wait for their position. The comparison of a verification may last for minutes, and the log grows meanwhile.
-const WAL_LIMIT: WalLimit = WalLimit::new(Duration::from_millis(2500), Duration::from_secs(60));
+/// The time for which a reset of the write-ahead log may stop the documents. It outlasts the lists and
+/// searches of queries, which end after 2 s by default, and is shorter than most queries wait for their
+/// position.
+const WAL_RESET_WAIT: Duration = Duration::from_millis(2500);
+
+/// The time until the next attempt after a read has prevented a reset. The comparison of a verification
+/// may last for minutes, and the log grows meanwhile.
+const WAL_RESET_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Applies events to the documents.
 #[derive(Debug)]
@@ -81,12 +86,14 @@ impl Writer {
     /// - [`Error::Sqlite`]: the file cannot be read.
     /// - [`Error::Lists`]: the index of lists cannot be written.
     pub async fn open(path: &Path, generation: u64) -> Result<Self, Error> {
-        let connection = sqlite::writer(path, &MIGRATIONS, DURABILITY).await?;
+        let mut connection = sqlite::writer(path, &MIGRATIONS, SYNCHRONOUS).await?;
+        let wal_limit =
+            WalLimit::new(path, &mut connection, WAL_RESET_WAIT, WAL_RESET_INTERVAL).await?;
         let folder = generations::lists_folder(path);
         let lists = tokio::task::spawn_blocking(move || lists::Writer::open(&folder)).await;
         let mut writer = Self {
             connection,
-            wal_limit: WAL_LIMIT,
+            wal_limit,
             generation,
             new_history: Uuid::now_v7().to_string(),
             checkpoint: None,
@@ -247,6 +254,7 @@ impl Writer {
             // The next start brings to it what it lacks.
             tracing::warn!(%error, "the index of lists is not closed");
         }
+        self.wal_limit.close().await;
         sqlite::close(self.connection).await;
     }
 
