@@ -201,7 +201,8 @@ fn read_only(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// Opens a pool of read-only connections to a file that [`writer`] or [`reader`] has checked.
+/// Opens a pool of read-only connections to a file that [`writer`] or [`reader`] has checked. The
+/// progress handler that a read gives its connection ends with the read.
 ///
 /// # Errors
 /// [`Error::Sqlite`] or [`Error::NotADatabase`] when the file cannot be opened.
@@ -209,6 +210,12 @@ pub async fn readers(path: &Path, connections: u32) -> Result<SqlitePool, Error>
     // Opens all connections now, so that their threads run at the priority of the caller's thread. A
     // connection opened later would run at another thread's priority.
     let pool = pool(connections).min_connections(connections);
+    let pool = pool.after_release(|connection, _| {
+        Box::pin(async move {
+            connection.lock_handle().await?.remove_progress_handler();
+            Ok(true)
+        })
+    });
     let pool = pool.connect_with(read_only(path)).await;
     pool.map_err(|error| sqlite_error(path, error))
 }

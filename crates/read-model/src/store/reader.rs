@@ -10,7 +10,10 @@ use contract::orders::v1::Order;
 use sqlx::SqlitePool;
 use tokio::{runtime::Handle, sync::watch};
 
-use super::{Checkpoint, Error, Projection, snapshot::Snapshot};
+use super::{
+    Checkpoint, Error, Projection,
+    snapshot::{self, Snapshot},
+};
 use crate::{
     Row,
     lists::{self, View},
@@ -169,20 +172,30 @@ impl Reader {
     /// - [`Error::Sqlite`]: the file cannot be read.
     /// - [`Error::Damaged`]: the stored document cannot be decoded.
     pub async fn order(&self, order_id: &str) -> Result<FoundOrder, Error> {
-        let mut snapshot = self.snapshot().await?;
-        let (row, body, is_parked): (Option<Row>, Option<Vec<u8>>, bool) =
-            sqlx::query_as(SELECT_ORDER)
-                .bind(order_id)
-                .bind(Projection::Documents.name())
-                .fetch_one(snapshot.connection())
-                .await?;
-        let row = row.zip(body);
-        let mut documents = snapshot.documents(row.into_iter().collect()).await?;
-        Ok(FoundOrder {
-            order: documents.pop().map(|document| document.order),
-            is_parked,
-            as_of: snapshot.as_of,
-        })
+        let mut connection = self.pool.current().0.acquire().await?;
+        loop {
+            // Two statements without a transaction: each call costs a hop to the thread of SQLite and
+            // back, which takes longer than they do.
+            let (row, body, is_parked, as_of): (Option<Row>, Option<Vec<u8>>, bool, i64) =
+                sqlx::query_as(SELECT_ORDER)
+                    .bind(order_id)
+                    .bind(Projection::Documents.name())
+                    .fetch_one(&mut *connection)
+                    .await?;
+            let row = row.zip(body);
+            let documents = snapshot::documents(&mut connection, row.into_iter().collect()).await?;
+            let order = documents.into_iter().next().map(|document| document.order);
+            let as_of = as_of.cast_unsigned();
+            // A name replaces the one before. So names that are not newer than the order's statement
+            // are those that it would have seen.
+            if order.as_ref().is_none_or(|order| order.position <= as_of) {
+                return Ok(FoundOrder {
+                    order,
+                    is_parked,
+                    as_of,
+                });
+            }
+        }
     }
 
     /// Returns the orders of these distinct rows that match the filter, in the given sequence, up
@@ -254,8 +267,7 @@ impl Reader {
         Ok((documents, snapshot.as_of))
     }
 
-    /// Begins a snapshot. Every read of this reader's connections takes one, because each sets the
-    /// connection's progress handler anew.
+    /// Begins a snapshot.
     pub(super) async fn snapshot(&self) -> Result<Snapshot, Error> {
         Snapshot::begin(&self.pool.current().0).await
     }
@@ -323,8 +335,10 @@ impl Reader {
     }
 }
 
-/// Selects the row and the body of an order, if it has them, and whether it is parked.
-const SELECT_ORDER: &str = "SELECT row, body, parked.aggregate_id IS NOT NULL
+/// Selects the row and the body of an order, if it has them, whether it is parked, and the position
+/// of the documents.
+const SELECT_ORDER: &str = "SELECT row, body, parked.aggregate_id IS NOT NULL,
+        coalesce((SELECT position FROM checkpoint), 0)
     FROM (SELECT ?1 AS order_id) AS wanted
     LEFT JOIN orders ON orders.order_id = wanted.order_id
     LEFT JOIN parked ON parked.projection = ?2 AND parked.aggregate_id = wanted.order_id

@@ -87,19 +87,36 @@ impl Snapshot {
         &mut self,
         rows: Vec<(Row, Vec<u8>)>,
     ) -> Result<Vec<Document>, Error> {
-        let mut documents = rows
-            .into_iter()
-            .map(|(row, body)| decode(row, &body))
-            .collect::<Result<Vec<_>, _>>()?;
-        let names = self.names(&documents).await?;
-        for document in &mut documents {
-            names.show(&mut document.order);
-        }
-        Ok(documents)
+        documents(self.connection(), rows).await
     }
+}
 
-    async fn names(&mut self, documents: &[Document]) -> Result<Names, Error> {
-        let mut names = Names::default();
+/// Decodes documents, and adds the names that the connection sees.
+pub(super) async fn documents(
+    connection: &mut SqliteConnection,
+    rows: Vec<(Row, Vec<u8>)>,
+) -> Result<Vec<Document>, Error> {
+    let mut documents = rows
+        .into_iter()
+        .map(|(row, body)| decode(row, &body))
+        .collect::<Result<Vec<_>, _>>()?;
+    let names = Names::of(&documents, connection).await?;
+    for document in &mut documents {
+        names.show(&mut document.order);
+    }
+    Ok(documents)
+}
+
+/// Names by id, with the positions of the events that gave them.
+#[derive(Default)]
+struct Names {
+    customers: HashMap<String, (String, u64)>,
+    products: HashMap<String, (String, u64)>,
+}
+
+impl Names {
+    async fn of(documents: &[Document], connection: &mut SqliteConnection) -> Result<Self, Error> {
+        let mut names = Self::default();
         if documents.is_empty() {
             return Ok(names);
         }
@@ -117,7 +134,7 @@ impl Snapshot {
         )
         .bind(json(&Vec::from_iter(customers))?)
         .bind(json(&Vec::from_iter(products))?)
-        .fetch_all(self.connection())
+        .fetch_all(connection)
         .await?;
         for (of_customer, id, name, position) in found {
             let of = if of_customer {
@@ -129,16 +146,7 @@ impl Snapshot {
         }
         Ok(names)
     }
-}
 
-/// Names by id, with the positions of the events that gave them.
-#[derive(Default)]
-struct Names {
-    customers: HashMap<String, (String, u64)>,
-    products: HashMap<String, (String, u64)>,
-}
-
-impl Names {
     fn show(&self, order: &mut Order) {
         let mut newest = order.position;
         if let Some((name, position)) = self.customers.get(&order.customer_id) {
