@@ -41,8 +41,8 @@ const MIN_LIBRARY_VERSION: (u32, u32, u32) = (3, 51, 3);
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The size in bytes that the file of the write-ahead log keeps when SQLite begins the log anew:
-/// 16 MiB. Overwriting is faster than growing.
-const KEPT_WAL_BYTES: u32 = 16 << 20;
+/// 32 MiB, which it has then if no read delays that. Overwriting is faster than growing.
+const KEPT_WAL_BYTES: u32 = 32 << 20;
 
 /// Limits the bound parameters of one statement: SQLite's compile-time default.
 pub const MAX_PARAMETERS: usize = 32_766;

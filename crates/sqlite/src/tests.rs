@@ -279,6 +279,22 @@ async fn a_reset_gives_up_beside_a_long_read_and_the_log_shrinks_after_it() {
     limit.close().await;
 }
 
+#[tokio::test]
+async fn a_writer_that_checks_nothing_moves_the_pages_of_a_large_log_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("events.db");
+    let mut connection = writer(&path, &migrations(&[1]), SYNCHRONOUS).await.unwrap();
+    let limit = WalLimit::new(&path, &mut connection, Duration::ZERO, Duration::ZERO);
+    let limit = limit.await.unwrap();
+    for _ in 0..128 {
+        let insert = sqlx::raw_sql("INSERT INTO t1 VALUES (zeroblob(1048576))");
+        insert.execute(&mut connection).await.unwrap();
+    }
+    let size = std::fs::metadata(wal_path(&path)).unwrap().len();
+    assert!(size < 64 << 20, "{size}");
+    limit.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_reach_the_main_file_while_the_writer_is_in_a_transaction() {
     let dir = tempfile::tempdir().unwrap();

@@ -11,7 +11,7 @@ use sqlx::{
 };
 use tokio::task::JoinSet;
 
-use crate::{BUSY_TIMEOUT, pool, run_pragma};
+use crate::{BUSY_TIMEOUT, pool};
 
 /// The pages that are only in the write-ahead log at which they are moved to the main file: 8 MiB. Many
 /// batches change the same page, which is moved once for all of them.
@@ -20,7 +20,8 @@ const CHECKPOINT_PAGES: i64 = 2048;
 /// The pages in the write-ahead log at which it is begun anew: 32 MiB.
 const RESET_PAGES: i64 = 8192;
 
-/// The pages in the write-ahead log at which the writer waits for a running checkpoint: 48 MiB.
+/// The pages in the write-ahead log at which the writer waits for a running checkpoint, and with which
+/// a commit moves pages itself, should no call of [`WalLimit::enforce`] have done so: 48 MiB.
 const WAIT_PAGES: i64 = 12_288;
 
 /// The time for which one attempt of a reset waits. SQLite waits for the reads of an old state until
@@ -46,8 +47,8 @@ pub struct WalLimit {
 
 impl WalLimit {
     /// Takes over the checkpoints of the writer of the file at `path`. `wait` bounds the time for which
-    /// a reset stops the writes. `interval` is the time until the next attempt after a longer read has
-    /// prevented a reset.
+    /// a reset waits for reads, and stops the writes. `interval` is the time until the next attempt
+    /// after a longer read has prevented a reset.
     ///
     /// # Errors
     /// SQLite fails the statement.
@@ -57,7 +58,9 @@ impl WalLimit {
         wait: Duration,
         interval: Duration,
     ) -> Result<Self, sqlx::Error> {
-        run_pragma(writer, "PRAGMA wal_autocheckpoint = 0").await?;
+        let pragma = format!("PRAGMA wal_autocheckpoint = {WAIT_PAGES}");
+        let pragma = sqlx::raw_sql(sqlx::AssertSqlSafe(pragma));
+        pragma.execute(&mut *writer).await?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .synchronous(SqliteSynchronous::Normal)
@@ -95,7 +98,7 @@ impl WalLimit {
         let has_waited = |failed: Instant| failed.elapsed() >= self.interval;
         let may_reset = pages >= RESET_PAGES && self.failed.is_none_or(has_waited);
         if may_reset && has_ended {
-            // The checkpoint has left few pages to move.
+            // The checkpoint has left few pages to move. The file is synced now, if it was not.
             return self.reset(writer).await;
         }
         if may_reset || pages - moved >= CHECKPOINT_PAGES {

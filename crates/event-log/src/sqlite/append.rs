@@ -16,16 +16,19 @@ use crate::{
 /// only when the disk has room for a batch.
 const PROBE_BYTES: usize = 256 << 10;
 
-/// The time for which a reset of the write-ahead log may stop appends. It outlasts the reads of
-/// subscribers: each reads one page.
+/// The time for which a reset of the write-ahead log may wait for reads, while appends stop. It
+/// outlasts the reads of subscribers: each reads one page.
 const WAL_RESET_WAIT: Duration = Duration::from_millis(20);
 
 /// The time until the next attempt after a read has prevented a reset.
 const WAL_RESET_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Appended rows after which the size of the write-ahead log is checked, so that a lone command rarely
-/// pays for the check. A row changes about five pages, so these grow the log by 5 MB.
+/// pays for the check. A row of usual size changes about five pages, so these grow the log by 5 MB.
 const ROWS_BETWEEN_CHECKS: usize = 256;
+
+/// Appended bytes of records after which the size is checked.
+const BYTES_BETWEEN_CHECKS: usize = 4 << 20;
 
 /// Appends to a log through the one writing connection.
 #[derive(Debug)]
@@ -35,8 +38,8 @@ pub(super) struct SqliteAppender {
     /// The newest point; `None` after a failure, when only the file has it.
     head: Option<Point>,
     wal_limit: WalLimit,
-    /// Rows appended since the last check of the write-ahead log.
-    unchecked_rows: usize,
+    /// Rows, and bytes of records, appended since the last check of the write-ahead log.
+    unchecked: (usize, usize),
 }
 
 /// Loads events and requests in one round trip. Requests have aggregate type 0. The cross joins
@@ -68,7 +71,7 @@ impl SqliteAppender {
             schema,
             head: None,
             wal_limit,
-            unchecked_rows: 0,
+            unchecked: (0, 0),
         };
         appender.newest().await?;
         Ok(appender)
@@ -219,9 +222,15 @@ impl Appender for SqliteAppender {
         let head = before.position + batch.events.len();
         let newest = batch.events.last();
         self.head = Some(newest.map_or(before, |event| Point::of(head, &event.record)));
-        self.unchecked_rows += batch.events.len() + batch.requests.len();
-        if self.unchecked_rows >= ROWS_BETWEEN_CHECKS {
-            self.unchecked_rows = 0;
+        let (rows, bytes) = &mut self.unchecked;
+        *rows += batch.events.len() + batch.requests.len();
+        *bytes += batch
+            .events
+            .iter()
+            .map(|event| event.record.len())
+            .sum::<usize>();
+        if *rows >= ROWS_BETWEEN_CHECKS || *bytes >= BYTES_BETWEEN_CHECKS {
+            self.unchecked = (0, 0);
             // The batch is committed. If the store has failed, the next append says so.
             let _ = self.wal_limit.enforce(&mut self.connection).await;
         }

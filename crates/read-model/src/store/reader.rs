@@ -7,7 +7,7 @@ use std::{
 };
 
 use contract::orders::v1::Order;
-use sqlx::SqlitePool;
+use sqlx::{SqliteConnection, SqlitePool};
 use tokio::{runtime::Handle, sync::watch};
 
 use super::{
@@ -173,29 +173,16 @@ impl Reader {
     /// - [`Error::Damaged`]: the stored document cannot be decoded.
     pub async fn order(&self, order_id: &str) -> Result<FoundOrder, Error> {
         let mut connection = self.pool.current().0.acquire().await?;
-        loop {
-            // Two statements without a transaction: each call costs a hop to the thread of SQLite and
-            // back, which takes longer than they do.
-            let (row, body, is_parked, as_of): (Option<Row>, Option<Vec<u8>>, bool, i64) =
-                sqlx::query_as(SELECT_ORDER)
-                    .bind(order_id)
-                    .bind(Projection::Documents.name())
-                    .fetch_one(&mut *connection)
-                    .await?;
-            let row = row.zip(body);
-            let documents = snapshot::documents(&mut connection, row.into_iter().collect()).await?;
-            let order = documents.into_iter().next().map(|document| document.order);
-            let as_of = as_of.cast_unsigned();
-            // A name replaces the one before. So names that are not newer than the order's statement
-            // are those that it would have seen.
-            if order.as_ref().is_none_or(|order| order.position <= as_of) {
-                return Ok(FoundOrder {
-                    order,
-                    is_parked,
-                    as_of,
-                });
-            }
+        // Two statements without a transaction: each call costs a hop to the thread of SQLite and back,
+        // which takes longer than they do. A name replaces the one before, so that names which are not
+        // newer than the first statement are those that it would have seen.
+        let found = find_order(&mut connection, order_id).await?;
+        let order = found.order.as_ref();
+        if order.is_none_or(|order| order.position <= found.as_of) {
+            return Ok(found);
         }
+        drop(connection);
+        find_order(self.snapshot().await?.connection(), order_id).await
     }
 
     /// Returns the orders of these distinct rows that match the filter, in the given sequence, up
@@ -333,6 +320,25 @@ impl Reader {
             false => Ok(()),
         }
     }
+}
+
+async fn find_order(
+    connection: &mut SqliteConnection,
+    order_id: &str,
+) -> Result<FoundOrder, Error> {
+    let (row, body, is_parked, as_of): (Option<Row>, Option<Vec<u8>>, bool, i64) =
+        sqlx::query_as(SELECT_ORDER)
+            .bind(order_id)
+            .bind(Projection::Documents.name())
+            .fetch_one(&mut *connection)
+            .await?;
+    let row = row.zip(body);
+    let documents = snapshot::documents(connection, row.into_iter().collect()).await?;
+    Ok(FoundOrder {
+        order: documents.into_iter().next().map(|document| document.order),
+        is_parked,
+        as_of: as_of.cast_unsigned(),
+    })
 }
 
 /// Selects the row and the body of an order, if it has them, whether it is parked, and the position

@@ -30,9 +30,9 @@ use crate::{AggregateId, Row, generations, lists, projection::SCHEMA, search::Do
 /// they are ordered by time, and a page of documents for each other one.
 const SET_CACHE_SIZE: &str = "PRAGMA cache_size = -32768";
 
-/// The time for which a reset of the write-ahead log may stop the documents. It outlasts the lists and
-/// searches of queries, which end after 2 s by default, and is shorter than most queries wait for their
-/// position.
+/// The time for which a reset of the write-ahead log may wait for reads, while the documents stop. It
+/// outlasts the lists and searches of queries, which end after 2 s by default, and is shorter than most
+/// queries wait for their position.
 const WAL_RESET_WAIT: Duration = Duration::from_millis(2500);
 
 /// The time until the next attempt after a read has prevented a reset. The comparison of a verification
