@@ -23,12 +23,12 @@ const WAL_RESET_WAIT: Duration = Duration::from_millis(20);
 /// The time until the next attempt after a read has prevented a reset.
 const WAL_RESET_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Appended rows after which the size of the write-ahead log is checked, so that a lone command rarely
-/// pays for the check. A row of usual size changes about five pages, so these grow the log by 5 MB.
-const ROWS_BETWEEN_CHECKS: usize = 256;
+/// The growth of the write-ahead log after which its size is checked, so that a lone command rarely pays
+/// for the check: 5 MiB.
+const BYTES_BETWEEN_CHECKS: usize = 5 << 20;
 
-/// Appended bytes of records after which the size is checked.
-const BYTES_BETWEEN_CHECKS: usize = 4 << 20;
+/// The growth by one row besides its record: it changes about five pages.
+const BYTES_OF_ROW: usize = 5 << 12;
 
 /// Appends to a log through the one writing connection.
 #[derive(Debug)]
@@ -38,8 +38,8 @@ pub(super) struct SqliteAppender {
     /// The newest point; `None` after a failure, when only the file has it.
     head: Option<Point>,
     wal_limit: WalLimit,
-    /// Rows, and bytes of records, appended since the last check of the write-ahead log.
-    unchecked: (usize, usize),
+    /// About how many bytes the write-ahead log has grown since the last check.
+    unchecked_bytes: usize,
 }
 
 /// Loads events and requests in one round trip. Requests have aggregate type 0. The cross joins
@@ -71,7 +71,7 @@ impl SqliteAppender {
             schema,
             head: None,
             wal_limit,
-            unchecked: (0, 0),
+            unchecked_bytes: 0,
         };
         appender.newest().await?;
         Ok(appender)
@@ -222,15 +222,11 @@ impl Appender for SqliteAppender {
         let head = before.position + batch.events.len();
         let newest = batch.events.last();
         self.head = Some(newest.map_or(before, |event| Point::of(head, &event.record)));
-        let (rows, bytes) = &mut self.unchecked;
-        *rows += batch.events.len() + batch.requests.len();
-        *bytes += batch
-            .events
-            .iter()
-            .map(|event| event.record.len())
-            .sum::<usize>();
-        if *rows >= ROWS_BETWEEN_CHECKS || *bytes >= BYTES_BETWEEN_CHECKS {
-            self.unchecked = (0, 0);
+        let rows = batch.events.len() + batch.requests.len();
+        let records: usize = batch.events.iter().map(|event| event.record.len()).sum();
+        self.unchecked_bytes += rows * BYTES_OF_ROW + records;
+        if self.unchecked_bytes >= BYTES_BETWEEN_CHECKS {
+            self.unchecked_bytes = 0;
             // The batch is committed. If the store has failed, the next append says so.
             let _ = self.wal_limit.enforce(&mut self.connection).await;
         }
