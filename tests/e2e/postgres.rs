@@ -251,13 +251,17 @@ async fn g1_g5_retried_commands_take_effect_once_while_connections_are_killed() 
         }
     }
     let mut second = nodes[1].clients().await;
+    let mut stream = None;
+    // Each of the node's connections that was killed fails one call.
     wait_until("the other node has recovered too", async || {
-        let head = second.get_head(GetHeadRequest {}).await;
-        head.inspect_err(|status| assert_eq!(status.code(), Code::Unavailable))
-            .is_ok()
+        let subscribed = second.subscribe(follow(0)).await;
+        let subscribed =
+            subscribed.inspect_err(|status| assert_eq!(status.code(), Code::Unavailable));
+        stream = subscribed.ok();
+        stream.is_some()
     })
     .await;
-    let events = second.subscribe(follow(0)).await.unwrap().up_to(200).await;
+    let events = stream.unwrap().up_to(200).await;
     assert_eq!(positions(&events), (1..=200).collect::<Vec<_>>());
     for (request_id, reply) in replies {
         let event = &events[reply.position as usize - 1];
