@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -38,8 +39,11 @@ func (s *settings) unary(
 		}
 		err = callError(ctx, err)
 		wait, ok := retryAfter(err, &waits)
-		if !ok || ctx.Err() != nil || time.Now().Add(wait).After(until) || sleep(ctx, wait) != nil {
+		if !ok || time.Now().Add(wait).After(until) {
 			return err
+		}
+		if ended := sleep(ctx, wait); ended != nil {
+			return callError(ctx, status.FromContextError(ended).Err())
 		}
 	}
 }

@@ -2,6 +2,7 @@ package orderlog_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"testing"
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/protobuf/protoadapt"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	orderlog "github.com/orderlog/orderlog/clients/go"
 	ordersv1 "github.com/orderlog/orderlog/clients/go/orders/v1"
 )
 
@@ -103,6 +105,22 @@ func TestOutageIsWaitedForWithTheSameRequestID(t *testing.T) {
 	}
 	equal(t, len(ids[0]), 36)
 	equal(t, ids[0][14], '7')
+}
+
+func TestContextEndsTheWaitForARetry(t *testing.T) {
+	t.Parallel()
+	service := &fake{failures: []error{fails(t, codes.Unavailable, retryIn(time.Hour))}}
+	target := serveFake(t, func(s *grpc.Server) { ordersv1.RegisterCommandServiceServer(s, service) })
+	client := connect(t, target, orderlog.WithPatience(2*time.Hour))
+	ctx, cancel := context.WithCancel(context.Background())
+	time.AfterFunc(100*time.Millisecond, cancel)
+	_, err := client.Commands.CreateOrder(ctx, create(""))
+	if !errors.Is(err, context.Canceled) || failure(t, err).Code != codes.Canceled {
+		t.Fatal(err)
+	}
+	service.lock.Lock()
+	defer service.lock.Unlock()
+	equal(t, len(service.ids), 1)
 }
 
 func TestRetryWaitsAsLongAsTheServerSays(t *testing.T) {

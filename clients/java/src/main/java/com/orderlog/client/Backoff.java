@@ -34,7 +34,12 @@ final class Backoff {
         return Thread.currentThread().isInterrupted() || Context.current().isCancelled();
     }
 
-    /** Waits, but not longer than the caller does. */
+    /** Throws the caller's own end as an error, even if a call has failed otherwise meanwhile. */
+    static void throwIfCallerGone() {
+        sleep(Duration.ZERO);
+    }
+
+    /** Waits, but not longer than the caller does: its end is an error, also before the wait. */
     static void sleep(Duration wait) {
         CountDownLatch cancelled = new CountDownLatch(1);
         Context.CancellationListener listener = context -> cancelled.countDown();

@@ -128,7 +128,7 @@ final class CommandStream implements AutoCloseable {
                     case UNAUTHENTICATED -> isTokenRenewed;
                     default -> error.isRetryable() || error.isUnanswered();
                 };
-        if (!mayPass || Backoff.isCallerGone() || endNanos - System.nanoTime() < wait.toNanos()) {
+        if (!mayPass || endNanos - System.nanoTime() < wait.toNanos()) {
             throw error;
         }
         while (!inFlight.isEmpty()) {

@@ -86,7 +86,7 @@ public final class Orderlog implements AutoCloseable {
             } catch (StatusRuntimeException failed) {
                 OrderlogException error = OrderlogException.of(failed);
                 Optional<Duration> wait = attempts.next(error);
-                if (wait.isEmpty() || Backoff.isCallerGone()) {
+                if (wait.isEmpty()) {
                     throw error;
                 }
                 Backoff.sleep(wait.get());

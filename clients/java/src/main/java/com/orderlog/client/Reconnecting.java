@@ -68,9 +68,10 @@ final class Reconnecting<Q, A> implements AutoCloseable {
                 }
                 reopen(OrderlogException.of(Status.Code.UNAVAILABLE, "the stream ended", null));
             } catch (OrderlogException error) {
-                if (Backoff.isCallerGone() || !mayPass(error)) {
+                if (!mayPass(error)) {
                     throw error;
                 }
+                Backoff.throwIfCallerGone();
                 reopen(error);
             }
         }

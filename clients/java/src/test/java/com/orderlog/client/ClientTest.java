@@ -37,7 +37,9 @@ import com.orderlog.orders.v1.VerifyRequest;
 import com.orderlog.orders.v1.VerifyResponse;
 import io.grpc.Context;
 import io.grpc.Status;
+import io.grpc.StatusRuntimeException;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -335,15 +337,24 @@ class ClientTest extends ServerTest {
         var retryAfterAnHour = RetryTest.unavailable(3600);
         var patient = java.time.Duration.ofHours(2);
         var timer = Executors.newSingleThreadScheduledExecutor();
-        try (var fake = new RetryTest.Fake(retryAfterAnHour, retryAfterAnHour);
+        // The cancellation comes before, with or after the server's error: now one, now the other.
+        int calls = 100;
+        var failures = Collections.nCopies(calls + 1, retryAfterAnHour);
+        try (var fake = new RetryTest.Fake(failures.toArray(StatusRuntimeException[]::new));
                 var patientClient = Orderlog.builder(fake.target()).patience(patient).build();
-                var cancelled = Context.current().withCancellation();
                 var over = Context.current().withDeadlineAfter(1, TimeUnit.SECONDS, timer)) {
-            var call = task(cancelled.wrap(() -> failure(() -> create(patientClient, "o"))));
-            until(() -> fake.requestIds.size() == 1);
-            cancelled.cancel(null);
-            assertEquals(Status.Code.CANCELLED, call.get().code());
-            call = task(over.wrap(() -> failure(() -> create(patientClient, "o"))));
+            for (int made = 1; made <= calls; made++) {
+                int sent = made;
+                try (var cancelled = Context.current().withCancellation()) {
+                    var call = task(cancelled.wrap(() -> failure(() -> create(patientClient, "o"))));
+                    while (fake.requestIds.size() < sent) {
+                        Thread.onSpinWait();
+                    }
+                    cancelled.cancel(null);
+                    assertEquals(Status.Code.CANCELLED, call.get().code());
+                }
+            }
+            var call = task(over.wrap(() -> failure(() -> create(patientClient, "o"))));
             assertEquals(Status.Code.DEADLINE_EXCEEDED, call.get().code());
         } finally {
             timer.shutdownNow();
