@@ -17,7 +17,7 @@ use crate::Error;
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Folder {
@@ -48,7 +48,7 @@ impl Folder {
         })?;
         Ok(Self {
             path: path.to_owned(),
-            _lock: lock,
+            lock,
         })
     }
 
@@ -83,6 +83,15 @@ impl Folder {
     }
 }
 
+impl Drop for Folder {
+    /// Releases the lock. To close the file is not enough: a program that this process is starting
+    /// has it open as well, until it runs.
+    fn drop(&mut self) {
+        // The end of the process releases the lock if this fails.
+        let _ = self.lock.unlock();
+    }
+}
+
 /// Creates a folder and its missing parents, for this user only.
 fn create(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
@@ -107,3 +116,6 @@ fn danger(folder: &fs::Metadata) -> Option<&'static str> {
         Some("it belongs to another user")
     }
 }
+
+#[cfg(test)]
+mod tests;

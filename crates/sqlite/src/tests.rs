@@ -1,4 +1,4 @@
-//! Tests that files are owned, checked, opened and closed safely.
+//! Tests that files are checked, opened and closed safely.
 
 use std::time::Instant;
 
@@ -24,15 +24,6 @@ fn migrations(versions: &[i64]) -> Migrator {
             })
             .collect(),
     )
-}
-
-#[tokio::test]
-async fn folder_rejects_a_second_owner_while_the_first_exists() {
-    let dir = tempfile::tempdir().unwrap();
-    let first = Folder::own(dir.path()).unwrap();
-    assert!(matches!(Folder::own(dir.path()), Err(Error::Owned(_))));
-    drop(first);
-    Folder::own(dir.path()).unwrap();
 }
 
 #[tokio::test]
