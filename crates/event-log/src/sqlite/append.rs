@@ -227,8 +227,10 @@ impl Appender for SqliteAppender {
         self.unchecked_bytes += rows * BYTES_OF_ROW + records;
         if self.unchecked_bytes >= BYTES_BETWEEN_CHECKS {
             self.unchecked_bytes = 0;
-            // The batch is committed. If the store has failed, the next append says so.
-            let _ = self.wal_limit.enforce(&mut self.connection).await;
+            if let Err(error) = self.wal_limit.enforce(&mut self.connection).await {
+                // The batch is committed. If the store has failed, the next append says so.
+                tracing::warn!(%error, "the write-ahead log of the events is not reset");
+            }
         }
         Ok(before)
     }
