@@ -10,21 +10,10 @@ mod limits;
 mod metrics;
 mod settings;
 
-use std::{env, fs, path::Path};
+use test_support::assert_reference;
 
-/// Checks that the file equals the generated page. With `UPDATE_REFERENCE` set, writes the file
-/// first.
 fn is_current(name: &str, page: &str) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let file = root.join("docs/reference").join(name);
-    if env::var_os("UPDATE_REFERENCE").is_some() {
-        fs::write(&file, page).unwrap();
-    }
-    let written = fs::read_to_string(&file).unwrap_or_default();
-    assert!(
-        written == page,
-        "docs/reference/{name} is not current: UPDATE_REFERENCE=1 cargo test --test reference"
-    );
+    assert_reference(name, page, "cargo test --test reference");
 }
 
 #[test]

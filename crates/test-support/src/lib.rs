@@ -8,6 +8,7 @@
 //!   [`meilisearch`] real search servers. [`buf`] and [`promtool`] find installed tools.
 //! - [`Authority`] issues certificates, and [`Issuer`] signs JWTs.
 //! - [`sqlite`] opens the files of a node, for example to corrupt them.
+//! - [`assert_reference`] keeps a page of `docs/reference` current.
 //! - [`assert_refused`], [`assert_invalid_fields`] and [`assert_error`] check the error of a call.
 //! - [`wait_until`] and [`eventually`] poll a condition until it holds or [`DEADLINE`] passes.
 
@@ -20,6 +21,7 @@ pub mod order;
 mod path;
 pub mod postgres;
 mod proxy;
+mod reference;
 pub mod request;
 pub mod sqlite;
 mod status;
@@ -32,6 +34,7 @@ pub use interceptor::Interceptor;
 pub use methods::methods;
 pub use path::{buf, on_path, promtool};
 pub use proxy::Proxy;
+pub use reference::assert_reference;
 pub use status::{assert_error, assert_invalid_fields, assert_refused, reason};
 use tokio::time::Instant;
 

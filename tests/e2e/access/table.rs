@@ -3,14 +3,14 @@
 //!
 //! `UPDATE_REFERENCE=1 cargo test --test e2e access::table` writes the page.
 
-use std::{collections::BTreeMap, env, fmt::Write as _, fs, path::Path};
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use e2e::Server;
 use http::uri::PathAndQuery;
 use reqwest::{Client, StatusCode};
 use serde_json::json;
 use tempfile::TempDir;
-use test_support::{Issuer, eventually};
+use test_support::{Issuer, assert_reference, eventually};
 use tonic::{Code, Request, client::Grpc};
 use tonic_prost::ProstCodec;
 
@@ -186,8 +186,7 @@ async fn no_other_spelling_of_a_path_reaches_a_method() {
     }
 }
 
-/// Checks that `docs/reference/access.md` has these rows. With `UPDATE_REFERENCE` set, writes the
-/// page first.
+/// Checks that `docs/reference/access.md` has these rows.
 fn is_current(rows: &str) {
     let page = format!(
         "# Access\n\n\
@@ -202,14 +201,5 @@ fn is_current(rows: &str) {
          | method | {} |\n|---|---|---|---|---|\n{rows}",
         ROLES.map(|role| format!("`{role}`")).join(" | ")
     );
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/access.md");
-    if env::var_os("UPDATE_REFERENCE").is_some() {
-        fs::write(&file, &page).unwrap();
-    }
-    let written = fs::read_to_string(&file).unwrap_or_default();
-    assert!(
-        written == page,
-        "docs/reference/access.md is not current: \
-         UPDATE_REFERENCE=1 cargo test --test e2e access::table"
-    );
+    assert_reference("access.md", &page, "cargo test --test e2e access::table");
 }

@@ -2,6 +2,7 @@
 //!
 //! A test module calls `contract_suite!(fixture)` with an expression that creates a [`Fixture`].
 
+mod differences;
 mod facets;
 mod filters;
 mod generations;
@@ -11,7 +12,8 @@ mod words;
 mod writes;
 
 pub(crate) use self::{
-    facets::*, filters::*, generations::*, pages::*, scripts::*, words::*, writes::*,
+    differences::*, facets::*, filters::*, generations::*, pages::*, scripts::*, words::*,
+    writes::*,
 };
 
 use contract::orders::v1::{Order, OrderItem, OrderStatus};

@@ -42,6 +42,11 @@ impl Fixture for Folder {
 contract_suite!(Folder::new());
 spelling_suite!(Folder::new());
 
+#[tokio::test]
+async fn the_page_of_differences_says_what_is_found() {
+    contract_suite::assert_differences(Folder::new, |it| it.embedded).await;
+}
+
 fn document(row: u64) -> Document {
     contract_suite::document(row, |_| ())
 }

@@ -13,7 +13,9 @@ use crate::{
     generations::NextGeneration,
     search::{
         Engine as _, Error, IndexCheckpoint, LiveIndex,
-        contract_suite::{Fixture, checkpoint, contract_suite, document, write},
+        contract_suite::{
+            Fixture, assert_differences, checkpoint, contract_suite, document, write,
+        },
     },
 };
 
@@ -71,6 +73,12 @@ impl Fixture for Server {
 }
 
 contract_suite!(Server::new(), ignore = "needs Meilisearch");
+
+#[tokio::test]
+#[ignore = "needs Meilisearch"]
+async fn the_page_of_differences_says_what_is_found() {
+    assert_differences(Server::new, |it| it.meilisearch).await;
+}
 
 /// Asserts that a call is refused because the index belongs to this owner.
 fn assert_foreign<T>(result: Result<T, Error>, index: &str, expected: &str) {
