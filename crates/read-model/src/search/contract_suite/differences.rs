@@ -11,14 +11,13 @@ use super::{Document, Fixture, document, filled, found, item};
 /// A text of an order.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Text {
-    OrderId(&'static str),
     TrackingNumber(&'static str),
     CustomerName(&'static str),
     ProductName(&'static str),
     Address(&'static str),
 }
 
-use Text::{Address, CustomerName, OrderId, ProductName, TrackingNumber};
+use Text::{Address, CustomerName, ProductName, TrackingNumber};
 
 /// A search whose results differ.
 #[derive(Debug)]
@@ -137,7 +136,6 @@ impl Difference {
             document(row, |order| {
                 for text in *texts {
                     match *text {
-                        OrderId(text) => order.order_id = text.into(),
                         TrackingNumber(text) => order.tracking_number = text.into(),
                         CustomerName(text) => order.customer_name = text.into(),
                         ProductName(text) => order.items.push(item("p", text)),
@@ -190,7 +188,6 @@ impl fmt::Display for Texts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, text) in self.0.iter().enumerate() {
             let (field, text) = match *text {
-                OrderId(text) => ("id", text),
                 TrackingNumber(text) => ("tracking", text),
                 CustomerName(text) => ("customer", text),
                 ProductName(text) => ("product", text),

@@ -1,5 +1,7 @@
 //! Translates a request into a search of Meilisearch.
 
+use std::iter;
+
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -36,18 +38,24 @@ const CODE_WEIGHT: u32 = 1_000;
 
 /// A search in the form that the server receives.
 pub(super) struct Query {
-    /// The texts of which one must match: the words, and the words with the groups of a code joined.
-    texts: Vec<String>,
+    /// The searches of which one must find an order.
+    searches: Vec<Search>,
     words: usize,
     filter: String,
-    /// Further conditions, each with the weight of the orders that meet it.
-    exact: Vec<(String, u32)>,
     sort: Option<Sort>,
     facets: Vec<&'static str>,
     offset: usize,
     limit: usize,
     /// Excludes orders after this row, because they would shift the pages.
     newest: u64,
+}
+
+/// One search of a query.
+struct Search {
+    text: String,
+    /// A condition besides the filter, for the orders that come first.
+    exact: Option<String>,
+    weight: u32,
 }
 
 /// Returns the name of a field that holds a number in two halves, without the suffix of the halves.
@@ -87,13 +95,9 @@ impl From<SearchRequest> for Query {
         // The checkpoint has no row.
         conditions.push(format!("row <= {newest}"));
         Self {
-            texts: texts(&words),
+            searches: searches(&request.query, &words, request.sort),
             words: words.len(),
             filter: conditions.join(" AND "),
-            exact: match request.sort {
-                None => exact(&request.query, &words),
-                Some(_) => Vec::new(),
-            },
             sort: request.sort,
             facets: Vec::new(),
             offset,
@@ -144,20 +148,43 @@ fn text(words: &[Segment]) -> String {
     texts.join(" ")
 }
 
-/// Returns the conditions of the orders that come first, with their weights.
-fn exact(text: &str, words: &[Segment]) -> Vec<(String, u32)> {
-    if words.is_empty() {
-        return Vec::new();
+/// Returns the searches for a text: by relevance first those of the orders that come first.
+fn searches(query: &str, words: &[Segment], sort: Option<Sort>) -> Vec<Search> {
+    let texts = texts(words);
+    let mut searches = Vec::new();
+    if sort.is_none() && !words.is_empty() {
+        searches.extend(of_id(query.trim(), words));
+        let codes: Vec<_> = forms::codes(words).iter().map(|it| quoted(it)).collect();
+        let condition = format!("codes IN [{}]", codes.join(", "));
+        searches.extend(texts.iter().map(|text| Search {
+            text: text.clone(),
+            exact: Some(condition.clone()),
+            weight: CODE_WEIGHT,
+        }));
     }
-    let codes: Vec<_> = forms::codes(words).iter().map(|it| quoted(it)).collect();
-    let codes = (format!("codes IN [{}]", codes.join(", ")), CODE_WEIGHT);
-    let id = text.trim();
+    searches.extend(texts.into_iter().map(|text| Search {
+        text,
+        exact: None,
+        weight: 1,
+    }));
+    searches
+}
+
+/// Returns the search for the order with exactly this id, if the text is one.
+fn of_id(id: &str, words: &[Segment]) -> Option<Search> {
     let is_id = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    let id = id
-        .bytes()
-        .all(is_id)
-        .then(|| (format!("order = {}", quoted(&key(id))), ID_WEIGHT));
-    id.into_iter().chain([codes]).collect()
+    let joined: String = words.iter().map(|word| &*word.text).collect();
+    id.bytes().all(is_id).then(|| Search {
+        text: phrase(&joined),
+        exact: Some(format!("order = {}", quoted(&key(id)))),
+        weight: ID_WEIGHT,
+    })
+}
+
+/// Returns the text that finds a word only as it is. The server does not look for its typos and
+/// endings then, which takes most of the time of a search for one order.
+fn phrase(word: &str) -> String {
+    format!("\"{word}\"")
 }
 
 impl Query {
@@ -170,13 +197,14 @@ impl Query {
             limit: 0,
             ..request
         };
-        Self {
+        let mut counting = Self {
             facets,
-            // The orders that come first are among the matches.
-            exact: Vec::new(),
             offset: 0,
             ..Self::from(request)
-        }
+        };
+        // The orders that come first are among the matches.
+        counting.searches.retain(|search| search.exact.is_none());
+        counting
     }
 
     /// Returns the body of the call. The server runs all its searches on one state of the index, and
@@ -200,17 +228,20 @@ impl Query {
             })
         };
         // The server merges only searches that all have words, or all have none.
-        let word = if self.words == 0 { "" } else { CHECKPOINT_WORD };
-        let mut checkpoint = search(word, CHECKPOINT_FILTER, 1);
+        let word = match self.words {
+            0 => String::new(),
+            _ => phrase(CHECKPOINT_WORD),
+        };
+        let mut checkpoint = search(&word, CHECKPOINT_FILTER, 1);
         checkpoint["attributesToRetrieve"] = json!(["*"]);
-        let mut searches = vec![checkpoint];
-        for text in &self.texts {
-            for (condition, weight) in &self.exact {
-                let filter = format!("{} AND {condition}", self.filter);
-                searches.push(search(text, &filter, *weight));
-            }
-            searches.push(search(text, &self.filter, 1));
-        }
+        let searches = self.searches.iter().map(|it| {
+            let filter = match &it.exact {
+                Some(condition) => format!("{} AND {condition}", self.filter),
+                None => self.filter.clone(),
+            };
+            search(&it.text, &filter, it.weight)
+        });
+        let searches: Vec<_> = iter::once(checkpoint).chain(searches).collect();
         // The checkpoint is before the first page, so each page is read from there on.
         let limit = 1 + self.offset.saturating_add(self.limit).saturating_add(1);
         let mut federation = json!({ "limit": limit });
