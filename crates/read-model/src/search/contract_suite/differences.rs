@@ -152,15 +152,14 @@ impl Difference {
 
     /// Returns the texts of these orders, in a cell of a table.
     fn cell(&self, numbers: &[u64]) -> String {
-        let orders = (1..).zip(self.orders);
-        let texts = numbers.iter().filter_map(|wanted| {
-            let mut orders = orders.clone();
-            orders.find_map(|(number, texts)| (number == *wanted).then_some(texts))
-        });
-        let cells: Vec<_> = texts.map(|texts| Texts(texts).to_string()).collect();
-        match cells.is_empty() {
+        let numbered = || (1..).zip(self.orders);
+        let orders = numbers
+            .iter()
+            .filter_map(|wanted| numbered().find(|(number, _)| number == wanted));
+        let texts: Vec<_> = orders.map(|(_, texts)| Texts(texts).to_string()).collect();
+        match texts.is_empty() {
             true => "nothing".to_owned(),
-            false => cells.join("; "),
+            false => texts.join("; "),
         }
     }
 }
