@@ -31,3 +31,4 @@ bench *ARGS="commands":
 reference:
     UPDATE_REFERENCE=1 cargo test --test reference
     UPDATE_REFERENCE=1 cargo test --test e2e access::table
+    UPDATE_REFERENCE=1 cargo test -p read-model --lib the_page_of_differences_is_current

@@ -105,8 +105,7 @@ func (p *pipeline) run(ctx context.Context, yield func(Executed, error) bool) {
 		if until.IsZero() || time.Since(began) > settings.patience {
 			until = settings.until(ctx)
 		}
-		wait, ok := retryAfter(err, &waits)
-		if !ok || time.Now().Add(wait).After(until) || sleep(ctx, wait) != nil {
+		if err := pause(ctx, err, &waits, until); err != nil {
 			yield(Executed{}, err)
 			return
 		}

@@ -37,15 +37,23 @@ func (s *settings) unary(
 		if err == nil {
 			return nil
 		}
-		err = callError(ctx, err)
-		wait, ok := retryAfter(err, &waits)
-		if !ok || time.Now().Add(wait).After(until) {
+		if err := pause(ctx, callError(ctx, err), &waits, until); err != nil {
 			return err
 		}
-		if ended := sleep(ctx, wait); ended != nil {
-			return callError(ctx, status.FromContextError(ended).Err())
-		}
 	}
+}
+
+// pause waits before a retry. It returns err if a retry cannot help or would come after until, but if
+// the context has ended meanwhile, that is the error.
+func pause(ctx context.Context, err error, waits *backoff, until time.Time) error {
+	wait, ok := retryAfter(err, waits)
+	if !ok || ctx.Err() == nil && time.Now().Add(wait).After(until) {
+		return err
+	}
+	if ended := sleep(ctx, wait); ended != nil {
+		return callError(ctx, status.FromContextError(ended).Err())
+	}
+	return nil
 }
 
 // until returns the time at which retries end.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -39,6 +40,16 @@ func (f *fake) CreateOrder(
 		return nil, next
 	}
 	return &ordersv1.CreateOrderResponse{OrderId: "o"}, nil
+}
+
+func (f *fake) ExecuteCommands(
+	grpc.BidiStreamingServer[ordersv1.ExecuteCommandsRequest, ordersv1.ExecuteCommandsResponse],
+) error {
+	f.lock.Lock()
+	defer f.lock.Unlock()
+	next := f.failures[0]
+	f.failures = f.failures[1:]
+	return next
 }
 
 // serveFake starts a server with services that a test brings, and returns its address.
@@ -109,18 +120,28 @@ func TestOutageIsWaitedForWithTheSameRequestID(t *testing.T) {
 
 func TestContextEndsTheWaitForARetry(t *testing.T) {
 	t.Parallel()
-	service := &fake{failures: []error{fails(t, codes.Unavailable, retryIn(time.Hour))}}
-	target := serveFake(t, func(s *grpc.Server) { ordersv1.RegisterCommandServiceServer(s, service) })
-	client := connect(t, target, orderlog.WithPatience(2*time.Hour))
-	ctx, cancel := context.WithCancel(context.Background())
-	time.AfterFunc(100*time.Millisecond, cancel)
-	_, err := client.Commands.CreateOrder(ctx, create(""))
-	if !errors.Is(err, context.Canceled) || failure(t, err).Code != codes.Canceled {
-		t.Fatal(err)
+	calls := map[string]func(context.Context, *orderlog.Client) error{
+		"call": func(ctx context.Context, client *orderlog.Client) error {
+			_, err := client.Commands.CreateOrder(ctx, create(""))
+			return err
+		},
+		"stream": func(ctx context.Context, client *orderlog.Client) (err error) {
+			for _, err = range client.ExecuteCommands(ctx, slices.Values(creates("a"))) {
+			}
+			return err
+		},
 	}
-	service.lock.Lock()
-	defer service.lock.Unlock()
-	equal(t, len(service.ids), 1)
+	for name, call := range calls {
+		service := &fake{failures: []error{fails(t, codes.Unavailable, retryIn(time.Hour))}}
+		target := serveFake(t, func(s *grpc.Server) { ordersv1.RegisterCommandServiceServer(s, service) })
+		client := connect(t, target, orderlog.WithPatience(2*time.Hour))
+		ctx, cancel := context.WithCancel(context.Background())
+		time.AfterFunc(100*time.Millisecond, cancel)
+		err := call(ctx, client)
+		if !errors.Is(err, context.Canceled) || failure(t, err).Code != codes.Canceled {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }
 
 func TestRetryWaitsAsLongAsTheServerSays(t *testing.T) {

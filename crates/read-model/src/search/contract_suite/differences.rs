@@ -200,14 +200,14 @@ impl fmt::Display for Texts {
 }
 
 #[test]
-fn the_page_has_every_difference() {
+fn the_page_of_differences_is_current() {
     let mut page = "# The two search engines
 
 `contract_suite/differences.rs` makes this page from searches that it runs on both engines. Change those, then run
-`UPDATE_REFERENCE=1 cargo test -p read-model --lib the_page_has_every_difference`.
+`UPDATE_REFERENCE=1 cargo test -p read-model --lib the_page_of_differences_is_current`.
 
-The other searches of the suite, in every script, find the same with both. [Using orderlog](../guide/using.md#text-search) has the
-rules, and the limits of each engine.
+The searches of the tests that both engines pass, in every script, find the same with both. [Using
+orderlog](../guide/using.md#text-search) has the rules, and the limits of each engine.
 
 | | orders, oldest first | text | embedded finds | Meilisearch finds |
 |---|---|---|---|---|
@@ -225,6 +225,6 @@ rules, and the limits of each engine.
         )
         .unwrap();
     }
-    let test = "cargo test -p read-model --lib the_page_has_every_difference";
+    let test = "cargo test -p read-model --lib the_page_of_differences_is_current";
     assert_reference("search-engines.md", &page, test);
 }

@@ -260,9 +260,21 @@ pub(crate) async fn an_exact_id_comes_first(fixture: &dyn Fixture) {
         document(5, |order| order.tracking_number = "RR1".into()),
         document(6, |order| order.order_id = "RR1-7".into()),
         document(7, |order| order.customer_name = "RR1".into()),
+        document(8, |order| order.order_id = "a_b".into()),
+        document(9, |order| order.order_id = "A-a-a".into()),
+        document(10, |order| order.order_id = "a-a-a".into()),
+        document(11, |order| order.customer_name = "a_b a-a-a".into()),
     ];
     let engine = filled(fixture, documents).await;
-    for (query, row) in [("Order-1", 1), ("order-1", 2), ("RR1", 5)] {
+    let cases = [
+        ("Order-1", 1),
+        ("order-1", 2),
+        ("RR1", 5),
+        ("a_b", 8),
+        ("A-a-a", 9),
+        (" a-a-a ", 10),
+    ];
+    for (query, row) in cases {
         let rows = found(&*engine, query).await;
         assert_eq!(
             rows.first().map(|row| row.0),

@@ -31,7 +31,6 @@ final class Attempts {
     Optional<Duration> next(OrderlogException error) {
         Duration wait = backoff.next(error);
         boolean isInTime = wait.toNanos() <= endNanos - System.nanoTime();
-        boolean mayPass = error.isRetryable() || error.isUnanswered();
-        return Optional.of(wait).filter(it -> isInTime && mayPass);
+        return Optional.of(wait).filter(it -> isInTime && error.mayPass());
     }
 }

@@ -126,9 +126,13 @@ final class CommandStream implements AutoCloseable {
         boolean mayPass =
                 switch (error.code()) {
                     case UNAUTHENTICATED -> isTokenRenewed;
-                    default -> error.isRetryable() || error.isUnanswered();
+                    default -> error.mayPass();
                 };
-        if (!mayPass || endNanos - System.nanoTime() < wait.toNanos()) {
+        if (!mayPass) {
+            throw error;
+        }
+        Backoff.throwIfCallerGone();
+        if (endNanos - System.nanoTime() < wait.toNanos()) {
             throw error;
         }
         while (!inFlight.isEmpty()) {

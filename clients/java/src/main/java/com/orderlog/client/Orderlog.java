@@ -85,6 +85,9 @@ public final class Orderlog implements AutoCloseable {
                 return ClientCalls.blockingUnaryCall(withHeaders, method, attempts.options(), sent);
             } catch (StatusRuntimeException failed) {
                 OrderlogException error = OrderlogException.of(failed);
+                if (error.mayPass()) {
+                    Backoff.throwIfCallerGone();
+                }
                 Optional<Duration> wait = attempts.next(error);
                 if (wait.isEmpty()) {
                     throw error;

@@ -134,6 +134,11 @@ public class OrderlogException extends RuntimeException {
                 || (code == Status.Code.RESOURCE_EXHAUSTED && retryAfter != null);
     }
 
+    /** Returns whether a retry may succeed, also because the outcome is unknown. */
+    final boolean mayPass() {
+        return isRetryable() || isUnanswered();
+    }
+
     /**
      * Returns whether the call ended without a reply, so that its outcome is unknown.
      *

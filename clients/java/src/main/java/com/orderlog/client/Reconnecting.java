@@ -102,7 +102,7 @@ final class Reconnecting<Q, A> implements AutoCloseable {
             case UNAUTHENTICATED, PERMISSION_DENIED -> connection.isTokenRenewed();
             // With a reason, INTERNAL may mean that the server cannot read a newer event yet.
             case INTERNAL -> true;
-            default -> error.isRetryable() || error.isUnanswered();
+            default -> error.mayPass();
         };
     }
 

@@ -347,7 +347,7 @@ class ClientTest extends ServerTest {
                 int sent = made;
                 try (var cancelled = Context.current().withCancellation()) {
                     var call = task(cancelled.wrap(() -> failure(() -> create(patientClient, "o"))));
-                    while (fake.requestIds.size() < sent) {
+                    while (fake.requestIds.size() < sent && !call.isDone()) {
                         Thread.onSpinWait();
                     }
                     cancelled.cancel(null);
