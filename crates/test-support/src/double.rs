@@ -340,7 +340,7 @@ impl Content {
     }
 
     /// Returns the documents that match the query. Each word of the query must begin a word of the
-    /// document, and the document must pass the filter.
+    /// document, or be one if it is in quotes, and the document must pass the filter.
     fn matching(&self, uid: &str, query: &Value) -> Result<Vec<Value>, Answer> {
         let Some(index) = self.indexes.get(uid) else {
             return Err(refused(StatusCode::NOT_FOUND, "index_not_found"));
@@ -362,9 +362,13 @@ impl Content {
                 write!(text, " {}", document[field]).unwrap();
             }
             let there: Vec<_> = text.split(|it: char| !it.is_alphanumeric()).collect();
-            words
-                .split_whitespace()
-                .all(|word| there.iter().any(|it| it.starts_with(word)))
+            words.split_whitespace().all(|word| {
+                let phrase = word.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
+                there.iter().any(|it| match phrase {
+                    Some(phrase) => *it == phrase,
+                    None => it.starts_with(word),
+                })
+            })
         };
         let Some(conditions) = Filter::parse(filter) else {
             return Err(refused(StatusCode::NOT_IMPLEMENTED, "filter_not_known"));
