@@ -9,7 +9,7 @@
 
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampNow } from "@bufbuild/protobuf/wkt";
-import { ANSWER_MS, commands, errorOf, isLost, mayPass, queries, sleep, WAIT } from "./api.js";
+import { ANSWER_MS, commands, errorOf, mayPass, queries, sleep, WAIT } from "./api.js";
 import { pauses } from "./client/backoff.js";
 import type { OrderlogError } from "./client/errors.js";
 import {
@@ -162,12 +162,17 @@ async function refuse(entry: Pending, error: OrderlogError): Promise<void> {
   const isStale = error.reason === "VERSION_MISMATCH" || error.reason.startsWith("ORDER_NOT_");
   if (!isStale || error.reason === "ORDER_NOT_FOUND") return;
   try {
-    const { order } = await queries.getOrder({ orderId: entry.subject, maxWait: WAIT });
+    // Names the version that the command met, which the read model may not have yet.
+    const { actual } = error.metadata;
+    const minVersion = actual === undefined ? undefined : BigInt(actual);
+    const read = { orderId: entry.subject, minVersion, maxWait: WAIT };
+    const { order } = await queries.getOrder(read, { timeoutMs: ANSWER_MS + 5_000 });
     if (!order) return;
     change(entry.id, { newer: order });
     announce([order]);
   } catch (failed) {
-    if (!isLost(errorOf(failed))) throw failed;
+    const cause = errorOf(failed);
+    if (!mayPass(cause) && cause.reason !== "ORDER_PARKED") throw failed;
   }
 }
 
