@@ -9,7 +9,7 @@
 
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { timestampNow } from "@bufbuild/protobuf/wkt";
-import { ANSWER_MS, commands, errorOf, mayPass, queries, sleep, WAIT } from "./api.js";
+import { ANSWER_MS, commands, errorOf, events, mayPass, persist, queries, sleep, WAIT } from "./api.js";
 import { pauses } from "./client/backoff.js";
 import type { OrderlogError } from "./client/errors.js";
 import {
@@ -141,8 +141,7 @@ async function confirm(entry: Pending, position: bigint): Promise<void> {
         await queries.searchOrders({ pageSize: 1, minPosition: position, maxWait: WAIT });
         announce([]);
       } else {
-        const read = { orderId: entry.subject, minPosition: position, maxWait: WAIT };
-        const { order } = await queries.getOrder(read, { timeoutMs: ANSWER_MS + 5_000 });
+        const order = await orderAt(entry.subject, position);
         if (order) announce([order]);
       }
       break;
@@ -156,24 +155,24 @@ async function confirm(entry: Pending, position: bigint): Promise<void> {
   if (position > confirmed.get()) confirmed.set(position);
 }
 
-/** Rolls a command back. Reads the present state, if another one was expected. */
+/** Rolls a command back. Reads the state that the command met, if another one was expected. */
 async function refuse(entry: Pending, error: OrderlogError): Promise<void> {
   change(entry.id, { progress: "refused", error });
   const isStale = error.reason === "VERSION_MISMATCH" || error.reason.startsWith("ORDER_NOT_");
   if (!isStale || error.reason === "ORDER_NOT_FOUND") return;
-  try {
-    // Names the version that the command met, which the read model may not have yet.
-    const { actual } = error.metadata;
-    const minVersion = actual === undefined ? undefined : BigInt(actual);
-    const read = { orderId: entry.subject, minVersion, maxWait: WAIT };
-    const { order } = await queries.getOrder(read, { timeoutMs: ANSWER_MS + 5_000 });
-    if (!order) return;
-    change(entry.id, { newer: order });
-    announce([order]);
-  } catch (failed) {
-    const cause = errorOf(failed);
-    if (!mayPass(cause) && cause.reason !== "ORDER_PARKED") throw failed;
-  }
+  const forever = new AbortController().signal;
+  // The read model may not have that state yet.
+  const { position } = await persist(() => events.getHead({}, { timeoutMs: ANSWER_MS }), forever);
+  const order = await persist(() => orderAt(entry.subject, position), forever);
+  if (!order) return;
+  change(entry.id, { newer: order });
+  announce([order]);
+}
+
+/** Reads an order from a read model at or past a position. */
+async function orderAt(orderId: string, minPosition: bigint): Promise<Order | undefined> {
+  const read = { orderId, minPosition, maxWait: WAIT };
+  return (await queries.getOrder(read, { timeoutMs: ANSWER_MS + 5_000 })).order;
 }
 
 /** Returns the open command of an order, which is at most one. */

@@ -5,6 +5,8 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { fromBinary } from "@bufbuild/protobuf";
+import { GetOrderRequestSchema } from "../src/gen/orders/v1/query_service_pb.js";
 import { openPage } from "./browser.js";
 import { fillOrder, pendingMark, row, setUp, ship, signal, skip, state } from "./console.js";
 import { head, order, shipping } from "./orders.js";
@@ -75,11 +77,18 @@ test("a command on an older version offers the newer state", skip, async (t) => 
     await sent;
     await route.continue();
   });
+  // The read model may not have the change yet, so the page has to wait for its position.
+  const waitedFor: bigint[] = [];
+  page.on("request", (request) => {
+    const body = request.url().endsWith("/GetOrder") && request.postDataBuffer()?.subarray(5);
+    if (body) waitedFor.push(fromBinary(GetOrderRequestSchema, body).minPosition);
+  });
   await page.getByRole("button", { name: "Cancel order" }).click();
   await state(page).getByText("Cancelled").waitFor();
   await orderlog.execute(shipping("o-1"));
   send();
   await page.getByText("It is now at version 2: Shipped.", { exact: false }).waitFor();
+  assert.ok(waitedFor.includes(2n));
   await state(page).getByText("Shipped").waitFor();
   await page.getByRole("button", { name: "Continue with the newer state" }).click();
   await page.getByRole("button", { name: "Mark as delivered" }).click();
