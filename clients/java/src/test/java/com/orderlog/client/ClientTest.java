@@ -346,7 +346,8 @@ class ClientTest extends ServerTest {
             for (int made = 1; made <= calls; made++) {
                 int sent = made;
                 try (var cancelled = Context.current().withCancellation()) {
-                    var call = task(cancelled.wrap(() -> failure(() -> create(patientClient, "o"))));
+                    var call =
+                            task(cancelled.wrap(() -> failure(() -> create(patientClient, "o"))));
                     while (fake.requestIds.size() < sent && !call.isDone()) {
                         Thread.onSpinWait();
                     }
