@@ -165,6 +165,8 @@ async fn check_outages(node: &Server, lose: impl Fn(), get_back: impl Fn()) {
     let mut clients = node.clients().await;
     let mut watch = Watch::start(&clients, "orders.v1.CommandService").await;
     watch.wait_for(ServingStatus::Serving).await;
+    // Queries need the database until the documents have been compared with the log.
+    clients.total_orders(0).await;
     let stop = CancellationToken::new();
     let mut writers = start_writers(&clients, &stop);
     for round in 1..=2 {

@@ -152,3 +152,45 @@ async fn set_busy_timeout(
     let set = sqlx::raw_sql(sqlx::AssertSqlSafe(set));
     set.execute(writer).await.map(|_| ())
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::migrate::Migrator;
+
+    use super::*;
+
+    /// Writes a log of 50 MiB to a new file at `path`.
+    async fn writer_of_a_large_log(path: &Path) -> (SqliteConnection, WalLimit) {
+        let none = Migrator::with_migrations(Vec::new());
+        let writer = crate::writer(path, &none, SqliteSynchronous::Normal).await;
+        let mut writer = writer.unwrap();
+        let limit = WalLimit::new(path, &mut writer, Duration::ZERO, Duration::ZERO).await;
+        // No commit may move the pages before the test does.
+        let sql = "PRAGMA wal_autocheckpoint = 0; CREATE TABLE t (a);
+            INSERT INTO t VALUES (zeroblob(52428800))";
+        sqlx::raw_sql(sql).execute(&mut writer).await.unwrap();
+        (writer, limit.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_writer_with_a_large_log_waits_for_the_running_checkpoint() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut writer, mut limit) = writer_of_a_large_log(&dir.path().join("events.db")).await;
+        // The checkpoint waits for its connection.
+        let connection = limit.checkpointer.acquire().await.unwrap();
+        limit.enforce(&mut writer).await.unwrap();
+        let waits = limit.enforce(&mut writer);
+        let waited = tokio::time::timeout(Duration::from_millis(200), waits).await;
+        assert!(waited.is_err(), "the writer goes on: {waited:?}");
+        drop(connection);
+        limit.enforce(&mut writer).await.unwrap();
+        assert!(limit.checkpoint.is_empty());
+        let (_, pages, moved): Checkpointed = sqlx::query_as("PRAGMA wal_checkpoint(NOOP)")
+            .fetch_one(&mut writer)
+            .await
+            .unwrap();
+        assert_eq!(pages, moved);
+        limit.close().await;
+        crate::close(writer).await;
+    }
+}

@@ -1,5 +1,7 @@
 //! Runs the contract suite against a log in SQLite.
 
+use std::time::{Duration, Instant};
+
 use sqlx::{ConnectOptions as _, Connection as _, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 
@@ -58,4 +60,22 @@ async fn database_rejects_replacements_from_any_program() {
     assert_eq!(records(&log, 0).await, expected);
     let loaded = log.appender.load(&[], &["r"], false).await.unwrap();
     assert_eq!(loaded.requests[0].fingerprint, [1, 2, 3]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn few_events_with_large_records_have_their_log_moved_too() {
+    const LARGE: &[u8] = &[0; 1 << 20];
+    let folder = Folder::new();
+    let mut log = folder.open(SCHEMA).await;
+    // So many that the next growth is checked, and less than what a commit moves by itself.
+    for version in 1..=20 {
+        let one = batch([event("a", version, LARGE)]);
+        log.appender.append(&one).await.unwrap();
+    }
+    let file = folder.0.path().join("events.db");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while std::fs::metadata(&file).unwrap().len() < 8 << 20 {
+        assert!(Instant::now() < deadline, "nothing is moved");
+        tokio::task::yield_now().await;
+    }
 }
