@@ -32,7 +32,7 @@ pub(crate) struct Difference {
     pub(crate) meilisearch: &'static [u64],
 }
 
-pub(crate) const DIFFERENCES: [Difference; 13] = [
+pub(crate) const DIFFERENCES: [Difference; 18] = [
     Difference {
         rule: "the beginning of a word before the last one",
         orders: &[&[CustomerName("Toms Spezialitäten")]],
@@ -51,6 +51,34 @@ pub(crate) const DIFFERENCES: [Difference; 13] = [
         rule: "a part of a word without spaces, of more than 12 characters",
         orders: &[&[Address("東京都渋谷区神南一丁目代々木公園前南口商店街")]],
         query: "谷区神南一丁目代々木公園前南口商",
+        embedded: &[1],
+        meilisearch: &[],
+    },
+    Difference {
+        rule: "a part that begins within a word and goes on behind a space",
+        orders: &[&[Address("서울특별시 강남구")]],
+        query: "특별시강남",
+        embedded: &[1],
+        meilisearch: &[],
+    },
+    Difference {
+        rule: "a part of a Thai word that ends with a vowel or a mark",
+        orders: &[&[Address("ถนนสุขุมวิท")]],
+        query: "สุขุ",
+        embedded: &[1],
+        meilisearch: &[],
+    },
+    Difference {
+        rule: "Thai without its vowels and marks",
+        orders: &[&[ProductName("ข้าวผัดกุ้ง")]],
+        query: "ผดกง",
+        embedded: &[],
+        meilisearch: &[1],
+    },
+    Difference {
+        rule: "a typo in Thai or Khmer",
+        orders: &[&[Address("กรุงเทพ")]],
+        query: "กรุงเทบ",
         embedded: &[1],
         meilisearch: &[],
     },
@@ -79,6 +107,13 @@ pub(crate) const DIFFERENCES: [Difference; 13] = [
         rule: "two words for one",
         orders: &[&[CustomerName("Limaroda")]],
         query: "lima roda",
+        embedded: &[],
+        meilisearch: &[1],
+    },
+    Difference {
+        rule: "a last word of one or two letters that is a typo of the word before it",
+        orders: &[&[Address("Station Road, Harborville")]],
+        query: "harborville 7",
         embedded: &[],
         meilisearch: &[1],
     },

@@ -52,6 +52,8 @@ macro_rules! contract_suite {
             case_and_marks_do_not_matter_in_any_script,
             codes_are_found_with_separators_and_without,
             codes_are_found_in_any_groups,
+            codes_in_texts_are_found_without_their_separators,
+            signs_and_apostrophes_are_between_words,
             an_exact_id_comes_first,
             an_exact_id_comes_first_on_the_first_page_only,
             a_word_too_long_to_be_indexed_is_not_found,

@@ -223,14 +223,87 @@ pub(crate) async fn codes_are_found_in_any_groups(fixture: &dyn Fixture) {
         document(2, |order| {
             order.tracking_number = "1Z999AA10123456785".into()
         }),
+        document(3, |order| order.tracking_number = "VNP8842136".into()),
+        document(4, |order| order.tracking_number = "JD0146000034".into()),
+        document(5, |order| {
+            order.order_id = "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b".into()
+        }),
+        document(6, |order| {
+            order.tracking_number = "RR 123 456 785 CN".into()
+        }),
     ];
-    let cases: [(&str, &[u64]); 6] = [
+    let cases: [(&str, &[u64]); 16] = [
+        ("VNP 8842136", &[3]),
+        ("VNP 884 2136", &[3]),
+        ("vnp-884-2136", &[3]),
+        ("V NP 88 42 13 6", &[3]),
+        ("JD01 4600 0034", &[4]),
+        ("J D 0146 0000 34", &[4]),
+        ("J D 0146 0000 35", &[]),
+        ("0190a1b2c3d4 7e5f8a9b0c1d2e3f4a5b", &[5]),
+        ("RR123 456785CN", &[6]),
+        ("RR 123 456785CN", &[6]),
         ("1Z 999 AA1 01 2345 6784", &[1]),
         ("1Z 999 AA1 01 2345", &[1, 2]),
         ("김철수 1Z 999 AA1 01 2345 6784", &[1]),
         ("김철수 1Z999AA10123456784", &[1]),
         ("1Z 999 AA1 01 2345 6784 김철수", &[1]),
         ("1Z 999 AA1 02", &[]),
+    ];
+    assert_found(fixture, documents, &cases).await;
+}
+
+pub(crate) async fn codes_in_texts_are_found_without_their_separators(fixture: &dyn Fixture) {
+    let documents = vec![
+        product(1, "Cable 100-200-300"),
+        product(2, "Book 978-3-16-148410-0, hardcover"),
+        product(3, "Part 4711-AB-99"),
+        product(4, "Pump X.Y.Z-99"),
+        address(5, "Flat 12/34 C, Harborville"),
+        product(6, "Cable 777 888 999"),
+        product(7, "5522-AB-99 서울"),
+        product(8, "서울 5533-AB-99"),
+    ];
+    let cases: [(&str, &[u64]); 16] = [
+        ("5522AB99", &[7]),
+        ("5533AB99", &[8]),
+        ("100200300", &[1]),
+        ("100-200-300", &[1]),
+        ("100 200 300", &[1]),
+        ("100200-300", &[1]),
+        ("cable 1002003", &[1]),
+        ("777888999", &[]),
+        ("9783161484100", &[2]),
+        ("978-3161484100", &[2]),
+        ("hardcover 978316", &[2]),
+        ("4711AB99", &[3]),
+        ("4711-ab99", &[3]),
+        ("XYZ99", &[4]),
+        ("XYZ-99", &[4]),
+        ("1234 harborville", &[5]),
+    ];
+    assert_found(fixture, documents, &cases).await;
+}
+
+pub(crate) async fn signs_and_apostrophes_are_between_words(fixture: &dyn Fixture) {
+    let documents = vec![
+        address(1, "дом №45, кв.№6"),
+        customer(2, "Демʼянюк"),
+        customer(3, "Кам'янецька"),
+        address(4, "Oʻahu Street"),
+        product(5, "Acme™ Phone"),
+    ];
+    let cases: [(&str, &[u64]); 10] = [
+        ("дом 45", &[1]),
+        ("дом №45", &[1]),
+        ("кв 6", &[1]),
+        ("дем'янюк", &[2]),
+        ("дем’янюк", &[2]),
+        ("демʼянюк", &[2]),
+        ("камʼянецька", &[3]),
+        ("o'ahu", &[4]),
+        ("acme phone", &[5]),
+        ("phone tm", &[5]),
     ];
     assert_found(fixture, documents, &cases).await;
 }

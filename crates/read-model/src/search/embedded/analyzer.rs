@@ -1,9 +1,11 @@
 //! The terms of the indexed texts.
 //!
-//! A plain word is one term. A word of a dense script has a term for each of its characters, which
-//! goes on to the end of the run or for [`WINDOW_CHARS`] characters. So a part of the word is the
-//! beginning of a term, while it is being typed and with typos too. Spaces do not end a run: `김 철수`
-//! is found as `김철수`, and the other way round.
+//! A plain word is one term. A code with separators, such as `GR-123`, is also one term without them.
+//!
+//! A word of a dense script has a term for each of its characters, which goes on to the end of the run
+//! or for [`WINDOW_CHARS`] characters. So a part of the word is the beginning of a term, while it is
+//! being typed and with typos too. Spaces do not end a run: `김 철수` is found as `김철수`, and the other
+//! way round.
 //!
 //! A term with a space at its end is a whole dense word.
 
@@ -11,11 +13,14 @@ use std::vec;
 
 use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
 
-use crate::search::tokens::{self, Segment, forms::WINDOW_CHARS};
+use crate::search::tokens::{
+    self, Segment,
+    forms::{self, WINDOW_CHARS},
+};
 
 /// The analyzer of texts. Raise the number in its name with every change to the terms of a text, so
 /// that an index of the old analyzer has another schema.
-pub(super) const TEXT_ANALYZER: &str = "words-2";
+pub(super) const TEXT_ANALYZER: &str = "words-3";
 
 /// The analyzer of ids, whose name has a number for the same reason.
 pub(super) const ID_ANALYZER: &str = "ids-3";
@@ -78,9 +83,14 @@ impl TokenStream for Terms {
 fn text_terms(segments: &[Segment]) -> Vec<(usize, String)> {
     let mut terms = Vec::new();
     let mut position = 0;
+    let mut codes = forms::separated(segments).into_iter().peekable();
+    let mut index = 0;
     for run in segments.chunk_by(|_, next| next.continues) {
         match run {
             [word] if !word.is_dense => {
+                if let Some((_, code)) = codes.next_if(|(first, _)| *first == index) {
+                    terms.push((position, code.text));
+                }
                 if word.text.len() <= MAX_WORD_BYTES {
                     terms.push((position, word.text.clone()));
                 }
@@ -91,6 +101,7 @@ fn text_terms(segments: &[Segment]) -> Vec<(usize, String)> {
                 position += run.iter().map(|word| word.letters.len()).sum::<usize>();
             }
         }
+        index += run.len();
     }
     terms
 }

@@ -4,15 +4,23 @@ use std::{collections::HashMap, ops::Range, rc::Rc};
 
 use contract::orders::v1::Order;
 
-use crate::search::tokens::{self, Segment, forms::WINDOW_CHARS};
+use crate::search::tokens::{
+    self, Segment,
+    forms::{self, WINDOW_CHARS},
+};
 
 /// The texts in which the words of a text begin: a plain word each, and a dense one at any of its letters.
-type Runs = Rc<Vec<Segment>>;
+#[derive(Default)]
+struct Runs {
+    words: Vec<Segment>,
+    /// Several words each, without the separators between them.
+    codes: Vec<Segment>,
+}
 
 /// Splits the fields of orders. Names of products are the same in many orders.
 #[derive(Default)]
 pub(super) struct Fields<'a> {
-    names: HashMap<&'a str, Runs>,
+    names: HashMap<&'a str, Rc<Runs>>,
 }
 
 impl<'a> Fields<'a> {
@@ -52,7 +60,7 @@ pub(super) struct Field {
     name: &'static str,
     /// Whether the field holds an id, which is found by the beginning of a group or of the whole.
     pub(super) is_id: bool,
-    values: Vec<Runs>,
+    values: Vec<Rc<Runs>>,
 }
 
 /// A place in a field.
@@ -123,7 +131,7 @@ impl Field {
         }
         let mut places = Vec::new();
         for (value, runs) in self.values.iter().enumerate() {
-            for phrase in runs.windows(words.len()) {
+            for phrase in runs.words.windows(words.len()) {
                 let [first, .., end] = phrase else { continue };
                 let is_same = before
                     .iter()
@@ -144,22 +152,30 @@ impl Field {
     /// Returns the runs of all values, each with the index of its value.
     fn runs(&self) -> impl Iterator<Item = (usize, &Segment)> {
         let values = self.values.iter().enumerate();
-        values.flat_map(|(value, runs)| runs.iter().map(move |run| (value, run)))
+        values.flat_map(|(value, runs)| {
+            let all = runs.words.iter().chain(&runs.codes);
+            all.map(move |run| (value, run))
+        })
     }
 }
 
 /// Returns the runs of a text: each plain word, and dense words together that only spaces separate.
-fn runs(text: &str) -> Vec<Segment> {
+fn runs(text: &str) -> Runs {
     let segments = tokens::segments(text);
-    let runs = segments.chunk_by(|_, next| next.continues);
-    runs.map(tokens::joined).collect()
+    let codes = forms::separated(&segments);
+    let words = segments.chunk_by(|_, next| next.continues);
+    Runs {
+        words: words.map(tokens::joined).collect(),
+        codes: codes.into_iter().map(|(_, code)| code).collect(),
+    }
 }
 
 /// Returns the runs of an id: its groups, and the whole without separators.
-fn id_runs(id: &str) -> Vec<Segment> {
-    let mut runs = tokens::segments(id);
-    if runs.len() > 1 {
-        runs.push(tokens::joined(&runs));
-    }
-    runs
+fn id_runs(id: &str) -> Runs {
+    let words = tokens::segments(id);
+    let codes = match words.len() {
+        0 | 1 => Vec::new(),
+        _ => vec![tokens::joined(&words)],
+    };
+    Runs { words, codes }
 }

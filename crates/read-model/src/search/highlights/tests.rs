@@ -193,7 +193,11 @@ fn an_id_or_code_is_highlighted_however_it_is_grouped() {
     assert_marked(&[
         ("Chassis GR-123", "GR123", "GR-123"),
         ("Chassis GR-123", "gr12", "GR-12"),
-        ("Chassis GR-123", "gr 123", "GR|123"),
+        ("Chassis GR-123", "gr 123", "GR-123"),
+        ("Cable 100-200-300", "100200300", "100-200-300"),
+        ("Cable 100-200-300", "100200-3", "100-200-3"),
+        ("Cable 100 200-300", "100200", ""),
+        ("дом №45", "дом 45", "дом|45"),
         ("Chassis GR456", "GR-45", "GR45"),
         ("Chassis GR-123", "gr1234", ""),
     ]);

@@ -13,7 +13,10 @@ use wire::convert;
 
 use crate::{
     Row,
-    search::{Document, tokens},
+    search::{
+        Document,
+        tokens::{self, forms},
+    },
 };
 
 /// Bounds a part of a word of a dense script, in characters.
@@ -83,10 +86,11 @@ impl From<&Document> for Indexed {
 ///
 /// Meilisearch matches whole words and the beginning of the last one. So a word of a dense script is
 /// followed by what begins at each of its later characters, and by itself with the words after it, as
-/// if there were no spaces.
+/// if there were no spaces. Codes with separators come first once more, without them.
 fn words(text: &str) -> String {
     let segments = tokens::segments(text);
-    let mut words = Vec::new();
+    let codes = forms::separated(&segments).into_iter();
+    let mut words = Vec::from_iter(codes.map(|(_, code)| code.text));
     for run in segments.chunk_by(|_, next| next.continues) {
         for (index, word) in run.iter().enumerate() {
             words.push(word.text.clone());

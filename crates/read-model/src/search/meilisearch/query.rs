@@ -25,9 +25,6 @@ use crate::{
 /// call.
 const CHECKPOINT_FILTER: &str = "row NOT EXISTS";
 
-/// The number of words that Meilisearch itself searches as one, without the spaces between them.
-const MAX_JOINED_WORDS: usize = 3;
-
 /// Bounds a word without a digit that may be a group of a code, in characters.
 const MAX_GROUP_CHARS: usize = 3;
 
@@ -113,14 +110,14 @@ impl From<SearchRequest> for Query {
 /// Meilisearch splits a word that begins with a digit if a word of a dense script is before it. So the
 /// second text then has the dense words last.
 fn texts(words: &[Segment]) -> Vec<String> {
-    let has_digit = |word: &Segment| word.text.bytes().any(|byte| byte.is_ascii_digit());
+    let has_digit = |word: &Segment| forms::has_digit(&word.text);
     let is_group = |word: &Segment| {
         let is_short = word.text.chars().count() <= MAX_GROUP_CHARS;
         !word.is_dense && (is_short || has_digit(word))
     };
     let mut joined: Vec<Segment> = Vec::new();
     for run in words.chunk_by(|one, next| is_group(one) && is_group(next)) {
-        let is_code = (MAX_JOINED_WORDS + 1..=MAX_GROUPS).contains(&run.len());
+        let is_code = (2..=MAX_GROUPS).contains(&run.len());
         match forms::code(run, 0..run.len()).filter(|_| is_code && run.iter().any(has_digit)) {
             Some(text) => joined.push(Segment {
                 text,

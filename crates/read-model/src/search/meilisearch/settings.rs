@@ -12,7 +12,7 @@ use crate::{digest::digest64, projection::SCHEMA, request::MAX_FACET_VALUES};
 
 /// The version of the documents in the index. Raise it with every change of [`super::document`], so
 /// that every index is rebuilt.
-const MAPPING_VERSION: u32 = 3;
+const MAPPING_VERSION: u32 = 4;
 
 /// Bounds a search in the server, in milliseconds, after which it returns a degraded result. The
 /// bound is below the timeout of a search, so that a slow search still has an answer.

@@ -19,6 +19,9 @@ const IGNORABLE: icu_properties::CodePointSetDataBorrowed<'static> =
 /// The voice marks of Kana, of the script *Inherited* as accents are. They make another letter.
 const VOICE_MARKS: [char; 2] = ['\u{3099}', '\u{309a}'];
 
+/// Apostrophes that Unicode takes for letters: of Ukrainian, and of Hawaiian and Uzbek.
+const APOSTROPHES: [char; 2] = ['\u{2bc}', '\u{2bb}'];
+
 /// Lengthens a word in Arabic type, and is no letter of it.
 const TATWEEL: char = '\u{640}';
 
@@ -42,6 +45,11 @@ pub(super) fn fold(character: char, mut add: impl FnMut(char)) {
         .flat_map(without_case)
         .map(|part| usual_form(digit(part)))
         .for_each(add);
+}
+
+/// Returns whether the character stands for a word of its own, which no space separates from others.
+pub(super) fn is_sign_of_a_word(character: char) -> bool {
+    matches!(character, '№' | '℡' | '℻' | '™' | '℠')
 }
 
 /// Returns whether the character is of a word: a letter, a digit, or a mark on one.
@@ -140,6 +148,7 @@ fn digit(character: char) -> char {
 /// of these forms. Hebrew has other forms at the end of a word, which no beginning of one has.
 fn usual_form(letter: char) -> char {
     match letter {
+        letter if APOSTROPHES.contains(&letter) => '\'',
         'ٱ' => 'ا',
         'ى' | 'ی' => 'ي',
         'ة' => 'ه',

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, ops::Range};
 
-use super::Segment;
+use super::{Segment, joined};
 
 /// The number of letters of a dense script that an index holds from each letter on.
 pub(in crate::search) const WINDOW_CHARS: usize = 8;
@@ -28,13 +28,35 @@ pub(in crate::search) fn windows(word: &Segment) -> impl Iterator<Item = &str> {
 }
 
 /// Returns the beginnings of codes in which the word at `index` may be one group of several: each
-/// shortest one with this word. An order with a longer one has these too.
+/// shortest one with this word and a digit. An order with a longer one has these too.
 pub(in crate::search) fn groups_with(words: &[Segment], index: usize) -> Vec<String> {
     let first = (index + 1).saturating_sub(MAX_GROUPS);
-    let groups = (first..=index).filter_map(|start| code(words, start..index.max(start + 1) + 1));
-    groups
-        .filter(|code| code.bytes().any(|byte| byte.is_ascii_digit()))
-        .collect()
+    let groups = (first..=index).filter_map(|start| {
+        let ends = index.max(start + 1) + 1..=start + MAX_GROUPS;
+        let codes = ends.map_while(|end| code(words, start..end));
+        codes.into_iter().find(|code| has_digit(code))
+    });
+    groups.collect()
+}
+
+/// Returns the codes that a text has with separators and without a space, such as `978-3-16`, each
+/// joined and with the index of its first group.
+pub(in crate::search) fn separated(words: &[Segment]) -> Vec<(usize, Segment)> {
+    let mut codes = Vec::new();
+    let mut index = 0;
+    for groups in words.chunk_by(|_, next| next.is_attached) {
+        let is_code = (2..=MAX_GROUPS).contains(&groups.len());
+        let is_code = is_code && code(groups, 0..groups.len()).is_some_and(|code| has_digit(&code));
+        if is_code {
+            codes.push((index, joined(groups)));
+        }
+        index += groups.len();
+    }
+    codes
+}
+
+pub(in crate::search) fn has_digit(text: &str) -> bool {
+    text.bytes().any(|byte| byte.is_ascii_digit())
 }
 
 /// Returns every code that words of a text may form: each run of up to [`MAX_GROUPS`] words, joined.

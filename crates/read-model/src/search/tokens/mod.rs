@@ -22,6 +22,8 @@ pub(super) struct Segment {
     pub(super) letters: Vec<Letter>,
     /// Whether this segment and the one before it are dense, and only spaces are between them.
     pub(super) continues: bool,
+    /// Whether this segment and the one before it are plain, and no space is between them.
+    pub(super) is_attached: bool,
 }
 
 /// A letter or digit of a segment.
@@ -58,10 +60,17 @@ pub(super) fn segments(text: &str) -> Vec<Segment> {
     let mut splitting = Splitting::default();
     for (index, character) in text.chars().enumerate() {
         let mut is_dropped = true;
+        let is_word = fold::is_sign_of_a_word(character);
+        if is_word {
+            splitting.end();
+        }
         fold::fold(character, |part| {
             is_dropped = false;
             splitting.add(part, index);
         });
+        if is_word {
+            splitting.end();
+        }
         if is_dropped {
             splitting.extend_letter(index);
         }
@@ -102,6 +111,8 @@ struct Splitting {
     open: Option<Segment>,
     /// Whether something other than spaces followed the last segment.
     is_apart: bool,
+    /// Whether a space followed the last segment.
+    has_space: bool,
 }
 
 impl Splitting {
@@ -110,7 +121,10 @@ impl Splitting {
         let hangul = hangul::part(part);
         if hangul.is_none() && !fold::is_of_word(part) {
             self.end();
-            self.is_apart |= !part.is_whitespace();
+            match part.is_whitespace() {
+                true => self.has_space = true,
+                false => self.is_apart = true,
+            }
             return;
         }
         let is_mark = hangul.is_none() && fold::is_mark(part);
@@ -126,14 +140,16 @@ impl Splitting {
         {
             self.end();
         }
-        let (segments, is_apart) = (&self.segments, self.is_apart);
+        let (is_apart, has_space) = (self.is_apart, self.has_space);
+        let follows = self.segments.last().map(|last| last.is_dense) == Some(is_dense);
         let open = self.open.get_or_insert_with(|| Segment {
             text: String::new(),
             is_dense,
             letters: Vec::new(),
-            continues: is_dense && !is_apart && segments.last().is_some_and(|last| last.is_dense),
+            continues: follows && is_dense && !is_apart,
+            is_attached: follows && !is_dense && !has_space,
         });
-        self.is_apart = false;
+        (self.is_apart, self.has_space) = (false, false);
         let goes_on = is_mark || hangul.as_ref().is_some_and(|part| part.continues);
         match open.letters.last_mut() {
             Some(letter) if goes_on => letter.source.end = index + 1,

@@ -1,6 +1,6 @@
 //! Tests of the segments of texts.
 
-use super::{segments, texts};
+use super::{forms::separated, segments, texts};
 
 #[test]
 fn texts_of_every_script_are_folded_in_either_unicode_form() {
@@ -33,6 +33,9 @@ fn texts_of_every_script_are_folded_in_either_unicode_form() {
         ("과 닭 ㄱ ㅏ ﾡ", "ㄱㅗㅏ ㄷㅏㄹㄱ ㄱ ㅏ ㄱ"),
         ("ｶﾞｰ", "カ\u{3099}ー"),
         ("zero\u{200d}width\u{ad}", "zerowidth"),
+        ("Демʼянюк", "дем янюк"),
+        ("Hawaiʻi", "hawai i"),
+        ("№45, Acme™", "no 45 acme tm"),
     ] {
         assert_eq!(texts(text).join(" "), folded, "{text}");
     }
@@ -71,4 +74,20 @@ fn a_segment_knows_its_letters_and_whether_it_goes_on() {
         [(1, false), (2, true), (2, false), (1, false), (1, false)]
     );
     assert_eq!(segments[1].part(1..9), "ㅅㅜ");
+}
+
+#[test]
+fn codes_with_separators_are_runs_of_words_with_a_digit_and_without_a_space() {
+    for (text, codes) in [
+        ("Book 978-3-16-148410-0, new", &[(1, "9783161484100")][..]),
+        ("GR-123 X.Y.Z-99", &[(0, "gr123"), (2, "xyz99")]),
+        ("12/34 C", &[(0, "1234")]),
+        ("Jean-Luc", &[]),
+        ("테헤란로-12-3", &[(1, "123")]),
+        ("1-2-3-4-5-6-7-8-9-10-11-12-13", &[]),
+    ] {
+        let found = separated(&segments(text));
+        let found: Vec<_> = found.iter().map(|(at, code)| (*at, &*code.text)).collect();
+        assert_eq!(found, codes, "{text}");
+    }
 }
