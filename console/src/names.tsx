@@ -264,9 +264,9 @@ export function Statistics({ orders, amounts, statuses }: StatisticsProps) {
         <dd>{count(orders)}</dd>
       </div>
       {amounts.map(({ totalAmount, averageOrderAmount }) => (
-        <div key={totalAmount?.currencyCode}>
+        <div key={averageOrderAmount?.currencyCode}>
           <dt>
-            {text.names.total} {totalAmount?.currencyCode}
+            {text.names.total} {averageOrderAmount?.currencyCode}
           </dt>
           <dd>{money(totalAmount)}</dd>
           <dd className="faint">

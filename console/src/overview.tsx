@@ -6,6 +6,7 @@ import { projections, queries, WAIT } from "./api.js";
 import { Chart, type Column } from "./chart.js";
 import { nanosOf } from "./client/money.js";
 import type {
+  CurrencyAmounts,
   DayStatistics,
   GetStatisticsResponse,
 } from "./client/gen/orders/v1/query_service_pb.js";
@@ -61,8 +62,9 @@ export function OverviewView() {
   );
 }
 
-function currencyOf({ totalAmount }: { totalAmount?: { currencyCode: string } }): string {
-  return totalAmount?.currencyCode ?? "";
+/** Returns the currency of amounts, of which the total may be missing. */
+function currencyOf({ averageOrderAmount }: CurrencyAmounts): string {
+  return averageOrderAmount?.currencyCode ?? "";
 }
 
 function Days({ days, currencies }: { days: DayStatistics[]; currencies: string[] }) {

@@ -12,7 +12,10 @@ use read_model::{
     store::{self, ChangeCursor, Checkpoint, Parked, Projection, Reader},
 };
 use telemetry::metrics;
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 
 mod backfill;
 mod refused;
@@ -42,6 +45,10 @@ pub(crate) enum Error {
     /// The log went back, and the documents started over.
     #[error("the documents are of another history than the index")]
     OtherHistory,
+    /// Orders changed without a new event after an index was compared with them. It may have their old
+    /// states.
+    #[error("orders changed meanwhile by a retry or by a rebuild of the documents")]
+    Revised,
     /// The nodes did not say whether the log has the index's checkpoint.
     #[error(transparent)]
     Stream(#[from] stream::Error),
@@ -52,6 +59,8 @@ pub(crate) enum Error {
 #[derive(Debug)]
 pub(crate) struct IndexUpdater {
     documents: Reader,
+    /// Notified when orders change otherwise than by a new event.
+    revised: watch::Receiver<()>,
     pub(crate) engine: Arc<dyn Engine>,
     handle: DocumentsHandle,
     /// Every own event of an order up to this position has been submitted to the engine.
@@ -92,6 +101,7 @@ impl IndexUpdater {
         };
         let applied = IndexCheckpoint { names, ..from };
         Self {
+            revised: documents.revised(),
             documents,
             max_documents: engine.write_limits().documents,
             engine,
@@ -111,8 +121,20 @@ impl IndexUpdater {
         &self.applied
     }
 
+    /// Begins to look for orders that change otherwise than by a new event. Call it before the index is
+    /// compared with the documents, which finds those that changed earlier.
+    pub(crate) fn watch_revisions(&mut self) {
+        self.revised.mark_unchanged();
+    }
+
+    /// Returns whether orders have changed since then. Their queue is brought to the live index alone.
+    pub(crate) fn is_revised(&self) -> bool {
+        self.revised.has_changed().unwrap_or(true)
+    }
+
     /// Performs the next action: submits a write, waits for one, or stores the checkpoint.
-    /// Returns false if there is nothing to do: the index has every change of the documents.
+    /// Returns false if there is nothing to do: the index has every change of the documents, or lacks
+    /// only names while the lists are filled.
     ///
     /// After an error, or if the future is dropped, the index must be claimed again.
     pub(crate) async fn step(&mut self) -> Result<bool, Error> {
@@ -176,7 +198,19 @@ impl IndexUpdater {
         let is_behind = |applied: &IndexCheckpoint| {
             applied.answers < position || applied.names.position < names
         };
-        while is_behind(&self.applied) && self.step().await? {}
+        while is_behind(&self.applied) {
+            let is_listed = *self.documents.listed().borrow();
+            if self.step().await? {
+                continue;
+            }
+            if is_listed {
+                break;
+            }
+            // Only the names are missing, whose orders the lists know.
+            let mut listed = self.documents.listed();
+            let listed = listed.wait_for(|is_listed| *is_listed).await;
+            listed.map_err(|_| store::Error::Stopped)?;
+        }
         self.finish_writes().await
     }
 

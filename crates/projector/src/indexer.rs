@@ -208,6 +208,7 @@ impl Indexer {
         consistent.mark_unchanged();
         let mut updater = self.claim(&documents).await?;
         let mut position = self.documents.subscribe();
+        let mut listed = self.documents.listed();
         let mut reindex = self.documents.subscribe_reindex();
         reindex.mark_changed();
         let mut received = None;
@@ -223,7 +224,9 @@ impl Indexer {
                 None => self.requests.try_recv().ok(),
             };
             if let Some(request) = request {
-                updater = Some(self.switch(updater, request).await?);
+                updater = self.switch(updater, request).await?;
+                // This index gets the orders that are queued already.
+                reindex.mark_changed();
             }
             let Some(updater) = &mut updater else {
                 return Err(store::Error::Stopped.into());
@@ -252,6 +255,8 @@ impl Indexer {
                     changed.map_err(|_| store::Error::Stopped)?;
                     reindex.mark_changed();
                 }
+                // New names may have waited for the lists.
+                changed = listed.changed() => changed.map_err(|_| store::Error::Stopped)?,
                 Some(request) = self.requests.recv() => received = Some(request),
                 // The next turn ends the writing.
                 _ = consistent.changed() => consistent.mark_changed(),
@@ -261,16 +266,21 @@ impl Indexer {
     }
 
     /// Switches to the next generation. It first reaches the documents' position, so that no reader
-    /// sees an older state than before.
+    /// sees an older state than before. Refuses one that may lack what is brought to the live one alone.
     async fn switch(
         &self,
         live: Option<IndexUpdater>,
         request: IndexSwitch,
-    ) -> Result<IndexUpdater, Error> {
+    ) -> Result<Option<IndexUpdater>, Error> {
         let IndexSwitch {
             updater: mut next,
             switched,
         } = request;
+        if next.is_revised() {
+            // Sending fails if the caller no longer waits.
+            let _ = switched.send(Err(Error::Revised));
+            return Ok(live);
+        }
         let result = async {
             let mut names = 0;
             if let Some(mut live) = live {
@@ -302,7 +312,7 @@ impl Indexer {
         let _ = switched.send(reported);
         result?;
         next.engine = self.engine.clone();
-        Ok(next)
+        Ok(Some(next))
     }
 
     /// Follows the checkpoint of an index that another process writes, and reports its progress.

@@ -28,6 +28,8 @@ mod read_models;
 mod rebuild;
 mod service;
 pub mod stream;
+#[cfg(test)]
+mod test_events;
 mod traces;
 mod verify;
 

@@ -7,7 +7,10 @@ use contract::{
     orders::v1::{RecordedEvent, SubscribeRequest, SubscribeResponse},
 };
 use http::uri::PathAndQuery;
-use prost::Message as _;
+use prost::{
+    Message as _,
+    encoding::{self, DecodeContext},
+};
 use read_model::store::Checkpoint;
 use tokio::{sync::mpsc, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
@@ -199,21 +202,6 @@ async fn subscribe(
     Ok(stream.await?.into_inner())
 }
 
-/// The fields of a recorded event that [`decode`] keeps when the whole event cannot be decoded.
-#[derive(Clone, PartialEq, prost::Message)]
-struct Header {
-    #[prost(uint64, tag = "1")]
-    position: u64,
-    #[prost(string, tag = "2")]
-    event_id: String,
-    #[prost(int32, tag = "3")]
-    aggregate_type: i32,
-    #[prost(string, tag = "4")]
-    aggregate_id: String,
-    #[prost(uint64, tag = "5")]
-    version: u64,
-}
-
 /// Decodes a recorded event. An event that cannot be decoded keeps only the fields of its header:
 /// without time and payload, it cannot be projected.
 ///
@@ -224,32 +212,60 @@ pub fn decode(event: &[u8]) -> Result<RecordedEvent, Status> {
         Ok(event) => return Ok(event),
         Err(error) => error,
     };
-    let damaged = |_| Status::data_loss(format!("an event cannot be decoded: {error}"));
-    let header = Header::decode(event).map_err(damaged)?;
+    let header = header(event);
+    if header.event_id.is_empty() || header.aggregate_id.is_empty() || header.version == 0 {
+        return Err(Status::data_loss(format!(
+            "event {} cannot be decoded: {error}",
+            header.position
+        )));
+    }
     tracing::error!(position = header.position, %error, "the event cannot be decoded");
-    Ok(RecordedEvent {
-        position: header.position,
-        event_id: header.event_id,
-        aggregate_type: header.aggregate_type,
-        aggregate_id: header.aggregate_id,
-        version: header.version,
-        ..RecordedEvent::default()
-    })
+    Ok(header)
 }
 
-fn decoded(response: &encoded::SubscribeResponse) -> Result<SubscribeResponse, Status> {
-    Ok(SubscribeResponse {
-        events: response
-            .events
-            .iter()
-            .map(|event| decode(event))
-            .collect::<Result<_, _>>()?,
+/// Returns the header of a record: its first fields, up to the damage. A field that stands behind it
+/// has a tag that a header does not have, or is in no sound message.
+fn header(mut record: &[u8]) -> RecordedEvent {
+    let mut header = RecordedEvent::default();
+    let context = DecodeContext::default;
+    while let Ok((tag, wire_type)) = encoding::decode_key(&mut record) {
+        let from = &mut record;
+        let read = match tag {
+            1 => encoding::uint64::merge(wire_type, &mut header.position, from, context()),
+            2 => encoding::string::merge(wire_type, &mut header.event_id, from, context()),
+            3 => encoding::int32::merge(wire_type, &mut header.aggregate_type, from, context()),
+            4 => encoding::string::merge(wire_type, &mut header.aggregate_id, from, context()),
+            5 => encoding::uint64::merge(wire_type, &mut header.version, from, context()),
+            _ => break,
+        };
+        if read.is_err() {
+            break;
+        }
+    }
+    header
+}
+
+/// Decodes a response, up to the first event that cannot be decoded. Then returns its error too.
+fn decoded(response: &encoded::SubscribeResponse) -> (SubscribeResponse, Option<Status>) {
+    let mut decoded = SubscribeResponse {
+        events: Vec::with_capacity(response.events.len()),
         position: response.position,
         head_position: response.head_position,
         caught_up: response.caught_up,
         log_id: response.log_id.clone(),
         resume_token: response.resume_token.clone(),
-    })
+    };
+    for event in &response.events {
+        match decode(event) {
+            Ok(event) => decoded.events.push(event),
+            Err(error) => {
+                decoded.position = decoded.events.last().map_or(0, |event| event.position);
+                decoded.resume_token = String::new();
+                return (decoded, Some(error));
+            }
+        }
+    }
+    (decoded, None)
 }
 
 async fn receive(
@@ -258,18 +274,23 @@ async fn receive(
     responses: mpsc::Sender<Result<SubscribeResponse, Error>>,
 ) {
     loop {
-        let next = match timeout(SILENCE_TIMEOUT, stream.message()).await {
+        let error = match timeout(SILENCE_TIMEOUT, stream.message()).await {
             Ok(Ok(Some(response))) => {
-                decoded(&response).map_err(|status| Error::Failed(name.clone(), status))
+                let (decoded, damaged) = decoded(&response);
+                let is_empty = damaged.is_some() && decoded.events.is_empty();
+                if !is_empty && responses.send(Ok(decoded)).await.is_err() {
+                    return;
+                }
+                let Some(damaged) = damaged else { continue };
+                Error::Failed(name, damaged)
             }
-            Ok(Ok(None)) => Err(Error::Ended(name.clone())),
-            Ok(Err(status)) => Err(Error::of(&name, status)),
-            Err(_) => Err(Error::Silent(name.clone())),
+            Ok(Ok(None)) => Error::Ended(name),
+            Ok(Err(status)) => Error::of(&name, status),
+            Err(_) => Error::Silent(name),
         };
-        let ends = next.is_err();
-        if responses.send(next).await.is_err() || ends {
-            return;
-        }
+        // Sending fails if the projection has left the stream.
+        let _ = responses.send(Err(error)).await;
+        return;
     }
 }
 

@@ -6,7 +6,7 @@
 //! 2. [`token`] reads the page token, which holds the end of the previous page.
 //! 3. `Queries::reached` waits until the documents have been compared with the log, and reach the
 //!    position that the request asks for. [`wait`] bounds the time.
-//! 4. The documents answer, a list within its timeout and as one of a few ([`Lists`](lists::Lists)).
+//! 4. The documents answer, a list within its timeout and as one of a few ([`LongReads`](long_reads::LongReads)).
 //!    With free text, the search engine first finds the orders that the
 //!    documents then return.
 //! 5. [`Highlights`](highlights::Highlights) finds the words of the text in these orders, on request.
@@ -16,7 +16,7 @@
 pub mod check;
 mod get;
 mod highlights;
-mod lists;
+mod long_reads;
 mod queries;
 mod search;
 mod service;

@@ -10,9 +10,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use wire::{Error, Limit};
 
-use crate::{
-    highlights::Highlights, lists::Lists, lists::MAX_WAITING_LISTS, wait::Wait, watch::Dispatch,
-};
+use crate::{highlights::Highlights, long_reads::LongReads, wait::Wait, watch::Dispatch};
+
+/// Maximum number of lists that wait while one for each processor but one runs.
+pub(crate) const MAX_WAITING_LISTS: usize = 16;
+
+/// Maximum number of statistics of customers that wait while one for each processor but one runs. Most
+/// take less than a millisecond.
+const MAX_WAITING_STATISTICS: usize = 256;
 
 /// Maximum number of concurrent text searches. The engine runs fewer at a time, and the others
 /// wait.
@@ -21,7 +26,7 @@ const MAX_SEARCHES: usize = 256;
 /// Maximum number of open streams.
 const MAX_WATCHERS: usize = 1000;
 
-/// Connections for the reads of one order or of statistics.
+/// Connections for the reads of one order or of the statistics of all.
 const POINT_CONNECTIONS: u32 = 2;
 
 /// Connections for the pages of text searches, which read at most 500 orders by their rows.
@@ -33,10 +38,15 @@ const WATCH_CONNECTIONS: u32 = 2;
 /// Connections for the changes of all watchers.
 const DISPATCH_CONNECTIONS: u32 = 1;
 
-pub(crate) const LIMITS: [Limit; 3] = [
+pub(crate) const LIMITS: [Limit; 4] = [
     Limit::new(
         "searches without text that wait; one for each processor but one runs",
         MAX_WAITING_LISTS as u64,
+        "`OVERLOADED`",
+    ),
+    Limit::new(
+        "statistics of customers that wait; one for each processor but one runs",
+        MAX_WAITING_STATISTICS as u64,
         "`OVERLOADED`",
     ),
     Limit::new(
@@ -51,9 +61,11 @@ pub(crate) const LIMITS: [Limit; 3] = [
 /// waits for another.
 #[derive(Debug, Clone)]
 pub struct Readers {
-    /// Reads single orders and statistics.
+    /// Reads single orders and the statistics of all.
     points: Reader,
-    lists: Lists,
+    lists: LongReads,
+    /// Reads the statistics of a customer, who may have a large part of all orders.
+    statistics: LongReads,
     /// Reads the pages of text searches.
     pages: Reader,
     /// Reads for WatchOrders.
@@ -64,7 +76,7 @@ pub struct Readers {
 
 impl Readers {
     /// Opens the readers. `open` opens a reader with a number of connections, and `timeout` bounds
-    /// each list.
+    /// each long read.
     ///
     /// # Errors
     /// The error of `open`.
@@ -72,9 +84,12 @@ impl Readers {
         timeout: Duration,
         open: impl AsyncFn(u32) -> Result<Reader, E>,
     ) -> Result<Self, E> {
+        let lists = "too many lists at the same time";
+        let statistics = "too many statistics of customers at the same time";
         Ok(Self {
             points: open(POINT_CONNECTIONS).await?,
-            lists: Lists::open(timeout, &open).await?,
+            lists: LongReads::open(timeout, MAX_WAITING_LISTS, lists, &open).await?,
+            statistics: LongReads::open(timeout, MAX_WAITING_STATISTICS, statistics, &open).await?,
             pages: open(PAGE_CONNECTIONS).await?,
             watchers: open(WATCH_CONNECTIONS).await?,
             changes: open(DISPATCH_CONNECTIONS).await?,
@@ -97,9 +112,11 @@ impl Readers {
 /// Implements QueryService from the documents and the search engine.
 #[derive(Debug, Clone)]
 pub struct Queries {
-    /// Reads single orders and statistics, and tells the position of the documents.
+    /// Reads single orders and the statistics of all, and tells the position of the documents.
     pub(crate) documents: Reader,
-    pub(crate) lists: Lists,
+    pub(crate) lists: LongReads,
+    /// Reads the statistics of a customer.
+    pub(crate) statistics: LongReads,
     /// Reads the pages of text searches.
     pub(crate) pages: Reader,
     /// Reads for WatchOrders.
@@ -127,6 +144,7 @@ impl Queries {
         let Readers {
             points,
             lists,
+            statistics,
             pages,
             watchers,
             changes,
@@ -136,6 +154,7 @@ impl Queries {
             documents: points,
             highlights: Highlights::new(lists.timeout, Arc::clone(&searches)),
             lists,
+            statistics,
             pages,
             watched: watchers,
             dispatch: Dispatch::new(changes),
@@ -219,9 +238,12 @@ impl Reached {
 
 #[cfg(test)]
 mod tests {
-    use contract::orders::v1::SearchOrdersRequest;
+    use contract::orders::v1::{
+        GetCustomerStatisticsRequest, SearchOrdersRequest, query_service_server::QueryService as _,
+    };
     use read_model::{search::embedded::EmbeddedIndex, store::Writer};
     use tempfile::TempDir;
+    use tonic::{Code, Request};
 
     use super::*;
 
@@ -258,6 +280,22 @@ mod tests {
         let answered = waiting.await.unwrap();
         assert_eq!(answered.unwrap_err(), Error::ReadModelDiverged);
         list(queries).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn g13_statistics_of_a_customer_take_turns_and_delay_no_list() {
+        let (_folder, _writer, mut queries) = queries().await;
+        queries.statistics.timeout = Duration::from_millis(10);
+        let _turns = queries.statistics.take_all_turns().await;
+        let request = GetCustomerStatisticsRequest {
+            customer_id: "ann".to_owned(),
+            ..GetCustomerStatisticsRequest::default()
+        };
+        let rejected = queries.get_customer_statistics(Request::new(request)).await;
+        let rejected = rejected.unwrap_err();
+        assert_eq!(rejected.code(), Code::ResourceExhausted, "{rejected:?}");
+        let list = queries.search(SearchOrdersRequest::default()).await;
+        list.unwrap();
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use read_model::{
 use tokio::time::sleep;
 use wire::{Error, Violations};
 
-use crate::{check, check::Search, lists::in_time, queries::Queries, token, wait::Wait};
+use crate::{check, check::Search, long_reads::in_time, queries::Queries, token, wait::Wait};
 
 /// Interval between searches while the index is behind the position that the request waits for.
 const RETRY_INTERVAL: Duration = Duration::from_millis(50);

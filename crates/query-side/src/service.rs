@@ -7,7 +7,7 @@ use contract::orders::v1::{
     GetStatisticsRequest, GetStatisticsResponse, SearchOrdersRequest, SearchOrdersResponse,
     WatchOrdersRequest, WatchOrdersResponse, query_service_server::QueryService,
 };
-use read_model::store::DayPage;
+use read_model::store::{DayPage, Reader};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status};
 use wire::{Error, Resource, Violations};
@@ -40,11 +40,9 @@ impl QueryService for Queries {
         violations.id("customer_id", &request.customer_id);
         violations.finish()?;
         let reached = self.reached(wait).await?;
-        let statistics = self
-            .documents
-            .customer_statistics(&request.customer_id)
-            .await;
-        let statistics = statistics.map_err(|error| Error::from(&error))?;
+        let id = &request.customer_id;
+        let read = async |documents: &Reader| documents.customer_statistics(id).await;
+        let statistics = self.statistics.read(read).await?;
         let as_of = statistics.as_ref().map(|it| it.as_of_position);
         reached.check(as_of.unwrap_or_else(|| self.documents.position()))?;
         let unknown = || Error::NotFound(Resource::Customer, request.customer_id);

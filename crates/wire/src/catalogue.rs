@@ -143,7 +143,9 @@ fn case(error: &Error) -> &'static str {
         }
         Error::ReadModelDiverged => {
             "The log went back, and the read model has events that are gone: it is made again. Or the \
-             read model is that of another log, and an operator has to delete it."
+             read model is that of another log, and an operator has to delete it. A stream of \
+             `WatchOrders` also ends with it when orders change without a new event, by \
+             `RetryParked` or `Rebuild`."
         }
         Error::ReadModelBehind {
             awaited: "min_version",
@@ -164,7 +166,8 @@ fn case(error: &Error) -> &'static str {
             "The call's own deadline, its `grpc-timeout`, is over. The outcome of a command is unknown."
         }
         Error::QueryTooSlow(_) => {
-            "A list or search worked for longer than the server's `query-timeout`, and was stopped."
+            "A list, a search or the statistics of a customer worked for longer than the server's \
+             `query-timeout`, and were stopped."
         }
         Error::StoreUnavailable => {
             "The log or the documents cannot be read or written. The outcome of a command is unknown."
@@ -215,7 +218,9 @@ fn next_step(error: &Error) -> &'static str {
             "Undo what you made from the events after `shared_position` and subscribe after it; or \
              empty everything, and start from 0."
         }
-        Error::ReadModelDiverged => "Retry: the read model answers once it is correct.",
+        Error::ReadModelDiverged => {
+            "Retry: the read model answers once it is correct. Begin `WatchOrders` again."
+        }
         Error::LogMismatch { .. } => "Empty what you made from the other log, and start from 0.",
         Error::ReadModelBehind {
             awaited: "min_version",

@@ -3,9 +3,11 @@
 use std::fs;
 
 use contract::orders::v1::*;
-use e2e::{Clients, Server};
+use e2e::{Clients, Server, end_of};
 use prost::Message as _;
-use test_support::{assert_invalid_fields, assert_refused, order, request, sqlite, wait_until};
+use test_support::{
+    assert_error, assert_invalid_fields, assert_refused, order, request, sqlite, wait_until,
+};
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
@@ -83,6 +85,41 @@ fn with_invalid_payload(mut event: RecordedEvent) -> Vec<u8> {
     record
 }
 
+/// Cuts off the last byte, which is of the payload.
+fn truncated(event: RecordedEvent) -> Vec<u8> {
+    let mut record = event.encode_to_vec();
+    record.pop();
+    record
+}
+
+#[tokio::test]
+async fn a_truncated_event_parks_its_order_and_delays_no_other_one() {
+    let (server, mut clients, intact) = start_with_corrupted_event(CREATED, truncated).await;
+    let position = clients.create("late").await;
+    assert_eq!(clients.search("", position).await.unwrap().total_size, 4);
+    clients.assert_verified(&["documents", "search"]).await;
+    store_record(&server, CREATED, &intact).await;
+    let retried = clients.retry_parked(RetryParkedRequest::default()).await;
+    assert_eq!(retried.unwrap().recovered_count, 1);
+    assert_eq!(clients.search("", position).await.unwrap().total_size, 5);
+}
+
+#[tokio::test]
+async fn an_event_without_a_header_stops_the_documents_behind_all_earlier_events() {
+    let (server, mut clients, intact) = start_with_corrupted_event(CREATED, |_| vec![0xff]).await;
+    clients.order("o-0", 3).await;
+    wait_until("the documents say why they stop", async || {
+        let documents = clients.projection("documents").await;
+        documents.position == 3 && documents.error.contains("event 4 cannot be decoded")
+    })
+    .await;
+    store_record(&server, CREATED, &intact).await;
+    wait_until("the documents go on", async || {
+        clients.projection("documents").await.state() == ProjectionState::Live
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn an_order_is_parked_with_its_events_and_delays_no_other_order() {
     let (_server, mut clients, _) = start_with_corrupted_event(CREATED, without_time).await;
@@ -135,6 +172,47 @@ async fn a_retry_projects_a_parked_order_after_its_event_was_repaired() {
     })
     .await;
     clients.assert_verified(&[]).await;
+}
+
+/// Retries one parked event before and after it is repaired, beside a watch of changes. Returns the
+/// orders that a new watch lists.
+async fn watched_after_a_retry(event: Version) -> Vec<Order> {
+    let (server, mut clients, intact) = start_with_corrupted_event(event, without_time).await;
+    let head = clients.head().await;
+    let all = WatchOrdersRequest {
+        min_position: head,
+        max_wait: request::max_wait(),
+        ..WatchOrdersRequest::default()
+    };
+    let changes = WatchOrdersRequest {
+        changes_only: true,
+        ..all.clone()
+    };
+    let mut watch = clients.watch_orders(changes).await.unwrap();
+    assert!(watch.message().await.unwrap().unwrap().caught_up);
+    let retry = RetryParkedRequest::default;
+    clients.retry_parked(retry()).await.unwrap();
+    clients.create("another").await;
+    let mut orders = Vec::new();
+    while orders.is_empty() {
+        orders = watch.message().await.unwrap().unwrap().orders;
+    }
+    assert_eq!(orders[0].order_id, "another", "nothing is repaired yet");
+    store_record(&server, event, &intact).await;
+    clients.retry_parked(retry()).await.unwrap();
+    let ended = end_of(watch).await;
+    assert_error(&ended, Code::Unavailable, "READ_MODEL_DIVERGED");
+    let mut watch = clients.watch_orders(all).await.unwrap();
+    watch.message().await.unwrap().unwrap().orders
+}
+
+#[tokio::test]
+async fn a_retry_ends_watches_so_that_they_begin_again_with_what_it_projected() {
+    let orders = watched_after_a_retry(CREATED).await;
+    assert!(orders.iter().any(|order| order.order_id == "o-1"));
+    let orders = watched_after_a_retry(RENAMED).await;
+    let of_customer = orders.iter().find(|order| order.customer_id == "c-0");
+    assert_eq!(of_customer.unwrap().customer_name, "Bea");
 }
 
 #[tokio::test]

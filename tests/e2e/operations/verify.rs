@@ -146,6 +146,25 @@ async fn g10_a_corrupted_document_is_named_with_its_fields() {
 }
 
 #[tokio::test]
+async fn g10_a_document_that_cannot_be_decoded_is_named_and_what_it_hides() {
+    let server = Server::start().await;
+    let mut clients = server.clients().await;
+    let position = fill(&mut clients, 6).await;
+    clients.search("tea", position).await.unwrap();
+    let file = server.folder().join("read.db");
+    let damage = "UPDATE orders SET body = X'FFFF' WHERE order_id = 'o-1'";
+    sqlite::run(&file, damage).await;
+    let found = clients.verify(&["documents", "search"]).await.unwrap();
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert_eq!(found[0], "order o-1 cannot be decoded");
+    let hidden =
+        "the search index cannot be compared any further: the document in row 4 is damaged";
+    assert!(found[1].starts_with(hidden), "{found:?}");
+    clients.rebuild(request::rebuild(&[])).await.unwrap();
+    clients.assert_verified(&[]).await;
+}
+
+#[tokio::test]
 async fn g10_a_rebuild_repairs_corrupted_documents() {
     let server = Server::start().await;
     let mut clients = server.clients().await;

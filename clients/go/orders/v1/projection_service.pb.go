@@ -252,7 +252,8 @@ type ProjectionStatus struct {
 	// The number of the live generation: 1, and one more with each rebuild. A rollback returns to the
 	// lower number.
 	Generation uint64 `protobuf:"varint,8,opt,name=generation,proto3" json:"generation,omitempty"`
-	// The last error; empty unless FAILING.
+	// The last error, if the state is FAILING. While the index of lists is being filled, `documents` is
+	// CATCHING_UP, and this says so. Otherwise empty.
 	Error string `protobuf:"bytes,9,opt,name=error,proto3" json:"error,omitempty"`
 	// The log position up to which new names of customers and products are in the projection. In
 	// `search` it may be behind `position`, while a name that very many orders show is being written.

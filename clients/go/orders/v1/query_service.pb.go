@@ -876,7 +876,8 @@ func (x *GetCustomerStatisticsResponse) GetParkedOrders() uint64 {
 // Sums over the orders of one currency.
 type CurrencyAmounts struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The sum of the orders' totals, exact.
+	// The sum of the orders' totals, exact. Missing if it has more units than Money holds
+	// (9,223,372,036,854,775,807).
 	TotalAmount *money.Money `protobuf:"bytes,1,opt,name=total_amount,json=totalAmount,proto3" json:"total_amount,omitempty"`
 	// The average total of those orders, rounded to 4 decimals, half to even.
 	AverageOrderAmount *money.Money `protobuf:"bytes,2,opt,name=average_order_amount,json=averageOrderAmount,proto3" json:"average_order_amount,omitempty"`

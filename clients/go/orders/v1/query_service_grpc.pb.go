@@ -49,9 +49,10 @@ const (
 //     its index of lists, which it does after a power cut and some upgrades, this holds for
 //     SearchOrders without a text, GetCustomerStatistics and the start of WatchOrders.
 //
-// Lists and searches have few places, so that they delay no other query: others wait, and too many
-// fail with `OVERLOADED`. The server stops each one that works for longer than its `query-timeout`,
-// 2 s by default. SearchOrders and WatchOrders then fail with DEADLINE_EXCEEDED `QUERY_TOO_SLOW`.
+// Lists, searches and statistics of a customer have few places, so that they delay no other query:
+// others wait, and too many fail with `OVERLOADED`. The server stops each one that works for longer
+// than its `query-timeout`, 2 s by default. SearchOrders, GetCustomerStatistics and WatchOrders then
+// fail with DEADLINE_EXCEEDED `QUERY_TOO_SLOW`.
 //
 // If the server requires credentials, each call sends one as `authorization: Bearer TOKEN` and
 // needs the role `query`. Without a valid credential it fails with UNAUTHENTICATED, without the
@@ -84,7 +85,14 @@ type QueryServiceClient interface {
 	// Streams the orders that match now, then each change to them as it is projected, until the
 	// client ends the call. Several changes of one order in quick succession may arrive as one: the
 	// newest state. After a break, call WatchOrders once more: the first responses contain the
-	// present state. RESOURCE_EXHAUSTED `OVERLOADED`: the node is at its limit of watchers.
+	// present state.
+	//
+	// Errors:
+	//
+	//   - RESOURCE_EXHAUSTED `OVERLOADED`: the node is at its limit of watchers.
+	//   - UNAVAILABLE `READ_MODEL_DIVERGED` with a `google.rpc.RetryInfo`: orders changed otherwise than
+	//     by a new event. RetryParked has projected older ones, a rebuild has made other documents, or
+	//     the log went back.
 	WatchOrders(ctx context.Context, in *WatchOrdersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchOrdersResponse], error)
 }
 
@@ -178,9 +186,10 @@ type QueryService_WatchOrdersClient = grpc.ServerStreamingClient[WatchOrdersResp
 //     its index of lists, which it does after a power cut and some upgrades, this holds for
 //     SearchOrders without a text, GetCustomerStatistics and the start of WatchOrders.
 //
-// Lists and searches have few places, so that they delay no other query: others wait, and too many
-// fail with `OVERLOADED`. The server stops each one that works for longer than its `query-timeout`,
-// 2 s by default. SearchOrders and WatchOrders then fail with DEADLINE_EXCEEDED `QUERY_TOO_SLOW`.
+// Lists, searches and statistics of a customer have few places, so that they delay no other query:
+// others wait, and too many fail with `OVERLOADED`. The server stops each one that works for longer
+// than its `query-timeout`, 2 s by default. SearchOrders, GetCustomerStatistics and WatchOrders then
+// fail with DEADLINE_EXCEEDED `QUERY_TOO_SLOW`.
 //
 // If the server requires credentials, each call sends one as `authorization: Bearer TOKEN` and
 // needs the role `query`. Without a valid credential it fails with UNAUTHENTICATED, without the
@@ -213,7 +222,14 @@ type QueryServiceServer interface {
 	// Streams the orders that match now, then each change to them as it is projected, until the
 	// client ends the call. Several changes of one order in quick succession may arrive as one: the
 	// newest state. After a break, call WatchOrders once more: the first responses contain the
-	// present state. RESOURCE_EXHAUSTED `OVERLOADED`: the node is at its limit of watchers.
+	// present state.
+	//
+	// Errors:
+	//
+	//   - RESOURCE_EXHAUSTED `OVERLOADED`: the node is at its limit of watchers.
+	//   - UNAVAILABLE `READ_MODEL_DIVERGED` with a `google.rpc.RetryInfo`: orders changed otherwise than
+	//     by a new event. RetryParked has projected older ones, a rebuild has made other documents, or
+	//     the log went back.
 	WatchOrders(*WatchOrdersRequest, grpc.ServerStreamingServer[WatchOrdersResponse]) error
 	mustEmbedUnimplementedQueryServiceServer()
 }

@@ -26,6 +26,8 @@ use crate::{
 
 mod handle;
 mod retry;
+#[cfg(test)]
+mod tests;
 
 #[cfg(test)]
 pub(crate) use handle::Parking;
@@ -156,14 +158,15 @@ impl Documents {
             }
             stream => stream?,
         };
-        if self.replacement.is_none() {
-            self.writer.set_consistent(true);
-        }
         loop {
             self.switch_if_level().await;
             if self.writer_behind().generation() != generation {
                 // The other generation is at another position than the stream.
                 return Ok(());
+            }
+            if self.writer.generation() == generation {
+                // The node has compared the checkpoint of the live documents with the log.
+                self.writer.set_consistent(true);
             }
             let request = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -284,8 +287,11 @@ impl Documents {
             let position = response.position.min(level);
             let events = &response.events[..count];
             let behind = self.writer_behind();
+            let followed = behind.generation();
             behind.apply(&response.log_id, events, position).await?;
-            if !self.switch_if_level().await {
+            // After a switch that failed, the stream is not that of the live documents, which may be of
+            // another history.
+            if !self.switch_if_level().await || self.writer.generation() != followed {
                 return Ok(());
             }
         }

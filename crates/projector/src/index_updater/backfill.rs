@@ -110,12 +110,16 @@ impl Backfill {
     }
 
     /// Looks for orders that show new names. Advances the cursor to the documents' position if there
-    /// are none.
+    /// are none. Finds none, and stays where it is, while the index of lists is filled, which knows
+    /// them.
     pub(super) async fn look(&mut self, documents: &Reader) -> Result<(), store::Error> {
         if self.has_names() || self.cursor.position >= documents.position() {
             return Ok(());
         }
-        self.renamed = documents.renamed_since(self.cursor, MAX_ROWS).await?;
+        self.renamed = match documents.renamed_since(self.cursor, MAX_ROWS).await {
+            Err(store::Error::Unlisted) => return Ok(()),
+            renamed => renamed?,
+        };
         self.submitted = 0;
         if !self.has_names() {
             self.cursor = self.renamed.next;

@@ -2,9 +2,7 @@
 
 use std::{path::Path, sync::Mutex};
 
-use contract::orders::v1::{
-    AggregateType, OrderCreated, OrderDelivered, RecordedEvent, recorded_event::Payload,
-};
+use contract::orders::v1::{AggregateType, OrderDelivered, RecordedEvent, recorded_event::Payload};
 use read_model::{
     AggregateId, Row,
     generations::NextGeneration,
@@ -19,10 +17,13 @@ use tokio::{
     time::timeout,
 };
 use tonic::transport::Channel;
-use wire::{Bearer, Connection, convert};
+use wire::{Bearer, Connection};
 
 use super::*;
-use crate::documents::Parking;
+use crate::{
+    documents::Parking,
+    test_events::{created, event},
+};
 
 mod backfill;
 
@@ -122,26 +123,6 @@ impl LiveIndex for Gated {
     }
 }
 
-fn event(position: u64, order_id: &str, version: u64, payload: Payload) -> RecordedEvent {
-    RecordedEvent {
-        position,
-        aggregate_type: AggregateType::Order.into(),
-        aggregate_id: order_id.into(),
-        version,
-        event_id: format!("event-{position}"),
-        occurred_at: Some(convert::timestamp(0)),
-        payload: Some(payload),
-        ..RecordedEvent::default()
-    }
-}
-
-fn created() -> Payload {
-    Payload::OrderCreated(OrderCreated {
-        total_amount: Some(convert::money(1, "EUR")),
-        ..OrderCreated::default()
-    })
-}
-
 /// Returns an indexer of documents made of `events`, with its engine, writer and parking.
 async fn indexer(
     folder: &Path,
@@ -153,6 +134,16 @@ async fn indexer(
     let mut writer = Writer::open(&file, 1).await.unwrap();
     let last = events.last().unwrap().position;
     writer.apply("log", events, last).await.unwrap();
+    let (indexer, engine, parking) = indexer_of(&writer, write_limits, refuses).await;
+    (indexer, engine, writer, parking)
+}
+
+/// Returns an indexer of the documents of a writer, with its engine and parking.
+async fn indexer_of(
+    writer: &Writer,
+    write_limits: WriteLimits,
+    refuses: Option<Row>,
+) -> (Indexer, Arc<Gated>, Parking) {
     writer.set_consistent(true);
     let engine = Arc::new(Gated {
         writes: Arc::new(Semaphore::new(0)),
@@ -174,7 +165,7 @@ async fn indexer(
         true,
         Traces::default(),
     );
-    (indexer, engine, writer, parking)
+    (indexer, engine, parking)
 }
 
 /// Returns the newest event that the index may have.
@@ -364,6 +355,37 @@ async fn g12_switch_to_an_index_of_another_history_is_refused() {
     let answered = answered.await.unwrap().unwrap_err();
     let expected = Error::OtherHistory.to_string();
     assert!(answered.to_string().ends_with(&expected), "{answered}");
+}
+
+#[tokio::test]
+async fn switch_to_an_index_that_may_lack_a_change_without_an_event_keeps_the_live_one() {
+    let events = [event(1, "a", 1, created())];
+    let folder = tempfile::tempdir().unwrap();
+    let (documents, writes) = (16, 3);
+    let write_limits = WriteLimits {
+        documents,
+        first: documents,
+        writes,
+    };
+    let (indexer, _engine, writer, _) = indexer(folder.path(), &events, write_limits, None).await;
+    let history = indexer
+        .documents
+        .checkpoint()
+        .await
+        .unwrap()
+        .unwrap()
+        .history;
+    let live = updater(&indexer, history.clone(), 1);
+    let updater = updater(&indexer, history, 1);
+    // Tells of a revision, as a retry does.
+    writer.set_consistent(false);
+    writer.set_consistent(true);
+    let (switched, answered) = oneshot::channel();
+    let request = IndexSwitch { updater, switched };
+    let kept = indexer.switch(Some(live), request).await.unwrap();
+    assert_eq!(kept.unwrap().applied().generation, FIRST_GENERATION);
+    let answered = answered.await.unwrap();
+    assert!(matches!(answered, Err(Error::Revised)), "{answered:?}");
 }
 
 #[tokio::test]

@@ -91,13 +91,13 @@ impl Shared {
         if let Some(problem) = writer.check().await? {
             return Err(Error::Wrong(problem));
         }
-        let generations = &self.live.generations;
-        let live = blocking(generations, Generations::live).await?;
-        writer.compare_with(&live.path).await?;
         // The lists of a previous generation may be of another version.
         while writer.is_filling_lists() {
             writer.fill_lists().await?;
         }
+        let generations = &self.live.generations;
+        let live = blocking(generations, Generations::live).await?;
+        writer.compare_with(&live.path).await?;
         // The check took its time. The live documents stand still while the rest is applied.
         self.fill_documents(writer, &mut |_| {}).await
     }

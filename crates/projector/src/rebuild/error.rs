@@ -22,6 +22,9 @@ pub(crate) enum Error {
     /// The documents are empty: they have no checkpoint yet.
     #[error("there is nothing to make it of yet")]
     Empty,
+    /// Orders changed without a new event.
+    #[error("orders changed meanwhile by a retry or by a rebuild of the documents")]
+    Revised,
     /// The new generation failed its check.
     #[error("the new generation is not right: {0}")]
     Wrong(String),
@@ -53,6 +56,7 @@ impl From<index_updater::Error> for Error {
         match error {
             index_updater::Error::Store(error) => error.into(),
             index_updater::Error::Engine(error) => error.into(),
+            index_updater::Error::Revised => Self::Revised,
             error => Self::Log(error.to_string()),
         }
     }

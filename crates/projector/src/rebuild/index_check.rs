@@ -21,6 +21,7 @@ impl Shared {
         updater: &mut IndexUpdater,
         report: &mut (impl FnMut(u64) + Send),
     ) -> Result<(), Error> {
+        updater.watch_revisions();
         let mut after = Row::default();
         let mut comparisons = 0;
         let mut indexed_before = Vec::new();

@@ -11,7 +11,10 @@ use contract::orders::v1::{
     ProjectionStatus, RebuildRequest, RebuildResponse, RetryParkedRequest, RetryParkedResponse,
     VerifyRequest, VerifyResponse, projection_service_server::ProjectionService,
 };
-use read_model::{progress::Report, store::Projection};
+use read_model::{
+    progress::Report,
+    store::{self, Projection},
+};
 use tokio_stream::Stream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
@@ -69,10 +72,16 @@ impl Projections {
             report.error.get_or_insert(error.to_string());
             0
         });
-        ProjectionStatus {
+        let mut status = ProjectionStatus {
             parked_count,
             ..status(projection.name(), report, head)
+        };
+        let is_listed = *self.projector.live.reader.listed().borrow();
+        if projection == Projection::Documents && !is_listed && status.error.is_empty() {
+            status.set_state(ProjectionState::CatchingUp);
+            status.error = store::Error::Unlisted.to_string();
         }
+        status
     }
 }
 

@@ -80,12 +80,15 @@ pub(super) fn rebuild(
             let mut last = None;
             let sender = responses.clone();
             let report = move |progress: RebuildProgress| {
-                let is_new_stage = progress.stage != Stage::Filling;
-                if is_new_stage
-                    || last.is_none_or(|last: Instant| last.elapsed() >= PROGRESS_INTERVAL)
-                {
-                    last = Some(Instant::now());
-                    // A full channel drops this message: the next one reports later progress.
+                let is_due = last.is_none_or(|(stage, at): (Stage, Instant)| {
+                    stage != progress.stage || at.elapsed() >= PROGRESS_INTERVAL
+                });
+                // A message is dropped while the client does not read: the next one reports later
+                // progress. The last message of each projection has a place of its own.
+                let is_last = progress.stage == Stage::Done;
+                let has_place = is_last || sender.capacity() > PROJECTIONS.len();
+                if is_due && has_place {
+                    last = Some((progress.stage, Instant::now()));
                     let _ = sender.try_send(Ok(message(progress)));
                 }
             };
@@ -138,6 +141,7 @@ fn failed_rebuild(projection: Projection, error: rebuild::Error) -> Error {
         | rebuild::Error::NoPrevious
         | rebuild::Error::Outdated
         | rebuild::Error::NotIndexer
+        | rebuild::Error::Revised
         | rebuild::Error::Empty => Error::RebuildNotPossible {
             projection: projection.name(),
             why: error.to_string(),

@@ -137,7 +137,15 @@ impl Verifier {
         match part {
             Part::Log => self.verify_log(found).await,
             Part::Documents => self.verify_documents(found).await,
-            Part::Search => self.verify_index(found).await,
+            Part::Search => match self.verify_index(found).await {
+                // The comparison with the log names it too, and goes on behind it. This one cannot.
+                Err(Error::Store(damaged @ store::Error::Damaged { .. })) => {
+                    let subject = "the search index".to_owned();
+                    let problem = format!("cannot be compared any further: {damaged}");
+                    send(found, Difference { subject, problem }).await
+                }
+                verified => verified,
+            },
         }
     }
 

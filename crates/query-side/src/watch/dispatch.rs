@@ -11,7 +11,7 @@ use contract::orders::v1::Order;
 use prost::Message as _;
 use read_model::{
     request::OrderFilter,
-    store::{ChangeCursor, Changes, Reader},
+    store::{self, ChangeCursor, Changes, Reader},
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -55,6 +55,9 @@ struct State {
     cursor: ChangeCursor,
     /// Every change up to this position is handed out, in the newest state of each order.
     complete: u64,
+    /// While new names wait for the index of lists, orders' own changes up to here are handed out ahead.
+    /// All changes after the cursor follow when the names can be read.
+    ahead: u64,
     /// How often the cursor was set back or ahead. A read that began before is dropped.
     restarts: u64,
 }
@@ -139,24 +142,32 @@ impl Dispatch {
 
     async fn hand_out(&self) {
         let mut position = self.reader.subscribe();
+        let mut listed = self.reader.listed();
         let mut consistent = self.reader.consistent();
         loop {
             if consistent.has_changed().unwrap_or(false) {
                 consistent.mark_unchanged();
                 lock(&self.shared.state).restart(self.reader.position());
             }
-            let Some((cursor, restarts)) = self.next_read() else {
+            let Some((cursor, ahead, restarts)) = self.next_read() else {
                 self.shared.watched.notified().await;
                 continue;
             };
             // Marks the position as seen before the read, so that any later change ends the wait.
             position.mark_unchanged();
-            let is_all = match self.reader.changed_since(cursor, MAX_READ_ORDERS).await {
+            listed.mark_unchanged();
+            let mut read = self.reader.changed_since(cursor, MAX_READ_ORDERS).await;
+            let waits_for_lists = matches!(read, Err(store::Error::Unlisted));
+            if waits_for_lists {
+                let ahead = ahead.max(cursor.position);
+                read = self.reader.own_changes_since(ahead, MAX_READ_ORDERS).await;
+            }
+            let is_all = match read {
                 Ok(changes) => {
                     let mut state = lock(&self.shared.state);
                     // A watcher that registered after the log went back is not handed older changes.
                     let is_current = !consistent.has_changed().unwrap_or(false);
-                    is_current && state.hand_out(changes, restarts)
+                    is_current && state.hand_out(changes, waits_for_lists, restarts)
                 }
                 Err(error) => {
                     // The watchers find out themselves what is wrong.
@@ -169,20 +180,27 @@ impl Dispatch {
             if !is_all {
                 // The watchers take what they have been handed.
                 tokio::task::yield_now().await;
-            } else if position.changed().await.is_err() {
+                continue;
+            }
+            let changed = tokio::select! {
+                changed = position.changed() => changed,
+                changed = listed.changed() => changed,
+            };
+            if changed.is_err() {
                 return;
             }
         }
     }
 
-    /// Returns where to read on; `None` if nobody watches.
-    fn next_read(&self) -> Option<(ChangeCursor, u64)> {
+    /// Returns where to read on, also ahead, and the number of restarts; `None` if nobody watches.
+    fn next_read(&self) -> Option<(ChangeCursor, u64, u64)> {
         let mut state = lock(&self.shared.state);
         let position = self.reader.position();
         if position < state.cursor.position {
             state.restart(position);
         }
-        (!state.inboxes.is_empty()).then_some((state.cursor, state.restarts))
+        let read = (state.cursor, state.ahead, state.restarts);
+        (!state.inboxes.is_empty()).then_some(read)
     }
 }
 
@@ -191,15 +209,16 @@ impl State {
     fn restart(&mut self, position: u64) {
         self.cursor = ChangeCursor::at(position);
         self.complete = position;
+        self.ahead = 0;
         self.restarts += 1;
         for inbox in self.inboxes.values() {
             inbox.cut();
         }
     }
 
-    /// Hands out changes that were read before or after this many restarts. Returns whether these
-    /// are all changes so far.
-    fn hand_out(&mut self, changes: Changes, restarts: u64) -> bool {
+    /// Hands out changes that were read after this many restarts, `ahead` of the cursor or at it. Returns
+    /// whether these are all changes so far.
+    fn hand_out(&mut self, changes: Changes, ahead: bool, restarts: u64) -> bool {
         if restarts != self.restarts {
             return false;
         }
@@ -214,8 +233,12 @@ impl State {
                 }
             }
         }
-        self.cursor = changes.next;
         let is_all = changes.next.position >= changes.as_of;
+        if ahead {
+            self.ahead = changes.next.position;
+            return is_all;
+        }
+        (self.cursor, self.ahead) = (changes.next, 0);
         if is_all {
             self.complete = changes.next.position;
         }
@@ -307,9 +330,9 @@ mod tests {
             as_of: 9,
             checkpoint: None,
         };
-        assert!(!state.hand_out(read(), before));
+        assert!(!state.hand_out(read(), false, before));
         assert_eq!((state.cursor, state.complete), (ChangeCursor::at(5), 5));
-        assert!(state.hand_out(read(), state.restarts));
+        assert!(state.hand_out(read(), false, state.restarts));
         assert_eq!((state.cursor, state.complete), (ChangeCursor::at(9), 9));
     }
 }

@@ -34,7 +34,7 @@ use wire::Error;
 
 pub(crate) use self::dispatch::Dispatch;
 use self::dispatch::{Registration, Taken, in_any_state};
-use crate::{lists::in_time, queries::Queries};
+use crate::{long_reads::in_time, queries::Queries};
 
 /// Maximum number of orders that a watcher reads in one call, and so in one response.
 const MAX_PAGE_ORDERS: usize = 200;
@@ -62,8 +62,10 @@ impl Queries {
         let permit = Arc::clone(&self.watchers)
             .try_acquire_owned()
             .map_err(|_| Error::Overloaded("too many watch orders"))?;
-        let mut consistent = self.documents.consistent();
-        if !*consistent.borrow_and_update() {
+        // Comes before the check, so that the log does not go back between the two.
+        let mut revised = self.documents.revised();
+        revised.mark_unchanged();
+        if !self.documents.is_consistent() {
             return Err(Error::ReadModelDiverged);
         }
         // Comes before the first page, so that no change is between the two.
@@ -72,7 +74,7 @@ impl Queries {
             documents: self.watched.clone(),
             initial_lists: Arc::clone(&self.initial_lists),
             list_timeout: self.lists.timeout,
-            consistent,
+            revised,
             registration,
             in_any_state: in_any_state(&filter),
             filter,
@@ -125,8 +127,8 @@ struct Watcher {
     /// Lets one stream at a time list, so that the changes of the others have a connection.
     initial_lists: Arc<Semaphore>,
     list_timeout: Duration,
-    /// Changes when the log goes back. The orders that were sent may be lost then.
-    consistent: watch::Receiver<bool>,
+    /// Notified when the orders that were sent may have changed without a change that follows.
+    revised: watch::Receiver<()>,
     registration: Registration,
     filter: OrderFilter,
     /// The filter without its statuses.
@@ -183,7 +185,7 @@ impl Watcher {
             Stage::Listing { after } => self.next_page(after).await,
             Stage::CatchingUp { .. } | Stage::Following => self.next_changes().await,
         };
-        if self.consistent.has_changed().unwrap_or(true) {
+        if self.revised.has_changed().unwrap_or(true) {
             return Err(Error::ReadModelDiverged);
         }
         response
@@ -246,7 +248,7 @@ impl Watcher {
     /// Waits for changes, and returns them, or a heartbeat.
     async fn next_changes(&mut self) -> Result<WatchOrdersResponse, Error> {
         loop {
-            if self.consistent.has_changed().unwrap_or(true) {
+            if self.revised.has_changed().unwrap_or(true) {
                 return Err(Error::ReadModelDiverged);
             }
             let response = match self.stage {
@@ -273,13 +275,13 @@ impl Watcher {
         }
     }
 
-    /// Waits for changes, the next heartbeat, or a log that went back.
+    /// Waits for changes, the next heartbeat, or a revision.
     async fn wait(&mut self) -> Result<(), Error> {
         let changed = async {
             tokio::select! {
                 () = self.registration.filled() => Ok(()),
-                changed = self.consistent.changed() => {
-                    self.consistent.mark_changed();
+                changed = self.revised.changed() => {
+                    self.revised.mark_changed();
                     changed
                 }
             }

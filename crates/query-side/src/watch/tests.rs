@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use contract::orders::v1::{
-    AggregateType, Order, OrderCancelled, OrderCreated, OrderCreatedItem, RecordedEvent,
-    recorded_event::Payload,
+    AggregateType, CustomerRegistered, Order, OrderCancelled, OrderCreated, OrderCreatedItem,
+    RecordedEvent, recorded_event::Payload,
 };
-use read_model::{request::OrderFilter, store::Writer};
+use read_model::{generations::lists_folder, request::OrderFilter, store::Writer};
 use tempfile::TempDir;
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -28,8 +28,11 @@ struct Documents {
 impl Documents {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("read.db");
-        let writer = Writer::open(&file, 1).await.unwrap();
+        let writer = Writer::open(&folder.path().join("read.db"), 1).await;
+        Self::of(folder, writer.unwrap()).await
+    }
+
+    async fn of(folder: TempDir, writer: Writer) -> Self {
         let dispatch = Dispatch::new(writer.reader(1).await.unwrap());
         let stop = CancellationToken::new();
         let running = tokio::spawn(dispatch.clone().run(stop.clone()));
@@ -44,15 +47,7 @@ impl Documents {
 
     async fn record(&mut self, id: &str, version: u64, payload: Payload) -> u64 {
         let position = self.writer.position() + 1;
-        let event = RecordedEvent {
-            position,
-            aggregate_type: AggregateType::Order.into(),
-            aggregate_id: id.to_owned(),
-            version,
-            occurred_at: Some(convert::timestamp(0)),
-            payload: Some(payload),
-            ..RecordedEvent::default()
-        };
+        let event = event(position, AggregateType::Order, id, version, payload);
         self.writer.apply("log", &[event], position).await.unwrap();
         position
     }
@@ -81,6 +76,31 @@ impl Documents {
         self.stop.cancel();
         timeout(DEADLINE, self.running).await.unwrap().unwrap();
     }
+}
+
+fn event(
+    position: u64,
+    kind: AggregateType,
+    id: &str,
+    version: u64,
+    payload: Payload,
+) -> RecordedEvent {
+    RecordedEvent {
+        position,
+        aggregate_type: kind.into(),
+        aggregate_id: id.to_owned(),
+        version,
+        occurred_at: Some(convert::timestamp(0)),
+        payload: Some(payload),
+        ..RecordedEvent::default()
+    }
+}
+
+/// Returns the event that gives the customer `ann` another name.
+fn renamed(position: u64) -> RecordedEvent {
+    let name = format!("Ann {position}");
+    let named = Payload::CustomerRegistered(CustomerRegistered { name });
+    event(position, AggregateType::Customer, "ann", position, named)
 }
 
 fn of_customer(customer: &str) -> OrderFilter {
@@ -162,6 +182,48 @@ async fn an_ended_watcher_leaves_nothing_behind_and_a_later_one_begins_at_its_ti
     let second = documents.dispatch.register(&of_customer("ann"));
     let last = documents.cancel("o-1").await;
     assert_eq!(taken(&second, last).await.unwrap(), ["o-1 v2"]);
+    documents.stop().await;
+}
+
+#[tokio::test]
+async fn while_a_new_name_waits_for_the_lists_all_other_changes_are_handed_out() {
+    // An index of lists that lacks more than this many events is not filled when the file is opened.
+    const AT_ONCE: u64 = 65_536;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("read.db");
+    let mut writer = Writer::open(&file, 1).await.unwrap();
+    let names = Vec::from_iter((1..=AT_ONCE + 1).map(renamed));
+    for names in names.chunks(8000) {
+        let last = names.last().unwrap().position;
+        writer.apply("log", names, last).await.unwrap();
+    }
+    writer.close().await;
+    std::fs::remove_dir_all(lists_folder(&file)).unwrap();
+    let writer = Writer::open(&file, 1).await.unwrap();
+    let mut documents = Documents::of(folder, writer).await;
+    documents.create("o-0", "ann").await;
+    let of_ann = documents.dispatch.register(&of_customer("ann"));
+    let of_bob = documents.dispatch.register(&of_customer("bob"));
+    let before = documents.writer.position();
+    let named = before + 1;
+    let name = [renamed(named)];
+    documents.writer.apply("log", &name, named).await.unwrap();
+    for id in ["o-1", "o-2"] {
+        documents.create(id, "bob").await;
+        timeout(DEADLINE, of_bob.filled()).await.unwrap();
+        let Taken::Orders(orders, complete) = of_bob.take() else {
+            panic!("it is cut");
+        };
+        let ids = Vec::from_iter(orders.iter().map(|order| &*order.order_id));
+        assert_eq!((&ids[..], complete), (&[id][..], before));
+    }
+    assert!(documents.writer.is_filling_lists());
+    while documents.writer.is_filling_lists() {
+        documents.writer.fill_lists().await.unwrap();
+    }
+    let last = documents.writer.position();
+    assert_eq!(taken(&of_ann, last).await.unwrap(), ["o-0 v1"]);
+    taken(&of_bob, last).await.unwrap();
     documents.stop().await;
 }
 

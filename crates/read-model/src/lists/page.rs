@@ -154,11 +154,14 @@ impl FacetScan {
     }
 
     fn begin(&mut self, segment: &SegmentReader) -> tantivy::Result<()> {
+        // No order of the segment may have a product.
         let column = segment
             .fast_fields()
-            .u64(schema::facet_column(self.field))?;
-        self.reach(column.max_value());
-        self.column = Some(column);
+            .column_opt::<u64>(schema::facet_column(self.field))?;
+        if let Some(column) = &column {
+            self.reach(column.max_value());
+        }
+        self.column = column;
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 //! An order changes by its own events, and by the new names that it shows. A watch follows both in
 //! one sequence. The indexer follows them apart, since a name may change a million orders at once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -60,14 +60,14 @@ const SELECT_CHANGES: &str = "
 /// The orders that show names which are newer than they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Renamed {
-    /// The rows of the orders, each with the position of the name, sorted.
+    /// The distinct rows of the orders, each with the position of its first new name, sorted.
     pub orders: Vec<(u64, Row)>,
     /// The cursor after these orders.
     pub next: ChangeCursor,
 }
 
 impl Renamed {
-    /// Returns the cursor after the first `count` orders.
+    /// Returns the cursor after the first `count` orders, of which there is one at least.
     #[must_use]
     pub fn cursor(&self, count: usize) -> ChangeCursor {
         match (
@@ -104,6 +104,7 @@ impl Reader {
     /// # Errors
     /// - [`Error::Sqlite`] or [`Error::Lists`]: the file or the index of lists cannot be read.
     /// - [`Error::Damaged`]: a stored document cannot be decoded.
+    /// - [`Error::Unlisted`]: there are new names, and the index of lists is being filled.
     /// - [`Error::Stopped`]: the writer is gone.
     pub async fn changed_since(&self, after: ChangeCursor, limit: usize) -> Result<Changes, Error> {
         let (mut snapshot, view) = self.snapshot_for_names(after.position).await?;
@@ -153,7 +154,7 @@ impl Reader {
     /// [`Reader::changed_since`] does. A new name is no change of theirs.
     ///
     /// # Errors
-    /// As [`Reader::changed_since`].
+    /// As [`Reader::changed_since`], without those of the lists.
     pub async fn own_changes_since(&self, after: u64, limit: usize) -> Result<Changes, Error> {
         let mut snapshot = self.snapshot().await?;
         let limit = limit.max(1);
@@ -167,11 +168,12 @@ impl Reader {
     /// Returns the next orders that show a name which is newer than the cursor and than themselves:
     /// at most `limit`, for at most 1000 names.
     ///
-    /// An order may come once for each of its names. A caller follows the cursors until the position
-    /// is that of the documents.
+    /// An order with several new names comes once in a call, and may come again in later ones. A caller
+    /// follows the cursors until the position is that of the documents.
     ///
     /// # Errors
     /// - [`Error::Sqlite`] or [`Error::Lists`]: the file or the index of lists cannot be read.
+    /// - [`Error::Unlisted`]: there are new names, and the index of lists is being filled.
     /// - [`Error::Stopped`]: the writer is gone.
     pub async fn renamed_since(&self, after: ChangeCursor, limit: usize) -> Result<Renamed, Error> {
         let (mut snapshot, view) = self.snapshot_for_names(after.position).await?;
@@ -198,11 +200,13 @@ impl Reader {
             orders = rows.await?;
         }
         let next = truncate(&mut orders, limit.max(1), end);
+        let mut rows = HashSet::with_capacity(orders.len());
+        orders.retain(|(_, row)| rows.insert(*row));
         Ok(Renamed { orders, next })
     }
 
     /// Begins a snapshot, together with the lists if an event after a position has given a name. Only
-    /// then it waits for an index of lists that is filled.
+    /// then it fails while the index of lists is being filled.
     async fn snapshot_for_names(&self, after: u64) -> Result<(Snapshot, Option<View>), Error> {
         let mut snapshot = self.snapshot().await?;
         let end = snapshot.as_of;
@@ -210,7 +214,7 @@ impl Reader {
             return Ok((snapshot, None));
         }
         drop(snapshot);
-        let (snapshot, view) = self.snapshot_when_listed().await?;
+        let (snapshot, view) = self.snapshot_with_lists().await?;
         Ok((snapshot, Some(view)))
     }
 }

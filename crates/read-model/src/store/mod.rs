@@ -95,9 +95,6 @@ pub enum Error {
         #[source]
         error: prost::DecodeError,
     },
-    /// A sum of amounts in this currency exceeds the contract's money type.
-    #[error("a sum in {0} does not fit")]
-    TooLarge(String),
     /// The writer is gone, so the awaited position never comes.
     #[error("the read model's writer has stopped")]
     Stopped,

@@ -212,6 +212,10 @@ impl Writer {
         }
         self.publish(changes);
         self.flush_lists().await;
+        // Comes first: who is told of the queue knows that orders changed.
+        if has_changes || done && aggregate.kind != AggregateType::Order {
+            self.revised.send_replace(());
+        }
         self.reindex.send_replace(());
         Ok(done)
     }

@@ -86,6 +86,8 @@ pub(super) struct History {
     pub(super) consistent: watch::Receiver<bool>,
     /// False until the documents have been compared with the log.
     pub(super) compared: watch::Receiver<bool>,
+    /// Notified when orders change otherwise than by a new event.
+    pub(super) revised: watch::Receiver<()>,
 }
 
 impl Reader {
@@ -127,6 +129,15 @@ impl Reader {
     #[must_use]
     pub fn consistent(&self) -> watch::Receiver<bool> {
         self.history.consistent.clone()
+    }
+
+    /// Returns a receiver that is notified when orders change otherwise than by a new event:
+    /// [`Reader::changed_since`] may not return these. A retry of parked aggregates changes them, a
+    /// switch to another generation, and a log that goes back, after which [`Reader::is_consistent`] is
+    /// another.
+    #[must_use]
+    pub fn revised(&self) -> watch::Receiver<()> {
+        self.history.revised.clone()
     }
 
     /// Returns a receiver that is false while the index of lists is filled, and lists fail.

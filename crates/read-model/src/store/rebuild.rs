@@ -8,8 +8,8 @@ use std::{
 
 use sqlx::AssertSqlSafe;
 
-use super::{Error, Writer};
-use crate::Row;
+use super::{Error, Writer, json};
+use crate::{AggregateId, Row};
 
 /// Speeds up the build of a new file. No part of the file outlives a crash, so writes skip the
 /// journal and the sync.
@@ -40,7 +40,7 @@ const SELECT_TOTAL_DIFFERENCE: &str = "
         (SELECT count(name) AS products FROM old.products) o WHERE n.products <> o.products
     LIMIT 1";
 
-/// Number of orders that are compared in one statement, which reads a snapshot of the live file.
+/// Number of orders or names that are compared in one statement, which reads a snapshot of the live file.
 const COMPARED_AT_ONCE: i64 = 2000;
 
 /// Queues the orders in rows (?1, ?2] whose documents differ, unless one changed after position ?3.
@@ -57,6 +57,43 @@ const QUEUE_LATER_DIFFERENCES: &str = "
             SELECT row FROM main.orders WHERE row > ?1
             UNION SELECT row FROM main.orders WHERE position > ?1 AND position > row
             UNION SELECT row FROM old.orders WHERE position > ?1 AND position > row)
+        ON CONFLICT (row) DO UPDATE SET times = times + 1";
+
+/// Select the highest number of a customer, and those with numbers in (?1, ?2] whose names differ, unless
+/// one is of an event after position ?3.
+const RENAMED_CUSTOMERS: [&str; 2] = [
+    "SELECT coalesce(max(number), 0) FROM main.customers",
+    "SELECT 2 AS aggregate_type, n.customer_id AS aggregate_id
+        FROM main.customers n LEFT JOIN old.customers o USING (customer_id)
+        WHERE n.number > ?1 AND n.number <= ?2 AND n.name IS NOT o.name
+            AND coalesce(n.position, 0) <= ?3 AND coalesce(o.position, 0) <= ?3",
+];
+
+/// Select the same of products.
+const RENAMED_PRODUCTS: [&str; 2] = [
+    "SELECT coalesce(max(number), 0) FROM main.products",
+    "SELECT 3 AS aggregate_type, n.product_id AS aggregate_id
+        FROM main.products n LEFT JOIN old.products o USING (product_id)
+        WHERE n.number > ?1 AND n.number <= ?2 AND n.name IS NOT o.name
+            AND coalesce(n.position, 0) <= ?3 AND coalesce(o.position, 0) <= ?3",
+];
+
+/// Selects the customers and products whose names differ, of those that got one after position ?1.
+const SELECT_LATER_RENAMED: &str = "
+    SELECT 2 AS aggregate_type, n.customer_id AS aggregate_id
+        FROM main.customers n LEFT JOIN old.customers o USING (customer_id)
+        WHERE n.name IS NOT o.name AND n.customer_id IN (
+            SELECT customer_id FROM main.customers WHERE position > ?1
+            UNION SELECT customer_id FROM old.customers WHERE position > ?1)
+    UNION ALL SELECT 3, n.product_id
+        FROM main.products n LEFT JOIN old.products o USING (product_id)
+        WHERE n.name IS NOT o.name AND n.product_id IN (
+            SELECT product_id FROM main.products WHERE position > ?1
+            UNION SELECT product_id FROM old.products WHERE position > ?1)";
+
+/// Queues the orders in these rows.
+const QUEUE_ROWS: &str = "
+    INSERT INTO main.again SELECT value, 1 FROM json_each(?) WHERE true
         ON CONFLICT (row) DO UPDATE SET times = times + 1";
 
 /// Copies the state of the search index, which only the old documents know: the queue of orders to
@@ -149,6 +186,7 @@ impl Writer {
     /// - [`Error::Gap`]: the two writers are at different positions.
     /// - [`Error::Diverged`]: they are made from different histories of the log.
     /// - [`Error::Differs`]: their counts or sums differ, and `totals` is [`TotalsCheck::Compare`].
+    /// - [`Error::Unlisted`]: a name differs, and the index of lists is not filled.
     /// - [`Error::Sqlite`] or [`Error::File`]: a file cannot be read or written.
     /// - [`Error::Files`]: `switch` fails.
     ///
@@ -172,10 +210,14 @@ impl Writer {
         self.attach(&old.path).await?;
         let copied = self.copy_search_state(totals).await;
         self.detach().await?;
-        copied?;
+        let are_different = copied?;
         // The copy has changed the history.
         self.load_checkpoint().await?;
-        self.replace_unchecked(old, switch).await
+        self.replace_unchecked(old, switch).await?;
+        if are_different {
+            self.revised.send_replace(());
+        }
+        Ok(())
     }
 
     /// Switches from the live writer `old` to this one, without the checks of
@@ -208,6 +250,7 @@ impl Writer {
         self.reindex = old.reindex.clone();
         self.consistent = old.consistent.clone();
         self.compared = old.compared.clone();
+        self.revised = old.revised.clone();
         self.listed = old.listed.clone();
         self.listed.send_replace(self.filling.is_none());
         for (pool, opened) in pools.iter().zip(opened) {
@@ -218,12 +261,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Compares the documents with the live ones in a file, and queues for the search index those
-    /// that differ. [`Writer::replace_live`] then compares only those that change later, and is
+    /// Compares the documents and names with the live ones in a file, and queues for the search index
+    /// the orders that differ. [`Writer::replace_live`] then compares only what changes later, and is
     /// brief.
     ///
     /// # Errors
-    /// [`Error::Sqlite`]: a file cannot be read, or this one cannot be written.
+    /// - [`Error::Sqlite`]: a file cannot be read, or this one cannot be written.
+    /// - [`Error::Unlisted`]: a name differs, and the index of lists is not filled.
     pub async fn compare_with(&mut self, live: &Path) -> Result<(), Error> {
         self.attach(live).await?;
         let compared = self.queue_differences().await;
@@ -232,9 +276,14 @@ impl Writer {
         Ok(())
     }
 
-    /// Compares the documents up to this position with the attached ones. Returns the position.
+    /// Compares the documents and names up to this position with the attached ones. Returns the
+    /// position.
     async fn queue_differences(&mut self) -> Result<u64, Error> {
         let position = self.position();
+        // A generation that was live before has the queue of that time.
+        sqlx::raw_sql("DELETE FROM main.again")
+            .execute(&mut self.connection)
+            .await?;
         let mut after = Row::default();
         loop {
             let last: Option<Row> = sqlx::query_scalar(
@@ -245,7 +294,7 @@ impl Writer {
             .fetch_one(&mut self.connection)
             .await?;
             let Some(last) = last else {
-                return Ok(position);
+                break;
             };
             sqlx::query(QUEUE_DIFFERENCES)
                 .bind(after)
@@ -255,6 +304,34 @@ impl Writer {
                 .await?;
             after = last;
         }
+        for [select_last, select] in [RENAMED_CUSTOMERS, RENAMED_PRODUCTS] {
+            let last: i64 = sqlx::query_scalar(select_last)
+                .fetch_one(&mut self.connection)
+                .await?;
+            for after in (0..last).step_by(COMPARED_AT_ONCE as usize) {
+                let renamed = sqlx::query_as(select)
+                    .bind(after)
+                    .bind(after + COMPARED_AT_ONCE)
+                    .bind(position.cast_signed())
+                    .fetch_all(&mut self.connection)
+                    .await?;
+                self.queue_renamed(renamed).await?;
+            }
+        }
+        Ok(position)
+    }
+
+    /// Queues the orders that show these names.
+    async fn queue_renamed(&mut self, renamed: Vec<AggregateId>) -> Result<(), Error> {
+        for named in renamed {
+            for rows in self.rows_of_name(&named).await? {
+                sqlx::query(QUEUE_ROWS)
+                    .bind(json(&rows)?)
+                    .execute(&mut self.connection)
+                    .await?;
+            }
+        }
+        Ok(())
     }
 
     /// Attaches another file of documents as `old`.
@@ -279,8 +356,8 @@ impl Writer {
     }
 
     /// Copies the state of the search index from the attached live documents, after the comparison
-    /// of the totals.
-    async fn copy_search_state(&mut self, totals: TotalsCheck) -> Result<(), Error> {
+    /// of the totals. Returns whether any documents differ.
+    async fn copy_search_state(&mut self, totals: TotalsCheck) -> Result<bool, Error> {
         if totals == TotalsCheck::Compare {
             let different: Option<String> = sqlx::query_scalar(SELECT_TOTAL_DIFFERENCE)
                 .fetch_optional(&mut self.connection)
@@ -296,13 +373,21 @@ impl Writer {
             .bind(self.compared_until.cast_signed())
             .execute(&mut self.connection)
             .await?;
+        let renamed = sqlx::query_as(SELECT_LATER_RENAMED)
+            .bind(self.compared_until.cast_signed())
+            .fetch_all(&mut self.connection)
+            .await?;
+        self.queue_renamed(renamed).await?;
+        let are_different = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM main.again)")
+            .fetch_one(&mut self.connection)
+            .await?;
         sqlx::raw_sql(COPY_SEARCH_STATE)
             .execute(&mut self.connection)
             .await?;
         sqlx::raw_sql("COMMIT")
             .execute(&mut self.connection)
             .await?;
-        Ok(())
+        Ok(are_different)
     }
 
     /// Checks that the file is sound and that its statistics count the existing orders. Returns the

@@ -150,14 +150,12 @@ impl Figures {
         *self.by_status.entry(status).or_default() += orders;
     }
 
-    fn amounts(&self) -> Result<Vec<CurrencyAmounts>, Error> {
+    fn amounts(&self) -> Vec<CurrencyAmounts> {
         self.amounts
             .iter()
-            .map(|(currency, (count, sum))| {
-                Ok(CurrencyAmounts {
-                    total_amount: Some(money(*sum, currency)?),
-                    average_order_amount: Some(money(average(*sum, *count), currency)?),
-                })
+            .map(|(currency, (count, sum))| CurrencyAmounts {
+                total_amount: money(*sum, currency),
+                average_order_amount: money(average(*sum, *count), currency),
             })
             .collect()
     }
@@ -182,13 +180,14 @@ fn average(sum: i128, count: u64) -> i128 {
     floor + i128::from(up)
 }
 
-/// Converts a sum, which can exceed the range of [`convert::money`].
-fn money(sum: i128, currency: &str) -> Result<Money, Error> {
+/// Converts a sum, which can exceed the range of [`convert::money`]. Returns `None` if it exceeds the
+/// contract's money type.
+fn money(sum: i128, currency: &str) -> Option<Money> {
     let unit = i128::from(convert::UNIT);
-    let units = i64::try_from(sum / unit).map_err(|_| Error::TooLarge(currency.to_owned()))?;
+    let units = i64::try_from(sum / unit).ok()?;
     // The remainder is below one unit, so it fits in 64 bits.
     let rest = convert::money((sum % unit) as i64, currency);
-    Ok(Money { units, ..rest })
+    Some(Money { units, ..rest })
 }
 
 /// Reads the statistics of all orders.
@@ -258,15 +257,13 @@ impl DayPage<'_> {
             }
             read += 1;
         }
-        let days = days.into_iter().map(|(day, figures)| {
-            Ok(DayStatistics {
-                day,
-                total_orders: figures.total_orders,
-                amounts: figures.amounts()?,
-                orders_by_status: figures.by_status(),
-            })
+        let days = days.into_iter().map(|(day, figures)| DayStatistics {
+            day,
+            total_orders: figures.total_orders,
+            amounts: figures.amounts(),
+            orders_by_status: figures.by_status(),
         });
-        Ok((days.collect::<Result<_, Error>>()?, more))
+        Ok((days.collect(), more))
     }
 }
 
@@ -281,7 +278,6 @@ impl Reader {
     /// # Errors
     /// - [`Error::Sqlite`] or [`Error::Lists`]: the file or the index of lists cannot be read.
     /// - [`Error::Unlisted`]: the index of lists is being filled.
-    /// - [`Error::TooLarge`]: a sum exceeds the contract's money type.
     pub async fn customer_statistics(
         &self,
         customer_id: &str,
@@ -323,7 +319,7 @@ impl Reader {
             customer_id: customer_id.to_owned(),
             customer_name: name.unwrap_or_default(),
             total_orders: figures.total_orders,
-            amounts: figures.amounts()?,
+            amounts: figures.amounts(),
             orders_by_status: figures.by_status(),
             as_of_position,
         }))
@@ -338,7 +334,6 @@ impl Reader {
     ///
     /// # Errors
     /// - [`Error::Sqlite`]: the file cannot be read.
-    /// - [`Error::TooLarge`]: a sum exceeds the contract's money type.
     pub async fn statistics(
         &self,
         days: Option<DayPage<'_>>,
@@ -355,7 +350,7 @@ impl Reader {
         Ok(GetStatisticsResponse {
             parked_orders,
             total_orders: all.total_orders,
-            amounts: all.amounts()?,
+            amounts: all.amounts(),
             orders_by_status: all.by_status(),
             days,
             as_of_position: snapshot.as_of,

@@ -59,6 +59,8 @@ pub struct Writer {
     pub(super) consistent: watch::Sender<bool>,
     /// False until the documents have been compared with the log, and `consistent` is known.
     pub(super) compared: watch::Sender<bool>,
+    /// Notified when orders change otherwise than by a new event, and when `consistent` changes.
+    pub(super) revised: watch::Sender<()>,
     /// False while the index of lists is filled.
     pub(super) listed: watch::Sender<bool>,
     /// The readers' connections. A switch replaces them by connections to the next generation.
@@ -103,6 +105,7 @@ impl Writer {
             reindex: watch::Sender::new(()),
             consistent: watch::Sender::new(true),
             compared: watch::Sender::new(false),
+            revised: watch::Sender::new(()),
             listed: watch::Sender::new(true),
             pools: Arc::default(),
             path: path.to_owned(),
@@ -129,7 +132,7 @@ impl Writer {
         let path = self.path.clone();
         let (position, reindex) = (self.position.subscribe(), self.reindex.subscribe());
         let (consistent, compared) = (self.consistent.subscribe(), self.compared.subscribe());
-        let listed = self.listed.subscribe();
+        let (revised, listed) = (self.revised.subscribe(), self.listed.subscribe());
         let pools = Arc::clone(&self.pools);
         let lists = self.published_lists();
         async move {
@@ -139,6 +142,7 @@ impl Writer {
             let history = History {
                 consistent,
                 compared,
+                revised,
             };
             Ok(Reader::new(pool, position, reindex, listed, history))
         }
@@ -243,8 +247,12 @@ impl Writer {
 
     /// Tells the readers whether the documents have only events that the log has.
     pub fn set_consistent(&self, consistent: bool) {
-        self.consistent
+        let is_changed = self
+            .consistent
             .send_if_modified(|now| std::mem::replace(now, consistent) != consistent);
+        if is_changed {
+            self.revised.send_replace(());
+        }
         self.compared.send_replace(true);
     }
 

@@ -77,16 +77,24 @@ pub(super) fn numbers(numbers: &Numbers<'_>) -> String {
         rows.push(row("parked orders".into(), money::count(numbers.parked)));
     }
     for entry in numbers.amounts {
-        rows.push(row(
-            "total amount".into(),
-            money::text(entry.total_amount.as_ref()),
-        ));
+        rows.push(row("total amount".into(), total(entry)));
         rows.push(row(
             "average order amount".into(),
             money::text(entry.average_order_amount.as_ref()),
         ));
     }
     table::of([Column::Text("FIGURE"), Column::Number("VALUE")], rows)
+}
+
+/// Formats the sum of a currency, which may have more units than the contract can say.
+fn total(entry: &CurrencyAmounts) -> String {
+    match (&entry.total_amount, &entry.average_order_amount) {
+        (None, Some(average)) => {
+            let most = money::count(i64::MAX.unsigned_abs());
+            format!("over {most} {}", average.currency_code)
+        }
+        (total, _) => money::text(total.as_ref()),
+    }
 }
 
 fn days(reply: &GetStatisticsResponse) -> String {
@@ -102,11 +110,7 @@ fn days(reply: &GetStatisticsResponse) -> String {
                 )
             })
             .collect();
-        let totals: Vec<_> = day
-            .amounts
-            .iter()
-            .map(|entry| money::text(entry.total_amount.as_ref()))
-            .collect();
+        let totals: Vec<_> = day.amounts.iter().map(total).collect();
         [
             day.day.clone(),
             money::count(day.total_orders),

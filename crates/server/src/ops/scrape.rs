@@ -15,6 +15,7 @@ use axum::{
     routing::get,
 };
 use command_side::{Commands, Events};
+use contract::orders::v1::ProjectionState;
 use http::{HeaderMap, StatusCode, header};
 use projector::Projections;
 use query_side::Queries;
@@ -107,7 +108,7 @@ impl Observer {
                 let lag = status.lag.unwrap_or_default();
                 Projection {
                     lag: Duration::try_from(lag).unwrap_or_default(),
-                    failing: !status.error.is_empty(),
+                    failing: status.state() == ProjectionState::Failing,
                     name: status.name,
                     position: status.position,
                     lag_events: status.lag_events,

@@ -147,7 +147,8 @@ table! {
         "Serve calls for this long after SIGTERM, while health says NOT_SERVING and load balancers \
          turn away. It is part of the drain timeout";
     QUERY_TIMEOUT: "query-timeout", One("MILLISECONDS"), SERVE, "2000",
-        "Stop a list or text search that works for longer than this, with QUERY_TOO_SLOW";
+        "Stop a list, text search or statistics of a customer that work for longer than this, with \
+         QUERY_TOO_SLOW";
     MAX_CONNECTION_AGE: "max-connection-age", One("SECONDS"), SERVE, "none",
         "Close each connection at about this age, so that clients spread over nodes that are new. \
          Calls in progress have 10 s to finish";

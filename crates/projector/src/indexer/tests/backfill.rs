@@ -1,6 +1,7 @@
 //! Tests of the backfill: orders that show a new name.
 
 use contract::orders::v1::CustomerRegistered;
+use read_model::generations::lists_folder;
 
 use super::*;
 
@@ -151,5 +152,55 @@ async fn only_the_refused_order_with_a_new_name_is_parked() {
     rows.dedup();
     let others = (1..=RENAMED).filter(|row| *row != 150).map(Row);
     assert_eq!(rows, Vec::from_iter(others));
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn fresh_orders_are_indexed_while_a_new_name_waits_for_the_lists() {
+    // An index of lists that lacks more than this many events is not filled when the file is opened.
+    const AT_ONCE: u64 = 65_536;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("read.db");
+    let mut writer = Writer::open(&file, 1).await.unwrap();
+    let order = [event(1, "old", 1, created())];
+    writer.apply("log", &order, 1).await.unwrap();
+    let names = Vec::from_iter((2..=AT_ONCE + 1).map(renamed));
+    for names in names.chunks(8000) {
+        let last = names.last().unwrap().position;
+        writer.apply("log", names, last).await.unwrap();
+    }
+    writer.close().await;
+    std::fs::remove_dir_all(lists_folder(&file)).unwrap();
+    let mut writer = Writer::open(&file, 1).await.unwrap();
+    let write_limits = WriteLimits {
+        documents: 16,
+        first: 16,
+        writes: 1,
+    };
+    let (indexer, engine, _parking) = indexer_of(&writer, write_limits, None).await;
+    engine.writes.add_permits(1000);
+    let running = Running::start(indexer);
+    let progress = running.progress.clone();
+    let reach = async |position| {
+        timeout(DEADLINE, progress.wait_for(position))
+            .await
+            .unwrap()
+    };
+    reach(AT_ONCE + 1).await;
+    assert_eq!(taken(&engine), [Row(1)]);
+
+    let (named, fresh) = (AT_ONCE + 2, AT_ONCE + 3);
+    writer.apply("log", &[renamed(named)], named).await.unwrap();
+    let created = event(fresh, "fresh", 1, created());
+    writer.apply("log", &[created], fresh).await.unwrap();
+    reach(fresh).await;
+    assert_eq!(taken(&engine), [Row(fresh)]);
+    assert!(writer.is_filling_lists());
+    while writer.is_filling_lists() {
+        writer.fill_lists().await.unwrap();
+    }
+    let named = progress.wait_for_names(named);
+    timeout(DEADLINE, named).await.unwrap();
+    assert_eq!(taken(&engine), [Row(1)]);
     running.stop().await;
 }

@@ -75,6 +75,8 @@ impl Apart {
         self.add(changes.documents);
         let renamed = reader.renamed_since(self.names, limit).await.unwrap();
         assert!(renamed.orders.len() <= limit);
+        let distinct = BTreeSet::from_iter(renamed.orders.iter().map(|(_, row)| row));
+        assert_eq!(distinct.len(), renamed.orders.len());
         // A part of them, as when a page is full.
         let count = renamed.orders.len().div_ceil(2);
         let rows = Vec::from_iter(renamed.orders.iter().take(count).map(|(_, row)| *row));
@@ -231,6 +233,30 @@ async fn new_name_of_a_million_orders_is_returned_in_parts_and_replaced_in_betwe
         Vec::from_iter((1..=10).map(|row| (12, Row(row))))
     );
     assert_eq!(later.next, ChangeCursor::at(12));
+}
+
+#[tokio::test]
+async fn an_order_that_fills_a_page_is_passed_by_however_many_of_its_names_are_new() {
+    let ids = Vec::from_iter((0..40).map(|index| format!("p{index}")));
+    let ids = Vec::from_iter(ids.iter().map(String::as_str));
+    let mut log = Log::default();
+    log.create("large", "c1", &ids, (1, "EUR"), 0);
+    log.create("small", "c1", &ids[39..], (1, "EUR"), 0);
+    for id in &ids {
+        // The names make the document many times larger than what is stored.
+        log.product(id, &"x".repeat(60_000));
+    }
+    let store = Store::holding(&log).await;
+    let renamed = store.reader.renamed_since(ChangeCursor::at(2), 1000).await;
+    let renamed = renamed.unwrap();
+    assert_eq!(renamed.orders, [(3, Row(1)), (42, Row(2))]);
+    let rows = [Row(1), Row(2)];
+    let page = store.reader.documents_page(&rows).await.unwrap();
+    assert_eq!(page.covered, 1, "the first one fills it");
+    let after = renamed.cursor(page.covered);
+    let rest = store.reader.renamed_since(after, 1000).await.unwrap();
+    assert!(rest.orders.iter().any(|(_, row)| *row == Row(2)));
+    assert_eq!(rest.next, ChangeCursor::at(log.head()));
 }
 
 #[tokio::test]

@@ -174,6 +174,37 @@ async fn g9_documents_that_differ_before_and_after_the_comparison_are_queued() {
 }
 
 #[tokio::test]
+async fn g9_orders_that_show_another_name_than_before_a_switch_are_queued() {
+    let mut log = Log::default();
+    log.create("o1", "c1", &["p1"], (100, "EUR"), 0);
+    log.create("o2", "c2", &["p2"], (100, "EUR"), 0);
+    log.customer("c1", "Ann");
+    log.product("p2", "Tea");
+    let renamed = "UPDATE customers SET name = 'Bob' WHERE customer_id = 'c1'";
+    let unnamed = "UPDATE products SET name = 'Pear' WHERE product_id = 'p2'";
+    // The change of the live names, and the events that are compared before the switch.
+    for (change, compared, queued) in [
+        (renamed, 4, Row(1)),
+        (renamed, 3, Row(1)),
+        (renamed, 2, Row(1)),
+        (unnamed, 4, Row(2)),
+        (unnamed, 3, Row(2)),
+    ] {
+        let store = Store::holding(&log).await;
+        store.change(change).await;
+        let mut new = next_generation(&store, &log, compared).await;
+        new.compare_with(&store.writer.path).await.unwrap();
+        new.apply(LOG, &log.events[compared..], 4).await.unwrap();
+        new.replace_live(&store.writer, TotalsCheck::Compare, || Ok(()))
+            .await
+            .unwrap();
+        let queue = store.reader.reindex_queue(10).await.unwrap().entries;
+        let rows = Vec::from_iter(queue.iter().map(|entry| entry.row));
+        assert_eq!(rows, [queued], "{change}, {compared}");
+    }
+}
+
+#[tokio::test]
 async fn g9_indexing_an_old_document_does_not_unqueue_the_new_one() {
     let mut log = log();
     let mut store = Store::holding(&log).await;

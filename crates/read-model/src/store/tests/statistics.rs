@@ -170,6 +170,27 @@ async fn sums_beyond_64_bits_are_exact() {
 }
 
 #[tokio::test]
+async fn a_sum_beyond_the_money_type_is_left_out_and_all_else_is_told() {
+    let store = Store::new().await;
+    let sum = i128::from(i64::MAX) * 10_001;
+    let (high, low) = (sum >> 32, sum & 0xffff_ffff);
+    let sums = format!(
+        "INSERT INTO statistics VALUES
+            (0, '', 'EUR', 1, 10001, {high}, {low}), (0, '', 'USD', 1, 2, 0, 20000)"
+    );
+    store.change(&sums).await;
+    let told = store.reader.statistics(None).await.unwrap();
+    assert_eq!(told.total_orders, 10_003);
+    let [euros, dollars] = &told.amounts[..] else {
+        panic!("{told:?}")
+    };
+    assert_eq!(euros.total_amount, None);
+    let average = convert::money(i64::MAX, "EUR");
+    assert_eq!(euros.average_order_amount, Some(average));
+    assert_eq!(dollars.total_amount, Some(convert::money(20_000, "USD")));
+}
+
+#[tokio::test]
 async fn averages_are_rounded_half_to_even() {
     let mut log = Log::default();
     for (customer, amounts) in [("down", [2, 3]), ("up", [3, 4])] {

@@ -6,32 +6,35 @@ use read_model::store::{self, Reader};
 use tokio::{sync::Semaphore, time::timeout};
 use wire::Error;
 
-/// Maximum number of lists that wait while one for each processor but one runs.
-pub(crate) const MAX_WAITING_LISTS: usize = 16;
-
-/// The reader of lists. Clones share their places.
+/// The reader of one kind of reads that may take long. Clones share their places.
 #[derive(Debug, Clone)]
-pub(crate) struct Lists {
+pub(crate) struct LongReads {
     documents: Reader,
-    /// The places of lists that run or wait.
+    /// The reason for a rejection.
+    overloaded: &'static str,
+    /// The places of reads that run or wait.
     places: Arc<Semaphore>,
-    /// The places of lists that run, one for each connection.
+    /// The places of reads that run, one for each connection.
     running: Arc<Semaphore>,
     pub(crate) timeout: Duration,
 }
 
-impl Lists {
-    /// Opens a connection for each processor but one, which is left to other calls. More lists at once
-    /// would only slow each other down.
+impl LongReads {
+    /// Opens a connection for each processor but one, which is left to other calls. More reads of a kind
+    /// at once would only slow each other down. So many others may wait, and past them a read is rejected
+    /// with the reason `overloaded`.
     pub(crate) async fn open<E>(
         timeout: Duration,
+        waiting: usize,
+        overloaded: &'static str,
         open: impl AsyncFn(u32) -> Result<Reader, E>,
     ) -> Result<Self, E> {
-        let running = running_lists();
+        let running = running();
         let connections = u32::try_from(running).unwrap_or(u32::MAX);
         Ok(Self {
             documents: open(connections).await?,
-            places: Arc::new(Semaphore::new(running + MAX_WAITING_LISTS)),
+            overloaded,
+            places: Arc::new(Semaphore::new(running + waiting)),
             running: Arc::new(Semaphore::new(running)),
             timeout,
         })
@@ -40,14 +43,14 @@ impl Lists {
     /// Runs a read as soon as it has a place.
     ///
     /// # Errors
-    /// - [`Error::Overloaded`]: too many lists wait, or no place was free within the timeout.
+    /// - [`Error::Overloaded`]: too many reads wait, or no place was free within the timeout.
     /// - [`Error::QueryTooSlow`]: the read took longer than the timeout, and was stopped.
     /// - The error of the read.
     pub(crate) async fn read<T>(
         &self,
         read: impl AsyncFnOnce(&Reader) -> Result<T, store::Error>,
     ) -> Result<T, Error> {
-        let overloaded = Error::Overloaded("too many lists at the same time");
+        let overloaded = Error::Overloaded(self.overloaded);
         let Ok(_place) = self.places.try_acquire() else {
             return Err(overloaded);
         };
@@ -58,8 +61,8 @@ impl Lists {
     }
 }
 
-/// Returns the number of lists that run at the same time.
-fn running_lists() -> usize {
+/// Returns the number of reads of a kind that run at the same time.
+fn running() -> usize {
     let processors = thread::available_parallelism().map_or(1, NonZero::get);
     (processors - 1).max(1)
 }
@@ -79,17 +82,17 @@ pub(crate) async fn in_time<T>(
 }
 
 #[cfg(test)]
-impl Lists {
-    /// Takes the turns of all lists, so that the next list waits until they are dropped.
+impl LongReads {
+    /// Takes the turns of all reads, so that the next one waits until they are dropped.
     pub(crate) async fn take_all_turns(&self) -> tokio::sync::OwnedSemaphorePermit {
-        let turns = u32::try_from(running_lists()).unwrap();
+        let turns = u32::try_from(running()).unwrap();
         let running = Arc::clone(&self.running);
         running.acquire_many_owned(turns).await.unwrap()
     }
 
     /// Returns the number of lists that run or wait.
     pub(crate) fn waiting(&self) -> usize {
-        running_lists() + MAX_WAITING_LISTS - self.places.available_permits()
+        running() + crate::queries::MAX_WAITING_LISTS - self.places.available_permits()
     }
 }
 
@@ -105,47 +108,49 @@ mod tests {
 
     const DEADLINE: Duration = Duration::from_secs(30);
 
-    async fn lists(timeout: Duration) -> (TempDir, Lists) {
+    const WAITING: usize = 3;
+
+    async fn reads(timeout: Duration) -> (TempDir, LongReads) {
         let folder = tempfile::tempdir().unwrap();
         let writer = Writer::open(&folder.path().join("read.db"), 1)
             .await
             .unwrap();
         let open = async |connections| writer.reader(connections).await;
-        let lists = Lists::open(timeout, open).await.unwrap();
-        (folder, lists)
+        let reads = LongReads::open(timeout, WAITING, "too many", open).await;
+        (folder, reads.unwrap())
     }
 
     #[tokio::test]
-    async fn lists_past_the_limit_are_rejected_immediately_until_one_ends() {
-        let (_folder, lists) = lists(Duration::from_secs(600)).await;
-        let mut reads = JoinSet::new();
-        while lists.places.available_permits() > 0 {
-            let lists = lists.clone();
-            reads.spawn(async move { lists.read::<()>(async |_| pending().await).await });
+    async fn reads_past_the_limit_are_rejected_immediately_until_one_ends() {
+        let (_folder, reads) = reads(Duration::from_secs(600)).await;
+        let mut begun = JoinSet::new();
+        while reads.places.available_permits() > 0 {
+            let reads = reads.clone();
+            begun.spawn(async move { reads.read::<()>(async |_| pending().await).await });
             tokio::task::yield_now().await;
         }
-        assert_eq!(reads.len(), running_lists() + MAX_WAITING_LISTS);
-        let surplus = lists.read::<()>(async |_| pending().await).await;
+        assert_eq!(begun.len(), running() + WAITING);
+        let surplus = reads.read::<()>(async |_| pending().await).await;
         assert!(matches!(surplus, Err(Error::Overloaded(_))), "{surplus:?}");
-        reads.shutdown().await;
-        let read: Result<(), _> = lists.read(async |_| Ok(())).await;
+        begun.shutdown().await;
+        let read: Result<(), _> = reads.read(async |_| Ok(())).await;
         read.unwrap();
     }
 
     #[tokio::test]
-    async fn a_list_that_gets_no_place_in_time_is_rejected() {
-        let (_folder, lists) = lists(Duration::from_millis(10)).await;
-        let _all = lists.take_all_turns().await;
-        let late = lists.read::<()>(async |_| Ok(()));
+    async fn a_read_that_gets_no_place_in_time_is_rejected() {
+        let (_folder, reads) = reads(Duration::from_millis(10)).await;
+        let _all = reads.take_all_turns().await;
+        let late = reads.read::<()>(async |_| Ok(()));
         let late = tokio::time::timeout(DEADLINE, late).await.unwrap();
         assert!(matches!(late, Err(Error::Overloaded(_))), "{late:?}");
     }
 
     #[tokio::test]
-    async fn a_list_that_works_for_too_long_fails() {
-        let (_folder, lists) = lists(Duration::from_millis(10)).await;
-        let slow = lists.read::<()>(async |_| pending().await);
+    async fn a_read_that_works_for_too_long_fails() {
+        let (_folder, reads) = reads(Duration::from_millis(10)).await;
+        let slow = reads.read::<()>(async |_| pending().await);
         let slow = tokio::time::timeout(DEADLINE, slow).await.unwrap();
-        assert_eq!(slow, Err(Error::QueryTooSlow(lists.timeout)));
+        assert_eq!(slow, Err(Error::QueryTooSlow(reads.timeout)));
     }
 }
