@@ -159,8 +159,8 @@ fn case(error: &Error) -> &'static str {
              not reach `min_version`, or is not known at all."
         }
         Error::RebuildNotPossible { .. } => {
-            "A rebuild is under way, there is no previous generation, another node is the indexer, or \
-             the log is empty."
+            "A rebuild is under way, there is no previous generation, another node is the indexer, the \
+             log is empty, or a retry has changed orders meanwhile."
         }
         Error::DeadlineExceeded => {
             "The call's own deadline, its `grpc-timeout`, is over. The outcome of a command is unknown."
@@ -234,7 +234,8 @@ fn next_step(error: &Error) -> &'static str {
              order with a `version` in the metadata is answered in that version."
         }
         Error::RebuildNotPossible { .. } => {
-            "Remove the cause that `PreconditionFailure` names: wait, or call the node that is the indexer."
+            "Remove the cause that `PreconditionFailure` names: wait, call the node that is the indexer, or \
+             repeat the rebuild after a retry."
         }
         Error::DeadlineExceeded | Error::StoreUnavailable => {
             "Send the command again with its `request_id`, and the query as it was."

@@ -22,7 +22,7 @@ pub(crate) enum Error {
     /// The documents are empty: they have no checkpoint yet.
     #[error("there is nothing to make it of yet")]
     Empty,
-    /// Orders changed without a new event.
+    /// Orders changed without a new event after the new index was compared with them.
     #[error("orders changed meanwhile by a retry or by a rebuild of the documents")]
     Revised,
     /// The new generation failed its check.

@@ -154,7 +154,7 @@ impl FacetScan {
     }
 
     fn begin(&mut self, segment: &SegmentReader) -> tantivy::Result<()> {
-        // No order of the segment may have a product.
+        // It is missing if no order of the segment has a product.
         let column = segment
             .fast_fields()
             .column_opt::<u64>(schema::facet_column(self.field))?;

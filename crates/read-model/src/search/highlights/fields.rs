@@ -10,7 +10,6 @@ use crate::search::tokens::{
 };
 
 /// The texts in which the words of a text begin: a plain word each, and a dense one at any of its letters.
-#[derive(Default)]
 struct Runs {
     words: Vec<Segment>,
     /// Several words each, without the separators between them.

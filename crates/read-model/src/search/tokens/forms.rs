@@ -33,8 +33,8 @@ pub(in crate::search) fn groups_with(words: &[Segment], index: usize) -> Vec<Str
     let first = (index + 1).saturating_sub(MAX_GROUPS);
     let groups = (first..=index).filter_map(|start| {
         let ends = index.max(start + 1) + 1..=start + MAX_GROUPS;
-        let codes = ends.map_while(|end| code(words, start..end));
-        codes.into_iter().find(|code| has_digit(code))
+        let mut codes = ends.map_while(|end| code(words, start..end));
+        codes.find(|code| has_digit(code))
     });
     groups.collect()
 }
